@@ -41,6 +41,8 @@ from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.clients import logos
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
+from idp.oauth.device import endpoint as device_authorization
+from idp.oauth.device import pages as device_pages
 from idp.oauth.logout import rp_initiated
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
@@ -62,6 +64,8 @@ MODULES = (
     consent,
     console,
     data,
+    device_authorization,
+    device_pages,
     email,
     health,
     identities,

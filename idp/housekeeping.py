@@ -21,6 +21,7 @@ from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
 from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
+from idp.oauth.device import repository as device_authorizations
 from idp.oauth.replay import repository as replay
 from idp.oauth.status import repository as status
 from idp.oauth.token.repository import families, refresh_tokens
@@ -37,6 +38,7 @@ EXPIRING = (
     *refresh_tokens.EXPIRING,
     *families.EXPIRING,
     *oauth.EXPIRING,
+    *device_authorizations.EXPIRING,
     *status.EXPIRING,
     *dynamic_clients.EXPIRING,
     *email_proofs.EXPIRING,

@@ -18,6 +18,7 @@ from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessTo
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 from idp.oauth.details.tables import DetailsTypeRow
+from idp.oauth.device.tables import DeviceAuthorization
 from idp.oauth.exchange.tables import ExchangePolicyRow
 from idp.oauth.id_jag.tables import IdJagPolicyRow
 from idp.oauth.issuers.tables import TrustedIssuerClient, TrustedIssuerRow
@@ -60,6 +61,7 @@ APP_CONFIG = AppConfig(
         DeliveryStream,
         DetailsTypeRow,
         Device,
+        DeviceAuthorization,
         DeviceToken,
         EmailProof,
         EventFeed,

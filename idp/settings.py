@@ -262,6 +262,12 @@ class Settings(BaseSettings):
         "Allow clients that register for them the hybrid and implicit response types, which send tokens through the"
         " browser.",
     )
+    device_grant: bool = _option(
+        True, "Let devices without a browser, of clients that register for it, get access by a code (RFC 8628)."
+    )
+    device_code_lifetime: int = _option(
+        10 * MINUTE, "Time in which a user can enter the code that a device shows.", ge=MINUTE, le=30 * MINUTE
+    )
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
     # Clients

@@ -26,6 +26,9 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A code is issued only for an enabled user and a live session, in the statement that stores it.
         ("idp.oauth.authorize.repository", "session"),
         ("idp.oauth.authorize.repository", "users"),
+        # A user approves a device in a live session, and a device gets tokens only of an enabled user.
+        ("idp.oauth.device.repository", "session"),
+        ("idp.oauth.device.repository", "users"),
         # A family without offline access ends with its session, and every family ends while its user is disabled.
         # A token of an administrator is not exchanged by impersonation.
         ("idp.oauth.repository", "admin_role"),

@@ -25,6 +25,7 @@ from idp.infra.tables import Throttle
 from idp.mail.tables import Mail
 from idp.oauth.clients.dynamic.tables import InitialAccessToken
 from idp.oauth.clients.registration import register_client
+from idp.oauth.device.tables import DeviceAuthorization
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
@@ -85,6 +86,18 @@ class Fill:
             "pushed_request": (
                 PushedRequest,
                 {"request_uri_hash": random.encode(), "client_id": "c", "request": "{}"},
+            ),
+            "device_authorization": (
+                DeviceAuthorization,
+                {
+                    "device_code_hash": random.encode(),
+                    "user_code_hash": random.encode(),
+                    "client_id": "c",
+                    "request": "{}",
+                    "status": "pending",
+                    "poll_interval": 5,
+                    "ip_address": "",
+                },
             ),
             "authorization_code": (
                 AuthorizationCode,

@@ -26,6 +26,7 @@ from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed
 from idp.oauth.clients import registration, service
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.device import repository as device_authorizations
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.settings import settings
 from idp.signin.factors.repository import count_without_other_method
@@ -175,6 +176,7 @@ async def contain_upstream(upstream_id: str) -> Report:
         sessions = await sessions_of_upstream(upstream_id)
         ended["sessions"] = await end_sessions(sessions)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
+        ended["device_authorizations"] = await device_authorizations.cancel_of_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)

@@ -71,7 +71,8 @@ _LAYOUT = click.rich_config(
 @click.option("--name", "client_name", required=True, help="The name that pages show.", panel=APPLICATION)
 @click.option(
     "--type", "kind", type=click.Choice(list(KINDS)), default="web", show_default=True,
-    help="web: has a server; spa: runs in a browser; native: on a phone or desktop; service: without users.",
+    help="web: has a server; spa: runs in a browser; native: on a phone or desktop; device: without a browser;"
+    " service: without users.",
     panel=APPLICATION,
 )  # fmt: skip
 @_METADATA

@@ -19,7 +19,7 @@ from idp.http.pages import navigate, page, see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.oauth import repository
-from idp.oauth.authorize import pending_request
+from idp.oauth.authorize import pending_request, polled
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
@@ -33,6 +33,7 @@ from idp.oauth.consent_grant import ConsentedScope, ConsentGrant, at_resources
 from idp.oauth.details import words
 from idp.oauth.details.granted import from_json, must_ask, to_json, unique
 from idp.oauth.details.models import Details
+from idp.oauth.device import repository as device_authorizations
 from idp.oauth.repository import AuthorizedClient, StoredConsent
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
@@ -140,9 +141,16 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
         claims=[describe_claim(claim) for claim in asked.claims_by_name],
         details=words.describe(asked.authorization_details),
-        destination=redirects.destination(asked.redirect_uri),
+        destination=_destination(asked),
         resources=[resource.name for resource in resources if resource is not None],
     )
+
+
+def _destination(asked: AuthorizationRequest) -> str:
+    """Return a sentence that tells who gets the access."""
+    if asked.polled is not None:
+        return polled.GRANTS[asked.polled.grant_type].destination()
+    return redirects.destination(asked.redirect_uri)
 
 
 @post("/consent/{request_id:str}", opt={"access": Access.PAGE})
@@ -252,6 +260,7 @@ async def withdraw(user_id: UUID, client_id: str) -> None:
     """Withdraw a consent and revoke what was issued under it."""
     async with transaction():
         await repository.consume_codes_of_consent(user_id, client_id)
+        await device_authorizations.cancel_of_consent(user_id, client_id)
         revoked = await repository.revoke_families_of_consent(user_id, client_id, "consent_withdrawn")
         if await repository.delete_consent(user_id, client_id) or revoked:
             await record("consent_withdrawn", user_id=user_id, client_id=client_id)

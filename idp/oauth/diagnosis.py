@@ -17,6 +17,7 @@ from idp.reasons import Reason
 #: By ``token_family.revoked_reason``. A change of credentials has many names, and is the rest.
 REVOKED = {
     "authorization_code_reuse": Reason.REVOKED_FOR_REUSE,
+    "device_code_reuse": Reason.REVOKED_FOR_REUSE,
     "refresh_token_reuse": Reason.REVOKED_FOR_REUSE,
     "revoked_by_client": Reason.REVOKED_BY_CLIENT,
     "consent_withdrawn": Reason.REVOKED_BY_USER,

@@ -41,6 +41,7 @@ from idp.oauth.clients.auth_methods import AUTH_METHODS, TLS_METHODS, WORKLOAD_M
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
+from idp.oauth.device import endpoint as device
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token import id_jag, jwt_bearer
 from idp.oauth.token.grants import grant_types
@@ -73,6 +74,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         "revocation_endpoint": f"{issuer}/revoke",
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "end_session_endpoint": f"{issuer}/logout",
+        **({"device_authorization_endpoint": f"{issuer}{device.PATH}"} if settings().device_grant else {}),
         **({"registration_endpoint": f"{issuer}{client_registration.PATH}"} if client_registration.is_on() else {}),
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": list(response_types.supported()),
@@ -131,7 +133,8 @@ def _mutual_tls() -> dict[str, Any]:
     if settings().client_certificate_header is None:
         return {}
     base = settings().mtls_url
-    aliases = {"mtls_endpoint_aliases": {name: f"{base}{path}" for name, path in _ALIASED.items()}} if base else {}
+    aliased = _ALIASED | ({"device_authorization_endpoint": device.PATH} if settings().device_grant else {})
+    aliases = {"mtls_endpoint_aliases": {name: f"{base}{path}" for name, path in aliased.items()}} if base else {}
     return {"tls_client_certificate_bound_access_tokens": True} | aliases
 
 

@@ -10,9 +10,11 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
-from tests.conftest import MakeClient, MakeUser
+from idp.oauth.clients.registration import register_client
+from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, open_browser
+from tests.support.devices import METADATA, Device
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.routes import posts_of_pages
 
@@ -74,6 +76,19 @@ async def _consent(browser: Browser, client: RelyingParty, email: str) -> Filled
     if isinstance(page, Page) and "login-submit" in page.ids:
         page = await browser.sign_in(page, email, PASSWORD)
     return _filled(browser, page, "consent-allow")
+
+
+async def _device(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await client.sign_in(browser, email)
+    registered, _ = await register_client(**METADATA)
+    party = RelyingParty(client.issuer, client.http, registered.client_id)
+    await until_known(party)
+    device = await Device.start(party)
+    return _filled(browser, await browser.get("/device"), "device-submit", user_code=device.user_code)
+
+
+async def _device_confirm(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    return _filled(browser, Page(await (await _device(browser, client, email)).send()), "device-confirm")
 
 
 async def _logout(browser: Browser, client: RelyingParty, email: str) -> Filled:
@@ -152,6 +167,8 @@ WAYS: dict[str, Way] = {
     "/account/upstreams/{identity_id:uuid}/unlink": _any_account_form(f"/account/upstreams/{NOBODY}/unlink"),
     "/account/two-step": _any_account_form("/account/two-step", two_step="on"),
     "/consent/{request_id:str}": _consent,
+    "/device": _device,
+    "/device/confirm": _device_confirm,
     "/login/{flow_id:str}": _cancel,
     "/login/{flow_id:str}/forgot": _forgot,
     "/login/{flow_id:str}/{step:str}": _login,
@@ -272,7 +289,7 @@ async def test_51_another_browser(path: str, browser: Browser, client: RelyingPa
     form = await WAYS[path](browser, client, alice.email)
     async with open_browser(browser.issuer) as victim:
         response = await form.send(browser=victim)
-        if path.startswith("/account"):
+        if path.startswith(("/account", "/device")):
             # A user without a session is asked to sign in.
             assert response.headers["location"].startswith("/login/")
         else:

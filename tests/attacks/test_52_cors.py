@@ -32,7 +32,7 @@ OPEN = {"/userinfo"} | REGISTRATION | DOCUMENTS
 #: Every endpoint that a library calls when it is told to send the cookie of the refresh token (fault 37).
 WITH_CREDENTIALS = {"/token", "/revoke"} | OPEN
 #: Called by pages of clients too, but without cookies.
-WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset", "/par"}
+WITHOUT_CREDENTIALS = {"/challenge", "/challenge/forgot", "/challenge/reset", "/device_authorization", "/par"}
 
 
 @pytest.fixture(scope="module")

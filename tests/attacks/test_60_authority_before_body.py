@@ -40,6 +40,7 @@ from idp.signin.transitions import CompletedStep, Step
 from tests.admin.console.conftest import sign_in_admin
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page, open_browser
+from tests.support.devices import enter, start_device
 from tests.support.routes import Route, routes
 from tests.support.server import Server
 
@@ -59,6 +60,8 @@ API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
 WITHOUT_SESSION = {
     "/admin/setup": "the token of the link, used up by the statement of the change",
     "/consent/{request_id:str}": "see below",
+    "/device": "a code is looked up; nothing changes",
+    "/device/confirm": "see below",
     "/invitation": "the token; the account is made at the end of the sign-in that this starts",
     "/login/{flow_id:str}": "the turn of the flow",
     "/login/{flow_id:str}/forgot": "the code, used up by the statement of the change",
@@ -510,6 +513,31 @@ async def test_60_consent_and_code(
     assert f'/authorize/{form.action.rpartition("/")[2]}"' in answer.body, answer.body
     for table in ("consent", "authorization_code"):
         assert await fetch(f"SELECT FROM {table} WHERE user_id = $1", alice.id) == []
+
+
+async def test_60_the_denial_of_a_device(
+    server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
+) -> None:
+    """Nothing is denied, nor begun, in a session that ended before the body arrived or during the response."""
+    device = await start_device(make_client)
+    (form,) = (await enter(browser, alice.email, device)).forms
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Origin": server.issuer,
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+    }
+    bodies = [urlencode(form.fields | {"action": action}).encode() for action in ("deny", "confirm")]
+    held = [await hold(server, "POST", form.action, headers, body) for body in bodies]
+    await let_decide()
+    async with transaction():
+        await sign_out_user(alice.id, "signed_out_by_user")
+        during = asyncio.create_task((await hold(server, "POST", form.action, headers, bodies[0])).finish())
+        await watch.until_waiting(1)
+    assert (await during).status == 403
+    for request in held:
+        answer = await request.finish()
+        assert (answer.status, "/login/" in answer.location) == (303, True), answer
+    assert (await device.poll()).json()["error"] == "authorization_pending"
 
 
 async def test_60_a_code_for_a_session_that_ends(

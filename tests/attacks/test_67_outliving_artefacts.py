@@ -55,6 +55,7 @@ TABLES = {
     "device": "ended: trusted no more, but known",
     "totp": "ended while pending; else a credential itself",
     "authorization_code": "ended",
+    "device_authorization": "ended where it is approved; else of no user yet",
     "token_family": "ended",
     "refresh_token": "ended with its family",
     "upstream_attempt": "ended where it links; else of a flow",

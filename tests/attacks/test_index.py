@@ -27,6 +27,7 @@ ROWS = {
     15: "sessions that outlive their end",
     16: "a not-before time that a validator ignores",
     17: "scope escalation",
+    18: "devices that get access by weaker rules, and user codes guessed",
     19: "expiry that only a clean-up enforces",
     20: "proofs of an address used for another purpose",
     21: "accounts prepared by an attacker before their owner registers",

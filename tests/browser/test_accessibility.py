@@ -24,6 +24,7 @@ from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, provider
 from tests.support.authenticator import virtual_authenticator
 from tests.support.authorization_details import detail, registering
+from tests.support.devices import start_device
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -204,6 +205,25 @@ async def test_on_the_way_to_an_application(
     await look("#logout-confirm")
     await page.click("#logout-confirm")
     await look("#logout-done")
+
+
+async def test_a_device(page: Page, look: Look, make_client: MakeClient, alice: User) -> None:
+    device, denied = [await start_device(make_client) for _ in range(2)]
+    await page.goto(device.codes["verification_uri_complete"])
+    await _send(page, "#login-submit", username=alice.email, password=PASSWORD)
+    await look("#device-compare")
+    await _send(page, "#device-submit", user_code="BCDF-GHJK")
+    await look(ERROR)
+    await _send(page, "#device-submit", user_code=device.user_code)
+    await look("#device-confirm")
+    await page.click("#device-confirm")
+    await look("#consent-allow")
+    await page.click("#consent-allow")
+    await look("#device-approved")
+    await page.goto("/device")
+    await _send(page, "#device-submit", user_code=denied.user_code)
+    await page.click("#device-deny")
+    await look("#device-denied")
 
 
 async def test_errors(page: Page, look: Look) -> None:

@@ -8,6 +8,7 @@ import pytest
 from idp.keys import jose, lifecycle
 from idp.keys.key_set import KeySet
 from idp.oauth import metadata
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES, describe
 from idp.oauth.token import jwt_bearer, token_exchange
 from idp.settings import settings
@@ -70,6 +71,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "introspection_endpoint": f"{issuer}/introspect",
         "revocation_endpoint": f"{issuer}/revoke",
         "end_session_endpoint": f"{issuer}/logout",
+        "device_authorization_endpoint": f"{issuer}/device_authorization",
         "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": [
@@ -78,7 +80,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
         "grant_types_supported": [
             *("authorization_code", "refresh_token", "client_credentials"),
-            *(token_exchange.GRANT_TYPE, jwt_bearer.GRANT_TYPE),
+            *(token_exchange.GRANT_TYPE, jwt_bearer.GRANT_TYPE, DEVICE_GRANT),
         ],
         "acr_values_supported": ["1", "2", "phr"],
         "authorization_challenge_endpoint": f"{issuer}/challenge",

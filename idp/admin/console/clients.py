@@ -39,8 +39,10 @@ TITLES = {
     "web": ("Web application", "It has a server that can keep a secret."),
     "spa": ("Single-page app", "It runs in the browser and cannot keep a secret."),
     "native": ("Native app", "On a phone or a desktop."),
+    "device": ("Device", "A television or a terminal: its users sign in on their phone with a code."),
     "service": ("Service", "A program that calls APIs as itself, without users."),
 }
+WITHOUT_REDIRECTS = ("device", "service")
 #: How a client with a secret or a key authenticates, with the defaults.
 AUTHENTICATION = {"token_endpoint_auth_method": "client_secret_basic", "jwks_uri": None, "jwks": None}
 #: Members that a new client is asked for, by application type, with their defaults.
@@ -48,6 +50,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "web": {"require_pkce": True, "scope_claims_in_id_token": False, "profile": None, **AUTHENTICATION},
     "spa": {"refresh_token_cookie": False, "scope_claims_in_id_token": False, "profile": None},
     "native": {"scope_claims_in_id_token": False, "profile": None},
+    "device": {"scope_claims_in_id_token": False, **AUTHENTICATION, "token_endpoint_auth_method": "none"},
     "service": {"profile": None, **AUTHENTICATION},
 }
 #: Members that the page of a client shows even if they have their default.
@@ -117,7 +120,7 @@ def _creation(request: AdminRequest, error: str | None = None) -> Response[str]:
         raise not_found()
     title, explanation = TITLES[kind]
     fields = [Field("client_name", "Name that users see", request.form.get("client_name", ""), required=True)]
-    if kind != "service":
+    if kind not in WITHOUT_REDIRECTS:
         uris, hint = request.form.get("redirect_uris", ""), "Exactly as it sends them, one per line, such as "
         if kind == "native":
             hint += "com.example.app:/callback or http://localhost/callback, which stands for any port"
@@ -144,7 +147,7 @@ async def create_client(request: AdminRequest) -> Response[Any]:
     scope = request.form.get("scope", "").strip()
     check_scope(request.caller, scope.split())
     given: dict[str, Any] = {"client_name": request.form.get("client_name", "").strip(), "scope": scope}
-    if kind != "service":
+    if kind not in WITHOUT_REDIRECTS:
         given["redirect_uris"] = _lines(request.form.get("redirect_uris", ""))
     entered = client_form.read(request.form, ASKED[kind], ASKED[kind])
     try:

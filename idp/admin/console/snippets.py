@@ -21,9 +21,31 @@ def of_client(row: Any, secret: str) -> Snippets:
         return snippets_of_dpop.of(row, secret)
     if "client_credentials" in row["grant_types"] and not row["redirect_uris"]:
         return _service(row, secret)
+    if not row["redirect_uris"]:
+        return _device(row, secret)
     if row["application_type"] == "native":
         return _native(row)
     return _single_page(row) if row["token_endpoint_auth_method"] == "none" else snippets_of_web.of(row, secret)
+
+
+def _device(row: Any, secret: str) -> Snippets:
+    issuer, public = settings().issuer, row["token_endpoint_auth_method"] == "none"
+    authentication = "undefined, client.None()" if public else f'"{secret}", undefined'
+    options = ", { execute: [client.allowInsecureRequests] }" if issuer.startswith("http://") else ""
+    return [
+        (
+            "Node: openid-client",
+            f"""import * as client from "openid-client";
+
+const server = await client.discovery(
+  new URL("{issuer}"), "{row["client_id"]}", {authentication}{options},
+);
+const device = await client.initiateDeviceAuthorization(server, {{ scope: "{row["scope"]}" }});
+console.log(`Open ${{device.verification_uri}} and enter the code ${{device.user_code}}`);
+const tokens = await client.pollDeviceAuthorizationGrant(server, device);
+console.log(`Signed in: ${{tokens.claims().sub}}`);""",
+        )
+    ]
 
 
 def _single_page(row: Any) -> Snippets:

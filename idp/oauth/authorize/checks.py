@@ -155,6 +155,15 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     dpop_jkt_is_a_thumbprint,
 )
 
+#: Those of a request whose response goes to the token endpoint (:class:`PolledRequest`).
+POLLED_CHECKS = (
+    lengths_are_bounded,
+    scope_is_known,
+    resources_are_registered,
+    resource_is_named,
+    dpop_jkt_is_a_thumbprint,
+)
+
 
 def validate(parameters: Parameters, client: Client, redirect_uri: str) -> AuthorizationRequest:
     """Check the parameters of a request and return it.
@@ -168,3 +177,14 @@ def validate(parameters: Parameters, client: Client, redirect_uri: str) -> Autho
     for check in CHECKS:
         check(parameters, client)
     return read(parameters, client, redirect_uri)
+
+
+def validate_polled(parameters: Parameters, client: Client) -> AuthorizationRequest:
+    """Check the parameters of a request whose response goes to the token endpoint, and return it.
+
+    Raises:
+        OAuthError: a check refuses the request.
+    """
+    for check in POLLED_CHECKS:
+        check(parameters, client)
+    return read(parameters, client, "")

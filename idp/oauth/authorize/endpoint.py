@@ -17,7 +17,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
-from idp.oauth.authorize import acr, legacy, pending_request, pushed, request_object
+from idp.oauth.authorize import acr, legacy, pending_request, polled, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import issue_code
@@ -144,21 +144,29 @@ async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
     """Refuse the request: the user cancelled the sign-in."""
     pending = await pending_request.load(browser_of(request), request_id)
     client = await _still_registered(pending.asked)
-    return await _refuse(pending.asked, client, pending, OAuthError("access_denied", "The user cancelled the sign-in."))
+    error = OAuthError("access_denied", "The user cancelled the sign-in.")
+    return await _refuse(pending.asked, client, pending, error, await current_session(request))
 
 
 async def _still_registered(asked: AuthorizationRequest) -> Client:
     """Return the client of a request that may have been pending.
 
     Raises:
-        PageError: it was disabled, or its redirect URI was removed, so the browser is not redirected there.
+        PageError: it was disabled, or its redirect URI or grant was removed, so it gets no response.
     """
     client = await find_client(asked.client_id)
-    if client is None or not redirects.matches(client, asked.redirect_uri):
+    if client is None or not _may_answer(asked, client):
         raise PageError(
             _("This application was disabled"), _("You cannot sign in to it any more."), code="invalid_client"
         )
     return client
+
+
+def _may_answer(asked: AuthorizationRequest, client: Client) -> bool:
+    """Return whether there may still be a response where the request wants it."""
+    if asked.polled is not None:
+        return polled.may_still(asked.polled, client)
+    return redirects.matches(client, asked.redirect_uri)
 
 
 async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: PendingRequest | None) -> Response[Any]:
@@ -178,7 +186,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_consent(request, asked, pending)
         return await _grant(asked, client, session, pending)
     except OAuthError as error:
-        return await _refuse(asked, client, pending, error)
+        return await _refuse(asked, client, pending, error, session)
 
 
 def _satisfies_acr(
@@ -268,8 +276,18 @@ async def _send_to_consent(
 
 
 async def _refuse(
-    asked: AuthorizationRequest, client: Client, pending: PendingRequest | None, error: OAuthError
+    asked: AuthorizationRequest,
+    client: Client,
+    pending: PendingRequest | None,
+    error: OAuthError,
+    session: SignedIn | None,
 ) -> Response[Any]:
+    if asked.polled is not None:
+        grant = polled.GRANTS[asked.polled.grant_type]
+        async with transaction():
+            await _finish(pending)
+            await grant.deny(asked, session)
+        return see_other(grant.denied)
     if pending is not None or asked.pushed is not None:
         async with transaction():
             await _finish(pending)
@@ -286,11 +304,17 @@ async def _finish(pending: PendingRequest | None) -> None:
 async def _grant(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> Response[Any]:
-    """Finish the request with a code, or with tokens."""
+    """Finish the request with a code, with tokens, or with what the client polls for."""
     if client.origin == "document":
         await documents.keep(client)
     elif client.unused:
         await expiry.keep(client, session.user_id)
+    if asked.polled is not None:
+        polled_grant = polled.GRANTS[asked.polled.grant_type]
+        async with transaction():
+            await _finish(pending)
+            await polled_grant.approve(asked, client, session)
+        return see_other(polled_grant.approved)
     if asked.response_type != CODE:
         parameters = await _grant_tokens(asked, client, session, pending)
     elif pending is None:

@@ -51,6 +51,18 @@ class ClaimsRequest(msgspec.Struct, frozen=True):
         return cls() if data is None else msgspec.json.decode(data, type=cls)
 
 
+class PolledRequest(msgspec.Struct, frozen=True):
+    """The name of a request whose response the client gets at the token endpoint, where it polls for it.
+
+    Attributes:
+        grant_type: that of the poll.
+        hash: the SHA-256 of the code that the client polls with.
+    """
+
+    grant_type: str
+    hash: bytes
+
+
 class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """An authorization request (RFC 6749 section 4.1.1, OpenID Connect Core section 3.1.2.1)."""
 
@@ -77,6 +89,8 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str | None = None
     #: The SHA-256 of the ``request_uri``, if the request was pushed.
     pushed: bytes | None = None
+    #: Set if the response does not go through the browser. The request then has no redirect URI and no response type.
+    polled: PolledRequest | None = None
     authorization_details: Details = ()
 
     @property
@@ -124,11 +138,12 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
     """
     claims, scope = _read_claims(parameters), granted_scope(parameters, client)
     details = requested(parameters, client)
+    response_type = parameters.get("response_type", "")
     asked = AuthorizationRequest(
         client_id=client.client_id,
         redirect_uri=redirect_uri,
-        response_type=canonical(parameters["response_type"]),
-        response_mode=effective(parameters["response_type"], parameters.get("response_mode")),
+        response_type=canonical(response_type),
+        response_mode=effective(response_type, parameters.get("response_mode")),
         scope=scope,
         state=parameters.get("state"),
         nonce=parameters.get("nonce"),

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
+
 _FOR_USERS = {
     "grant_types": ("authorization_code", "refresh_token"),
     "scope": "openid profile email offline_access",
@@ -11,5 +13,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "web": _FOR_USERS,
     "spa": _FOR_USERS | {"token_endpoint_auth_method": "none"},
     "native": _FOR_USERS | {"token_endpoint_auth_method": "none", "application_type": "native"},
+    "device": {
+        "grant_types": (DEVICE_GRANT, "refresh_token"),
+        "scope": "openid profile email offline_access",
+        "token_endpoint_auth_method": "none",
+        "application_type": "native",
+    },
     "service": {"grant_types": ("client_credentials",), "scope": ""},
 }

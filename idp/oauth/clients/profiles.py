@@ -17,6 +17,7 @@ from idp.errors import OAuthError
 from idp.keys.algorithms import FAPI_ALGORITHMS
 from idp.oauth.clients.auth_methods import TLS_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 
 #: The members that bind access tokens to a key of the client.
 BINDINGS: Final = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
@@ -135,6 +136,13 @@ HTTPS: Final = Demand(
     "invalid_redirect_uri",
 )
 
+#: Its requests are not pushed.
+NO_DEVICES: Final = Demand(
+    "grant_types without the device_code grant",
+    "FAPI 2.0 SP section 5.3.2.2",
+    lambda metadata: DEVICE_GRANT not in metadata.grant_types,
+)
+
 #: None: the choice is left to each JWT, among :attr:`Rules.algorithms`.
 _SIGNED_BY_CLIENT: Final = ("token_endpoint_auth_signing_alg", "request_object_signing_alg")
 _SIGNED_FOR_CLIENT: Final = (
@@ -165,7 +173,7 @@ _FAPI2_RULES = Rules(
     code_lifetime=60,
     keeps_refresh_tokens=True,
 )
-_FAPI2_DEMANDS = (BOUND_TOKENS, HTTPS)
+_FAPI2_DEMANDS = (BOUND_TOKENS, HTTPS, NO_DEVICES)
 
 PROFILES: Final = MappingProxyType(
     {

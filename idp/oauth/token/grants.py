@@ -5,7 +5,15 @@ from collections.abc import Awaitable, Callable
 from idp.oauth import response_types
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
-from idp.oauth.token import authorization_code, client_credentials, jwt_bearer, refresh_token, token_exchange
+from idp.oauth.device import codes as device_codes
+from idp.oauth.token import (
+    authorization_code,
+    client_credentials,
+    device_code,
+    jwt_bearer,
+    refresh_token,
+    token_exchange,
+)
 from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
 
@@ -18,11 +26,13 @@ GRANTS: dict[str, GrantFunction] = {
     "client_credentials": client_credentials.issue,
     token_exchange.GRANT_TYPE: token_exchange.exchange,
     jwt_bearer.GRANT_TYPE: jwt_bearer.redeem,
+    device_codes.GRANT_TYPE: device_code.redeem,
 }
 #: Says whether a grant is on. The others always are.
 SWITCHES: dict[str, Callable[[], bool]] = {
     token_exchange.GRANT_TYPE: lambda: settings().token_exchange,
     jwt_bearer.GRANT_TYPE: jwt_bearer.is_on,
+    device_codes.GRANT_TYPE: lambda: settings().device_grant,
 }
 
 

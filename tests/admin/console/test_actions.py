@@ -24,6 +24,7 @@ from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.repository import find_client, flat, update_metadata
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 from idp.oauth.repository import StoredConsent, save_consent
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
@@ -130,6 +131,17 @@ async def test_a_new_client_is_asked_for_pkce(owner: Admin) -> None:
         await owner.browser.post(form.action, entered | {"client_name": name})
         (row,) = map(flat, await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = $1", name))
         assert (row["require_pkce"], row["scope_claims_in_id_token"]) == (pkce, False)
+
+
+async def test_a_new_device(owner: Admin) -> None:
+    """It has no redirect URIs, and its page shows how it gets its codes."""
+    page = await owner.get("/admin/clients/new/device")
+    assert "f-redirect_uris" not in page.text
+    page = await owner.confirm("/admin/clients/new/device", client_name="Projector", scope="openid")
+    assert "initiateDeviceAuthorization" in page.text
+    (row,) = map(flat, await fetch("SELECT * FROM client WHERE metadata ->> 'client_name' = 'Projector'"))
+    assert row["grant_types"] == [DEVICE_GRANT, "refresh_token"]
+    assert row["token_endpoint_auth_method"] == "none"
 
 
 async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:

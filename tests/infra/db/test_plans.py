@@ -61,7 +61,9 @@ WHOLE = (
     "idp.oauth.repository._RESOURCES_OF_CLIENT",
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
     "idp.oauth.authorize.repository._USE_PUSHED_OF_CLIENT",
+    "idp.oauth.device.repository._CANCEL_OF_CLIENT",
     # All of them, after a backup was restored.
+    "idp.oauth.device.repository._CANCEL_ALL",
     "idp.oauth.repository._CONSUME_ALL_CODES",
     "idp.oauth.repository._REVOKE_ALL_FAMILIES",
     "idp.oauth.authorize.repository._FINISH_ALL",
@@ -138,7 +140,7 @@ BY_TYPE = {
     "boolean": "false",
     "ARRAY": "'{}'",
     "jsonb": "'{}'",
-    "timestamp with time zone": "now() + interval '1 minute'",
+    "timestamp with time zone": "now() + interval '1 hour'",
 }
 
 

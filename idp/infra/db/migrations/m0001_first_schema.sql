@@ -793,6 +793,37 @@ CREATE TABLE pushed_request (
 
 CREATE INDEX pushed_request_expires_at ON pushed_request (expires_at);
 
+-- A request of a device without a browser (RFC 8628). "device_code_hash" is SHA-256; "user_code_hash" an HMAC, because
+-- people type the code. "request" becomes what the user has approved. "poll_interval" is in seconds, and grows when the
+-- device polls too often. Who approves it is unknown before: the columns of the user and of the sign-in are null then.
+CREATE TABLE device_authorization (
+    device_code_hash bytea PRIMARY KEY,
+    user_code_hash   bytea NOT NULL UNIQUE,
+    client_id        text NOT NULL,
+    request          jsonb NOT NULL,
+    status           text NOT NULL,
+    poll_interval    smallint NOT NULL,
+    polled_at        timestamptz,
+    ip_address       text NOT NULL,
+    user_id          uuid REFERENCES users ON DELETE CASCADE,
+    session_id       uuid,
+    auth_time        timestamptz,
+    auth_age         integer,
+    amr              text[],
+    acr              text,
+    family_id        uuid,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    expires_at       timestamptz NOT NULL,
+    CONSTRAINT device_authorization_approved CHECK (
+        status NOT IN ('approved', 'redeemed')
+        OR (user_id IS NOT NULL AND session_id IS NOT NULL AND auth_time IS NOT NULL AND amr IS NOT NULL
+            AND acr IS NOT NULL)),
+    CONSTRAINT device_authorization_redeemed CHECK ((status = 'redeemed') = (family_id IS NOT NULL))
+);
+
+CREATE INDEX device_authorization_user_id ON device_authorization (user_id);
+CREATE INDEX device_authorization_expires_at ON device_authorization (expires_at);
+
 -- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
 -- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
 -- token family at redemption. "confirmation" is the key that it is bound to, as the claim "cnf" (RFC 7800). The code

@@ -92,6 +92,13 @@ WHERE f.user_id = $1 AND f.id = $2 AND f.client_id = $3 AND f.revoked_at IS NULL
 RETURNING {REVOKED_FAMILY}
 """  # noqa: S608
 
+# $1 user_id  $2 family_id  $3 reason
+_REVOKE_FOR_REUSE = f"""
+UPDATE token_family AS f SET revoked_at = now(), revoked_reason = $3
+WHERE f.user_id = $1 AND f.id = $2 AND f.revoked_at IS NULL
+RETURNING {REVOKED_FAMILY}
+"""  # noqa: S608
+
 # $1 user_id  $2 family_id
 _CLIENT_OF_FAMILY = "SELECT client_id FROM token_family WHERE user_id = $1 AND id = $2"
 
@@ -160,6 +167,11 @@ async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id:
 async def revoke_by_client(token: PresentedRefreshToken, client_id: str) -> RevokedFamily | None:
     """Revoke the family of a token, if it is one of this client (RFC 7009)."""
     return one(RevokedFamily, await fetchrow(_REVOKE_BY_CLIENT, token.user_id, token.family_id, client_id))
+
+
+async def revoke_for_reuse(user_id: UUID, family_id: UUID, reason: str) -> RevokedFamily | None:
+    """Revoke the family of something that was used twice."""
+    return one(RevokedFamily, await fetchrow(_REVOKE_FOR_REUSE, user_id, family_id, reason))
 
 
 async def client_of_family(token: PresentedRefreshToken) -> str | None:

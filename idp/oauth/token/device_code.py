@@ -1,0 +1,125 @@
+"""The device_code grant: a device polls until its user has decided (RFC 8628 sections 3.4 and 3.5)."""
+
+from functools import partial
+from uuid import UUID
+
+from idp import ids
+from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
+from idp.infra.db.engine import transaction
+from idp.oauth import client_jwts
+from idp.oauth.authorize.request import AuthorizationRequest, within_registration
+from idp.oauth.binding.confirmation import Confirmation, Prove
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import check_within, to_json
+from idp.oauth.details.requested import requested
+from idp.oauth.device import codes, repository
+from idp.oauth.device.repository import Redeemed, Status, StoredDevice
+from idp.oauth.resources import requested_resources
+from idp.oauth.token.families import revoke_family, start_offline_family
+from idp.oauth.token.grant import Grant
+from idp.oauth.token.issuer import TokenResponse, issue
+from idp.oauth.token.repository.families import revoke_for_reuse
+from idp.reasons import Reason
+
+
+async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
+    """Exchange a device code for tokens, once, after its user has approved the device.
+
+    Only its client can, with a proof of the key that the request was bound to. A second use revokes the tokens of the
+    first, as for an authorization code.
+
+    Raises:
+        OAuthError: ``authorization_pending``, ``slow_down``, ``access_denied`` or ``expired_token``.
+        InvalidGrantError: the code is unknown, was used, or is of another client or key.
+    """
+    if "device_code" not in form:
+        raise InvalidRequestError("device_code is missing.")
+    code_hash = codes.device_code_hash(form["device_code"])
+    if code_hash is None:
+        raise _invalid(Refused(Reason.MALFORMED))
+    stored = await repository.find(code_hash)
+    if stored is None:
+        raise _invalid(Refused(Reason.UNKNOWN))
+    if stored.client_id != client.client_id:
+        raise _invalid(Refused(Reason.WRONG_CLIENT, stored.user_id))
+    await client_jwts.require_key(client, "id_token")
+    confirmation = await prove()
+    asked = AuthorizationRequest.from_json(stored.request)
+    bound_to = Confirmation(jkt=asked.dpop_jkt) if asked.dpop_jkt else None
+    if bound_to is not None and (wrong_key := bound_to.refuses(confirmation)):
+        raise _invalid(Refused(wrong_key, stored.user_id))
+    early = await repository.poll(code_hash, client.client_id)
+    if early is not None:
+        raise _slow_down() if early else OAuthError("authorization_pending", "The user has not decided yet.")
+    resource, details = requested_resources(form), requested(form, client)
+    if not set(resource) <= set(asked.resource):
+        raise InvalidTargetError("The resource is not one of those granted.")
+    check_within(details, to_json(asked.authorization_details) or "[]")
+    family_id = ids.uuid7()
+    async with transaction():
+        redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
+        if redeemed is not None:
+            grant = _grant(redeemed, client, family_id)
+            refresh_token = await start_offline_family(client, grant, confirmation)
+    if redeemed is None:
+        raise await _refused(client, code_hash, stored)
+    return await issue(
+        client,
+        grant,
+        refresh_token,
+        grant_type=codes.GRANT_TYPE,
+        resource=resource,
+        confirmation=confirmation,
+        details=details,
+    )
+
+
+def _grant(redeemed: Redeemed, client: Client, family_id: UUID) -> Grant:
+    """Return what the user approved, without what the client may no longer request."""
+    asked = within_registration(AuthorizationRequest.from_json(redeemed.request), client)
+    return Grant(
+        family_id=family_id,
+        user_id=redeemed.user_id,
+        session_id=None,
+        scope=" ".join(asked.scope),
+        resource=asked.resource,
+        claims=asked.claims_json,
+        authorization_details=to_json(asked.authorization_details),
+        nonce=None,
+        auth_time=redeemed.auth_time,
+        auth_age=redeemed.auth_age,
+        amr=redeemed.amr,
+        acr=redeemed.acr,
+    )
+
+
+async def _refused(client: Client, code_hash: bytes, before: StoredDevice) -> OAuthError:
+    """Return the error of a code that neither waits nor yields tokens. A second use revokes its family first."""
+    stored = await repository.find(code_hash) or before
+    if stored.status is Status.REDEEMED:
+        if stored.user_id is not None and stored.family_id is not None:
+            revocation = partial(revoke_for_reuse, stored.user_id, stored.family_id, "device_code_reuse")
+            await revoke_family(revocation, "device_code_reuse")
+        return _invalid(Refused(Reason.REUSED, stored.user_id, stored.family_id))
+    if stored.status in (Status.DENIED, Status.CANCELLED):
+        return OAuthError("access_denied", "The user denied the request, or withdrew what they had allowed.")
+    if stored.expired:
+        return OAuthError("expired_token", "The device code has expired. Begin again.")
+    if stored.status is Status.PENDING:
+        return _slow_down()
+    causes = (
+        (stored.user_disabled, Reason.USER_DISABLED),
+        (stored.created_at < registry.not_before(client), Reason.ISSUED_TOO_EARLY),
+        (True, Reason.CHANGED_MEANWHILE),
+    )
+    return _invalid(Refused(next(reason for holds, reason in causes if holds), stored.user_id))
+
+
+def _slow_down() -> OAuthError:
+    return OAuthError("slow_down", "The device polls too often. The interval is now 5 seconds longer.")
+
+
+def _invalid(refused: Refused) -> InvalidGrantError:
+    """Return the same error for every reason."""
+    return InvalidGrantError("The device code is not valid for this client and key, or was used.", refused)
