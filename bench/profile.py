@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from bench.figures import Bench
 
 FOLDER = Path(__file__).with_name("profiles")
-LOADS = ("client_credentials", "authorization_code", "refresh_token", "password_sign_in", "jwks")
+LOADS = (
+    "client_credentials", "private_key_jwt", "dpop", "authorization_code", "refresh_token", "pushed_request",
+    "authorization", "bound_code", "password_sign_in", "jwks",
+)  # fmt: skip
 
 
 async def _requests(kind: str, bench: "Bench") -> list[load.Request]:
@@ -22,7 +25,18 @@ async def _requests(kind: str, bench: "Bench") -> list[load.Request]:
 
     people = await sample.people(bench.enough)
     users, emails = [user for user, _ in people], [email for _, email in people]
+    issuer = bench.product.issuer
     match kind:
+        case "private_key_jwt":
+            return sample.assertions(bench.sample, issuer, bench.enough)
+        case "dpop":
+            return sample.proved_requests(bench.sample, issuer, bench.enough)
+        case "pushed_request":
+            return sample.pushes(bench.sample, issuer, bench.enough)
+        case "authorization":
+            return await sample.pushed(bench.sample, users)
+        case "bound_code":
+            return await sample.bound_codes(bench.sample, issuer, users)
         case "authorization_code":
             return await sample.codes(bench.sample, users)
         case "refresh_token":

@@ -250,6 +250,24 @@ async def test_a_response_keeps_its_own_headers() -> None:
         assert answer.cookies["c"] == "1"
 
 
+@pytest.mark.parametrize("status", [None, 303])
+async def test_a_response_without_a_body(status: int | None) -> None:
+    """It has its headers and cookies, and no type of a body."""
+
+    @post("/x", opt={"access": Access.PUBLIC}, status_code=202)
+    async def handler(request: AnyRequest) -> Response[bytes]:
+        headers = {"Location": "/y", "Content-Type": "text/plain"}
+        return Response(b"", status_code=status, headers=headers, cookies=[Cookie("c", value="1")])
+
+    async with web(router([handler])) as client:
+        answer = await client.post("/x")
+        assert (answer.status_code, answer.content) == (status or 202, b"")
+        assert (answer.headers["location"], answer.headers["content-length"]) == ("/y", "0")
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.cookies["c"] == "1"
+        assert "content-type" not in answer.headers
+
+
 async def test_a_stream() -> None:
     async def chunks() -> AsyncIterator[str]:
         for chunk in ("a", "b", "c"):
