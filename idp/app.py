@@ -43,7 +43,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device_authorization
 from idp.oauth.device import pages as device_pages
-from idp.oauth.logout import rp_initiated
+from idp.oauth.logout import announce, backchannel, rp_initiated
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
 from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
@@ -91,7 +91,11 @@ MODULES = (
 )
 
 #: How each kind of delivery to other systems is made.
-DELIVERIES: Handlers = {webhooks.KIND: webhooks.HANDLER, tokens.PUSHED: tokens.HANDLER}
+DELIVERIES: Handlers = {
+    backchannel.KIND: backchannel.HANDLER,
+    webhooks.KIND: webhooks.HANDLER,
+    tokens.PUSHED: tokens.HANDLER,
+}
 
 #: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
@@ -190,6 +194,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),
         asyncio.create_task(publish.run()),
+        asyncio.create_task(announce.run()),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]

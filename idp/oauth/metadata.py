@@ -75,6 +75,8 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "end_session_endpoint": f"{issuer}/logout",
         **({"device_authorization_endpoint": f"{issuer}{device.PATH}"} if settings().device_grant else {}),
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         **({"registration_endpoint": f"{issuer}{client_registration.PATH}"} if client_registration.is_on() else {}),
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": list(response_types.supported()),

@@ -8,6 +8,7 @@ from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.oauth import repository
 from idp.oauth.device import repository as device_authorizations
+from idp.oauth.logout.announce import announce_user
 from idp.oauth.status.revocation_list import bury_user
 from idp.signin import devices
 from idp.signin import flow as flows
@@ -39,10 +40,11 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
 
 async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:
     """Like :func:`sign_out_user`, for a user who is deleted in the caller's transaction: the revocation list still
-    names their tokens.
+    names their tokens, and the clients are told, though the rows are gone.
     """
     ended = await sign_out_user(user_id, reason)
     await bury_user(user_id)
+    await announce_user(user_id)
     return ended
 
 

@@ -12,6 +12,7 @@ from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.geoip import device, place
 from idp.oauth import sign_out
+from idp.oauth.logout import reach
 from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
@@ -26,7 +27,7 @@ PATH = "/account/sessions"
 
 @get(PATH, opt=PAGE)
 async def show_sessions(request: AnyRequest) -> Response[Any]:
-    """Show every session and mark the current one."""
+    """Show every session and mark the current one; and how far the end of others has reached."""
     account = await require_session(request, PATH)
     if isinstance(account, Response):
         return account
@@ -41,7 +42,17 @@ async def show_sessions(request: AnyRequest) -> Response[Any]:
         }
         for session in await active_sessions(account.user.id, settings().session_idle_lifetime)
     ]
-    return account_page(request, "sessions", account, sessions=found)
+    ended = [
+        {
+            "device": device(each.user_agent),
+            "ended_at": each.ended_at,
+            "reached": each.reached,
+            "applications": each.applications,
+        }
+        for each in await reach.of_user(account.user.id)
+        if each.applications
+    ]
+    return account_page(request, "sessions", account, sessions=found, ended=ended)
 
 
 @post(f"{PATH}/{{session_id:uuid}}/end", opt=PAGE)

@@ -70,6 +70,8 @@ TABLES = {
     "authorization_request": "asks for a sign-in; gives nothing by itself",
     "admin_role": "what the person may do, once signed in",
     "audit_event": "what happened",
+    "session_client": "who is told that the session has ended; gives nothing by itself",
+    "delivery": "a message to another system; gives nothing by itself",
 }
 PURPOSES = {
     Purpose.SIGN_IN: "ended",

@@ -72,6 +72,8 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "revocation_endpoint": f"{issuer}/revoke",
         "end_session_endpoint": f"{issuer}/logout",
         "device_authorization_endpoint": f"{issuer}/device_authorization",
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
         "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": [

@@ -1,6 +1,7 @@
 """The account pages."""
 
 import json
+import re
 import secrets
 from uuid import uuid4
 
@@ -224,7 +225,11 @@ async def test_the_list_of_sessions(home: Browser, client: RelyingParty, alice: 
         assert page.text.count("This browser") == 1
         form = next(form for form in page.forms if form.action.endswith("/end") and "/sessions/end" not in form.action)
         after = as_page(await home.post(form.action, form.fields))
-        assert "Firefox on Windows" not in after.text
+        live, _, ended = after.text.partition("Where you signed out")
+        assert "Firefox on Windows" not in live
+        assert "Firefox on Windows" in ended
+        assert "Test client cannot be told. If you are still signed in there, sign out there yourself." in ended
+        assert re.search("can still work, and ends <time .*>in [0-9]+ minutes</time> at the latest", ended)
         answer = await client.authorize(other, prompt="none")
         assert isinstance(answer, Redirect)
         assert answer.parameters["error"] == "login_required"

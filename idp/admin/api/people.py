@@ -26,6 +26,8 @@ from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.details.granted import from_json
+from idp.oauth.logout import reach
+from idp.oauth.logout.reach import SessionReach
 from idp.oauth.repository import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere, sign_out_for_deletion
 from idp.signin.factors import service as factors
@@ -215,6 +217,27 @@ async def end_session(call: Call) -> None:
     session = await show_session(call)
     await check_user(call.caller, session.user_id)
     await sign_out.end_session(session.user_id, session.sid, "signed_out_by_admin")
+
+
+@operation(
+    "GET", "/sessions/{sid}/reach", Permission.SESSIONS_READ, "Show how far the end of a session has reached",
+    content=SessionReach,
+)  # fmt: skip
+async def show_reach(call: Call) -> SessionReach:
+    session = await show_session(call)
+    found = await reach.of_session(session.user_id, session.sid)
+    if found is None:
+        raise not_found()
+    return found
+
+
+@operation(
+    "GET", "/users/{user_id}/reach", Permission.SESSIONS_READ, "Show how far the end of each session has reached",
+    content=list[SessionReach],
+)  # fmt: skip
+async def show_reach_of_user(call: Call) -> list[SessionReach]:
+    user = await _user(call)
+    return await reach.of_user(user.id)
 
 
 @operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)

@@ -36,6 +36,8 @@ from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.details.models import Details
+from idp.oauth.logout import reach
+from idp.oauth.logout.reach import Reach
 from idp.oauth.sign_out import sign_out_for_deletion
 from idp.settings import settings
 from idp.signin.factors import passkeys, recovery_codes
@@ -159,7 +161,7 @@ async def show_user(request: AdminRequest) -> Response[str]:
     }
     tables = [await _applications(request, user), await _identities(user), await _mails(request, user)]
     if Permission.SESSIONS_READ in request.caller.allowed:
-        tables.insert(0, await _sessions(request, user))
+        tables[:0] = [await _sessions(request, user), await _reach(user)]
     if Permission.AUDIT_READ in request.caller.allowed:
         tables.append(await _events(user))
     return render(
@@ -204,6 +206,27 @@ async def _sessions(request: AdminRequest, user: User) -> Table:
             [when(row["last_seen_at"]), Cell(row["ip_address"]), text(row["amr"]), Cell(row["user_agent"][:60]), state]
         )
     return Table("Sessions", ("Last used", "From", "By", "Browser", ""), rows, "Never signed in.")
+
+
+#: Whether a state is good.
+_MOODS = {Reach.TOLD: "good", Reach.TRYING: "plain"}
+
+
+async def _reach(user: User) -> Table | None:
+    rows = [
+        [
+            when(session.ended_at),
+            Cell(each.client_name or each.client_id),
+            Cell(each.state.replace("_", " "), mood=_MOODS.get(each.state, "bad")),
+            text(each.response or "-"),
+            when(each.next_attempt_at or each.at, "-"),
+            Cell("offline access") if each.offline_access else when(each.tokens_until, "-"),
+        ]
+        for session in await reach.of_user(user.id)
+        for each in session.applications
+    ]
+    columns = ("Ended", "Application", "State", "Response", "At, or next attempt", "Tokens work until")
+    return Table("Where the end of sessions has arrived", columns, rows) if rows else None
 
 
 async def _applications(request: AdminRequest, user: User) -> Table | None:

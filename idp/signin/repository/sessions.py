@@ -1,5 +1,10 @@
-"""The statements on sessions."""
+"""The statements on sessions.
 
+Whatever ends sessions does it by :func:`_end`. A session that has ended and was not announced yet is found by
+:func:`claim_ended`.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,7 +19,17 @@ from idp.infra.db.rows import many, one
 from idp.signin.session_tokens import SessionToken
 from idp.signin.tables import Session
 
-EXPIRING = (Expiring(Session, "1 day", key=("user_id", "id")),)
+EXPIRING = (
+    Expiring(
+        Session,
+        "1 day",
+        key=("user_id", "id"),
+        unless="t.ended_at IS NOT NULL AND t.announced_at IS NULL",
+    ),
+)
+
+#: Set when this process has ended sessions. The transaction may not be committed yet.
+ended = asyncio.Event()
 
 
 class SessionKey(msgspec.Struct, frozen=True):
@@ -63,6 +78,15 @@ class ExportedSession(msgspec.Struct, frozen=True):
     created_at: datetime
     last_seen_at: datetime
     ended_at: datetime | None
+
+
+class EndedSession(msgspec.Struct, frozen=True):
+    """A session that has ended. ``announced``: its clients are being told."""
+
+    id: UUID
+    ended_at: datetime
+    announced: bool
+    user_agent: str
 
 
 class LockedSession(msgspec.Struct, frozen=True):
@@ -137,17 +161,35 @@ _RENEW_SESSION = """
     WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > now()
     RETURNING auth_time
 """
-_END_SESSION = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND id = $2 AND ended_at IS NULL"
 _SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
-_END_SESSIONS_OF_USER = "UPDATE session SET ended_at = now() WHERE user_id = $1 AND ended_at IS NULL"
+_ENDED_SESSIONS = """
+    SELECT id, ended_at, announced_at IS NOT NULL AS announced, user_agent FROM session
+    WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ended_at > now() - make_interval(secs => $3)
+    ORDER BY ended_at DESC LIMIT 20
+"""
+_ENDED = "session AS s SET ended_at = now()"
+_END_ALL_SESSIONS = f"UPDATE {_ENDED} WHERE ended_at IS NULL"
+_END_SESSIONS_OF_USER = f"{_END_ALL_SESSIONS} AND user_id = $1"
+_END_SESSION = f"{_END_SESSIONS_OF_USER} AND id = $2"
 _END_OTHER_SESSIONS = f"{_END_SESSIONS_OF_USER} AND id <> $2"
 _END_OTHER_SESSION_OF_TOKEN = f"{_END_OTHER_SESSIONS} AND token_hash = $3"
 # $1 user_ids  $2 ids
-_END_SESSIONS = """
-    UPDATE session AS s SET ended_at = now() FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, id)
+_END_SESSIONS = f"""
+    UPDATE {_ENDED} FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, id)
     WHERE s.user_id = a.user_id AND s.id = a.id AND s.ended_at IS NULL
 """
-_END_ALL_SESSIONS = "UPDATE session SET ended_at = now() WHERE ended_at IS NULL"
+_CLAIM_ENDED = """
+    UPDATE session AS s SET announced_at = now() FROM (
+        SELECT user_id, id FROM session WHERE ended_at IS NOT NULL AND announced_at IS NULL
+        ORDER BY ended_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
+    ) AS due
+    WHERE s.user_id = due.user_id AND s.id = due.id
+    RETURNING s.user_id, s.id
+"""
+_CLAIM_OF_USER = """
+    UPDATE session SET announced_at = now() WHERE user_id = $1 AND ended_at IS NOT NULL AND announced_at IS NULL
+    RETURNING user_id, id
+"""
 # The live sessions of users with an identity at the upstream who signed in with an upstream.
 _SESSIONS_OF_UPSTREAM = """
     SELECT s.user_id, s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
@@ -213,9 +255,39 @@ async def renew_session(new: NewSession) -> datetime | None:
     return row["auth_time"] if row is not None else None
 
 
+async def ended_sessions(user_id: UUID, session_id: UUID | None, seconds: float) -> list[EndedSession]:
+    """Return the sessions of a user that ended within some seconds, the last one first, at most 20.
+
+    Args:
+        session_id: only this one; None: all.
+    """
+    return many(EndedSession, await fetch(_ENDED_SESSIONS, user_id, session_id, seconds))
+
+
+async def claim_ended(limit: int) -> list[SessionKey]:
+    """Mark sessions that have ended as announced, the first ones first, and return them. No session is returned twice.
+
+    Those that another transaction claims are skipped.
+    """
+    return many(SessionKey, await fetch(_CLAIM_ENDED, limit))
+
+
+async def claim_ended_of_user(user_id: UUID) -> list[SessionKey]:
+    """Like :func:`claim_ended`, for the sessions of one user."""
+    return many(SessionKey, await fetch(_CLAIM_OF_USER, user_id))
+
+
+async def _end(statement: str, *arguments: object) -> int:
+    """End sessions. Returns how many had not ended."""
+    number = await execute(statement, *arguments)
+    if number:
+        ended.set()
+    return number
+
+
 async def end_session(user_id: UUID, session_id: UUID) -> bool:
     """End a session of a user. Returns whether it was live."""
-    return bool(await execute(_END_SESSION, user_id, session_id))
+    return bool(await _end(_END_SESSION, user_id, session_id))
 
 
 async def session_ids_of_user(user_id: UUID) -> list[UUID]:
@@ -225,7 +297,7 @@ async def session_ids_of_user(user_id: UUID) -> list[UUID]:
 
 async def end_sessions_of_user(user_id: UUID) -> int:
     """End all sessions of a user. Returns how many were live."""
-    return await execute(_END_SESSIONS_OF_USER, user_id)
+    return await _end(_END_SESSIONS_OF_USER, user_id)
 
 
 async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
@@ -235,22 +307,22 @@ async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
 
 async def end_sessions(sessions: Sequence[SessionKey]) -> int:
     """End sessions. Returns how many had not ended."""
-    return await execute(_END_SESSIONS, *columns(sessions))
+    return await _end(_END_SESSIONS, *columns(sessions))
 
 
 async def end_all_sessions() -> int:
     """End every session. Returns their number."""
-    return await execute(_END_ALL_SESSIONS)
+    return await _end(_END_ALL_SESSIONS)
 
 
 async def end_other_sessions(user_id: UUID, session_id: UUID) -> None:
     """End all sessions of a user except for one."""
-    await execute(_END_OTHER_SESSIONS, user_id, session_id)
+    await _end(_END_OTHER_SESSIONS, user_id, session_id)
 
 
 async def end_other_session_of_token(token: SessionToken, session_id: UUID) -> None:
     """End the session of a token, unless it is this session."""
-    await execute(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
+    await _end(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
 
 
 async def store_challenge(user_id: UUID, session_id: UUID, challenge: bytes) -> None:

@@ -243,7 +243,14 @@ async def test_sessions_consents_and_mail(
     assert consent["claims"] == []
     assert (await owner("DELETE", f"/consents/{consent['id']}")).status_code == 204
     assert (await party.refresh(tokens["refresh_token"])).status_code == 400
+    problem(await owner("GET", f"/sessions/{session['sid']}/reach"), 404, "not-found")
     assert (await owner("DELETE", f"/sessions/{session['sid']}")).status_code == 204
+    reach = (await owner("GET", f"/sessions/{session['sid']}/reach")).json()
+    assert (reach["sid"], reach["reached"]) == (session["sid"], False)
+    (application,) = reach["applications"]
+    assert (application["client_id"], application["state"]) == (party.client_id, "cannot_be_told")
+    assert application["tokens_until"] > reach["ended_at"]
+    assert (await owner("GET", f"/users/{alice.id}/reach")).json() == [reach]
     page = await browser.get("/account")
     assert isinstance(page, Page)
     assert "login-submit" in page.ids

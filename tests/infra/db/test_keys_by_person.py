@@ -51,13 +51,14 @@ from tests.support.server import Server
 OF_PERSON = {"users": "id"} | dict.fromkeys(
     (
         *("admin_role", "authorization_code", "consent", "device", "identity", "passkey", "recovery_code"),
-        *("asserted_family", "refresh_token", "session", "token_family", "totp"),
+        *("asserted_family", "refresh_token", "session", "session_client", "token_family", "totp"),
     ),
     "user_id",
 )
 #: Tables that name a user and have keys of their own, and why.
 BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "audit_event": "read in the order of time, and outlives the user",
+    "delivery": "sent in the order of its receivers, and outlives the user",
     "email_proof": "begins before the user is known, and lives for minutes",
     "signin_flow": "begins before the user is known, and lives for an hour",
 }

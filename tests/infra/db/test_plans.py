@@ -100,6 +100,8 @@ SEVERAL_PERSONS = (
     # The users who signed in with one browser.
     "idp.signin.repository.devices._FIND_DEVICE",
     "idp.signin.repository.devices._MOVE_DEVICE",
+    # Sessions that have ended, whoever signed in.
+    "idp.signin.repository.sessions._CLAIM_ENDED",
     "clean-up: ",
 )
 #: More rows than a statement may sort.

@@ -454,7 +454,7 @@ CREATE INDEX upstream_attempt_expires_at ON upstream_attempt (expires_at);
 
 -- A person signed in at one browser. "id" is the "sid" claim; "steps" are the completed sign-in steps. "token_hash" is
 -- the SHA-256 of the whole cookie, which names the user before its secret. "challenge" is what a new passkey must sign
--- next (WebAuthn section 13.4.3).
+-- next (WebAuthn section 13.4.3). "announced_at" is when the end of the session was passed on to those who are told.
 CREATE TABLE session (
     user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     id           uuid NOT NULL,
@@ -470,6 +470,7 @@ CREATE TABLE session (
     last_seen_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
     ended_at     timestamptz,
+    announced_at timestamptz,
     PRIMARY KEY (user_id, id),
     CONSTRAINT session_one_per_token UNIQUE (user_id, token_hash)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
@@ -479,6 +480,7 @@ CREATE INDEX session_id ON session (id);
 CREATE INDEX session_expires_at ON session (expires_at);
 -- The revocation list names the sessions that ended within the lifetime of an access token.
 CREATE INDEX session_ended_at ON session (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX session_to_announce ON session (ended_at) WHERE ended_at IS NOT NULL AND announced_at IS NULL;
 
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
 -- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
