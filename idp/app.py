@@ -38,6 +38,9 @@ from idp.mail import outbox
 from idp.oauth import consent, introspection, metadata, revocation, userinfo
 from idp.oauth.authorize import challenge, pushed
 from idp.oauth.authorize import endpoint as authorize
+from idp.oauth.ciba import endpoint as backchannel_authentication
+from idp.oauth.ciba import pages as backchannel_pages
+from idp.oauth.ciba import ping
 from idp.oauth.clients import logos
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
@@ -46,7 +49,19 @@ from idp.oauth.device import pages as device_pages
 from idp.oauth.logout import announce, backchannel, rp_initiated
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
-from idp.selfservice import apps, data, email, identities, invitation, passkeys, profile, recovery, security, totp
+from idp.selfservice import (
+    apps,
+    data,
+    email,
+    identities,
+    invitation,
+    passkeys,
+    profile,
+    recovery,
+    requests,
+    security,
+    totp,
+)
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
 from idp.signin import home, upstream_pages
@@ -59,6 +74,8 @@ MODULES = (
     admin_api,
     apps,
     authorize,
+    backchannel_authentication,
+    backchannel_pages,
     challenge,
     client_registration,
     consent,
@@ -77,6 +94,7 @@ MODULES = (
     profile,
     pushed,
     recovery,
+    requests,
     revocation,
     rp_initiated,
     security,
@@ -95,6 +113,7 @@ DELIVERIES: Handlers = {
     backchannel.KIND: backchannel.HANDLER,
     webhooks.KIND: webhooks.HANDLER,
     tokens.PUSHED: tokens.HANDLER,
+    ping.KIND: ping.HANDLER,
 }
 
 #: Prepares the database before a worker joins it.

@@ -19,6 +19,7 @@ from idp.infra.logs import exception_fields
 from idp.mail import repository as mail
 from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
+from idp.oauth.ciba import repository as ciba
 from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.device import repository as device_authorizations
@@ -35,6 +36,7 @@ EXPIRING = (
     *sessions.EXPIRING,
     *devices.EXPIRING,
     *authorize.EXPIRING,
+    *ciba.EXPIRING,
     *refresh_tokens.EXPIRING,
     *families.EXPIRING,
     *oauth.EXPIRING,

@@ -14,6 +14,7 @@ from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
+from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessToken
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
@@ -51,6 +52,7 @@ APP_CONFIG = AppConfig(
         AuditExport,
         AuthorizationCode,
         AuthorizationRequestRow,
+        BackchannelRequest,
         ClientDocument,
         ClientLogo,
         ClientRegistration,

@@ -302,6 +302,16 @@ class Settings(BaseSettings):
         False, "Accept only pushed authorization requests (RFC 9126), from every client."
     )
 
+    # Requests that users approve on another device (CIBA)
+    ciba: bool = _option(
+        False, "Enable CIBA: clients with this grant may ask users for approval by mail and on the account page."
+    )
+    ciba_request_lifetime: int = _option(
+        5 * MINUTE, "Time that a user has to decide, if the client does not request another.", ge=30, le=HOUR
+    )
+    ciba_request_max_lifetime: int = _option(HOUR, "Maximum time to decide that a client can request.", ge=30, le=DAY)
+    ciba_daily_requests: int = _option(30, "Maximum requests to one user a day, from all clients.", ge=1, le=10_000)
+
     # Clients that register themselves
     client_registration: Literal["off", "token", "open"] = _option(
         "off",

@@ -30,6 +30,7 @@ os.environ |= {
     "IDP_MASTER_KEY": MASTER_KEY,
     "IDP_OUTBOUND_ALLOW_HTTP": "true",
     "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128",
+    "IDP_CIBA": "true",
     "IDP_ARGON2_MEMORY_COST": "8",
     "IDP_ARGON2_TIME_COST": "1",
     "IDP_HASHING_WAIT": "60",
@@ -163,6 +164,7 @@ def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) 
         IDP_CLIENT_REGISTRATION="token",
         IDP_TOKEN_EXCHANGE="true",
         IDP_JWT_BEARER="true",
+        IDP_CIBA="true",
     )
     yield server
     server.stop()
@@ -177,7 +179,15 @@ def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         server = Server(
             tmp_path,
             *arguments,
-            **({"IDP_DATABASE_URL": db, "IDP_MASTER_KEY": MASTER_KEY, "IDP_ADDRESS_LIMITS": "false"} | settings),
+            **(
+                {
+                    "IDP_DATABASE_URL": db,
+                    "IDP_MASTER_KEY": MASTER_KEY,
+                    "IDP_ADDRESS_LIMITS": "false",
+                    "IDP_CIBA": "true",
+                }
+                | settings
+            ),
         )
         started.append(server)
         return server

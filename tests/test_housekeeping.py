@@ -23,6 +23,7 @@ from idp.infra.db.expiring import Expiring, Key
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.tables import Throttle
 from idp.mail.tables import Mail
+from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.clients.dynamic.tables import InitialAccessToken
 from idp.oauth.clients.registration import register_client
 from idp.oauth.device.tables import DeviceAuthorization
@@ -106,6 +107,18 @@ class Fill:
                     "code_hash": random.encode(),
                     "family_id": ids.uuid7(),
                     "redirect_uri": "https://app.example.com/cb",
+                },
+            ),
+            "backchannel_request": (
+                BackchannelRequest,
+                {
+                    "user_id": self.user,
+                    "auth_req_hash": random.encode(),
+                    "client_id": "c",
+                    "request": "{}",
+                    "ip_address": "",
+                    "poll_interval": 5,
+                    "next_poll_at": now,
                 },
             ),
             "refresh_token": (

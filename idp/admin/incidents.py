@@ -23,6 +23,7 @@ from idp.infra.db.engine import transaction
 from idp.keys import lifecycle
 from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed_of_client
+from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import registration, service
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
@@ -177,6 +178,7 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended["sessions"] = await end_sessions(sessions)
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["device_authorizations"] = await device_authorizations.cancel_of_sessions(sessions)
+        ended["backchannel_requests"] = await backchannel.cancel_of_sessions(sessions)
         ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)

@@ -32,6 +32,7 @@ from idp.keys.restore_detection import Mark
 from idp.mail import repository as mails
 from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_all_requests, use_all_pushed
+from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import service
 from idp.oauth.device import repository as device_authorizations
 from idp.settings import settings
@@ -57,6 +58,7 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "sessions": sessions.end_all_sessions,
     "codes": repository.consume_all_codes,
     "device_authorizations": device_authorizations.cancel_all,
+    "backchannel_requests": backchannel.cancel_all,
     "token_families": partial(repository.revoke_all_families, "database_restored"),
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),

@@ -50,7 +50,7 @@ LAST_SECONDS = 5.0
 #: Messages that one process sends concurrently.
 CONNECTIONS = 4
 #: Maximum number of messages to one address within an hour.
-HOURLY_BUDGET = 30
+HOURLY_BUDGET = 60
 MAX_RESPONSE_LENGTH = 300
 
 _woken = asyncio.Event()

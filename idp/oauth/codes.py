@@ -1,4 +1,5 @@
-"""The value of an authorization code: a secret, and the sealed id of its user, which every statement on the code needs.
+"""The value of an authorization code or an ``auth_req_id``: a secret, and the sealed id of its user, which every
+statement on it needs.
 
 The stored digest covers both parts.
 """
@@ -12,7 +13,7 @@ from idp.errors import Refused
 from idp.keys import sealed_ids
 from idp.reasons import Reason
 
-_PURPOSE = "authorization-code"
+AUTHORIZATION_CODE = "authorization-code"
 _CODE = re.compile(r"([A-Za-z0-9_-]{43})\.([A-Za-z0-9_-]{43})")
 
 
@@ -23,16 +24,16 @@ class PresentedCode(NamedTuple):
     hash: bytes
 
 
-def new(user_id: UUID) -> str:
-    """Return a code that is not stored yet."""
+def new(user_id: UUID, purpose: str = AUTHORIZATION_CODE) -> str:
+    """Return a code that is not stored yet. It is not valid for another purpose."""
     secret = ids.random_token()
-    return f"{secret}.{sealed_ids.seal(user_id, _PURPOSE, secret.encode())}"
+    return f"{secret}.{sealed_ids.seal(user_id, purpose, secret.encode())}"
 
 
-def read(code: str) -> PresentedCode | Refused:
+def read(code: str, purpose: str = AUTHORIZATION_CODE) -> PresentedCode | Refused:
     """Return a code of this server, or the reason why the string is none. No query is needed."""
     match = _CODE.fullmatch(code)
     if match is None:
         return Refused(Reason.MALFORMED)
-    user_id = sealed_ids.unseal(match[2], _PURPOSE, match[1].encode())
+    user_id = sealed_ids.unseal(match[2], purpose, match[1].encode())
     return PresentedCode(user_id, ids.digest(code)) if user_id is not None else Refused(Reason.BAD_SIGNATURE)

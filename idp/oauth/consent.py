@@ -23,6 +23,7 @@ from idp.oauth.authorize import pending_request, polled
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
+from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import redirects
 from idp.oauth.clients.documents import service as documents
 from idp.oauth.clients.documents.identifiers import is_document_url, shown_name
@@ -109,14 +110,26 @@ def _to_store(asked: AuthorizationRequest) -> StoredConsent:
     return StoredConsent(sorted(map(str, grant.scopes)), sorted(grant.claims), to_json(grant.details))
 
 
-def _form_purpose(asking: _ConsentRequest) -> str:
+def form_purpose(asked: AuthorizationRequest, client: Client, session: SignedIn) -> str:
     """Binds the form to the user, to the documents and to the grant that it shows. It is refused after another user
     signs in in another tab, after the client's terms change, and after a change of what the client may request: the
     grant is what remains of the request within the registration, and it can become larger again.
     """
-    client, session = asking.client, asking.session
-    shown = sha256(msgspec.json.encode(_to_store(asking.pending.asked))).hexdigest()
+    shown = sha256(msgspec.json.encode(_to_store(asked))).hexdigest()
     return f"consent {session.user_id} {documents_hash(client).hex()} {shown}"
+
+
+def shown(asked: AuthorizationRequest, client: Client) -> dict[str, Any]:
+    """Return the values of the page for what a client asks: who it is, and what it would be able to do."""
+    resources = [registry.resource_server(identifier) for identifier in asked.resource]
+    return {
+        "client": display(client),
+        "unchecked": client.origin == "dynamic",
+        "scopes": [describe(scope) for scope in asked.scope if scope != "openid"],
+        "claims": [describe_claim(claim) for claim in asked.claims_by_name],
+        "details": words.describe(asked.authorization_details),
+        "resources": [resource.name for resource in resources if resource is not None],
+    }
 
 
 @get("/consent/{request_id:str}", opt={"access": Access.PAGE})
@@ -128,21 +141,15 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     pending, client, session = asking
     user = await user_by_id(session.user_id)
     asked = pending.asked
-    resources = [registry.resource_server(identifier) for identifier in asked.resource]
     return page(
         "consent.html",
         action=f"/consent/{request_id}",
-        csrf_token=form_token(pending.binding.secret, _form_purpose(asking)),
-        client=display(client),
+        csrf_token=form_token(pending.binding.secret, form_purpose(asked, client, session)),
         document=await document_facts(client, session.user_id, asked.redirect_uri),
         claimed_name=client.client_name,
-        unchecked=client.origin == "dynamic",
         user=user,
-        scopes=[describe(scope) for scope in asked.scope if scope != "openid"],
-        claims=[describe_claim(claim) for claim in asked.claims_by_name],
-        details=words.describe(asked.authorization_details),
         destination=_destination(asked),
-        resources=[resource.name for resource in resources if resource is not None],
+        **shown(asked, client),
     )
 
 
@@ -161,7 +168,7 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
         return asking
     pending, client, session = asking
     form = await forms.form(request)
-    check_form_token(form, pending.binding.secret, _form_purpose(asking))
+    check_form_token(form, pending.binding.secret, form_purpose(pending.asked, client, session))
     match form.get("action"):
         case "allow":
             await _save(pending, client, session)
@@ -189,21 +196,26 @@ async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> N
         await documents.store(client, session.user_id)
     async with transaction():
         await pending_request.mark_consented(pending, session.user_id)
-        await repository.save_consent(
-            session.user_id, client.client_id, _to_store(asked), documents_hash(client), shown_metadata(client)
-        )
-        await record(
-            "consent",
-            user_id=session.user_id,
-            client_id=client.client_id,
-            session_id=session.id,
-            detail={
-                "scope": " ".join(asked.scope),
-                "resource": " ".join(asked.resource),
-                "claims": " ".join(asked.claims_by_name),
-                "authorization_details": " ".join(detail["type"] for detail in asked.authorization_details),
-            },
-        )
+        await save(asked, client, session)
+
+
+async def save(asked: AuthorizationRequest, client: Client, session: SignedIn) -> None:
+    """Store the consent of the user of a session to a request, in the caller's transaction."""
+    await repository.save_consent(
+        session.user_id, client.client_id, _to_store(asked), documents_hash(client), shown_metadata(client)
+    )
+    await record(
+        "consent",
+        user_id=session.user_id,
+        client_id=client.client_id,
+        session_id=session.id,
+        detail={
+            "scope": " ".join(asked.scope),
+            "resource": " ".join(asked.resource),
+            "claims": " ".join(asked.claims_by_name),
+            "authorization_details": " ".join(detail["type"] for detail in asked.authorization_details),
+        },
+    )
 
 
 class AuthorizedApplication(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +273,7 @@ async def withdraw(user_id: UUID, client_id: str) -> None:
     async with transaction():
         await repository.consume_codes_of_consent(user_id, client_id)
         await device_authorizations.cancel_of_consent(user_id, client_id)
+        await backchannel.cancel_of_consent(user_id, client_id)
         revoked = await repository.revoke_families_of_consent(user_id, client_id, "consent_withdrawn")
         if await repository.delete_consent(user_id, client_id) or revoked:
             await record("consent_withdrawn", user_id=user_id, client_id=client_id)

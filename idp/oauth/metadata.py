@@ -30,7 +30,7 @@ from idp.keys.algorithms import (
     VERIFICATION_ALGORITHMS,
 )
 from idp.keys.key_set import key_set
-from idp.oauth import response_types
+from idp.oauth import ciba, response_types
 from idp.oauth.authorize.checks import prompts
 from idp.oauth.authorize.request_object import SIGNING_ALGORITHMS as REQUEST_OBJECT_ALGORITHMS
 from idp.oauth.authorize.response_modes import RESPONSE_MODES
@@ -39,7 +39,7 @@ from idp.oauth.client_jwts import Kind
 from idp.oauth.clients import jwks_consumers, lookup
 from idp.oauth.clients.auth_methods import AUTH_METHODS, TLS_METHODS, WORKLOAD_METHOD
 from idp.oauth.clients.dynamic import endpoint as client_registration
-from idp.oauth.clients.members import SUBJECT_TYPES
+from idp.oauth.clients.members import DELIVERY_MODES, SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
@@ -106,6 +106,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         **({"client_id_metadata_document_supported": True} if lookup.accepts_documents() else {}),
+        **(_ciba(issuer) if ciba.is_on() else {}),
     }
 
 
@@ -117,6 +118,16 @@ def _client_jwts(algorithms: tuple[str, ...]) -> dict[str, list[str]]:
         "encryption_enc": list(CONTENT_ENCRYPTION_ALGORITHMS),
     }
     return {f"{kind}_{what}_values_supported": values[what] for kind in get_args(Kind) for what in values}
+
+
+def _ciba(issuer: str) -> dict[str, Any]:
+    """CIBA Core section 4."""
+    return {
+        "backchannel_authentication_endpoint": f"{issuer}{ciba.PATH}",
+        "backchannel_token_delivery_modes_supported": list(DELIVERY_MODES),
+        "backchannel_authentication_request_signing_alg_values_supported": REQUEST_OBJECT_ALGORITHMS,
+        "backchannel_user_code_parameter_supported": False,
+    }
 
 
 #: The endpoints that a client calls itself, which have an alias for mutual TLS.
@@ -135,7 +146,11 @@ def _mutual_tls() -> dict[str, Any]:
     if settings().client_certificate_header is None:
         return {}
     base = settings().mtls_url
-    aliased = _ALIASED | ({"device_authorization_endpoint": device.PATH} if settings().device_grant else {})
+    aliased = (
+        _ALIASED
+        | ({"device_authorization_endpoint": device.PATH} if settings().device_grant else {})
+        | ({"backchannel_authentication_endpoint": ciba.PATH} if ciba.is_on() else {})
+    )
     aliases = {"mtls_endpoint_aliases": {name: f"{base}{path}" for name, path in aliased.items()}} if base else {}
     return {"tls_client_certificate_bound_access_tokens": True} | aliases
 

@@ -7,12 +7,14 @@ from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.oauth import repository
+from idp.oauth.ciba import repository as backchannel
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.logout.announce import announce_user
 from idp.oauth.status.revocation_list import bury_user
 from idp.signin import devices
 from idp.signin import flow as flows
 from idp.signin.repository import sessions
+from idp.signin.repository.sessions import SessionKey
 
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
@@ -34,6 +36,7 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     ended["sessions"] = await sessions.end_sessions_of_user(user_id)
     ended["codes"] = await repository.consume_codes_of_user(user_id)
     ended["device_authorizations"] = await device_authorizations.cancel_of_user(user_id)
+    ended["backchannel_requests"] = await backchannel.cancel_of_user(user_id)
     ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
     return ended
 
@@ -62,6 +65,7 @@ async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
             return False
         await repository.consume_codes_of_session(user_id, session_id)
         await device_authorizations.cancel_of_session(user_id, session_id)
+        await backchannel.cancel_of_sessions([SessionKey(user_id, session_id)])
         await repository.revoke_families_of_session(user_id, session_id, reason)
         await record("sign_out", user_id=user_id, session_id=session_id)
     return True
@@ -72,5 +76,6 @@ async def revoke_tokens_of_client(client_id: str, reason: str) -> Counter[str]:
     ended = Counter[str]()
     ended["codes"] = await repository.consume_codes_of_client(client_id)
     ended["device_authorizations"] = await device_authorizations.cancel_of_client(client_id)
+    ended["backchannel_requests"] = await backchannel.cancel_of_client(client_id)
     ended["token_families"] = await repository.revoke_families_of_client(client_id, reason)
     return ended

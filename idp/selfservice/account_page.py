@@ -11,6 +11,7 @@ from idp.accounts.tables import User
 from idp.http import cookies, forms
 from idp.http.pages import page, see_other
 from idp.infra.i18n import gettext as _
+from idp.oauth import ciba
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
 from idp.signin import flow as flows
@@ -104,6 +105,7 @@ def account_page(
         csrf_token=form_token(_secret(request), "account"),
         section=SECTIONS.get(template, template),
         user=account.user,
+        asks=ciba.is_on(),
         error=error,
         done=None if error else _sentence(forms.query(request).get("done")),
         **context,
@@ -153,6 +155,9 @@ def _sentence(done: str | None) -> str | None:
         "unlinked": _("It is disconnected."),
         "last-way": _("It is your only way to sign in. Choose a password first."),
         "app": _("The application has no access any more."),
+        "request-allowed": _("Allowed. The application goes on by itself. You can close this page."),
+        "request-denied": _("Not allowed. You can close this page."),
+        "request-reported": _("Reported. This application cannot ask you again for a day."),
     }
     sentence = sentences.get(done or "")
     return f"{sentence} {elsewhere}" if sentence and done in _ENDING_OTHERS else sentence

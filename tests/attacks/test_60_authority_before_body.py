@@ -75,7 +75,7 @@ TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
-    *("workload_identity", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
+    *("workload_identity", "trusted_issuer", "token_exchange_policy", "id_jag_policy", "backchannel_request"),
 )
 FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
@@ -240,7 +240,7 @@ async def test_60_a_held_body_outlives_nothing(
 ) -> None:
     """At every route that a session or a token of an admin allows."""
     pages: Sequence[Route] = CONSOLE if event is _take_role else (*ACCOUNT, *CONSOLE)
-    values = dict.fromkeys(("user_id", "session_id", "passkey_id", "identity_id"), str(thief.user.id))
+    values = dict.fromkeys(("user_id", "session_id", "passkey_id", "identity_id", "request_id"), str(thief.user.id))
     held = [(route, await hold_page(server, route.url(**values), thief.session)) for route in pages]
     held += [
         (route, await hold_call(server, route.method, route.url(**values), thief.token, {"disable": False}))

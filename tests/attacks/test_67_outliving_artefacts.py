@@ -56,6 +56,7 @@ TABLES = {
     "totp": "ended while pending; else a credential itself",
     "authorization_code": "ended",
     "device_authorization": "ended where it is approved; else of no user yet",
+    "backchannel_request": "ended once approved; else asks for a sign-in, and gives nothing by itself",
     "token_family": "ended",
     "refresh_token": "ended with its family",
     "upstream_attempt": "ended where it links; else of a flow",

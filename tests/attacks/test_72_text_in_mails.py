@@ -11,7 +11,7 @@ from idp.infra.request_context import client_address
 from idp.mail import outbox
 from idp.mail.messages import compose
 from idp.oauth.clients.models import Client
-from idp.oauth.token.refresh_token import _name_in_mail
+from idp.oauth.clients.names_in_mails import name_in_mail
 from idp.signin import flow as flows
 from idp.signin.browser import Browser as AnyBrowser
 from idp.signin.browser import BrowserKey
@@ -115,14 +115,14 @@ def test_72_nor_that_of_an_application(name: str) -> None:
     """Strangers choose the names of clients that register themselves, and what a document says."""
     for origin in ("dynamic", "document"):
         client = Client(client_id="c", client_name=name, origin=origin)
-        assert _name_in_mail(client) is None
+        assert name_in_mail(client) is None
     message = compose("ada@example.com", "signed_out_for_safety", name="Ada", client_name=None)
     assert message["Subject"] == "We signed an application out for safety"
 
 
 @pytest.mark.parametrize("origin", ["admin", "dynamic"])
 def test_72_a_plain_name_of_an_application(origin: str) -> None:
-    assert _name_in_mail(Client(client_id="c", client_name="Notes for Zoë", origin=origin)) == "Notes for Zoë"
+    assert name_in_mail(Client(client_id="c", client_name="Notes for Zoë", origin=origin)) == "Notes for Zoë"
 
 
 async def test_72_the_mail_that_arrives(browser: Browser, mailbox: Mailbox) -> None:

@@ -62,6 +62,7 @@ def fapi_server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         IDP_CLIENT_CERTIFICATE_HEADER="rfc9440",
         IDP_CLIENT_CERTIFICATES_VERIFIED="true",
         IDP_AUTHORIZATION_CODE_LIFETIME="300",
+        IDP_CIBA="true",
     )
     yield server
     server.stop()

@@ -125,6 +125,14 @@ class App(Client):
 
 
 @dataclass(frozen=True)
+class Asking(Client):
+    path: str = "/account/requests/01a22c86-99d2-7bf7-a03a-80c8a1eee5a5"
+    binding_message: str | None = "W4SCT"
+    place: str = "Lisbon, Portugal"
+    created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
 class Upstream:
     id: str = "google"
     name: str = "Google"
@@ -165,6 +173,7 @@ ACCOUNT: dict[str, Any] = {
     "section": "security",
     "csrf_token": "token",
     "user": Owner(),
+    "asks": True,
     "error": None,
     "done": "Saved.",
 }
@@ -216,6 +225,7 @@ PAGES: dict[str, dict[str, Any]] = {
     },
     "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)]},
     "account/apps.html": ACCOUNT | {"apps": [App()]},
+    "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
     "consent.html": {
         "action": "/consent/f1",
@@ -254,6 +264,20 @@ PAGES: dict[str, dict[str, Any]] = {
         "user": User(),
     },
     "device_done.html": {"approved": True},
+    "approve.html": {
+        "action": "/account/requests/01a22c86-99d2-7bf7-a03a-80c8a1eee5a5",
+        "csrf_token": "token",
+        "client": Client(),
+        "user": User(),
+        "unchecked": True,
+        "binding_message": "W4SCT",
+        "created_at": datetime(2025, 1, 2, tzinfo=UTC),
+        "place": "Lisbon, Portugal",
+        "scopes": [Scope()],
+        "claims": [],
+        "details": [],
+        "resources": [],
+    },
     "error.html": {
         "status": 400,
         "title": "This sign-in link does not work",

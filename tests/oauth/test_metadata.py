@@ -83,7 +83,12 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "grant_types_supported": [
             *("authorization_code", "refresh_token", "client_credentials"),
             *(token_exchange.GRANT_TYPE, jwt_bearer.GRANT_TYPE, DEVICE_GRANT),
+            "urn:openid:params:grant-type:ciba",
         ],
+        "backchannel_authentication_endpoint": f"{issuer}/backchannel-authentication",
+        "backchannel_token_delivery_modes_supported": ["poll", "ping"],
+        "backchannel_authentication_request_signing_alg_values_supported": assertions[:-1],
+        "backchannel_user_code_parameter_supported": False,
         "acr_values_supported": ["1", "2", "phr"],
         "authorization_challenge_endpoint": f"{issuer}/challenge",
         "subject_types_supported": ["public", "pairwise"],

@@ -8,6 +8,7 @@ MAILS: dict[str, dict[str, Any]] = {
     "account_deleted": {},
     "account_locked": {"link": LINK},
     "already_registered": {},
+    "approval_request": {"client_name": "Shop", "link": LINK, "minutes": 5},
     "data_exported": {},
     "email_change_confirm": CODE,
     "email_changed": {"email": "n…@example.com"},

@@ -58,14 +58,14 @@ async def resolve(parameters: Parameters, client: Client) -> Parameters:
     else:
         return parameters
     claims = await _verify(token, client)
-    inside = _parameters(claims)
+    inside = parameters_of(claims)
     if not {"request", "request_uri"}.isdisjoint(inside):
         raise _invalid("A request object cannot contain another one.")
     if parameters.get("response_type", inside.get("response_type")) != inside.get("response_type"):
         # OpenID Connect Core section 6.1.
         raise InvalidRequestError("response_type is not the one in the request object.")
     if "jti" in claims:
-        await _use_once(claims, client)
+        await use_up(claims, client)
     return inside
 
 
@@ -109,20 +109,35 @@ def _without_fragment(uri: str) -> str:
 
 async def _verify(token: str, client: Client) -> jose.Claims:
     """Return the claims of a valid object."""
+    bounded = profiles.rules(client).bounded_request_objects
+    claims = await verify(token, client, client.request_object_signing_alg, bounded=bounded)
+    if claims.get("client_id") != client.client_id:
+        raise _invalid("client_id in the request object is not the client of the request.", Reason.WRONG_CLIENT)
+    return claims
+
+
+async def verify(token: str, client: Client, registered_alg: str | None, *, bounded: bool) -> jose.Claims:
+    """Return the claims of a JWT that a client signed for this server.
+
+    Args:
+        registered_alg: the only algorithm that the client may sign with; None: any that is accepted.
+        bounded: whether it must have an audience and a bounded life.
+
+    Raises:
+        OAuthError: ``invalid_request_object``.
+    """
     try:
-        claims = await client_keys.verify(client, token, _algorithms(client), TYPES)
-        jose.check_times(claims, fractions=True, require_exp=profiles.rules(client).bounded_request_objects)
+        claims = await client_keys.verify(client, token, _algorithms(client, registered_alg), TYPES)
+        jose.check_times(claims, fractions=True, require_exp=bounded)
     except (jose.InvalidJWTError, client_keys.KeysUnavailableError) as error:
         raise _invalid(
             "The request object is not a valid JWT that this client signed.",
             error.reason or Reason.KEYS_UNAVAILABLE,
             f"The request object of {client.client_id} is refused: {error.description}",
         ) from error
-    if claims.get("client_id") != client.client_id:
-        raise _invalid("client_id in the request object is not the client of the request.", Reason.WRONG_CLIENT)
     if claims.get("iss", client.client_id) != client.client_id:
         raise _invalid("iss of the request object must be the client_id.", Reason.WRONG_ISSUER)
-    if profiles.rules(client).bounded_request_objects:
+    if bounded:
         _check_fapi(claims)
     audience = claims.get("aud", settings().issuer)
     if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
@@ -139,15 +154,18 @@ def _check_fapi(claims: jose.Claims) -> None:
         raise _invalid(f"The request object is too old, or valid for more than {FAPI_SECONDS // 60} minutes.")
 
 
-def _algorithms(client: Client) -> tuple[str, ...]:
+def _algorithms(client: Client, registered: str | None) -> tuple[str, ...]:
     """Return the algorithms that a client may sign with (FAPI 2.0 Security Profile section 5.4.1)."""
     allowed = profiles.algorithms(client, SIGNING_ALGORITHMS)
-    registered = client.request_object_signing_alg
     return allowed if registered is None else tuple(alg for alg in allowed if alg == registered)
 
 
-async def _use_once(claims: jose.Claims, client: Client) -> None:
-    """Refuse the second use of an object with a ``jti``."""
+async def use_up(claims: jose.Claims, client: Client) -> None:
+    """Use up an object with a ``jti``.
+
+    Raises:
+        OAuthError: ``invalid_request_object``; it was used before.
+    """
     expires_at = jose.foreign_time(claims, "exp")
     if not isinstance(claims["jti"], str) or expires_at is None:
         raise _invalid("A request object with a jti, which is a string, must have exp.")
@@ -159,8 +177,12 @@ async def _use_once(claims: jose.Claims, client: Client) -> None:
         )
 
 
-def _parameters(claims: jose.Claims) -> dict[str, str]:
-    """Return the parameters of an object. An empty one counts as absent, as outside."""
+def parameters_of(claims: jose.Claims) -> dict[str, str]:
+    """Return the parameters of an object. An empty one counts as absent, as outside.
+
+    Raises:
+        OAuthError: ``invalid_request_object``; one is of a wrong type.
+    """
     texts = {name: _text(name, value) for name, value in claims.items() if name not in _CLAIMS_OF_JWT}
     return {name: text for name, text in texts.items() if text}
 

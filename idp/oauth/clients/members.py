@@ -25,6 +25,8 @@ from idp.signin.transitions import ACR_VALUES
 APPLICATION_TYPES: Final = ("web", "native")
 #: OpenID Connect Core section 8.
 SUBJECT_TYPES: Final = ("public", "pairwise")
+#: CIBA Core section 5. Tokens that are pushed cannot be bound to a key, and FAPI-CIBA section 5.2.2 forbids push.
+DELIVERY_MODES: Final = ("poll", "ping")
 
 SECTIONS: Final = ("Application", "Authentication", "Keys", "Tokens", "Requests", "Logout", "Advanced")
 APPLICATION, AUTHENTICATION, KEYS, TOKENS, REQUESTS, LOGOUT, ADVANCED = SECTIONS
@@ -208,6 +210,22 @@ MEMBERS: Final = {
     "request_object_signing_alg": Member(
         REQUESTS, "Algorithm of its signed requests", "The only algorithm that its signed requests may have.",
         VERIFICATION_ALGORITHMS,
+    ),
+    "backchannel_token_delivery_mode": Member(
+        REQUESTS, "How it learns that a user has decided",
+        "How it learns that a user has decided (CIBA): poll: it asks; ping: this server calls it. Default: poll.",
+        DELIVERY_MODES,
+    ),
+    "backchannel_client_notification_endpoint": Member(
+        REQUESTS, "URL that is called when a user has decided", "URL that is called when a user has decided, for ping."
+    ),
+    "backchannel_authentication_request_signing_alg": Member(
+        REQUESTS, "Algorithm of its signed authentication requests",
+        "The algorithm that its authentication requests (CIBA) must be signed with. Without it they are not signed.",
+        VERIFICATION_ALGORITHMS,
+    ),
+    "backchannel_user_code_parameter": Member(
+        REQUESTS, "It sends a user code", "Not supported: users sign in to decide, so they need no further code.",
     ),
     "request_object_encryption_alg": Member(
         REQUESTS, "Algorithm of the key of its encrypted requests",

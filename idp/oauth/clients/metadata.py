@@ -43,8 +43,8 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     RFC 7591 and OpenID Connect Dynamic Client Registration; RFC 8705 for ``tls_*``, RFC 9101 for signed requests, RFC
     9126 for pushed ones, RFC 9396 for authorization details, RFC 9449 for DPoP, RFC 9701 for ``introspection_*``, JARM
-    for ``authorization_*``, OpenID Connect Back-Channel and Front-Channel Logout for ``*channel_logout_*``. Those that
-    only this server knows:
+    for ``authorization_*``, OpenID Connect Back-Channel and Front-Channel Logout for ``*channel_logout_*``, CIBA Core
+    section 4 for the other ``backchannel_*``. Those that only this server knows:
 
     Attributes:
         profile: a set of requirements that it must meet, by its name; None: none.
@@ -100,6 +100,10 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     request_uris: tuple[str, ...] = ()
     require_signed_request_object: bool = False
     require_pushed_authorization_requests: bool = False
+    backchannel_token_delivery_mode: str | None = None
+    backchannel_client_notification_endpoint: str | None = None
+    backchannel_authentication_request_signing_alg: str | None = None
+    backchannel_user_code_parameter: bool = False
     dpop_bound_access_tokens: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
     default_max_age: int | None = None

@@ -4,7 +4,7 @@ A profile demands values of metadata, which validation checks at registration an
 at run time (:class:`Rules`). Validation, CLI, admin API, console and docs/profiles.md read this table. See
 docs/decisions/0061-a-profile-is-a-table.md.
 
-FAPI 2.0 Security Profile, FAPI 2.0 Message Signing, OAuth 2.1, the authorization specification of MCP.
+FAPI 2.0 Security Profile, FAPI 2.0 Message Signing, FAPI-CIBA, OAuth 2.1, the authorization specification of MCP.
 """
 
 from collections.abc import Callable, Collection
@@ -15,6 +15,7 @@ import msgspec
 
 from idp.errors import OAuthError
 from idp.keys.algorithms import FAPI_ALGORITHMS
+from idp.oauth.ciba import GRANT_TYPE as CIBA_GRANT_TYPE
 from idp.oauth.clients.auth_methods import TLS_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
@@ -79,6 +80,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     signed_responses: bool = False
     signed_introspection: bool = False
     names_resource: bool = False
+    names_transaction: bool = False
 
 
 #: The rules in words, with the section of their specification.
@@ -105,6 +107,10 @@ RULES: Final = {
         "Introspection responses are JWTs, whatever the client accepts.", "FAPI 2.0 MS section 5.5.1",
     ),
     "names_resource": ("An authorization request names its resource.", "MCP authorization; RFC 8707 section 2"),
+    "names_transaction": (
+        "A backchannel authentication request has a binding_message or authorization_details.",
+        "FAPI-CIBA section 5.2.2",
+    ),
 }  # fmt: skip
 
 
@@ -175,6 +181,18 @@ _FAPI2_RULES = Rules(
 )
 _FAPI2_DEMANDS = (BOUND_TOKENS, HTTPS, NO_DEVICES)
 
+#: FAPI-CIBA builds on FAPI 1.0, which knows no other algorithms.
+_FAPI_CIBA_SIGNING: Final = ("ES256", "PS256")
+_CIBA_GRANT: Final = Demand(
+    f"the grant {CIBA_GRANT_TYPE}", "FAPI-CIBA section 5.2.2", lambda metadata: CIBA_GRANT_TYPE in metadata.grant_types
+)
+_FAPI_CIBA = (
+    Requirement("token_endpoint_auth_method", ("private_key_jwt", *TLS_METHODS), "FAPI-CIBA section 5.2.2"),
+    Requirement("backchannel_authentication_request_signing_alg", _FAPI_CIBA_SIGNING, "FAPI-CIBA section 5.2.2"),
+    Requirement("token_endpoint_auth_signing_alg", (None, *_FAPI_CIBA_SIGNING), "FAPI-CIBA section 7.10"),
+    Requirement("id_token_signed_response_alg", _FAPI_CIBA_SIGNING, "FAPI-CIBA section 7.10"),
+)
+
 PROFILES: Final = MappingProxyType(
     {
         "oauth21": Profile("OAuth 2.1", _OAUTH21),
@@ -185,6 +203,12 @@ PROFILES: Final = MappingProxyType(
             (*_FAPI2, Requirement("require_signed_request_object", (True,), "FAPI 2.0 MS section 5.3.1")),
             msgspec.structs.replace(_FAPI2_RULES, signed_responses=True, signed_introspection=True),
             _FAPI2_DEMANDS,
+        ),
+        "fapi-ciba": Profile(
+            "FAPI-CIBA",
+            _FAPI_CIBA,
+            Rules(algorithms=_FAPI_CIBA_SIGNING, bounded_request_objects=True, names_transaction=True),
+            (_CIBA_GRANT, BOUND_TOKENS),
         ),
     }
 )

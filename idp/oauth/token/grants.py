@@ -1,13 +1,16 @@
 """The grants. Discovery, client validation and the console read this list."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
+from idp.oauth import ciba as backchannel
 from idp.oauth import response_types
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.device import codes as device_codes
 from idp.oauth.token import (
     authorization_code,
+    ciba,
     client_credentials,
     device_code,
     jwt_bearer,
@@ -27,12 +30,16 @@ GRANTS: dict[str, GrantFunction] = {
     token_exchange.GRANT_TYPE: token_exchange.exchange,
     jwt_bearer.GRANT_TYPE: jwt_bearer.redeem,
     device_codes.GRANT_TYPE: device_code.redeem,
+    backchannel.GRANT_TYPE: ciba.redeem,
 }
+#: Those in which a user takes part, so that there may be refresh tokens.
+WITH_USER: Final = ("authorization_code", device_codes.GRANT_TYPE, backchannel.GRANT_TYPE)
 #: Says whether a grant is on. The others always are.
 SWITCHES: dict[str, Callable[[], bool]] = {
     token_exchange.GRANT_TYPE: lambda: settings().token_exchange,
     jwt_bearer.GRANT_TYPE: jwt_bearer.is_on,
     device_codes.GRANT_TYPE: lambda: settings().device_grant,
+    backchannel.GRANT_TYPE: backchannel.is_on,
 }
 
 

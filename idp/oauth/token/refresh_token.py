@@ -12,11 +12,11 @@ from idp.accounts.repository.users import user_by_id
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
-from idp.mail.messages import suitable_name
 from idp.oauth import client_jwts
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.names_in_mails import name_in_mail
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
@@ -145,16 +145,6 @@ async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
     return await _rotate(msgspec.structs.replace(rotation, token=known))
 
 
-def _name_in_mail(client: Client) -> str | None:
-    """Return the name of a client, if an administrator chose it or it says nothing else; never that in a document."""
-    match client.origin:
-        case "admin":
-            return client.client_name
-        case "dynamic":
-            return suitable_name(client.client_name)
-    return None
-
-
 async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily | None:
     """Revoke the family of a token that was used before. Returns it, if this call revoked it."""
     async with transaction():
@@ -162,5 +152,5 @@ async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily
         revoked = await revoke_family(revocation, "refresh_token_reuse")
         user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:
-            await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=_name_in_mail(client))
+            await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=name_in_mail(client))
     return revoked

@@ -62,12 +62,14 @@ WHOLE = (
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
     "idp.oauth.authorize.repository._USE_PUSHED_OF_CLIENT",
     "idp.oauth.device.repository._CANCEL_OF_CLIENT",
+    "idp.oauth.ciba.repository._CANCEL_OF_CLIENT",
     # All of them, after a backup was restored.
     "idp.oauth.device.repository._CANCEL_ALL",
     "idp.oauth.repository._CONSUME_ALL_CODES",
     "idp.oauth.repository._REVOKE_ALL_FAMILIES",
     "idp.oauth.authorize.repository._FINISH_ALL",
     "idp.oauth.authorize.repository._USE_ALL_PUSHED",
+    "idp.oauth.ciba.repository._CANCEL_ALL",
     # The catalogue of PostgreSQL.
     "idp.infra.db.partitions._EXISTING",
     # The flows of a user whose password changes, among those of two hours.

@@ -14,6 +14,7 @@ from idp.oauth.clients.profiles import BINDINGS, PROFILES, RULES, Requirement, R
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.service import update_client
 from idp.oauth.clients.validation import not_possible, validate
+from tests.support.ciba import GRANT as CIBA_GRANT
 from tests.support.request_objects import jwks
 from tests.support.tokens import key
 
@@ -22,6 +23,8 @@ WEB: dict[str, Any] = {
     "client_name": "Bank", "redirect_uris": ["https://bank.example/cb"],
     "jwks": jwks(*FAPI_ALGORITHMS), "grant_types": ["authorization_code", "refresh_token"],
 }  # fmt: skip
+#: A client that asks users who are elsewhere.
+ASKING = WEB | {"redirect_uris": [], "grant_types": [CIBA_GRANT]}
 ROWS = [(name, each) for name, profile in PROFILES.items() for each in profile.requirements]
 #: What a value needs, so that only the profile can refuse it.
 NEEDS = {"tls_client_auth": {"tls_client_auth_san_dns": "bank.example"}}
@@ -29,8 +32,8 @@ NEEDS = {"tls_client_auth": {"tls_client_auth_san_dns": "bank.example"}}
 
 def checked(profile: str | None, **named: Any) -> ClientMetadata:
     """Return the metadata of a client that names these members."""
-    asked = msgspec.convert(WEB | {"profile": profile} | named, ClientMetadata)
-    return validate(profiles.completed(asked, (WEB | named).keys()))
+    members = (ASKING if profile == "fapi-ciba" else WEB) | named
+    return validate(profiles.completed(msgspec.convert(members | {"profile": profile}, ClientMetadata), members.keys()))
 
 
 def refused(profile: str, **named: Any) -> OAuthError:
@@ -77,7 +80,7 @@ def test_what_a_profile_forbids_is_refused(profile: str, each: Requirement) -> N
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_client_gets_what_it_does_not_name(profile: str) -> None:
     """Only where the default of the specifications is not allowed."""
-    found, plain = checked(profile), checked(None)
+    found, plain = checked(profile), checked(None, **(ASKING if profile == "fapi-ciba" else {}))
     required = profiles.requirements(profile)
     for name in MEMBERS.keys() - {"profile", *BINDINGS}:
         value, usual = getattr(found, name), getattr(plain, name)

@@ -869,6 +869,39 @@ CREATE TABLE session_client (
     FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
 );
 
+-- A backchannel authentication request (CIBA Core section 7), by the SHA-256 of its "auth_req_id". "user_id" has no
+-- foreign key: for a hint of an unknown user it is an id that no user has. "id" is in the URL of the page.
+-- "notification" is what a ping needs (encrypted). "session_id" and what follows is the sign-in that approved it.
+-- "consumed_at": it yields no tokens any more. One that was reported blocks its client for a day.
+CREATE TABLE backchannel_request (
+    user_id         uuid NOT NULL,
+    auth_req_hash   bytea NOT NULL,
+    id              uuid NOT NULL,
+    client_id       text NOT NULL REFERENCES client ON DELETE CASCADE,
+    request         jsonb NOT NULL,
+    binding_message text,
+    notification    bytea,
+    ip_address      text NOT NULL,
+    poll_interval   integer NOT NULL,
+    next_poll_at    timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at      timestamptz NOT NULL,
+    decided_at      timestamptz,
+    approved        boolean,
+    reported_at     timestamptz,
+    session_id      uuid,
+    auth_time       timestamptz,
+    auth_age        integer,
+    amr             text[],
+    acr             text,
+    consumed_at     timestamptz,
+    PRIMARY KEY (user_id, auth_req_hash),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE SET NULL (session_id)
+) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+
+CREATE INDEX backchannel_request_expires_at ON backchannel_request (expires_at);
+CREATE INDEX backchannel_request_client_id ON backchannel_request (client_id);
+
 -- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
 -- its access tokens. Without "offline_access" it ends with the session.
 CREATE TABLE token_family (

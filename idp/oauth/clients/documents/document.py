@@ -13,6 +13,7 @@ from idp.oauth.clients.documents.identifiers import host_of
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, application_type_of, read_metadata
 from idp.oauth.clients.registration import check_signing_keys
 from idp.oauth.clients.validation import validate
+from idp.oauth.clients.validation.backchannel import MEMBERS as BACKCHANNEL_MEMBERS
 
 #: The specification recommends 5 KB. A document with keys may be longer.
 MAX_BYTES = 16 * 1024
@@ -23,7 +24,7 @@ _AUTH_METHODS = tuple(method for method in ("none", "private_key_jwt") if method
 _GRANTS = ("authorization_code", "refresh_token")
 #: What the document does not decide. The operator may require a level, and upload a logo: one at the client's site
 #: would tell it who reads our pages. Other documents would be fetched for anybody who names the client.
-_NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri", "request_uris"}
+_NOT_TAKEN = {"logo_uri", "default_acr_values", "sector_identifier_uri", "request_uris", *BACKCHANNEL_MEMBERS}
 MEMBERS = frozenset(ClientMetadata.__struct_fields__) - OPERATOR_MEMBERS - _NOT_TAKEN
 
 

@@ -14,7 +14,7 @@ from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.profiles import check as profile_is_met
 from idp.oauth.clients.profiles import completed
-from idp.oauth.clients.validation import authentication, general, grants, keys, logout, requests, tokens
+from idp.oauth.clients.validation import authentication, backchannel, general, grants, keys, logout, requests, tokens
 
 CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *general.CHECKS,
@@ -25,6 +25,7 @@ CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     *tokens.CHECKS,
     *requests.CHECKS,
     *logout.CHECKS,
+    *backchannel.CHECKS,
 )
 
 
@@ -62,7 +63,7 @@ def validate(metadata: ClientMetadata) -> ClientMetadata:
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
     """
-    completed = tokens.with_content_encryption(grants.with_response_types(metadata))
+    completed = tokens.with_content_encryption(backchannel.with_delivery_mode(grants.with_response_types(metadata)))
     for check in CHECKS:
         check(completed)
     return completed

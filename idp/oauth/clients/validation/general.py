@@ -1,6 +1,6 @@
 """Names, links and sizes, and values that are limited to a list."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ from idp.oauth.clients.uris import MAX_LENGTH, InvalidURIError, check_link
 MAX_VALUES = 100
 #: Maximum size of a JWK Set, in bytes of JSON.
 MAX_JWKS_BYTES = 64 * 1024
+#: Members with a URL whose name does not end in ``_uri``.
+_LINKS = frozenset({"backchannel_client_notification_endpoint"})
 #: Seconds in ten years. A sign-in does not last longer.
 MAX_AGE = 10 * 365 * 86400
 
@@ -22,7 +24,7 @@ def texts_are_bounded(metadata: ClientMetadata) -> None:
     for name, value in _values(metadata):
         if isinstance(value, tuple) and len(value) > MAX_VALUES:
             raise invalid_metadata(f"{name} may have up to {MAX_VALUES} values.")
-        if name.endswith(("_uri", "_uris")):
+        if name.endswith(("_uri", "_uris")) or name in _LINKS:
             continue
         limit = MAX_LENGTH if name == "scope" else MAX_NAME_LENGTH
         for text in value if isinstance(value, tuple) else [value] if isinstance(value, str) else []:
@@ -68,7 +70,7 @@ def values_are_known(metadata: ClientMetadata) -> None:
 def links_are_fit(metadata: ClientMetadata) -> None:
     """Pages link to them and load the logo; this server fetches the others or redirects to them."""
     for name, value in _values(metadata):
-        if not name.endswith("_uri") or name.startswith("tls_client_auth_") or value is None:
+        if not (name.endswith("_uri") or name in _LINKS) or name.startswith("tls_client_auth_") or value is None:
             continue
         try:
             check_link(value)
@@ -80,4 +82,10 @@ def _values(metadata: ClientMetadata) -> Iterator[tuple[str, Any]]:
     return ((name, getattr(metadata, name)) for name in ClientMetadata.__struct_fields__)
 
 
-CHECKS = (name_can_be_shown, texts_are_bounded, jwks_is_bounded, values_are_known, links_are_fit)
+CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
+    name_can_be_shown,
+    texts_are_bounded,
+    jwks_is_bounded,
+    values_are_known,
+    links_are_fit,
+)

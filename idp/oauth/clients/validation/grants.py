@@ -8,7 +8,7 @@ from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.uris import InvalidURIError, check_redirect_uri
 from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 from idp.oauth.token import jwt_bearer, token_exchange
-from idp.oauth.token.grants import grant_types
+from idp.oauth.token.grants import WITH_USER, grant_types
 
 
 def with_response_types(metadata: ClientMetadata) -> ClientMetadata:
@@ -32,8 +32,8 @@ def grants_fit_together(metadata: ClientMetadata) -> None:
     known = grant_types()
     if not grants or not grants <= set(known):
         raise invalid_metadata(f"grant_types must be some of {', '.join(known)}.")
-    if "refresh_token" in grants and not grants & {"authorization_code", DEVICE_GRANT}:
-        raise invalid_metadata("The refresh_token grant also needs the authorization_code or the device_code grant.")
+    if "refresh_token" in grants and grants.isdisjoint(WITH_USER):
+        raise invalid_metadata(f"The refresh_token grant also needs one of {', '.join(WITH_USER)}.")
     if DEVICE_GRANT in grants and metadata.require_signed_request_object:
         raise invalid_metadata("A client that must sign its requests cannot have the device_code grant.")
     if metadata.authorization_challenge and "authorization_code" not in grants:

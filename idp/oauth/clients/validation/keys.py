@@ -12,6 +12,8 @@ from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 
 #: Authentication methods that verify with a key of the client.
 KEY_METHODS = ("private_key_jwt", "self_signed_tls_client_auth")
+#: Members with an algorithm that the client signs its requests with.
+_SIGNED_REQUESTS = ("request_object_signing_alg", "backchannel_authentication_request_signing_alg")
 
 
 def keys_are_public_and_usable(metadata: ClientMetadata) -> None:
@@ -38,7 +40,7 @@ def keys_fit_the_algorithms(metadata: ClientMetadata) -> None:
     if metadata.jwks is None:
         return
     keys = _usable_keys(msgspec.json.encode(metadata.jwks))
-    for member in ("token_endpoint_auth_signing_alg", "request_object_signing_alg"):
+    for member in ("token_endpoint_auth_signing_alg", *_SIGNED_REQUESTS):
         alg = getattr(metadata, member)
         if alg in ALGORITHMS and not jose.has_verification_key(keys, alg):
             raise invalid_metadata(f"jwks has no key for the {member} {alg}.")
@@ -60,8 +62,7 @@ def _members_with_keys(metadata: ClientMetadata) -> Iterator[str]:
         yield f"The token_endpoint_auth_method {metadata.token_endpoint_auth_method}"
     if metadata.require_signed_request_object:
         yield "require_signed_request_object"
-    if metadata.request_object_signing_alg is not None:
-        yield "request_object_signing_alg"
+    yield from (name for name in _SIGNED_REQUESTS if getattr(metadata, name) is not None)
     if metadata.request_uris:
         yield "request_uris"
     yield from (name for name in _encryption_members() if getattr(metadata, name) in KEY_ENCRYPTION_ALGORITHMS)

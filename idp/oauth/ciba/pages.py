@@ -1,0 +1,162 @@
+"""The page on which a user decides a backchannel authentication request (CIBA Core section 8).
+
+A mail or the account page leads to it. It needs a session of the user who was asked, with the level and age that a
+sign-in at the client would need.
+"""
+
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+from litestar.params import FromPath
+
+from idp.accounts.repository.users import user_by_id
+from idp.errors import PageError
+from idp.federation.providers.base import LEEWAY
+from idp.http import cookies, forms
+from idp.http.access import Access
+from idp.http.pages import page, see_other
+from idp.infra.db.engine import transaction
+from idp.infra.geoip import place
+from idp.infra.i18n import gettext as _
+from idp.oauth import consent
+from idp.oauth.authorize import acr
+from idp.oauth.authorize.request import AuthorizationRequest, within_registration
+from idp.oauth.ciba import repository, service
+from idp.oauth.ciba.repository import WaitingRequest
+from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.models import Client
+from idp.signin import flow as flows
+from idp.signin import sessions
+from idp.signin.csrf import check_form_token, form_token
+from idp.signin.http import current_session, key_cookies, new_flow_key
+from idp.signin.sessions import SignedIn
+
+AnyRequest = Request[Any, Any, Any]
+PAGE = {"access": Access.PAGE}
+
+
+class _Asking(NamedTuple):
+    """A request that waits for the user of a session, and its client. ``asked`` is within its registration."""
+
+    waiting: WaitingRequest
+    asked: AuthorizationRequest
+    client: Client
+    session: SignedIn
+
+    @property
+    def path(self) -> str:
+        return f"{service.PATH}/{self.waiting.id}"
+
+    @property
+    def form_purpose(self) -> str:
+        return f"approve {self.waiting.id} {consent.form_purpose(self.asked, self.client, self.session)}"
+
+
+async def _load(request: AnyRequest, request_id: UUID) -> _Asking | Response[Any]:
+    """Return the request that waits for the user, or a redirect to the sign-in that it needs.
+
+    Every later transaction checks that the session is still live.
+
+    Raises:
+        PageError: no request with this id waits for this user.
+    """
+    path = f"{service.PATH}/{request_id}"
+    session = await current_session(request)
+    if session is None:
+        key = await new_flow_key(request)
+        return see_other(flows.path(await flows.start(key, path)), key_cookies(key))
+    sessions.guard_changes(session)
+    waiting = await repository.find_waiting(session.user_id, request_id)
+    client = await stored_client(waiting.client_id) if waiting is not None else None
+    if waiting is None or client is None:
+        raise service.gone()
+    asked = within_registration(AuthorizationRequest.from_json(waiting.request), client)
+    asking = _Asking(waiting, asked, client, session)
+    return await _sign_in(request, asking) or asking
+
+
+async def _sign_in(request: AnyRequest, asking: _Asking) -> Response[Any] | None:
+    """Return a redirect to a sign-in, if the session is too old or its level too low for the request."""
+    _waiting, asked, client, session = asking
+    wanted = acr.requested(asked, client)
+    young = _is_young(asking)
+    # The level beyond the required one is offered once.
+    offered = session.auth_time >= asking.waiting.created_at
+    if young and acr.reaches(session.acr, wanted.essential if offered else wanted.acr):
+        return None
+    user = await user_by_id(session.user_id)
+    key = await new_flow_key(request)
+    binding = await flows.start(
+        key,
+        asking.path,
+        cancel_to=service.PATH,
+        login_hint=user.email if user is not None else "",
+        display=consent.display(client),
+        acr=wanted.acr,
+        required=wanted.essential,
+        max_age=asked.max_proof_age,
+        step_up=session if young else None,
+    )
+    return see_other(flows.path(binding), key_cookies(key))
+
+
+def _is_young(asking: _Asking) -> bool:
+    """Return whether the sign-in is not older than the request allows. One that was made for it stays young."""
+    oldest, session, created_at = asking.asked.max_proof_age, asking.session, asking.waiting.created_at
+    if oldest is None:
+        return True
+    if session.auth_time >= created_at:
+        return session.proved_since(created_at - timedelta(seconds=oldest + LEEWAY))
+    return session.age() <= oldest
+
+
+@get(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)
+async def show_request(request: AnyRequest, request_id: FromPath[UUID]) -> Response[Any]:
+    """Show what a client asks. It changes nothing."""
+    asking = await _load(request, request_id)
+    if isinstance(asking, Response):
+        return asking
+    waiting, asked, client, session = asking
+    return page(
+        "approve.html",
+        action=asking.path,
+        csrf_token=form_token(_secret(request), asking.form_purpose),
+        user=await user_by_id(session.user_id),
+        binding_message=waiting.binding_message,
+        created_at=waiting.created_at,
+        place=place(waiting.ip_address),
+        **consent.shown(asked, client),
+    )
+
+
+@post(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)
+async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Response[Any]:
+    """Handle the decision of the user."""
+    asking = await _load(request, request_id)
+    if isinstance(asking, Response):
+        return asking
+    waiting, asked, client, session = asking
+    form = await forms.form(request)
+    check_form_token(form, _secret(request), asking.form_purpose)
+    match form.get("action"):
+        case "allow":
+            async with transaction():
+                await service.allow(waiting.id, asked, client, session)
+                await consent.save(asked, client, session)
+            return see_other(f"{service.PATH}?done=request-allowed")
+        case "deny":
+            await service.deny(waiting.id, session, report=False)
+            return see_other(f"{service.PATH}?done=request-denied")
+        case "report":
+            await service.deny(waiting.id, session, report=True)
+            return see_other(f"{service.PATH}?done=request-reported")
+    raise PageError(_("Please choose"), _("Allow or deny the request."))
+
+
+def _secret(request: AnyRequest) -> str:
+    return cookies.read(request, cookies.SESSION) or ""
+
+
+ROUTES = [show_request, decide_request]
