@@ -15,7 +15,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth import codes
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
-from idp.oauth.clients.lookup import stored_client
+from idp.oauth.clients.stored import stored_client
 from idp.signin import sessions
 from idp.signin.browser import Browser
 from idp.signin.transitions import CompletedStep, Step

@@ -25,8 +25,8 @@ from idp.oauth.authorize import acr
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
 from idp.oauth.ciba.repository import WaitingRequest
-from idp.oauth.clients.lookup import stored_client
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.stored import stored_client
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
