@@ -27,7 +27,7 @@ from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.signin import session_tokens
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
-from idp.signin.http import key_cookies, session_cookie
+from idp.signin.http import key_cookies, session_cookies
 from idp.signin.pages import PURPOSE
 
 PASSWORD = "correct horse battery staple"
@@ -240,7 +240,7 @@ async def pushed(sample: Sample, users: Sequence[UUID]) -> list[Request]:
     )
     requests = []
     for uri, (_, token) in zip(uris, await _sessions(users), strict=True):
-        cookie = session_cookie(token)
+        cookie, *_ = session_cookies(token)
         path = f"/authorize?{urlencode({'client_id': client_id, 'request_uri': uri})}"
         requests.append(Request("GET", path, {"Cookie": f"{cookie.key}={cookie.value}"}))
     return requests

@@ -46,7 +46,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device_authorization
 from idp.oauth.device import pages as device_pages
-from idp.oauth.logout import announce, backchannel, rp_initiated
+from idp.oauth.logout import announce, backchannel, rp_initiated, session_management
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
 from idp.selfservice import (
@@ -98,6 +98,7 @@ MODULES = (
     revocation,
     rp_initiated,
     security,
+    session_management,
     signin,
     ssf,
     static,

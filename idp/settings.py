@@ -256,6 +256,9 @@ class Settings(BaseSettings):
     )
     session_idle_lifetime: int = _option(DAY, "Time after which an unused browser session ends.", ge=60)
     session_lifetime: int = _option(30 * DAY, "Maximum lifetime of a browser session.", ge=60)
+    session_management: bool = _option(
+        True, "Tell applications in the browser when the session changes (OpenID Connect Session Management)."
+    )
     flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
     legacy_response_types: bool = _option(
         False,

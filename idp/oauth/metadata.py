@@ -42,6 +42,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.members import DELIVERY_MODES, SUBJECT_TYPES
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device
+from idp.oauth.logout import session_management
 from idp.oauth.scopes import CLAIMS, STANDARD_SCOPES
 from idp.oauth.token import id_jag, jwt_bearer
 from idp.oauth.token.grants import grant_types
@@ -77,6 +78,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         **({"device_authorization_endpoint": f"{issuer}{device.PATH}"} if settings().device_grant else {}),
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        **({"check_session_iframe": f"{issuer}{session_management.PATH}"} if settings().session_management else {}),
         **({"registration_endpoint": f"{issuer}{client_registration.PATH}"} if client_registration.is_on() else {}),
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": list(response_types.supported()),

@@ -17,7 +17,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, session_cookie
+from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, session_cookies
 from idp.signin.sessions import SignedIn
 
 AnyRequest = Request[Any, Any, Any]
@@ -73,13 +73,13 @@ async def require_form(
     return account, form
 
 
-async def end_other_sessions(request: AnyRequest, account: AccountRequest, reason: str) -> Cookie:
+async def end_other_sessions(request: AnyRequest, account: AccountRequest, reason: str) -> list[Cookie]:
     """Revoke everything issued before a credential changed, except this browser's session.
 
-    Runs in the transaction of the change. Returns the cookie to set.
+    Runs in the transaction of the change. Returns the cookies to set.
     """
     await credentials_changed(account.user.id, reason)
-    return session_cookie(await sessions.restart(browser_of(request), account.session))
+    return session_cookies(await sessions.restart(browser_of(request), account.session))
 
 
 def _secret(request: AnyRequest) -> str:

@@ -14,7 +14,6 @@ from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.audit.repository import audit_events
 from idp.federation.repository import identities_of
-from idp.http import cookies
 from idp.http.access import Access
 from idp.http.pages import page
 from idp.infra.db.engine import transaction
@@ -27,6 +26,7 @@ from idp.selfservice.account_page import AccountRequest, account_page, require_f
 from idp.selfservice.security_mails import notify_change
 from idp.settings import settings
 from idp.signin.factors import passkeys
+from idp.signin.http import no_session_cookies
 from idp.signin.repository import sessions
 
 AnyRequest = Request[Any, Any, Any]
@@ -104,7 +104,7 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
     except LastOwnerError:
         error = _("You are the last owner of this server. Make another user an owner first.")
         return account_page(request, "data", account, error=error)
-    return page("account_deleted.html", cookies=[cookies.delete(cookies.SESSION)])
+    return page("account_deleted.html", cookies=no_session_cookies())
 
 
 def _is_meant(account: AccountRequest, typed: str) -> bool:

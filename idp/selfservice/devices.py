@@ -17,7 +17,7 @@ from idp.oauth.sign_out import sign_out_user
 from idp.selfservice.account_page import account_page, require_form, require_session
 from idp.settings import settings
 from idp.signin import sessions
-from idp.signin.http import browser_of, session_cookie
+from idp.signin.http import browser_of, session_cookies
 from idp.signin.repository.sessions import active_sessions
 
 AnyRequest = Request[Any, Any, Any]
@@ -76,8 +76,8 @@ async def end_others(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await sign_out_user(account.user.id, "signed_out_by_user")
         await record("signed_out_everywhere", user_id=account.user.id)
-        cookie = session_cookie(await sessions.restart(browser_of(request), account.session))
-    return see_other(f"{PATH}?done=sessions", [cookie])
+        cookies = session_cookies(await sessions.restart(browser_of(request), account.session))
+    return see_other(f"{PATH}?done=sessions", cookies)
 
 
 ROUTES = [show_sessions, end_session, end_others]

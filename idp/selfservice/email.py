@@ -17,7 +17,7 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.signin import limits, sessions
-from idp.signin.http import browser_of, session_cookie
+from idp.signin.http import browser_of, session_cookies
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -66,7 +66,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
             token=form.get("token", ""),
         )
         if what == "email_changed":
-            cookies.append(session_cookie(await sessions.restart(browser_of(request), account.session)))
+            cookies += session_cookies(await sessions.restart(browser_of(request), account.session))
     if what is None:
         return await _page(
             request, account, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")

@@ -86,7 +86,7 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
             user.id, identity_id, by_mail=settings().email_code_sign_in, passkeys_of=passkeys_of
         )
         if parted is not None:
-            cookies.append(await end_other_sessions(request, account, "identity_unlinked"))
+            cookies += await end_other_sessions(request, account, "identity_unlinked")
             await linking.notify(user.id, "identity_unlinked", _name(parted))
     return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
 

@@ -97,7 +97,7 @@ async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[An
     async with transaction():
         if await passkeys.remove(user.id, passkey_id):
             await factors.forget_two_step_without_factors(user.id)
-            cookies.append(await end_other_sessions(request, account, "passkey_removed"))
+            cookies += await end_other_sessions(request, account, "passkey_removed")
             await notify_change(user, "passkey_removed")
     return see_other(f"{SECURITY}?done=passkey-removed", cookies)
 

@@ -19,7 +19,7 @@ from idp.selfservice.security_mails import notify_change
 from idp.signin import limits, sessions
 from idp.signin.factors import passkeys, recovery_codes
 from idp.signin.factors import service as factors
-from idp.signin.http import browser_of, session_cookie
+from idp.signin.http import browser_of, session_cookies
 from idp.signin.transitions import Step
 
 AnyRequest = Request[Any, Any, Any]
@@ -76,8 +76,8 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     async with transaction():
         await change_password_hash(user.id, password_hash, credentials_changed)
         await notify_change(user, "password_changed")
-        cookie = session_cookie(await sessions.restart(browser_of(request), account.session))
-    return see_other(f"{PATH}?done=password", [cookie])
+        cookies = session_cookies(await sessions.restart(browser_of(request), account.session))
+    return see_other(f"{PATH}?done=password", cookies)
 
 
 @get("/account/two-step", opt=PAGE)

@@ -92,7 +92,7 @@ async def remove_totp(request: AnyRequest) -> Response[Any]:
     async with transaction():
         if await totp.disable(user.id):
             await factors.forget_two_step_without_factors(user.id)
-            cookies.append(await end_other_sessions(request, account, "totp_disabled"))
+            cookies += await end_other_sessions(request, account, "totp_disabled")
             await notify_change(user, "totp_disabled")
     return see_other(f"{SECURITY}?done=totp-removed", cookies)
 

@@ -9,7 +9,7 @@ from litestar.datastructures import Cookie
 from idp.http import cookies
 from idp.http.headers import request_header
 from idp.settings import settings
-from idp.signin import devices, limits, sessions
+from idp.signin import devices, limits, session_tokens, sessions
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.service import StepResult
 from idp.signin.sessions import SignedIn
@@ -17,6 +17,8 @@ from idp.signin.sessions import SignedIn
 AnyRequest = Request[Any, Any, Any]
 
 DEVICE = "device"
+#: Readable by scripts: a value that changes with the session (:func:`idp.signin.session_tokens.browser_state`).
+BROWSER_STATE = "browser_state"
 _KEY_PREFIX = "flow."
 _MAX_USER_AGENT_LENGTH = 300
 
@@ -64,16 +66,29 @@ def key_cookies(key: BrowserKey) -> list[Cookie]:
     return [kept, *(cookies.delete(f"{_KEY_PREFIX}{tag}") for tag in key.surplus)]
 
 
-def session_cookie(token: str) -> Cookie:
-    """Return the cookie of a new session."""
-    return cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
+def session_cookies(token: str) -> list[Cookie]:
+    """Return the cookies of a new session."""
+    kept = cookies.make(cookies.SESSION, token, max_age=settings().session_lifetime)
+    return [kept, browser_state_cookie(token)] if settings().session_management else [kept]
+
+
+def browser_state_cookie(token: str) -> Cookie:
+    """Return the cookie that tells scripts when the session changes. It is kept for as long as that of the session."""
+    state = session_tokens.browser_state(token)
+    return cookies.make_readable(BROWSER_STATE, state, max_age=settings().session_lifetime)
+
+
+def no_session_cookies() -> list[Cookie]:
+    """Return cookies that delete those of a session."""
+    ended = cookies.delete(cookies.SESSION)
+    return [ended, cookies.make_readable(BROWSER_STATE, "", max_age=0)] if settings().session_management else [ended]
 
 
 def result_cookies(result: StepResult) -> Sequence[Cookie]:
     """Return the cookies to set after a step."""
     found: list[Cookie] = []
     if result.session_token is not None:
-        found.append(session_cookie(result.session_token))
+        found += session_cookies(result.session_token)
     if result.device_token is not None:
         found.append(cookies.make(DEVICE, result.device_token, max_age=devices.LIFETIME))
     if result.key is not None:

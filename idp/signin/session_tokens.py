@@ -1,9 +1,13 @@
 """The value of the session cookie: the id of the user, which every statement on the session needs, and a secret.
 
+The *browser state* of OpenID Connect Session Management follows from it.
+
 The id is not encrypted, because only the user's own browser has the cookie (docs/decisions/0048-keys-by-person.md).
 """
 
+import hmac
 import re
+from base64 import urlsafe_b64encode
 from typing import NamedTuple
 from uuid import UUID
 
@@ -28,3 +32,11 @@ def parse(token: str | None) -> SessionToken | None:
     """Parse a token that a browser sent. None for any text that does not have exactly this form."""
     match = _TOKEN.fullmatch(token or "")
     return SessionToken(UUID(match[1]), ids.digest(match[0])) if match else None
+
+
+def browser_state(token: str) -> str:
+    """Return what scripts may know of a session token: a value that changes with it, and from which it does not follow.
+
+    The token has a random part of 256 bits, so it cannot be guessed from this HMAC of it.
+    """
+    return urlsafe_b64encode(hmac.digest(token.encode(), b"browser state", "sha256")[:16]).rstrip(b"=").decode()

@@ -23,7 +23,7 @@ from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.tour import tour
 
-SESSION = "__Host-session"
+SESSION, BROWSER_STATE = "__Host-session", "__Host-browser_state"
 
 
 async def sign_in(browser: Browser, email: str) -> str:
@@ -312,15 +312,27 @@ def assert_protected(header: str) -> str:
     return pair.partition("=")[0]
 
 
+def assert_readable(header: str) -> None:
+    """The one cookie that is for scripts: for this host alone, over TLS alone, and useless to who reads it."""
+    pair, *rest = header.split("; ")
+    assert re.fullmatch(rf"{BROWSER_STATE}=([A-Za-z0-9_-]{{22}})?", pair), header
+    assert {attribute.partition("=")[0] for attribute in rest} == {"Max-Age", "Path", "SameSite", "Secure"}, header
+    assert {"Path=/", "SameSite=none"} < set(rest), header
+
+
 async def test_50_attributes_of_every_cookie(browser: Browser, make_client: MakeClient, alice: User) -> None:
     """On every page, redirect and error, set and deleted."""
     client = await make_client(post_logout_redirect_uris=["https://app.example.com/bye"])
     seen = await tour(browser, client, alice.email)
     headers = _set_cookies(seen.responses)
-    names = {assert_protected(header).partition(".")[0] for header in headers}
+    readable = [header for header in headers if header.startswith(f"{BROWSER_STATE}=")]
+    names = {assert_protected(header).partition(".")[0] for header in headers if header not in readable}
     assert names == {SESSION, "__Host-flow", "__Host-device"}
+    assert readable
+    for header in readable:
+        assert_readable(header)
     deleted = {header.partition("=")[0].partition(".")[0] for header in headers if "Max-Age=0" in header}
-    assert deleted == {SESSION}
+    assert deleted == {SESSION, BROWSER_STATE}
     assert browser.cookies.keys().isdisjoint({SESSION})
 
 

@@ -69,6 +69,7 @@ DECLARED = {
     "/register/{client_id:str}": "client",
     "/reset": "page",
     "/revoke": "client",
+    "/session/check": "public",
     "/static/{name:path}": "public",
     "/token": "client",
     "/unlock": "page",

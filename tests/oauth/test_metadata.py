@@ -74,6 +74,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "device_authorization_endpoint": f"{issuer}/device_authorization",
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
+        "check_session_iframe": f"{issuer}/session/check",
         "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": [

@@ -28,6 +28,7 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.documents import service as documents
 from idp.oauth.clients.dynamic import expiry
 from idp.oauth.clients.models import Client
+from idp.oauth.logout.session_management import BrowserState, browser_state
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE
 from idp.reasons import Reason
@@ -174,6 +175,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     client = await _still_registered(asked)
     asked = within_registration(asked, client)
     session = await current_session(request)
+    state = browser_state(request, session) if "openid" in asked.scope else None
     try:
         if not asked.scope and not asked.authorization_details:
             raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
@@ -184,9 +186,9 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
-        return await _grant(asked, client, session, pending)
+        return await _grant(asked, client, session, pending, state)
     except OAuthError as error:
-        return await _refuse(asked, client, pending, error, session)
+        return await _refuse(asked, client, pending, error, session, state=state)
 
 
 def _satisfies_acr(
@@ -281,6 +283,8 @@ async def _refuse(
     pending: PendingRequest | None,
     error: OAuthError,
     session: SignedIn | None,
+    *,
+    state: BrowserState | None = None,
 ) -> Response[Any]:
     if asked.polled is not None:
         grant = polled.GRANTS[asked.polled.grant_type]
@@ -292,7 +296,9 @@ async def _refuse(
         async with transaction():
             await _finish(pending)
             await pushed.use(asked)
-    return await respond_with_error(client, asked.redirect_uri, asked.response_mode, error, asked.state)
+    return await respond_with_error(
+        client, asked.redirect_uri, asked.response_mode, error, asked.state, browser_state=state
+    )
 
 
 async def _finish(pending: PendingRequest | None) -> None:
@@ -302,7 +308,11 @@ async def _finish(pending: PendingRequest | None) -> None:
 
 
 async def _grant(
-    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
+    asked: AuthorizationRequest,
+    client: Client,
+    session: SignedIn,
+    pending: PendingRequest | None,
+    state: BrowserState | None,
 ) -> Response[Any]:
     """Finish the request with a code, with tokens, or with what the client polls for."""
     if client.origin == "document":
@@ -324,7 +334,7 @@ async def _grant(
         async with transaction():
             await _finish(pending)
             parameters = {"code": await issue_code(asked, client, session)}
-    return await respond(client, asked.redirect_uri, asked.response_mode, parameters, asked.state)
+    return await respond(client, asked.redirect_uri, asked.response_mode, parameters, asked.state, browser_state=state)
 
 
 async def _grant_tokens(

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Response
+from litestar.datastructures import Cookie
 
 from idp import clock
 from idp.errors import OAuthError, PageError
@@ -16,6 +17,7 @@ from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.oauth import client_jwts
 from idp.oauth.clients.models import Client
+from idp.oauth.logout.session_management import BrowserState, session_state
 from idp.settings import settings
 
 #: Seconds for which a response as a JWT is valid (JARM section 2.1 recommends up to ten minutes).
@@ -28,22 +30,30 @@ async def respond(
     response_mode: str,
     parameters: dict[str, str],
     state: str | None,
+    *,
+    browser_state: BrowserState | None = None,
 ) -> Response[Any]:
     """Return the authorization response: redirect the browser to the client.
 
     Args:
+        browser_state: its ``session_state`` is added, and its cookies are set.
         response_mode: as :func:`idp.oauth.authorize.response_modes.effective` returns it.
 
     Raises:
         PageError: the response is a JWT that cannot be encrypted for the client.
     """
     fields = parameters | ({"state": state} if state is not None else {}) | {"iss": settings().issuer}
+    cookies: tuple[Cookie, ...] = ()
+    if browser_state is not None:
+        cookies = browser_state.cookies
+        fields |= session_state(client.client_id, redirect_uri, browser_state.value)
     way, _dot, as_jwt = response_mode.partition(".")
     if as_jwt:
         fields = {"response": await _jwt(client, fields)}
     if way == "form_post":
         form = page(
             "form_post.html",
+            cookies=cookies,
             nonce=secrets.token_urlsafe(16),
             redirect_uri=redirect_uri,
             fields=fields,
@@ -56,7 +66,7 @@ async def respond(
     location = f"{redirect_uri}{separator}{urlencode(fields)}"
     # Before a browser opens an app it may ask, or need a click, so there must be a page to stay on.
     send = see_other if redirect_uri.startswith(("https:", "http:")) else navigate
-    return send(location)
+    return send(location, cookies)
 
 
 async def _jwt(client: Client, fields: dict[str, str]) -> str:
@@ -80,7 +90,9 @@ async def respond_with_error(
     response_mode: str,
     error: OAuthError,
     state: str | None,
+    *,
+    browser_state: BrowserState | None = None,
 ) -> Response[Any]:
     """Return the authorization error response (RFC 6749 section 4.1.2.1)."""
     parameters = {"error": error.code, "error_description": error.description}
-    return await respond(client, redirect_uri, response_mode, parameters, state)
+    return await respond(client, redirect_uri, response_mode, parameters, state, browser_state=browser_state)

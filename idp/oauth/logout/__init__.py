@@ -3,4 +3,5 @@
 :mod:`~idp.oauth.logout.rp_initiated` is the page to which a client sends the user's browser to sign out. Whatever ends
 a session, :mod:`~idp.oauth.logout.announce` finds it and queues the logout tokens of
 :mod:`~idp.oauth.logout.backchannel`. :mod:`~idp.oauth.logout.reach` says how far the end has reached.
+:mod:`~idp.oauth.logout.session_management` is how an application in the browser notices that the session changed.
 """

@@ -23,7 +23,7 @@ from idp.oauth.id_token_hint import read_id_token_hint
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.http import current_session
+from idp.signin.http import current_session, no_session_cookies
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
 
@@ -118,11 +118,11 @@ async def logout(request: AnyRequest) -> Response[Any]:
     asked = _LogoutRequest(forms.query(request))
     session = await current_session(request)
     if session is None:
-        return _signed_out(asked, cookies.delete(cookies.SESSION), see_other)
+        return _signed_out(asked, no_session_cookies(), see_other)
     elsewhere = await _upstream_logout(session)
     if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
         await sessions.end(session)
-        return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), see_other)
+        return _leave(asked, elsewhere, no_session_cookies(), see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
         "logout.html",
@@ -141,13 +141,13 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     asked = _LogoutRequest(form)
     session = await current_session(request)
     if session is None:
-        return _signed_out(asked, cookies.delete(cookies.SESSION), navigate)
+        return _signed_out(asked, no_session_cookies(), navigate)
     check_form_token(form, cookies.read(request, cookies.SESSION) or "", "logout")
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _upstream_logout(session)
     await sessions.end(session)
-    return _leave(asked, elsewhere, cookies.delete(cookies.SESSION), navigate)
+    return _leave(asked, elsewhere, no_session_cookies(), navigate)
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})
@@ -155,7 +155,7 @@ async def return_from_upstream(request: AnyRequest) -> Response[Any]:
     """Continue the logout request after the logout at an upstream."""
     kept = parse_qs(cookies.read(request, RETURN) or "")
     asked = _LogoutRequest({name: values[0] for name, values in kept.items() if name in PARAMETERS})
-    return _signed_out(asked, cookies.delete(RETURN), see_other)
+    return _signed_out(asked, [cookies.delete(RETURN)], see_other)
 
 
 async def _upstream_logout(session: SignedIn) -> str | None:
@@ -165,18 +165,18 @@ async def _upstream_logout(session: SignedIn) -> str | None:
     return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")
 
 
-def _leave(asked: _LogoutRequest, elsewhere: str | None, cookie: Cookie, send: Send) -> Response[Any]:
+def _leave(asked: _LogoutRequest, elsewhere: str | None, ended: Sequence[Cookie], send: Send) -> Response[Any]:
     if elsewhere is None:
-        return _signed_out(asked, cookie, send)
-    return send(elsewhere, [cookie, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
+        return _signed_out(asked, ended, send)
+    return send(elsewhere, [*ended, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
 
 
-def _signed_out(asked: _LogoutRequest, cookie: Cookie, send: Send) -> Response[Any]:
+def _signed_out(asked: _LogoutRequest, ended: Sequence[Cookie], send: Send) -> Response[Any]:
     if asked.location is not None:
-        return send(asked.location, [cookie])
+        return send(asked.location, ended)
     client = consent.display(asked.client) if asked.client else None
     way_out = [(client.client_name, client.client_uri)] if client and client.client_uri else []
-    return page("logged_out.html", cookies=[cookie], client=client, way_out=[*way_out, (_("Start page"), "/")])
+    return page("logged_out.html", cookies=ended, client=client, way_out=[*way_out, (_("Start page"), "/")])
 
 
 ROUTES = [logout, confirm_logout, return_from_upstream]
