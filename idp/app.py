@@ -46,7 +46,7 @@ from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device_authorization
 from idp.oauth.device import pages as device_pages
-from idp.oauth.logout import announce, backchannel, rp_initiated, session_management
+from idp.oauth.logout import announce, backchannel, from_upstream, rp_initiated, session_management
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
 from idp.selfservice import (
@@ -84,6 +84,7 @@ MODULES = (
     device_authorization,
     device_pages,
     email,
+    from_upstream,
     health,
     identities,
     introspection,

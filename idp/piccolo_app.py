@@ -37,7 +37,18 @@ from idp.oauth.tables import (
     SessionClient,
     TokenFamily,
 )
-from idp.signin.tables import Device, DeviceToken, Flow, Passkey, PasskeyCredential, RecoveryCode, Session, Totp
+from idp.signin.tables import (
+    Device,
+    DeviceToken,
+    Flow,
+    Passkey,
+    PasskeyCredential,
+    RecoveryCode,
+    Session,
+    Totp,
+    UpstreamSession,
+    UpstreamSid,
+)
 
 APP_CONFIG = AppConfig(
     app_name="idp",
@@ -101,6 +112,8 @@ APP_CONFIG = AppConfig(
         TrustedIssuerClient,
         TrustedIssuerRow,
         UpstreamRow,
+        UpstreamSession,
+        UpstreamSid,
         UpstreamSubject,
         UsedJWT,
         User,

@@ -158,6 +158,7 @@ async def test(upstream_id: str) -> None:
     from idp.federation import providers
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
+    from idp.federation.providers.oidc import OpenIDProvider
     from idp.settings import settings
 
     found = {one.id: one for one in [*known.from_settings(settings()), *await known.load_stored()]}
@@ -166,6 +167,8 @@ async def test(upstream_id: str) -> None:
     for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
         click.echo(sentence)
     click.echo(f"It must know the redirect URI {found[upstream_id].redirect_uri}.")
+    if isinstance(providers.KINDS[found[upstream_id].kind], OpenIDProvider):
+        click.echo(f"It may report logouts to {found[upstream_id].backchannel_logout_uri}.")
 
 
 @upstreams.command()

@@ -15,7 +15,7 @@ from idp.accounts.users import insert_user
 from idp.audit.events import record
 from idp.errors import ProofError
 from idp.federation import repository
-from idp.federation.models import UserInfo
+from idp.federation.models import UpstreamSession, UserInfo
 from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
@@ -36,6 +36,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
         email_verified: the address was verified by a trusted provider or by our mail.
         tokens: the provider's tokens, encrypted, if they are to be stored.
         auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
+        sid: the session at the provider, if the provider names it.
     """
 
     upstream_id: str
@@ -47,6 +48,12 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     two_factors: bool = False
     tokens: bytes | None = None
     auth_time: int | None = None
+    sid: str = ""
+
+    @property
+    def session(self) -> UpstreamSession:
+        """The session at the provider."""
+        return UpstreamSession(self.issuer, self.subject, self.sid)
 
 
 def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
@@ -57,7 +64,7 @@ def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) 
         tokens = vault.encrypt(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
     return ExternalIdentity(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
-        person.two_factors, tokens, person.auth_time,
+        person.two_factors, tokens, person.auth_time, person.sid or "",
     )  # fmt: skip
 
 

@@ -55,6 +55,11 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The callback URL. Each provider has its own, which prevents mix-up attacks (RFC 9700 section 4.4)."""
         return f"{settings().issuer}/upstreams/{self.id}/callback"
 
+    @property
+    def backchannel_logout_uri(self) -> str:
+        """Where the provider reports the end of a session (OpenID Connect Back-Channel Logout section 2.2)."""
+        return f"{settings().issuer}/upstreams/{self.id}/backchannel-logout"
+
 
 class AuthorizationRequest(NamedTuple):
     """The parameters of an authorization request to a provider.
@@ -88,6 +93,7 @@ class UserInfo(NamedTuple):
         claims: standard claims (OpenID Connect Core section 5.1), mapped.
         two_factors: the provider reports multi-factor authentication.
         auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
+        sid: the session at the provider, if it names it.
         tokens: the token response.
     """
 
@@ -99,3 +105,27 @@ class UserInfo(NamedTuple):
     two_factors: bool = False
     tokens: dict[str, Any] | None = None
     auth_time: int | None = None
+    sid: str | None = None
+
+
+class UpstreamSession(msgspec.Struct, frozen=True):
+    """The session at a provider that a sign-in came from. ``sid`` is empty if the provider does not name it."""
+
+    issuer: str
+    subject: str
+    sid: str
+
+
+class LogoutToken(NamedTuple):
+    """A verified logout token of a provider (OpenID Connect Back-Channel Logout section 2.4).
+
+    Attributes:
+        subject, sid: whose session ended, and which. At least one of them is given.
+        issued_at: in seconds since the epoch.
+    """
+
+    issuer: str
+    subject: str | None
+    sid: str | None
+    jti: str
+    issued_at: float

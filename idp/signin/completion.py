@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from idp.audit.events import record
 from idp.errors import FlowFinishedError
+from idp.federation.models import UpstreamSession
 from idp.settings import settings
 from idp.signin import devices, limits, sessions
 from idp.signin import flow as flows
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
+from idp.signin.repository import upstream_sessions
 from idp.signin.repository.sessions import end_other_session_of_token, end_other_sessions
 from idp.signin.sessions import SignedIn, StartedSession
 from idp.signin.subject import SignInSubject
@@ -30,21 +32,30 @@ class CompletedSignIn(NamedTuple):
 
 
 async def complete(
-    browser: Browser, flow: Flow, person: SignInSubject, step: CompletedStep, *, trust: bool
+    browser: Browser,
+    flow: Flow,
+    person: SignInSubject,
+    step: CompletedStep,
+    *,
+    trust: bool,
+    upstream: UpstreamSession | None = None,
 ) -> CompletedSignIn:
     """Finish a flow with a session.
 
     Args:
         browser: an app gets a separate session, and ends no other one.
         trust: skip the second factor in this browser for a while.
+        upstream: the session at an upstream provider that the step was proved with.
 
     Raises:
         FlowFinishedError: the flow changed or ended since it was read, or the session that it renews ended.
     """
-    finished = await flows.note_step(flow, person.id, step, finish=True)
+    finished = await flows.note_step(flow, person.id, step, finish=True, upstream=upstream)
     # A factor that was skipped in this flow is offered again in the next one.
     steps = tuple(done for done in finished.done if done.step is not Step.ENROL)
     started = await _start_session(browser, person, steps)
+    if finished.upstream is not None:
+        await upstream_sessions.insert(person.id, started.session.id, finished.upstream)
     # Devices before sessions, as in a sign-out: rows of other users of this browser are among both.
     device_token = await devices.remember(browser, person.id, trust=trust, second_step=proves(steps, SECOND))
     await _end_other_sessions(browser, started.session)

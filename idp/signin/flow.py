@@ -14,6 +14,7 @@ import msgspec
 from idp import clock
 from idp.errors import FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.federation.linking import ExternalIdentity
+from idp.federation.models import UpstreamSession
 from idp.infra import i18n
 from idp.keys import vault
 from idp.settings import settings
@@ -67,6 +68,7 @@ class Flow(msgspec.Struct, frozen=True):
         turn: raised by every change, each of which is conditional on it.
         registration: waits for its address to be verified.
         identity: an identity at an upstream provider whose account here is not known yet.
+        upstream: the session at an upstream provider that a step was proved with.
         key: the key to which the flow moves with its next change, if any.
     """
 
@@ -84,6 +86,7 @@ class Flow(msgspec.Struct, frozen=True):
     turn: int = 0
     registration: Registration | None = None
     identity: ExternalIdentity | None = None
+    upstream: UpstreamSession | None = None
     created_at: datetime | None = None
     key: BrowserKey | None = None
 
@@ -272,20 +275,32 @@ async def store_identity(flow: Flow, identity: ExternalIdentity) -> Flow:
     return _changed(flow, version, identity=identity)
 
 
-async def note_step(flow: Flow, user_id: UUID, step: CompletedStep, *, finish: bool) -> Flow:
+async def note_step(
+    flow: Flow, user_id: UUID, step: CompletedStep, *, finish: bool, upstream: UpstreamSession | None = None
+) -> Flow:
     """Add a completed step to a flow, and finish the flow if requested, in the transaction of its effects.
+
+    Args:
+        upstream: the session at an upstream provider that the step was proved with.
 
     Raises:
         FlowFinishedError: the flow changed or ended since it was read.
     """
     # A flow that finishes stays at its address, which its page shows once more.
     version = FlowVersion(flow.binding, flow.turn, flow.binding) if finish else _version(flow)
-    noted = await signin_flows.note_step(version, user_id, str(step), finish=finish)
+    session = _to_json(upstream) if upstream else None
+    noted = await signin_flows.note_step(version, user_id, str(step), finish=finish, upstream=session)
     if noted is None:
         raise FlowFinishedError
     await _forward(version)
     return _changed(
-        flow, version, user_id=user_id, done=(*flow.done, step), registration=None, identity=_identity(noted.identity)
+        flow,
+        version,
+        user_id=user_id,
+        done=(*flow.done, step),
+        registration=None,
+        identity=_identity(noted.identity),
+        upstream=msgspec.json.decode(noted.upstream, type=UpstreamSession) if noted.upstream else None,
     )
 
 

@@ -34,6 +34,8 @@ FLOWS_OF_PERSON = Rate("flows of a person", burst=120, interval=1)
 #: one host, which may serve many users. Each is a row until it expires.
 PUSHED_OF_CLIENT = Rate("pushed requests of a client", burst=600, interval=0.1)
 PUSHED_OF_HOST = Rate("pushed requests of a host", burst=1200, interval=0.1)
+#: Logout tokens of upstream providers from one host. Each is verified, perhaps with keys that must be fetched.
+LOGOUT_TOKENS_OF_HOST = Rate("logout tokens of a host", burst=1200, interval=0.1)
 #: Mails to one address: a small burst, and no more per day than a user needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
@@ -97,6 +99,16 @@ async def count_pushed(client_id: str) -> None:
     if settings().address_limits:
         events.append((PUSHED_OF_HOST, subjects(client_address.get())[0]))
     await spend(*events)
+
+
+async def count_logout_token() -> None:
+    """Count a logout token that a provider, or somebody else, sends.
+
+    Raises:
+        TooManyRequestsError: there were too many from this host.
+    """
+    if settings().address_limits:
+        await spend((LOGOUT_TOKENS_OF_HOST, subjects(client_address.get())[0]))
 
 
 async def count_mail(email: str, browser: Browser) -> None:

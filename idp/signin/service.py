@@ -202,10 +202,10 @@ async def _note(browser: Browser, flow: Flow, verified: VerifiedStep | None, *, 
         raise FlowFinishedError
     done = (*flow.done, step)
     if not transitions.complete(_state(flow, done, person)):
-        later = await flows.note_step(flow, person.id, step, finish=False)
+        later = await flows.note_step(flow, person.id, step, finish=False, upstream=verified.upstream)
         return StepResult(later, key=flow.key, recovery_codes=verified.recovery_codes)
     trust = trust and transitions.reached(done) != transitions.SINGLE_FACTOR and step.step in SECOND
-    completed = await completion.complete(browser, flow, person, step, trust=trust)
+    completed = await completion.complete(browser, flow, person, step, trust=trust, upstream=verified.upstream)
     await upstream.link_identity(completed.flow, person.id)
     return StepResult(
         completed.flow,

@@ -17,7 +17,7 @@ from idp.settings import settings
 from idp.signin import session_tokens, transitions
 from idp.signin.browser import Browser
 from idp.signin.repository import sessions
-from idp.signin.repository.sessions import NewSession
+from idp.signin.repository.sessions import NewSession, SessionKey
 from idp.signin.transitions import CompletedStep, amr, reached
 
 #: Age at which ``last_seen_at`` is written again, so that not every request writes.
@@ -184,7 +184,7 @@ async def consume_challenge(session: SignedIn) -> bytes | None:
     return await sessions.consume_challenge(session.user_id, session.id)
 
 
-async def end(session: SignedIn) -> None:
+async def end(session: SignedIn | SessionKey) -> None:
     """End a session."""
     if await sessions.end_session(session.user_id, session.id):
         await record("sign_out", user_id=session.user_id, session_id=session.id)

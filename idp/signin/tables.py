@@ -52,6 +52,33 @@ class Session(Table, tablename="session", db=engine):
     session_one_per_token = Unique([user_id, token_hash])
 
 
+class UpstreamSession(Table, tablename="upstream_session", db=engine):
+    """A session at an upstream provider that a session here came from. ``sid`` is empty if the provider does not name
+    its sessions. Deleted with the session here.
+    """
+
+    user_id = UUID()
+    session_id = ForeignKey(Session)
+    issuer = Text()
+    subject = Text()
+    sid = Text()
+
+    upstream_session_pkey = PrimaryKey([user_id, session_id, issuer, subject, sid])
+    upstream_session_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
+
+class UpstreamSid(Table, tablename="upstream_sid", db=engine):
+    """Lookup table: the user of a named session at an upstream provider. Written with :class:`UpstreamSession`."""
+
+    issuer = Text()
+    sid = Text()
+    user_id = UUID()
+    session_id = ForeignKey(Session)
+
+    upstream_sid_pkey = PrimaryKey([issuer, sid, user_id, session_id])
+    upstream_sid_user_id_session_id_fkey = CompositeForeignKey([user_id, session_id])
+
+
 class Flow(Table, tablename="signin_flow", db=engine):
     """One attempt to sign in, named in the URL and bound to one browser.
 
@@ -65,6 +92,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     - ``session_id``: the session whose steps a step-up continues.
     - ``registration``: an account to create once its address is verified.
     - ``identity``: an identity at an upstream provider whose account here is not known yet.
+    - ``upstream``: the session at an upstream provider that a step was proved with.
     - ``kept_form``: the encrypted form that the sign-in returns to.
     """
 
@@ -82,6 +110,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     turn = Integer(default=0)
     registration = JSONB(null=True, secret=True)
     identity = JSONB(null=True, secret=True)
+    upstream = JSONB(null=True)
     display = JSONB(null=True)
     kept_form = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())

@@ -16,15 +16,17 @@ from idp.accounts.tables import Origin, User
 from idp.accounts.users import create_user
 from idp.federation import linking
 from idp.federation.linking import ExternalIdentity
+from idp.federation.models import UpstreamSession
 from idp.federation.repository import emails_of_identities, identities_of, owner_of_identity
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.sign_out import sign_out_for_deletion
-from idp.signin import devices
+from idp.signin import devices, sessions
 from idp.signin.browser import Browser
 from idp.signin.factors import imports
 from idp.signin.factors.passkeys import remove
 from idp.signin.factors.repository import delete_factors
-from idp.signin.transitions import Step
+from idp.signin.repository import upstream_sessions
+from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeUser
 from tests.support.lookups import LOOKUPS, differences
 from tests.support.person import equip
@@ -50,7 +52,7 @@ async def owns(email: str) -> UUID | None:
 async def test_the_life_of_an_account(make_user: MakeUser) -> None:
     user, other, old, new = await make_user(), await make_user(), address(), address()
     assert await looked_up(user.id) == {
-        "user_email": 1, "device_token": 0, "passkey_credential": 0, "upstream_subject": 0
+        "user_email": 1, "device_token": 0, "passkey_credential": 0, "upstream_sid": 0, "upstream_subject": 0
     }  # fmt: skip
     first = user.email
     for email, before in ((first, first), (old, first), (new, old), (first, new)):
@@ -72,6 +74,11 @@ async def test_the_life_of_an_account(make_user: MakeUser) -> None:
         # Another user of the browser, under a new cookie, and the first one again.
         token = await devices.remember(Browser(device_token=token), other.id, trust=False, second_step=False)
         token = await devices.remember(Browser(device_token=token), user.id, trust=False, second_step=False)
+        started = await sessions.start(Browser(), user.id, (CompletedStep(Step.UPSTREAM, ("fed",)),))
+        for _ in range(2):
+            # The second time after a step-up with the same session there.
+            there = UpstreamSession(ISSUER, identity.subject, "there")
+            await upstream_sessions.insert(user.id, started.session.id, there)
     assert await owner_of_identity(ISSUER, identity.subject) == user.id
     assert await looked_up(user.id) == dict.fromkeys(LOOKUPS, 1)
     assert (await looked_up(other.id))["device_token"] == 1
@@ -164,6 +171,10 @@ WRONG = {
     "device_token": "INSERT INTO device (user_id, id, token_hash, expires_at) VALUES ($1, $1, 'a', now())",
     "passkey_credential": "INSERT INTO passkey (user_id, id, credential_id, public_key, sign_count, transports, aaguid,"
     " backup_eligible, name) VALUES ($1, $1, 'a', 'a', 0, '{}', $1, true, 'a')",
+    "upstream_sid": "WITH session AS (INSERT INTO session (user_id, id, token_hash, auth_time, steps, amr, acr,"
+    " user_agent, ip_address, last_seen_at, expires_at)"
+    " VALUES ($1, $1, 'a', now(), '{}', '{}', '1', '', '', now(), now()))"
+    " INSERT INTO upstream_session (user_id, session_id, issuer, subject, sid) VALUES ($1, $1, 'a', 'a', 'a')",
     "upstream_subject": "INSERT INTO identity (user_id, id, issuer, subject, upstream_id)"
     " VALUES ($1, $1, 'a', 'a', 'a')",
 }

@@ -73,6 +73,7 @@ DECLARED = {
     "/static/{name:path}": "public",
     "/token": "client",
     "/unlock": "page",
+    "/upstreams/{upstream_id:str}/backchannel-logout": "client",
     "/upstreams/{upstream_id:str}/callback": "entry",
     "/userinfo": "bearer",
 }

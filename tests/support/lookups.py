@@ -7,6 +7,10 @@ LOOKUPS = {
     "user_email": ("(SELECT id AS user_id, email FROM users)", "user_id, email"),
     "device_token": ("device", "user_id, token_hash"),
     "passkey_credential": ("passkey", "user_id, credential_id"),
+    "upstream_sid": (
+        "(SELECT DISTINCT user_id, session_id, issuer, sid FROM upstream_session WHERE sid <> '')",
+        "user_id, session_id, issuer, sid",
+    ),
     "upstream_subject": ("identity", "user_id, issuer, subject"),
 }
 _DIFFERENCES = " UNION ALL ".join(

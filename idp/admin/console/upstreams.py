@@ -15,6 +15,7 @@ from idp.admin.roles import Permission
 from idp.federation import registry
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
+from idp.federation.providers.oidc import OpenIDProvider
 from idp.federation.repository import UPSTREAMS
 from idp.oauth.clients.service import VersionConflictError
 from idp.settings import settings
@@ -99,6 +100,11 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         "Kind": config["kind"],
         "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
         "Redirect URI to register there": f"{settings().issuer}/upstreams/{row['id']}/callback",
+        "Back-channel logout URI to register there": (
+            f"{settings().issuer}/upstreams/{row['id']}/backchannel-logout"
+            if isinstance(KINDS[config["kind"]], OpenIDProvider)
+            else None
+        ),
         "Issuer": config["issuer"],
         "client_id": config["client_id"],
         "client_secret": "kept, sealed" if row["has_client_secret"] else "none",

@@ -10,7 +10,7 @@ import structlog
 from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
-from idp.federation import claims_mapping, discovery
+from idp.federation import claims_mapping, discovery, logout_tokens
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -19,7 +19,7 @@ from idp.federation.errors import (
     UntrustedResponseError,
     UpstreamUnavailableError,
 )
-from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+from idp.federation.models import AuthorizationRequest, LogoutToken, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
 from idp.infra import outbound
 from idp.keys import jose
@@ -148,6 +148,7 @@ class OpenIDProvider:
             upstream.mfa_acr is not None and token.get("acr") == upstream.mfa_acr,
             tokens,
             _auth_time(token),
+            logout_tokens.sid_of(token),
         )
 
     @staticmethod
@@ -269,6 +270,22 @@ class OpenIDProvider:
             return None
         asked = urlencode({"client_id": upstream.client_id, "post_logout_redirect_uri": back})
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{asked}"
+
+    async def logout_token(self, upstream: Upstream, text: str) -> LogoutToken:
+        """Verify a logout token of the provider.
+
+        Raises:
+            UpstreamError: it is not valid, or the keys of the provider cannot be fetched.
+        """
+        try:
+            async with asyncio.timeout(SECONDS):
+                metadata = await self._metadata(upstream)
+                claims = await logout_tokens.verify(text, metadata["jwks_uri"], _algorithms(metadata))
+        except TimeoutError as error:
+            raise UpstreamUnavailableError("The provider takes too long.") from error
+        if claims.get("iss") != self.expected_issuer(upstream, claims):
+            raise UntrustedResponseError("The logout token is another issuer's.")
+        return logout_tokens.read(claims, upstream.client_id)
 
     async def test(self, upstream: Upstream) -> list[str]:
         metadata = await self._metadata(upstream)

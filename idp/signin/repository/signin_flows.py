@@ -66,9 +66,10 @@ class FlowVersion(msgspec.Struct, frozen=True):
 
 
 class NotedStep(msgspec.Struct, frozen=True):
-    """The part of a flow that is needed after a step was added. ``identity`` is JSON."""
+    """The part of a flow that is needed after a step was added. ``identity`` and ``upstream`` are JSON."""
 
     identity: str | None
+    upstream: str | None
 
 
 _INSERT_FLOW = """
@@ -90,9 +91,10 @@ _STORE_REGISTRATION, _STORE_IDENTITY = (
 )
 _NOTE_STEP = f"""
     UPDATE signin_flow SET user_id = $6, done = done || $7::text, turn = turn + 1, registration = NULL,
-                           id = $4, browser_hash = $5, finished_at = CASE WHEN $8 THEN now() END
+                           id = $4, browser_hash = $5, finished_at = CASE WHEN $8 THEN now() END,
+                           upstream = coalesce($9::jsonb, upstream)
     WHERE {_THIS_VERSION} AND (user_id IS NULL OR user_id = $6)
-    RETURNING identity
+    RETURNING identity, upstream
 """  # noqa: S608
 # At its former address, a moved flow is finished and redirects to the new one.
 _FORWARD_FLOW = """
@@ -154,9 +156,15 @@ async def _store_in_flow(statement: str, flow: FlowVersion, value: str | None) -
     return bool(await execute(statement, *_version(flow), value))
 
 
-async def note_step(flow: FlowVersion, user_id: UUID, step: str, *, finish: bool) -> NotedStep | None:
-    """Add a completed step of a user to a flow, and finish the flow if requested. None if it changed or ended."""
-    return one(NotedStep, await fetchrow(_NOTE_STEP, *_version(flow), user_id, step, finish))
+async def note_step(
+    flow: FlowVersion, user_id: UUID, step: str, *, finish: bool, upstream: str | None
+) -> NotedStep | None:
+    """Add a completed step of a user to a flow, and finish the flow if requested. None if it changed or ended.
+
+    Args:
+        upstream: the session at an upstream provider that the step was proved with, as JSON. None keeps the stored one.
+    """
+    return one(NotedStep, await fetchrow(_NOTE_STEP, *_version(flow), user_id, step, finish, upstream))
 
 
 def _version(flow: FlowVersion) -> tuple[object, ...]:

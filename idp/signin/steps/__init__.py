@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from idp.errors import ProofError
+from idp.federation.models import UpstreamSession
 from idp.reasons import Reason
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
@@ -39,6 +40,7 @@ class VerifiedStep(NamedTuple):
         flow: the flow as it is now, if the step changed it.
         user_locked: the step locked the user already (:func:`idp.accounts.repository.users.lock_user`).
         recovery_codes: codes that were generated with it, to be shown once.
+        upstream: the session at an upstream provider that it was proved with.
     """
 
     user_id: UUID
@@ -46,6 +48,7 @@ class VerifiedStep(NamedTuple):
     flow: Flow | None = None
     recovery_codes: tuple[str, ...] = ()
     user_locked: bool = False
+    upstream: UpstreamSession | None = None
 
 
 class AuthenticationMethod(Protocol):

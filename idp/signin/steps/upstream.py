@@ -158,7 +158,7 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
             _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
         ) from error
     if user_id is not None:
-        return VerifiedStep(user_id, done, user_locked=True)
+        return VerifiedStep(user_id, done, user_locked=True, upstream=identity.session)
     if identity.email is None or not identity.email_verified:
         await flows.store_identity(flow, identity)
         return None
@@ -176,7 +176,7 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     user_id = await linking.create_user(identity)
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
-    return VerifiedStep(user_id, done)
+    return VerifiedStep(user_id, done, upstream=identity.session)
 
 
 async def link_identity(flow: Flow, user_id: UUID) -> None:

@@ -50,8 +50,17 @@ from tests.support.server import Server
 #: The tables of a person, and the column that names the person.
 OF_PERSON = {"users": "id"} | dict.fromkeys(
     (
-        *("admin_role", "authorization_code", "backchannel_request", "consent", "device", "identity", "passkey"),
-        *("asserted_family", "recovery_code", "refresh_token", "session", "session_client", "token_family", "totp"),
+        *(
+            "admin_role",
+            "asserted_family",
+            "authorization_code",
+            "backchannel_request",
+            "consent",
+            "device",
+            "identity",
+        ),
+        *("passkey", "recovery_code", "refresh_token", "session", "session_client", "token_family", "totp"),
+        "upstream_session",
     ),
     "user_id",
 )

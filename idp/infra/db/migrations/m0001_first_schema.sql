@@ -482,6 +482,31 @@ CREATE INDEX session_expires_at ON session (expires_at);
 CREATE INDEX session_ended_at ON session (ended_at) WHERE ended_at IS NOT NULL;
 CREATE INDEX session_to_announce ON session (ended_at) WHERE ended_at IS NOT NULL AND announced_at IS NULL;
 
+-- A session at an upstream provider that a session here came from. "sid" is empty if the provider does not name its
+-- sessions.
+CREATE TABLE upstream_session (
+    user_id    uuid NOT NULL,
+    session_id uuid NOT NULL,
+    issuer     text NOT NULL,
+    subject    text NOT NULL,
+    sid        text NOT NULL,
+    PRIMARY KEY (user_id, session_id, issuer, subject, sid),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
+);
+
+-- Lookup: the user of a named session at an upstream provider. Written with upstream_session.
+CREATE TABLE upstream_sid (
+    issuer     text NOT NULL,
+    sid        text NOT NULL,
+    user_id    uuid NOT NULL,
+    session_id uuid NOT NULL,
+    PRIMARY KEY (issuer, sid, user_id, session_id),
+    FOREIGN KEY (user_id, session_id) REFERENCES session ON DELETE CASCADE
+);
+
+-- The clean-up deletes sessions, and with each its rows here.
+CREATE INDEX upstream_sid_session ON upstream_sid (user_id, session_id);
+
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
 -- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
 -- by every step, so that each counts once. "session_id" is the session whose steps it continues. "registration" and
@@ -501,6 +526,7 @@ CREATE TABLE signin_flow (
     turn         integer NOT NULL DEFAULT 0,
     registration jsonb,
     identity     jsonb,
+    upstream     jsonb,
     display      jsonb,
     kept_form    bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),

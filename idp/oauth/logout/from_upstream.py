@@ -1,0 +1,86 @@
+"""Back-channel logout of upstream providers: a session that ends there ends the sessions here that came from it.
+
+OpenID Connect Back-Channel Logout 1.0, with this server as the relying party. The tokens are verified by
+:mod:`idp.federation.logout_tokens`.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from litestar import Request, post
+from litestar.params import FromPath
+
+from idp.audit import unauthenticated_limit
+from idp.audit.events import record
+from idp.errors import InvalidRequestError
+from idp.federation import providers
+from idp.federation.errors import UntrustedResponseError, UpstreamError
+from idp.federation.logout_tokens import LEEWAY, MAX_AGE
+from idp.federation.models import LogoutToken, Upstream
+from idp.federation.providers.oidc import OpenIDProvider
+from idp.federation.registry import upstreams
+from idp.federation.repository import owner_of_identity
+from idp.http import forms
+from idp.http.access import Access
+from idp.http.headers import encode
+from idp.http.responses import BytesResponse
+from idp.infra.db.engine import transaction
+from idp.oauth.replay.service import use_once
+from idp.signin import limits, sessions
+from idp.signin.repository import upstream_sessions
+from idp.signin.repository.sessions import SessionKey
+
+log = structlog.get_logger()
+DONE = encode({"Cache-Control": "no-store"})
+
+
+@post("/upstreams/{upstream_id:str}/backchannel-logout", opt={"access": Access.CLIENT}, status_code=200)
+async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath[str]) -> BytesResponse:
+    """End the sessions that came from the session, or the user, that a logout token names (sections 2.5 to 2.8).
+
+    Succeeds if there is none (any more).
+    """
+    form = await forms.form(request)
+    upstream = upstreams.get(upstream_id)
+    if upstream is None or "logout_token" not in form:
+        raise InvalidRequestError("There is no such upstream, or no logout_token.")
+    await limits.count_logout_token()
+    try:
+        token = await _verified(upstream, form["logout_token"])
+    except UpstreamError as error:
+        log.warning("upstream_logout_failed", reason=error.reason, error=str(error))
+        detail = {"upstream": upstream.id, "reason": error.reason, "check": str(error)}
+        key = unauthenticated_limit.limit_key()
+        await record("upstream_logout", outcome="failure", detail=detail, limit_key=key)
+        raise InvalidRequestError("The logout token is not accepted.") from error
+    found = await _sessions(token)
+    async with transaction():
+        for session in found:
+            await sessions.end(session)
+        await record("upstream_logout", detail={"upstream": upstream.id, "sessions": len(found)})
+    return BytesResponse(b"", DONE)
+
+
+async def _verified(upstream: Upstream, text: str) -> LogoutToken:
+    provider = providers.KINDS[upstream.kind]
+    if not isinstance(provider, OpenIDProvider):
+        raise UntrustedResponseError("Providers of this kind send no logout tokens.")
+    token = await provider.logout_token(upstream, text)
+    expires_at = datetime.fromtimestamp(token.issued_at + MAX_AGE + LEEWAY, UTC)
+    if not await use_once("logout_token", f"{upstream.id} {token.issuer}", token.jti, expires_at):
+        raise UntrustedResponseError("The logout token was used before.")
+    return token
+
+
+async def _sessions(token: LogoutToken) -> list[SessionKey]:
+    """Return the live sessions that a token names."""
+    if token.sid is not None:
+        users = await upstream_sessions.users_of_sid(token.issuer, token.sid)
+    else:
+        owner = await owner_of_identity(token.issuer, token.subject or "")
+        users = [owner] if owner is not None else []
+    return [session for user_id in users for session in await upstream_sessions.live_sessions(user_id, token)]
+
+
+ROUTES = [upstream_logout]
