@@ -1,6 +1,6 @@
 """Responses for browsers: pages and redirects."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from idp.settings import settings
 URI = "%:/?#[]@!$&'()*+,;=-._~"
 
 
-def content_security_policy(nonce: str | None = None, *, scripts: bool = False) -> str:
+def content_security_policy(nonce: str | None = None, *, scripts: bool = False, framed: Collection[str] = ()) -> str:
     """Return the content security policy of a page. By default it allows only our own styles and images, and no
     scripts.
 
@@ -26,6 +26,7 @@ def content_security_policy(nonce: str | None = None, *, scripts: bool = False) 
     Args:
         nonce: allows the inline script of the form_post page, and its form to be sent to the client.
         scripts: allows our own script files.
+        framed: origins whose pages may be shown in frames.
     """
     directives = [
         "default-src 'none'",
@@ -42,6 +43,8 @@ def content_security_policy(nonce: str | None = None, *, scripts: bool = False) 
     if scripts:
         # Scripts may call our own pages, as the search of the console does.
         directives += ["script-src 'self'", "connect-src 'self'"]
+    if framed:
+        directives.append(f"frame-src {' '.join(sorted(framed))}")
     return "; ".join(directives)
 
 
@@ -52,6 +55,7 @@ def page(
     cookies: Sequence[Cookie] = (),
     nonce: str | None = None,
     scripts: bool = False,
+    framed: Collection[str] = (),
     **context: Any,
 ) -> Response[str]:
     """Render a template into a response. Pages are personal, so caches must not store them."""
@@ -62,7 +66,7 @@ def page(
         cookies=list(cookies),
         headers={
             "Cache-Control": "no-store",
-            "Content-Security-Policy": content_security_policy(nonce, scripts=scripts),
+            "Content-Security-Policy": content_security_policy(nonce, scripts=scripts, framed=framed),
         },
     )
 

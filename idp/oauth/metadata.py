@@ -80,6 +80,8 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         "backchannel_logout_session_supported": True,
         **({"check_session_iframe": f"{issuer}{session_management.PATH}"} if settings().session_management else {}),
         **({"registration_endpoint": f"{issuer}{client_registration.PATH}"} if client_registration.is_on() else {}),
+        "frontchannel_logout_supported": True,
+        "frontchannel_logout_session_supported": True,
         "scopes_supported": list(STANDARD_SCOPES),
         "response_types_supported": list(response_types.supported()),
         "response_modes_supported": RESPONSE_MODES,

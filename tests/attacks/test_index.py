@@ -82,6 +82,7 @@ ROWS = {
     70: "state rolled back by a restore or a lagging replica",
     71: "caches that are not reloaded",
     72: "text injected into mails and consoles",
+    73: "frames at sign-out that widen the content policy",
 }
 
 

@@ -357,6 +357,19 @@ async def test_the_commands_of_the_document_about_responses(cli: Cli, make_user:
     assert len(commands) == 5
 
 
+async def test_the_commands_of_the_document_about_sessions(cli: Cli) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "session-management.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ idp (.*)$", text, re.MULTILINE)
+    uri = "https://app.example.com/callback"
+    client_id = cli("clients", "create", "--name", "App", "--redirect-uri", uri, "--json").json["client_id"]
+    for command in commands:
+        assert cli(*({"my-app": client_id}.get(word, word) for word in shlex.split(command))).out
+    row = await stored(client_id)
+    assert row["frontchannel_logout_uri"] == "https://app.example.com/signed-out"
+    assert row["frontchannel_logout_session_required"] is True
+    assert len(commands) == 2
+
+
 async def test_the_document_about_profiles(cli: Cli, tmp_path: Path) -> None:
     """The script makes the key, the commands register it, and the example fails as it says; with other ids."""
     text = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text(encoding="utf-8").replace("\\\n", " ")

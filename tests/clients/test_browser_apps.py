@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from idp.accounts.tables import User
 from tests.clients.conftest import NODE, need, of_client, script
 from tests.conftest import MakeClient
 from tests.support.chromium import chromium
-from tests.support.oauth import PASSWORD
+from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
 __all__ = ["chromium"]
@@ -52,18 +53,24 @@ class App:
 
     def __init__(self) -> None:
         self.html = ""
+        self.pages: dict[str, str] = {}
         self.origin = ""
 
-    def show(self, snippet: str) -> None:
-        """Make a page of the snippet. Its first line imports, which comes before all else."""
+    def show(self, snippet: str, path: str | None = None) -> None:
+        """Make a page of the snippet, at a path or at all others. Its first line imports, which comes first."""
         imports, _, rest = snippet.partition("\n")
-        self.html = HTML.replace("try {\nSNIPPET", f"{imports}\ntry {{{rest}")
+        html = HTML.replace("try {\nSNIPPET", f"{imports}\ntry {{{rest}")
+        if path is None:
+            self.html = html
+        else:
+            # The page has no user to show.
+            self.pages[path] = html.replace("window.user = user;\n", "").replace('user ? "Signed in" : ', "")
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode().partition("?")[0]
             library = LIBRARIES.get(path)
-            body = library.read_bytes() if library else self.html.encode()
+            body = library.read_bytes() if library else self.pages.get(path, self.html).encode()
             kind = "text/javascript" if library else "text/html"
             head = (
                 f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -191,3 +198,74 @@ async def test_oidc_client_ts_with_dpop(
     assert (answer["challenge"] or "").startswith(
         'DPoP realm="idp", error="use_dpop_nonce"' if nonces == "required" else ""
     )
+
+
+SESSIONS = (Path(__file__).parents[2] / "docs" / "session-management.md").read_text(encoding="utf-8")
+#: What the scripts of the document go on with.
+REST = """
+const atCallback = new URLSearchParams(location.search).has("state");
+const user = atCallback ? await users.signinCallback() : await users.getUser();
+if (!user) await users.signinRedirect();
+else history.replaceState(null, "", location.pathname);"""
+
+
+def _scripts(party: RelyingParty, app: App) -> tuple[str, str]:
+    """Return the scripts of docs/session-management.md, for the test's server."""
+    monitoring, leaving = re.findall(r"```js\n(.*?)```", SESSIONS, re.DOTALL)
+    changes = {
+        "https://id.example.com": party.issuer,
+        "my-app": party.client_id,
+        "https://app.example.com": app.origin,
+    }
+    for old, new in changes.items():
+        monitoring, leaving = monitoring.replace(old, new), leaving.replace(old, new)
+    return monitoring, leaving
+
+
+async def _sign_out(page: Page, server: Server) -> None:
+    """Sign out in another tab, without the application."""
+    tab = await page.context.new_page()
+    await tab.goto(f"{server.issuer}/logout")
+    await tab.click("#logout-confirm")
+    await expect(tab.locator("#logout-done")).to_be_visible()
+
+
+async def test_oidc_client_ts_notices_a_sign_out(
+    page: Page, app: App, server: Server, make_client: MakeClient, alice: User
+) -> None:
+    """Session management: it asks the frame, then the server, which says that nobody is signed in."""
+    party = await make_client(
+        token_endpoint_auth_method="none", redirect_uris=[f"{app.origin}/callback"], scope="openid"
+    )
+    monitoring, _ = _scripts(party, app)
+    app.show(monitoring + REST)
+    await _sign_in(page, app, alice.email)
+    assert await page.evaluate("user.session_state") is not None
+    await page.evaluate('void users.events.addUserSignedOut(() => { document.title = "Noticed"; })')
+    await page.wait_for_function("document.querySelector('iframe') !== null")
+    # It would have noticed by now what is no change.
+    await page.evaluate("users.querySessionStatus().then((status) => status.sub)")
+    await expect(page).to_have_title("Signed in")
+    await _sign_out(page, server)
+    await expect(page).to_have_title("Noticed", timeout=20_000)
+    await page.wait_for_function("users.getUser().then((user) => user === null)")
+
+
+async def test_oidc_client_ts_is_told_by_a_frame(
+    page: Page, app: App, server: Server, make_client: MakeClient, alice: User
+) -> None:
+    """Front-channel logout: the frame deletes the user of all tabs."""
+    party = await make_client(
+        token_endpoint_auth_method="none",
+        redirect_uris=[f"{app.origin}/callback"],
+        scope="openid",
+        frontchannel_logout_uri=f"{app.origin}/signed-out",
+        frontchannel_logout_session_required=True,
+    )
+    _, leaving = _scripts(party, app)
+    app.show(leaving, "/signed-out")
+    app.show(leaving.replace("await users.removeUser();\n", REST))
+    await _sign_in(page, app, alice.email)
+    assert await page.evaluate("users.getUser().then((user) => user.profile.sub)") == str(alice.id)
+    await _sign_out(page, server)
+    await page.wait_for_function("users.getUser().then((user) => user === null)")

@@ -298,7 +298,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "user": User(),
         "client": Client(),
     },
-    "logged_out.html": {"client": Client(), "way_out": WAY_OUT},
+    "logged_out.html": {"client": Client(), "way_out": WAY_OUT, "frames": [], "onward": None},
     "form_post.html": {
         "redirect_uri": "https://northwind.example/cb",
         "fields": {"code": "abc", "state": "xyz"},
@@ -422,6 +422,11 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("device_confirm.html", {"unchecked": False, "place": "203.0.113.7"}),
     ("device_done.html", {"approved": False}),
     ("logged_out.html", {"client": None, "way_out": []}),
+    ("logged_out.html", {"frames": ["https://northwind.example/out?iss=a&sid=b", "https://shop.example/out"]}),
+    (
+        "logged_out.html",
+        {"frames": ["https://shop.example/out"], "onward": "https://northwind.example/bye?state=a&b=c"},
+    ),
     ("home.html", {"user": None}),
     ("dev/start.html", {"commands": [], "demo_password": None}),
     ("dev/demo.html", {"signed_in": False, "tokens": [], "userinfo": None, "error": None}),
@@ -562,6 +567,9 @@ def test_page_keeps_to_the_content_security_policy(pages: Templates, name: str, 
     # A page of the sign-in also watches for other tabs.
     files = ["passkey.js", *([] if name.startswith("account/") else ["tab.js"])] if "passkey_options" in context else []
     ours = [{"src": pages.static_url(file), "defer": None} for file in files]
+    if context.get("onward"):
+        # It must run before the frames load.
+        ours = [{"src": pages.static_url("logged_out.js")}]
     assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else ours)
     assert len(page.all("style")) == (1 if mail else 0)
     for _, attributes in page.elements:

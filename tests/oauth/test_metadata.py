@@ -75,6 +75,8 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
         "check_session_iframe": f"{issuer}/session/check",
+        "frontchannel_logout_supported": True,
+        "frontchannel_logout_session_supported": True,
         "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": [

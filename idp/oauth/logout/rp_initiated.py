@@ -20,6 +20,8 @@ from idp.oauth.clients import redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
+from idp.oauth.logout import frontchannel
+from idp.oauth.logout.frontchannel import Frame
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
@@ -122,7 +124,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
     elsewhere = await _upstream_logout(session)
     if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
         await sessions.end(session)
-        return _leave(asked, elsewhere, no_session_cookies(), see_other)
+        return await _leave(asked, session, elsewhere, see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
         "logout.html",
@@ -147,7 +149,7 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
         return see_other("/")
     elsewhere = await _upstream_logout(session)
     await sessions.end(session)
-    return _leave(asked, elsewhere, no_session_cookies(), navigate)
+    return await _leave(asked, session, elsewhere, navigate)
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})
@@ -165,18 +167,35 @@ async def _upstream_logout(session: SignedIn) -> str | None:
     return await sign_out_url(session.user_id, f"{settings().issuer}/logout/return")
 
 
-def _leave(asked: _LogoutRequest, elsewhere: str | None, ended: Sequence[Cookie], send: Send) -> Response[Any]:
-    if elsewhere is None:
-        return _signed_out(asked, ended, send)
-    return send(elsewhere, [*ended, cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS)])
+async def _leave(asked: _LogoutRequest, session: SignedIn, elsewhere: str | None, send: Send) -> Response[Any]:
+    """Tell the clients of an ended session by frames, and send the browser to the upstream or the client."""
+    ended, frames = no_session_cookies(), await frontchannel.frames(session)
+    if elsewhere is not None:
+        ended.append(cookies.make(RETURN, urlencode(asked.parameters), max_age=RETURN_SECONDS))
+    onward = elsewhere or asked.location
+    return _done(asked, ended, frames, onward) if frames or onward is None else send(onward, ended)
 
 
 def _signed_out(asked: _LogoutRequest, ended: Sequence[Cookie], send: Send) -> Response[Any]:
-    if asked.location is not None:
-        return send(asked.location, ended)
+    return _done(asked, ended) if asked.location is None else send(asked.location, ended)
+
+
+def _done(
+    asked: _LogoutRequest, ended: Sequence[Cookie], frames: Sequence[Frame] = (), onward: str | None = None
+) -> Response[Any]:
+    """Return the page that says so. It loads the frames, and then goes onward if there is a URL."""
     client = consent.display(asked.client) if asked.client else None
     way_out = [(client.client_name, client.client_uri)] if client and client.client_uri else []
-    return page("logged_out.html", cookies=ended, client=client, way_out=[*way_out, (_("Start page"), "/")])
+    return page(
+        "logged_out.html",
+        cookies=ended,
+        scripts=onward is not None,
+        framed={frame.origin for frame in frames},
+        client=client,
+        way_out=[*way_out, (_("Start page"), "/")],
+        frames=[frame.url for frame in frames],
+        onward=onward,
+    )
 
 
 ROUTES = [logout, confirm_logout, return_from_upstream]
