@@ -1,8 +1,8 @@
 """What the outbox of deliveries carries: ``python -m bench.deliveries [NUMBER]``.
 
-One process delivers to receivers in another process. The limit, measured in the same run, is the same number of the same
-requests by the same HTTP client over connections that stay open, without an outbox. Then a tenth of the receivers hang
-and a tenth answer with 500; the time is that until all others have theirs.
+One process delivers to receivers in another process. The limit, measured in the same run, is the same number of the
+same requests by the same HTTP client over connections that stay open, without an outbox. Then a tenth of the receivers
+hang and a tenth answer with 500; the time is that until all others have theirs.
 """
 
 import asyncio
