@@ -30,6 +30,10 @@ COMMANDS = {
     "upstreams": ("The upstream providers that users may sign in with.", "idp.cli.upstreams:upstreams"),
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "deliveries": ("The requests to other systems.", "idp.cli.deliveries:deliveries"),
+    "shared-signals": (
+        "The streams of security events to clients.",
+        "idp.cli.shared_signals:shared_signals",
+    ),
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "users": ("The users.", "idp.cli.users:users"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),

@@ -1,4 +1,4 @@
-"""`idp webhooks`."""
+"""`idp webhooks` and `idp shared-signals`."""
 
 import uuid
 
@@ -28,6 +28,12 @@ def test_the_life_of_a_webhook(db: str, cli: Cli) -> None:
     finally:
         cli("webhooks", "remove", added["id"])
     assert "no webhook" in cli.fails("webhooks", "remove", added["id"])
+
+
+def test_streams(db: str, cli: Cli) -> None:
+    assert isinstance(cli("shared-signals", "list", "--json").json, list)
+    assert "Status" in cli("shared-signals", "list").out
+    assert "no stream" in cli.fails("shared-signals", "set-status", str(uuid.uuid4()), "paused")
 
 
 def test_mistakes(db: str, cli: Cli) -> None:

@@ -15,7 +15,7 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.audit.events import record
-from idp.events.ssf import types
+from idp.events.ssf import streams, types
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.clients.registration import register_client
 from tests.conftest import MASTER_KEY
@@ -419,6 +419,37 @@ async def test_a_paused_stream_keeps_its_events(party: Party, transmitter: Serve
         await party("POST", "/status", name | {"status": "enabled"})
         assert (await party.poll(polled))["sets"] == {}
         assert receivers.received == []
+
+
+async def test_an_administrator_pauses_a_stream(party: Party, transmitter: Server, user: User) -> None:
+    """The receiver is told, and gets what was held when it enables the stream."""
+    async with Receivers() as receivers:
+        stream = await party.stream({"method": PUSH, "endpoint_url": receivers.url("push")})
+        name = {"stream_id": stream["stream_id"]}
+        await party("POST", "/subjects/add", name | {"subject": _subject(transmitter, user)})
+        await streams.set_status_of(UUID(stream["stream_id"]), "paused", "Maintenance")
+        await _record("user_disabled", user.id)
+        async with asyncio.timeout(20):
+            while not receivers.received or not await fetch(
+                "SELECT FROM delivery WHERE kind = 'security_event_held' AND user_id = $1", user.id
+            ):
+                await asyncio.sleep(0.05)
+        (told,) = receivers.received
+        claims = await _verified(transmitter, told.body.decode(), party.client_id)
+        assert claims["events"] == {types.STREAM_UPDATED: {"status": "paused", "reason": "Maintenance"}}
+        assert (await party("GET", "/status", params=name)).json()["status"] == "paused"
+        await party("POST", "/status", name | {"status": "enabled"})
+        async with asyncio.timeout(20):
+            while len(receivers.received) < 2:
+                await asyncio.sleep(0.05)
+        await streams.set_status_of(UUID(stream["stream_id"]), "disabled", "")
+        async with asyncio.timeout(20):
+            while len(receivers.received) < 3:
+                await asyncio.sleep(0.05)
+        last = await _verified(transmitter, receivers.received[2].body.decode(), party.client_id)
+        assert last["events"] == {types.STREAM_UPDATED: {"status": "disabled"}}
+    with pytest.raises(streams.UnknownStreamError):
+        await streams.set_status_of(uuid4(), "paused", "")
 
 
 async def test_a_final_answer_to_a_push(party: Party, transmitter: Server, user: User) -> None:

@@ -138,15 +138,37 @@ async def set_status(client: Client, asked: Mapping[str, Any]) -> Stream:
         raise InvalidRequestError("status must be enabled, paused or disabled, and reason a short text.")
     async with transaction():
         await lock("event_feed_kind")
-        stream = await _locked(client, _stream_id(asked))
-        await repository.set_status(stream.id, status, reason)
-        changed = await _locked(client, stream.id)
-        if status == "disabled":
-            await deliveries.give_up_stream(stream.stream, "The stream was disabled.", float(settings().delivery_kept))
-        await deliveries.change_kind(stream.stream, tokens.kind_of(changed))
-        await feed_kinds()
-        detail = {"stream_id": str(stream.id), "status": status}
-        await record("event_stream_status_set", client_id=client.client_id, detail=detail)
+        return await _set_status(await _locked(client, _stream_id(asked)), status, reason)
+
+
+async def set_status_of(stream_id: UUID, status: str, reason: str) -> Stream:
+    """Set the status of any stream, for administrators. Its receiver is told (section 8.1.5), and may set it again.
+
+    Raises:
+        UnknownStreamError: there is no such stream.
+        ValidationError: the reason is not a short text.
+    """
+    if not _is_text(reason, MAX_REASON):
+        raise ValidationError(f"The reason must be one line of at most {MAX_REASON} characters of ASCII.")
+    async with transaction():
+        await lock("event_feed_kind")
+        stream = await repository.stream(stream_id)
+        if stream is None:
+            raise UnknownStreamError
+        changed = await _set_status(stream, status, reason)
+        await outbox.queue_many([tokens.updated(changed)])
+    return changed
+
+
+async def _set_status(stream: Stream, status: str, reason: str) -> Stream:
+    await repository.set_status(stream.id, status, reason)
+    changed = msgspec.structs.replace(stream, status=status, status_reason=reason)
+    if status == "disabled":
+        await deliveries.give_up_stream(stream.stream, "The stream was disabled.", float(settings().delivery_kept))
+    await deliveries.change_kind(stream.stream, tokens.kind_of(changed))
+    await feed_kinds()
+    detail = {"stream_id": str(stream.id), "status": status}
+    await record("event_stream_status_set", client_id=stream.client_id, detail=detail)
     return changed
 
 

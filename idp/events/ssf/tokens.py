@@ -77,11 +77,10 @@ def verification(stream: Stream, state: str | None) -> Queued:
 
 
 def updated(stream: Stream) -> Queued:
-    """Return the event that tells of a changed status (section 8.1.5)."""
+    """Return the event that tells of a changed status (section 8.1.5), which a paused stream sends too."""
     claims = {"status": stream.status} | ({"reason": stream.status_reason} if stream.status_reason else {})
-    return Queued(
-        kind=kind_of(stream), stream=stream.stream, content={"type": STREAM_UPDATED, "claims": claims, "scopes": ()}
-    )
+    content = {"type": STREAM_UPDATED, "claims": claims, "scopes": ()}
+    return Queued(kind=PUSHED if stream.endpoint_url else POLLED, stream=stream.stream, content=content)
 
 
 async def compose(delivery: DueDelivery) -> DeliveryRequest:
@@ -90,21 +89,17 @@ async def compose(delivery: DueDelivery) -> DeliveryRequest:
     Raises:
         DeliveryRejectedError: stream, client or user is gone.
     """
-    stream = await _stream_of(delivery)
-    if stream.status != "enabled" or stream.endpoint_url is None:
+    stream = await repository.stream(UUID(delivery.stream.removeprefix("ssf:")))
+    told = delivery.content["type"] == STREAM_UPDATED
+    if stream is None or (stream.status == "disabled" and not told):
+        raise DeliveryRejectedError("The stream is deleted or disabled.")
+    if stream.endpoint_url is None or (stream.status == "paused" and not told):
         raise _StreamPausedError("The stream was changed.")
     headers = {"content-type": "application/secevent+jwt", "accept": "application/json"}
     sealed = await repository.authorization_of(stream.id)
     if sealed is not None:
         headers["authorization"] = vault.decrypt(sealed, authorization_context(stream.id)).decode()
     return DeliveryRequest(stream.endpoint_url, headers, (await token(delivery, stream)).encode())
-
-
-async def _stream_of(delivery: DueDelivery) -> Stream:
-    stream = await repository.stream(UUID(delivery.stream.removeprefix("ssf:")))
-    if stream is None or stream.status == "disabled":
-        raise DeliveryRejectedError("The stream is deleted or disabled.")
-    return stream
 
 
 async def token(delivery: DueDelivery, stream: Stream) -> str:
