@@ -29,8 +29,8 @@ def token_exchange() -> None:
     "--subject-token-type",
     "subject_token_types",
     multiple=True,
-    type=click.Choice(["access_token", "id_token"]),
-    help="What may be exchanged. Default: access tokens.",
+    type=click.Choice(["access_token", "id_token", "jwt"]),
+    help="What may be exchanged; jwt: of trusted issuers. Default: access tokens.",
 )
 @click.option(
     "--subject-client",

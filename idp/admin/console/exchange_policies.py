@@ -67,7 +67,7 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         field("added_scope", "Added scope", help="Scopes that a token gets even if the subject token lacks them."),
         field(
             "subject_token_types", "Subject token types", "lines",
-            help="access_token or id_token, one per line.",
+            help="access_token, id_token or jwt (of trusted issuers), one per line.",
         ),
         field(
             "subject_clients", "Clients of subject tokens", "lines",

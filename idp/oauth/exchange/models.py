@@ -8,7 +8,7 @@ import msgspec
 
 Mode = Literal["delegation", "impersonation"]
 #: The last parts of the token type identifiers (RFC 8693 section 3).
-SubjectTokenType = Literal["access_token", "id_token"]
+SubjectTokenType = Literal["access_token", "id_token", "jwt"]
 
 
 class ExchangePolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from idp import ids
+from idp.accounts.repository.admin_roles import roles_of_user
 from idp.errors import InvalidRequestError, Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
@@ -19,9 +21,12 @@ from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.exchange import actors, token_types
 from idp.oauth.exchange.actors import Actor
+from idp.oauth.issuers.models import Purpose
+from idp.oauth.issuers.verification import UntrustedTokenError, verify_external
 from idp.oauth.parameters import Parameters
 from idp.oauth.repository import LiveSubject, TokenOfUser
-from idp.oauth.token.access_token import family_of, lineage
+from idp.oauth.token.access_token import family_jti, family_of, lineage
+from idp.oauth.token.jwt_bearer import NO_SIGN_IN
 from idp.oauth.token_types import is_access_token
 from idp.reasons import Reason
 from idp.settings import settings
@@ -33,7 +38,8 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         token_type: the token type identifier.
         claims: the verified claims.
-        client: the client that the token was issued to.
+        client: the client that the token was issued to, or that may present it if another server issued it.
+        issuer_id: the id of the trusted issuer of a token that is not ours. Its family starts with the exchange.
         user_id, family_id, session_id: None for a client that acts in its own name.
         is_admin: whether the user has a role at the admin API.
         scope: the scopes of the token, or of its family for an ID token.
@@ -44,6 +50,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     token_type: str
     claims: Mapping[str, Any]
     client: Client
+    issuer_id: str | None = None
     user_id: UUID | None = None
     family_id: UUID | None = None
     session_id: UUID | None = None
@@ -69,15 +76,15 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
         return {"sub": subjects.subject(client, self.user_id)}
 
 
-#: Returns whom a token names, or why it is refused.
-ReadToken = Callable[[str], Awaitable[Party | Refused]]
+#: Returns whom a token names that a client presents, or why it is refused.
+ReadToken = Callable[[str, Client], Awaitable[Party | Refused]]
 
 
 def _audience(claims: Mapping[str, Any]) -> Sequence[str]:
     return claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
 
 
-async def _access_token(token: str) -> Party | Refused:
+async def _access_token(token: str, _presenter: Client) -> Party | Refused:
     found = await access_tokens.identify(token)
     if isinstance(found, Refused):
         return found
@@ -97,7 +104,7 @@ async def _access_token(token: str) -> Party | Refused:
     return await _refused(named, client) if live is None else _with_user(party, named, live)
 
 
-async def _id_token(token: str) -> Party | Refused:
+async def _id_token(token: str, _presenter: Client) -> Party | Refused:
     """An ID token has no scopes of its own: it allows what its token family allows, while its session lives."""
     found = await _identify_id_token(token)
     if isinstance(found, Refused):
@@ -156,15 +163,41 @@ def _with_user(party: Party, named: TokenOfUser, live: LiveSubject) -> Party:
     )
 
 
+async def _external(token: str, presenter: Client) -> Party | Refused:
+    """A token of a trusted issuer allows what its rule says. Nothing is known of a sign-in here."""
+    try:
+        verified = await verify_external(token, Purpose.TOKEN_EXCHANGE, presenter)
+    except UntrustedTokenError as error:
+        return error.refused
+    user_id = verified.user_id
+    # Keys and actors of another server cannot be checked here.
+    if verified.claims.keys() & {"cnf", "act"}:
+        return Refused(Reason.WRONG_ACTOR if "act" in verified.claims else Reason.WRONG_KEY, user_id)
+    family_id = ids.uuid7()
+    claims: dict[str, Any] = {"jti": family_jti(family_id), "aud": presenter.client_id, "acr": NO_SIGN_IN, "amr": []}
+    claims |= {name: verified.claims[name] for name in ("exp", "may_act") if name in verified.claims}
+    return Party(
+        token_type=token_types.JWT,
+        claims=claims,
+        client=presenter,
+        issuer_id=verified.issuer.id,
+        user_id=user_id,
+        family_id=family_id,
+        is_admin=user_id is not None and bool(await roles_of_user(user_id)),
+        scope=frozenset(verified.issuer.scope.split()),
+    )
+
+
 #: What reads a token, by its token type identifier.
 READERS: dict[str, ReadToken] = {
     token_types.ACCESS_TOKEN: _access_token,
     token_types.ID_TOKEN: _id_token,
+    token_types.JWT: _external,
 }
 
 
-async def read(form: Parameters, name: str) -> Party:
-    """Return whom the ``subject_token`` or the ``actor_token`` names.
+async def read(client: Client, form: Parameters, name: str) -> Party:
+    """Return whom the ``subject_token`` or the ``actor_token`` of a client names.
 
     Raises:
         InvalidRequestError: it is missing, of an unsupported type, or not valid.
@@ -174,7 +207,7 @@ async def read(form: Parameters, name: str) -> Party:
         raise InvalidRequestError(f"{name} and {name}_type are both needed.")
     if kind not in READERS:
         raise InvalidRequestError(f"{name}_type must be {' or '.join(READERS)}.")
-    party = await READERS[kind](token)
+    party = await READERS[kind](token, client)
     if isinstance(party, Refused):
         raise InvalidRequestError(f"The {name} is not valid, has expired or was revoked.", refused=party)
     return party

@@ -141,12 +141,12 @@ def _invalid_scope(description: str, _refused: Refused) -> OAuthError:
 _NOT_ALLOWED = "This client may not exchange this subject_token."
 _RULES = (
     _Rule(_mode, _unauthorized, "This client may not exchange tokens in this way.", Reason.NO_POLICY),
+    _Rule(_target, _invalid_target, "This client may not exchange tokens for this target.", Reason.NO_POLICY),
     _Rule(_token_type, _invalid, "This client may not exchange tokens of this type.", Reason.WRONG_TYPE),
     _Rule(_meant_for, _invalid, _NOT_ALLOWED, Reason.WRONG_AUDIENCE),
     _Rule(_actor_meant_for, _invalid, "The actor_token is not for this client.", Reason.WRONG_AUDIENCE),
     _Rule(_user, _invalid, _NOT_ALLOWED, Reason.NO_POLICY),
     _Rule(_no_administrator, _invalid, _NOT_ALLOWED, Reason.ADMINISTRATOR),
-    _Rule(_target, _invalid_target, "This client may not exchange tokens for this target.", Reason.NO_POLICY),
     _Rule(_proof, _invalid, "A token that is bound to a key needs a proof of possession.", Reason.PROOF_MISSING),
     _Rule(_scope, _invalid_scope, "The scope exceeds what an exchange of this token allows.", Reason.NO_POLICY),
 )

@@ -96,7 +96,7 @@ async def _subject(client: Client, form: dict[str, str]) -> Party:
         raise InvalidRequestError(f"subject_token_type must be {token_types.ID_TOKEN}.")
     if "actor_token" in form or "actor_token_type" in form:
         raise InvalidRequestError("An identity assertion has no actor.")
-    subject = await read(form, "subject_token")
+    subject = await read(client, form, "subject_token")
     if subject.client.client_id != client.client_id:
         refused = Refused(Reason.WRONG_AUDIENCE, subject.user_id, subject.family_id)
         raise InvalidRequestError("The subject_token is not an ID token of this client.", refused=refused)

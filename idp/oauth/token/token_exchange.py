@@ -27,7 +27,10 @@ from idp.oauth.parameters import Parameters, words
 from idp.oauth.subjects import subject as subject_for
 from idp.oauth.token import id_jag
 from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges
+from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
+from idp.oauth.token.jwt_bearer import NO_SIGN_IN
+from idp.oauth.token.repository.assertions import insert_asserted_family
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -56,10 +59,10 @@ async def exchange(client: Client, form: dict[str, str], prove: Prove) -> TokenR
 
 async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenResponse:
     client = attempt.client
-    subject = attempt.subject = await read(form, "subject_token")
+    subject = attempt.subject = await read(client, form, "subject_token")
     _check_subject(subject)
     has_actor = "actor_token" in form or "actor_token_type" in form
-    actor = await read(form, "actor_token") if has_actor else None
+    actor = await read(client, form, "actor_token") if has_actor else None
     attempt.actor = actors.of_client(client.client_id) if actor is None else actor.as_actor(client)
     _check_actor(subject, actor, attempt.actor)
     attempt.resource = _resource(form, subject)
@@ -75,6 +78,8 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
     scope = attempt.scope = attempt.scope or sorted(allowed_scopes(policy, asked))
     details = _details(form, asked)
     lifetime = _lifetime(policy, asked)
+    if subject.issuer_id is not None:
+        await _start_family(subject, subject.issuer_id, " ".join(scope), asked, lifetime)
     jti = exchanged_jti(subject.claims["jti"])
     token = access_token(
         client,
@@ -97,6 +102,32 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         issued_token_type=token_types.ACCESS_TOKEN,
         authorization_details=details or UNSET,
     )
+
+
+async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Exchange, lifetime: int) -> None:
+    """Start the token family of a subject token of another server, which has none: it lives as long as the new token.
+
+    Raises:
+        InvalidRequestError: the user was disabled, or the issuer is no longer trusted.
+    """
+    if subject.user_id is None or subject.family_id is None:
+        raise ValueError("The subject is not a user.")
+    grant = Grant(
+        family_id=subject.family_id,
+        user_id=subject.user_id,
+        session_id=None,
+        scope=scope,
+        resource=list(asked.resource),
+        claims=None,
+        authorization_details=None,
+        nonce=None,
+        auth_time=clock.now(),
+        auth_age=None,
+        amr=[],
+        acr=NO_SIGN_IN,
+    )
+    if not await insert_asserted_family(grant, asked.client.client_id, lifetime, issuer_id):
+        raise _refuse("The subject_token is not valid any more.", Reason.CHANGED_MEANWHILE, subject)
 
 
 def _refuse(description: str, reason: Reason, subject: Party) -> InvalidRequestError:
