@@ -117,3 +117,14 @@ async def test_a_disabled_user(issuer: TrustedIssuer, place: tuple[Client, str],
     await execute("UPDATE users SET disabled_at = now() WHERE id = $1", alice.id)
     assert isinstance(await access_tokens.validate(given.access_token), Refused)
     assert await refusal(service, token_of(issuer), resource=api, **KIND) == ("invalid_request", "user_disabled")
+
+
+async def test_the_end_of_the_trust(issuer: TrustedIssuer, place: tuple[Client, str]) -> None:
+    service, api = place
+    given = await exchange(service, token_of(issuer), resource=api, **KIND)
+    (stored,) = await issuers()
+    await registration.remove(stored.id)
+    await registry.load()
+    found = await access_tokens.validate(given.access_token)
+    assert isinstance(found, Refused)
+    assert await refusal(service, token_of(issuer), resource=api, **KIND) == ("invalid_request", "untrusted_issuer")
