@@ -24,6 +24,7 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import end_session, sign_out_everywhere, sign_out_for_deletion
 from idp.oauth.status import repository
 from idp.oauth.status.revocation_list import RevocationList, digest
+from idp.oauth.token.access_token import exchanged_jti
 from idp.settings import settings
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -76,7 +77,8 @@ async def listed(claims: dict[str, Any]) -> bool:
     parts = {digests[i : i + 8] for i in range(0, len(digests), 8)}
     assert len(parts) * 8 == len(digests)
     assert [digests[i : i + 8] for i in range(0, len(digests), 8)] == sorted(parts)
-    names = (claims["jti"], claims["jti"].partition(".")[0], claims["client_id"])
+    jti = claims["jti"]
+    names = [claims["client_id"], jti, *(jti[:at] for at, character in enumerate(jti) if character in ".~")]
     return any(digest(name) in parts for name in names)
 
 
@@ -120,6 +122,14 @@ async def test_what_is_refused_here_is_in_the_list(signed: Signed, end: str) -> 
     assert not await listed(signed.claims)
     await ENDS[end](signed)
     assert await listed(signed.claims)
+
+
+async def test_an_exchanged_token_ends_with_its_subject_token(signed: Signed) -> None:
+    """Its ``jti`` begins with that of the subject token, which its client revokes alone."""
+    exchanged = signed.claims | {"jti": exchanged_jti(exchanged_jti(signed.claims["jti"])), "client_id": "another"}
+    assert not await listed(exchanged)
+    await _revoke(signed, "access_token")
+    assert await listed(exchanged)
 
 
 async def test_not_before_of_a_client(signed: Signed) -> None:
