@@ -27,6 +27,7 @@ from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.clients.dynamic.tables import InitialAccessToken
 from idp.oauth.clients.registration import register_client
 from idp.oauth.device.tables import DeviceAuthorization
+from idp.oauth.status.tables import Tombstone
 from idp.oauth.tables import (
     AuthorizationCode,
     AuthorizationRequestRow,
@@ -127,6 +128,7 @@ class Fill:
             ),
             "token_family": (TokenFamily, granted),
             "revoked_access_token": (RevokedAccessToken, {"jti": random}),
+            "tombstone": (Tombstone, {"id": random}),
             "session": (
                 Session,
                 signed_in

@@ -73,6 +73,10 @@ TABLES = {
     "audit_event": "what happened",
     "session_client": "who is told that the session has ended; gives nothing by itself",
     "delivery": "a message to another system; gives nothing by itself",
+    "asserted_family": "which issuer a family is of; ended with the family",
+    "event_stream_subject": "whom a receiver is told of; gives nothing by itself",
+    "upstream_session": "which session a provider can end; gives nothing by itself",
+    "upstream_sid": "a lookup, which goes with the session",
 }
 PURPOSES = {
     Purpose.SIGN_IN: "ended",

@@ -47,7 +47,7 @@ async def update_webhook(call: Call) -> models.Webhook:
     "POST", f"{_ONE}/rotate_secret", Permission.EVENTS_WRITE, "Make a new secret; the one before signs too for a time",
     content=models.WebhookSecret,
 )  # fmt: skip
-async def rotate_secret(call: Call) -> models.WebhookSecret:
+async def rotate_webhook_secret(call: Call) -> models.WebhookSecret:
     found = await show_webhook(call)
     return models.WebhookSecret(id=found.id, secret=await webhooks.rotate_secret(found.id))
 

@@ -10,7 +10,7 @@ from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import many
 from idp.oauth.status.tables import Tombstone
 
-EXPIRING = (Expiring(Tombstone, "1 minute"),)
+EXPIRING = (Expiring(Tombstone, "1 day"),)
 
 # As in idp.oauth.token.access_token.family_jti.
 _FAMILY = "translate(rtrim(encode(uuid_send(f.id), 'base64'), '='), '+/', '-_')"

@@ -69,6 +69,7 @@ BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "audit_event": "read in the order of time, and outlives the user",
     "delivery": "an outbox, sent by receiver; what it says of a user outlives the user",
     "event_stream_subject": "stays until the stream has got the event that its user was deleted",
+    "device_authorization": "begins before the user is known, and lives for minutes",
     "email_proof": "begins before the user is known, and lives for minutes",
     "signin_flow": "begins before the user is known, and lives for an hour",
 }
