@@ -1,6 +1,7 @@
 """Webhooks as the library of the Standard Webhooks specification verifies them."""
 
 import pytest
+import standardwebhooks as library
 
 from idp import ids
 from idp.audit.events import record
@@ -8,8 +9,6 @@ from idp.events import webhooks
 from idp.infra.db.engine import transaction
 from tests.events.conftest import deliver
 from tests.support.receivers import Receivers
-
-library = pytest.importorskip("standardwebhooks")
 
 
 async def test_the_library_verifies(receivers: Receivers) -> None:
