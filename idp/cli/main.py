@@ -31,7 +31,7 @@ COMMANDS = {
     "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
     "deliveries": ("The requests to other systems.", "idp.cli.deliveries:deliveries"),
     "shared-signals": (
-        "The streams of security events to clients.",
+        "The streams of security events that clients created.",
         "idp.cli.shared_signals:shared_signals",
     ),
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
