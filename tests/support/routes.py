@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from functools import cache
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 from litestar.handlers import BaseRouteHandler
@@ -29,7 +30,8 @@ class Route(NamedTuple):
 
     def url(self, **values: str) -> str:
         """Return the path with values for its parameters."""
-        return re.sub(r"{(\w+):\w+}", lambda found: values.get(found[1], "x"), self.path)
+        by_type = {"uuid": str(UUID(int=0))}
+        return re.sub(r"{(\w+):(\w+)}", lambda found: values.get(found[1], by_type.get(found[2], "x")), self.path)
 
 
 @cache

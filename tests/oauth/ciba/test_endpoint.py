@@ -25,7 +25,7 @@ from tests.support.conformance import check_json_error
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
-TOKEN = secrets.token_urlsafe(32)
+TOKEN = "9mZ4t1Qe" * 5
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ async def test_a_deleted_client_presents_nothing(values: dict[str, Any], client:
         {"max_lifetime": True},
         {"secret": "x"},
     ],
-    ids=str,
+    ids=" ".join,
 )
 async def test_what_is_refused(wrong: dict[str, Any], values: dict[str, Any]) -> None:
     before = await fetch("SELECT count(*) FROM trusted_issuer")
