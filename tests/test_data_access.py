@@ -40,6 +40,8 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.token.repository.families", "session"),
         ("idp.oauth.token.repository.families", "users"),
         ("idp.oauth.token.repository.refresh_tokens", "users"),
+        # In single-session mode an approval ends with its session.
+        ("idp.oauth.ciba.repository", "session"),
         # The revocation list names the families that ended with their session.
         ("idp.oauth.status.repository", "session"),
         # A session, a device and the factors are valid only while their user is enabled.

@@ -190,4 +190,6 @@ class _Sender:
             await asyncio.wait(self.serving, timeout=LAST_SECONDS)
         for task in self.serving:
             task.cancel()
-        await asyncio.gather(*self.serving, return_exceptions=True)
+        if self.serving:
+            # A request that does not end must not stop the process from ending.
+            await asyncio.wait(self.serving, timeout=LAST_SECONDS)

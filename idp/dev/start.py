@@ -19,6 +19,7 @@ def _endpoints(issuer: str) -> list[tuple[str, str, str]]:
         ("Keys", f"{issuer}/.well-known/jwks.json", "The keys with which resource servers validate tokens."),
         ("Authorization", f"{issuer}/authorize", "Where clients send the browser."),
         ("Pushed requests", f"{issuer}/par", "Where clients push authorization requests."),
+        ("Devices", f"{issuer}/device_authorization", "Where devices without a browser begin."),
         ("Token", f"{issuer}/token", "Where clients redeem codes and refresh."),
         ("Userinfo", f"{issuer}/userinfo", "The user of an access token."),
         ("Introspection", f"{issuer}/introspect", "Whether a token is still valid."),

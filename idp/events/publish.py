@@ -18,6 +18,7 @@ from idp.events.ssf import repository as ssf_repository
 from idp.events.ssf import tokens
 from idp.events.ssf.types import KINDS as SIGNALS
 from idp.infra.db.engine import transaction
+from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
 
 log = structlog.get_logger()
@@ -45,6 +46,8 @@ async def run() -> None:
 async def publish() -> bool:
     """Publish a batch of events. Returns False if there were none."""
     async with transaction():
+        # Changes of streams take it too: what was read of them stays true until the deliveries are stored.
+        await lock("event_feed_kind")
         events = await feed.take(BATCH)
         if events is None:
             return False

@@ -1,6 +1,8 @@
 """Fetches and caches the metadata and keys of OpenID providers (OpenID Connect Discovery section 4)."""
 
+import asyncio
 import time
+from collections import defaultdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +28,8 @@ class _CacheEntry(msgspec.Struct):
 
 
 _cache: dict[str, _CacheEntry] = {}
+#: By URL, so that requests at the same moment share one fetch.
+_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
 
 async def fetch_json(url: str) -> dict[str, Any]:
@@ -50,11 +54,15 @@ async def _cached(url: str) -> dict[str, Any]:
 
 async def _refetched(url: str) -> dict[str, Any]:
     """Fetch again and cache, at most once in ``REFETCH_AFTER`` seconds. Otherwise return the cached content."""
-    kept, now = _cache.get(url), time.monotonic()
-    if kept is not None and now - kept.refetched < REFETCH_AFTER:
+    async with _locks[url]:
+        kept, now = _cache.get(url), time.monotonic()
+        if kept is not None:
+            if now - kept.refetched < REFETCH_AFTER:
+                return kept.content
+            # Also if the fetch fails: anybody can name an unknown key.
+            kept.refetched = now
+        kept = _cache[url] = _CacheEntry(await fetch_json(url), now, now)
         return kept.content
-    kept = _cache[url] = _CacheEntry(await fetch_json(url), now, now)
-    return kept.content
 
 
 async def provider_metadata(issuer: str, published_as: str | None = None, url: str | None = None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ REVOKED = {
     "client_made_public": Reason.REVOKED_BY_ADMIN,
     "client_deleted": Reason.REVOKED_BY_ADMIN,
     "issuer_distrusted": Reason.REVOKED_BY_ADMIN,
+    "not_before": Reason.ISSUED_TOO_EARLY,
     "client_disabled": Reason.CLIENT_DISABLED,
     "user_disabled": Reason.USER_DISABLED,
     "user_contained": Reason.REVOKED_BY_INCIDENT,

@@ -88,6 +88,7 @@ WHERE c.user_id = a.user_id AND c.session_id = a.session_id AND c.consumed_at IS
 _REVOKE_ALL_FAMILIES = "UPDATE token_family SET revoked_at = now(), revoked_reason = $1 WHERE revoked_at IS NULL"
 _REVOKE_FAMILIES_OF_USER = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2"
 _REVOKE_FAMILIES_OF_CLIENT = f"{_REVOKE_ALL_FAMILIES} AND client_id = $2"
+_REVOKE_FAMILIES_OF_CLIENT_BEFORE = f"{_REVOKE_FAMILIES_OF_CLIENT} AND created_at < $3"
 _REVOKE_FAMILIES_OF_CONSENT = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND client_id = $3"
 _REVOKE_FAMILIES_OF_SESSION = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND session_id = $3"
 # $1 reason  $2 user_ids  $3 session_ids
@@ -305,6 +306,10 @@ async def revoke_families_of_user(user_id: UUID, reason: str) -> int:
 
 async def revoke_families_of_client(client_id: str, reason: str) -> int:
     return await execute(_REVOKE_FAMILIES_OF_CLIENT, reason, client_id)
+
+
+async def revoke_families_of_client_before(client_id: str, moment: datetime, reason: str) -> int:
+    return await execute(_REVOKE_FAMILIES_OF_CLIENT_BEFORE, reason, client_id, moment)
 
 
 async def revoke_families_of_consent(user_id: UUID, client_id: str, reason: str) -> int:

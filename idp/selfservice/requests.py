@@ -27,7 +27,7 @@ async def show_requests(request: Request[Any, Any, Any]) -> Response[Any]:
             {
                 "path": f"{service.PATH}/{waiting.id}",
                 "client_name": shown_name(client.client_id, client.client_name),
-                "client_uri": client.client_uri,
+                "client_uri": None if client.origin == "document" else client.client_uri,
                 "logo_uri": client.logo_uri,
                 "binding_message": waiting.binding_message,
                 "place": place(waiting.ip_address),

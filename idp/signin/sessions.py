@@ -11,7 +11,7 @@ import msgspec
 from idp import clock, ids
 from idp.audit.events import record
 from idp.errors import SessionEndedError
-from idp.infra.db.engine import authority
+from idp.infra.db.engine import authority, transaction
 from idp.infra.request_context import client_address
 from idp.settings import settings
 from idp.signin import session_tokens, transitions
@@ -186,5 +186,6 @@ async def consume_challenge(session: SignedIn) -> bytes | None:
 
 async def end(session: SignedIn | SessionKey) -> None:
     """End a session."""
-    if await sessions.end_session(session.user_id, session.id):
-        await record("sign_out", user_id=session.user_id, session_id=session.id)
+    async with transaction():
+        if await sessions.end_session(session.user_id, session.id):
+            await record("sign_out", user_id=session.user_id, session_id=session.id)

@@ -79,6 +79,7 @@
   function result(message, origin) {
     var found = typeof message === "string" ? MESSAGE.exec(message) : null;
     if (!found) return "error";
+    if (!browserState()) return "changed";
     var expected = sha256(found[1] + " " + origin + " " + browserState() + " " + found[3]) + "." + found[3];
     return found[2] === expected ? "unchanged" : "changed";
   }

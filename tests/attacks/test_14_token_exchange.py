@@ -83,3 +83,11 @@ async def test_14_not_before(way: Way) -> None:
     await registry.load()
     assert await way.live() == [True, False, False]
     assert (await refusal(way.second, way.tokens[1], resource=way.apis[2]))[1] == "issued_too_early"
+
+
+async def test_14_not_before_of_the_app(way: Way) -> None:
+    """What others got in exchange for its tokens ends too, here and in the list for offline validators."""
+    await set_not_before(way.app.client_id, clock.now())
+    await registry.load()
+    assert await way.live() == [False, False, False]
+    assert (await refusal(way.second, way.tokens[1], resource=way.apis[2]))[1] == "issued_too_early"

@@ -259,13 +259,18 @@ def _events(asked: Any) -> list[str]:
     return [name for name in SUPPORTED if name in asked]
 
 
+def _is_header_value(value: Any) -> bool:
+    # Spaces around it are no part of a value (RFC 9110 section 5.5), and cannot be sent.
+    return bool(value) and _is_text(value, MAX_AUTHORIZATION) and value == value.strip()
+
+
 def _delivery(asked: Any) -> dict[str, Any]:
     match asked:
         case {"method": "urn:ietf:rfc:8936"}:
             return {"endpoint_url": None, "authorization": None}
         case {"method": "urn:ietf:rfc:8935", "endpoint_url": str(url)}:
             authorization = asked.get("authorization_header")
-            if authorization is not None and not (authorization and _is_text(authorization, MAX_AUTHORIZATION)):
+            if authorization is not None and not _is_header_value(authorization):
                 raise InvalidRequestError("authorization_header must be the value of a header.")
             try:
                 urls.check(url)

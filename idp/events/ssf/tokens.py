@@ -21,7 +21,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth import subjects
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.stored import stored_client
+from idp.oauth.clients.stored import receiver
 from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
@@ -108,7 +108,7 @@ async def token(delivery: DueDelivery, stream: Stream) -> str:
     Raises:
         DeliveryRejectedError: its client or user is gone.
     """
-    client = await stored_client(stream.client_id)
+    client = await receiver(stream.client_id, "client_id")
     if client is None:
         raise DeliveryRejectedError("The client is deleted or disabled.")
     content = delivery.content

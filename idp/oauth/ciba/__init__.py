@@ -7,9 +7,10 @@ The client sends a request to :mod:`idp.oauth.ciba.endpoint`. The user gets a ma
 
 from typing import Final
 
+from idp.oauth.grant_types import CIBA
 from idp.settings import settings
 
-GRANT_TYPE: Final = "urn:openid:params:grant-type:ciba"
+GRANT_TYPE: Final = CIBA
 #: The path of the endpoint.
 PATH: Final = "/backchannel-authentication"
 

@@ -9,7 +9,7 @@ from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDel
 from idp.infra.outbound import Answer
 from idp.keys import vault
 from idp.oauth.ciba.repository import DecidedRequest
-from idp.oauth.clients.registry import registry
+from idp.oauth.clients.stored import receiver
 
 KIND: Final = "ciba_ping"
 
@@ -45,7 +45,7 @@ async def compose(delivery: DueDelivery) -> DeliveryRequest:
     Raises:
         DeliveryRejectedError: the client is gone, or polls now.
     """
-    client = registry.client(delivery.content["client_id"])
+    client = await receiver(delivery.content["client_id"], "backchannel_client_notification_endpoint")
     if client is None or client.backchannel_client_notification_endpoint is None:
         raise DeliveryRejectedError("The client is disabled, or has no notification endpoint any more.")
     headers = {"Authorization": f"Bearer {delivery.content['token']}", "Content-Type": "application/json"}

@@ -12,6 +12,7 @@ from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import many, one
 from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.codes import PresentedCode
+from idp.settings import settings
 from idp.signin.repository.sessions import SessionKey, columns
 from idp.signin.sessions import SignedIn
 
@@ -66,6 +67,11 @@ WHERE user_id = $1 AND {_WAITING} AND (id = $2 OR ($3 AND client_id = (
 RETURNING client_id, auth_req_hash, notification, {_SECONDS_LEFT}
 """  # noqa: S608
 
+_IS_REPORTED = """
+SELECT FROM backchannel_request
+WHERE user_id = $1 AND client_id = $2 AND reported_at > now() - interval '1 day' LIMIT 1
+"""
+
 # A poll before its time makes the interval longer. Parallel polls are decided one after the other.
 # $1 user_id  $2 auth_req_hash  $3 client_id
 _POLL = f"""
@@ -84,11 +90,12 @@ WITH found AS (
 SELECT early, waiting, approved, decided, consumed, expired FROM found
 """  # noqa: S608
 
-# $1 user_id  $2 auth_req_hash  $3 client_id  $4 not_before
+# $1 user_id  $2 auth_req_hash  $3 client_id  $4 not_before  $5 whether it ends with the session of its approval
 _CONSUME = """
-UPDATE backchannel_request SET consumed_at = now()
+UPDATE backchannel_request AS r SET consumed_at = now()
 WHERE user_id = $1 AND auth_req_hash = $2 AND client_id = $3 AND approved AND consumed_at IS NULL
   AND expires_at > now() AND created_at >= $4
+  AND (NOT $5 OR EXISTS (SELECT FROM session AS s WHERE s.user_id = $1 AND s.id = r.session_id AND s.ended_at IS NULL))
 RETURNING user_id, request, auth_time, auth_age, amr, acr
 """
 
@@ -216,6 +223,11 @@ async def deny(user_id: UUID, id: UUID, *, report: bool) -> Sequence[DecidedRequ
     return many(DecidedRequest, await fetch(_DENY, user_id, id, report))
 
 
+async def is_reported(user_id: UUID, client_id: str) -> bool:
+    """Return whether a user has reported a client within a day."""
+    return await fetchrow(_IS_REPORTED, user_id, client_id) is not None
+
+
 async def poll(code: PresentedCode, client_id: str) -> PolledRequest | None:
     """Return the state of a request for its client, and count the poll. None if the client has no such request."""
     return one(PolledRequest, await fetchrow(_POLL, code.user_id, code.hash, client_id))
@@ -227,7 +239,8 @@ async def consume(code: PresentedCode, client_id: str, not_before: datetime) -> 
     Args:
         not_before: a request that was made earlier is refused.
     """
-    return one(ApprovedRequest, await fetchrow(_CONSUME, code.user_id, code.hash, client_id, not_before))
+    values = (code.user_id, code.hash, client_id, not_before, settings().single_session)
+    return one(ApprovedRequest, await fetchrow(_CONSUME, *values))
 
 
 async def cancel_of_user(user_id: UUID) -> int:

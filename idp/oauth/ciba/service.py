@@ -40,6 +40,10 @@ class Acknowledgement(NamedTuple):
     interval: int
 
 
+def _not_wanted() -> OAuthError:
+    return OAuthError("access_denied", "The user does not want requests of this client.", 403)
+
+
 async def ask(client: Client, wanted: BackchannelAuthentication, person: Person) -> Acknowledgement:
     """Store a request and mail its user. For an unknown user the same is done, but no mail leaves.
 
@@ -47,6 +51,9 @@ async def ask(client: Client, wanted: BackchannelAuthentication, person: Person)
         OAuthError: ``access_denied``: the user has reported the client.
         TooManyRequestsError: the user was asked too often, or too many requests wait.
     """
+    # Before it is counted: a client that the user does not want must not use up what others may ask.
+    if await repository.is_reported(person.user_id, client.client_id):
+        raise _not_wanted()
     await limits.count(client.client_id, person.email)
     auth_req_id, request_id = codes.new(person.user_id, AUTH_REQ_ID), ids.uuid7()
     digest = ids.digest(auth_req_id)
@@ -66,7 +73,7 @@ async def ask(client: Client, wanted: BackchannelAuthentication, person: Person)
     async with transaction():
         refusal = await repository.insert(new, limits.MAX_WAITING)
         if refusal is not None and refusal.reported:
-            raise OAuthError("access_denied", "The user does not want requests of this client.", 403)
+            raise _not_wanted()
         if refusal is not None:
             raise TooManyRequestsError(INTERVAL)
         await _mail(client, person, request_id, wanted.lifetime)

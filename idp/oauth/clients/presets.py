@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
+from idp.oauth.grant_types import DEVICE_CODE
 
 _FOR_USERS = {
     "grant_types": ("authorization_code", "refresh_token"),
@@ -14,7 +14,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "spa": _FOR_USERS | {"token_endpoint_auth_method": "none"},
     "native": _FOR_USERS | {"token_endpoint_auth_method": "none", "application_type": "native"},
     "device": {
-        "grant_types": (DEVICE_GRANT, "refresh_token"),
+        "grant_types": (DEVICE_CODE, "refresh_token"),
         "scope": "openid profile email offline_access",
         "token_endpoint_auth_method": "none",
         "application_type": "native",

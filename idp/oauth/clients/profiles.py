@@ -15,10 +15,9 @@ import msgspec
 
 from idp.errors import OAuthError
 from idp.keys.algorithms import FAPI_ALGORITHMS
-from idp.oauth.ciba import GRANT_TYPE as CIBA_GRANT_TYPE
 from idp.oauth.clients.auth_methods import TLS_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
-from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
+from idp.oauth.grant_types import CIBA, DEVICE_CODE
 
 #: The members that bind access tokens to a key of the client.
 BINDINGS: Final = ("dpop_bound_access_tokens", "tls_client_certificate_bound_access_tokens")
@@ -146,7 +145,7 @@ HTTPS: Final = Demand(
 NO_DEVICES: Final = Demand(
     "grant_types without the device_code grant",
     "FAPI 2.0 SP section 5.3.2.2",
-    lambda metadata: DEVICE_GRANT not in metadata.grant_types,
+    lambda metadata: DEVICE_CODE not in metadata.grant_types,
 )
 
 #: None: the choice is left to each JWT, among :attr:`Rules.algorithms`.
@@ -184,7 +183,7 @@ _FAPI2_DEMANDS = (BOUND_TOKENS, HTTPS, NO_DEVICES)
 #: FAPI-CIBA builds on FAPI 1.0, which knows no other algorithms.
 _FAPI_CIBA_SIGNING: Final = ("ES256", "PS256")
 _CIBA_GRANT: Final = Demand(
-    f"the grant {CIBA_GRANT_TYPE}", "FAPI-CIBA section 5.2.2", lambda metadata: CIBA_GRANT_TYPE in metadata.grant_types
+    f"the grant {CIBA}", "FAPI-CIBA section 5.2.2", lambda metadata: CIBA in metadata.grant_types
 )
 _FAPI_CIBA = (
     Requirement("token_endpoint_auth_method", ("private_key_jwt", *TLS_METHODS), "FAPI-CIBA section 5.2.2"),

@@ -28,6 +28,7 @@ from idp.oauth.clients.registration import (
 )
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
+from idp.oauth.repository import revoke_families_of_client_before
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.oauth.status.revocation_list import bury_client
 
@@ -220,6 +221,9 @@ async def set_not_before(client_id: str | None, moment: datetime) -> None:
             await repository.advance_not_before_of_all(moment)
         elif not await repository.advance_not_before(client_id, moment):
             raise UnknownClientError("There is no client with this id.")
+        else:
+            # What other clients got in exchange for its tokens ends with their families.
+            await revoke_families_of_client_before(client_id, moment, "not_before")
         await record("not_before_set", client_id=client_id, detail={"not_before": moment.isoformat()})
 
 

@@ -16,6 +16,21 @@ async def stored_client(client_id: str) -> Client | None:
     return await find_stored(client_id) if client is None and identifiers.is_document_url(client_id) else client
 
 
+async def receiver(client_id: str, member: str) -> Client | None:
+    """Return a client that a message can be sent to: enabled, with this member of its metadata. Otherwise None.
+
+    What this worker has in memory may be too old to have the client, or the member, and a message that is refused once
+    is never sent.
+    """
+    known = registry.client(client_id)
+    if known is not None and getattr(known, member) is not None:
+        return known
+    stored = await repository.find_client(client_id)
+    if stored is None or stored.disabled_at is not None or getattr(stored, member) is None:
+        return None
+    return stored
+
+
 async def find_stored(url: str) -> Client | None:
     """Return a client by document from the database, which this worker may not know yet."""
     try:

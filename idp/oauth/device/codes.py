@@ -8,8 +8,9 @@ from typing import Final
 from idp import ids
 from idp.accounts import typed_codes
 from idp.keys import vault
+from idp.oauth.grant_types import DEVICE_CODE
 
-GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPE: Final = DEVICE_CODE
 
 #: Consonants that no other character of the alphabet looks like: no vowels, so no words; 19^8 codes, 34 bits.
 ALPHABET: Final = "BCDFGHJKLMNPRSTVWXZ"

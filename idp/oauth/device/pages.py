@@ -8,6 +8,7 @@ before consent, because its user may have been sent the code by an attacker (sec
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
 
@@ -21,7 +22,7 @@ from idp.http.pages import page, see_other
 from idp.infra.db.engine import transaction
 from idp.infra.geoip import place
 from idp.infra.i18n import gettext as _
-from idp.oauth import consent
+from idp.oauth import consent, subjects
 from idp.oauth.authorize import pending_request, polled
 from idp.oauth.authorize.client import find_client
 from idp.oauth.clients.models import Client
@@ -160,7 +161,9 @@ async def confirm_device(request: AnyRequest) -> Response[Any]:
     match form.get("action"):
         case "confirm":
             key = await new_flow_key(request)
-            pending = await pending_request.store(key, found.device.asked)
+            # Only the user who knows the device may go on: it was not shown to another one who signs in meanwhile.
+            subject = subjects.subject(found.client, session.user_id)
+            pending = await pending_request.store(key, msgspec.structs.replace(found.device.asked, subject=subject))
             return see_other(pending_request.path(pending), key_cookies(key))
         case "deny":
             async with transaction():

@@ -16,6 +16,7 @@ from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
 from idp.oauth.device.tables import DeviceAuthorization
+from idp.settings import settings
 from idp.signin.repository.sessions import SessionKey, columns
 
 # A device that polls on learns for an hour that its code has expired, and that a code was used twice.
@@ -89,12 +90,14 @@ _DENY = """
 UPDATE device_authorization SET status = 'denied'
 WHERE device_code_hash = $1 AND status = 'pending' AND expires_at > now()
 """
-# $1 device_code_hash  $2 client_id  $3 not_before  $4 family_id
+# $1 device_code_hash  $2 client_id  $3 not_before  $4 family_id  $5 whether it ends with the session of its approval
 _REDEEM = """
 UPDATE device_authorization AS d SET status = 'redeemed', family_id = $4
 FROM users AS u
 WHERE d.device_code_hash = $1 AND d.client_id = $2 AND d.status = 'approved' AND d.expires_at > now()
   AND d.created_at >= $3 AND u.id = d.user_id AND u.disabled_at IS NULL
+  AND (NOT $5 OR EXISTS (
+      SELECT FROM session AS s WHERE s.user_id = d.user_id AND s.id = d.session_id AND s.ended_at IS NULL))
 RETURNING d.user_id, d.request, d.auth_time, d.auth_age, d.amr, d.acr
 """
 
@@ -216,7 +219,8 @@ async def redeem(device_code_hash: bytes, client_id: str, not_before: datetime, 
     Args:
         not_before: a request that was started earlier is refused.
     """
-    return one(Redeemed, await fetchrow(_REDEEM, device_code_hash, client_id, not_before, family_id))
+    values = (device_code_hash, client_id, not_before, family_id, settings().single_session)
+    return one(Redeemed, await fetchrow(_REDEEM, *values))
 
 
 async def cancel_of_user(user_id: UUID) -> int:

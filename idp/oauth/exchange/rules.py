@@ -15,7 +15,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.exchange.models import ExchangePolicy
 from idp.oauth.exchange.parties import Party
-from idp.oauth.exchange.token_types import PREFIX
+from idp.oauth.exchange.token_types import ID_TOKEN, PREFIX
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.reasons import Reason
 
@@ -84,12 +84,19 @@ def _target(policy: ExchangePolicy, asked: Exchange) -> bool:
     return set(asked.resource) <= set(policy.resources)
 
 
+def _binds(client: Client) -> bool:
+    return client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
+
+
 def _proof(policy: ExchangePolicy, asked: Exchange) -> bool:
     """A bound token is not exchanged for one that anybody can use. The client that it was issued to has its key; a
-    resource server has only a key of its own.
+    resource server has only a key of its own. An ID token names no key, but its client may have bound tokens only.
     """
     for party in asked.parties:
         if party.bound is None:
+            bare = asked.confirmation is None and not policy.bearer_for_bound
+            if bare and party.token_type == ID_TOKEN and _binds(party.client):
+                return False
             continue
         if party.client.client_id == asked.client.client_id:
             if party.bound.refuses(asked.confirmation):

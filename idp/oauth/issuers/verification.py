@@ -139,6 +139,10 @@ def _check(claims: jose.Claims, purpose: Purpose, issuer: TrustedIssuer, client:
         raise UntrustedTokenError(Reason.MALFORMED, "The token has no iat, or several audiences.")
     if purpose is Purpose.ID_JAG and claims.get("client_id") != client.client_id:
         raise UntrustedTokenError(Reason.WRONG_CLIENT, "The token is for another client.")
+    # Keys and actors of another server cannot be checked here.
+    if claims.keys() & {"cnf", "act"}:
+        reason = Reason.WRONG_ACTOR if "act" in claims else Reason.WRONG_KEY
+        raise UntrustedTokenError(reason, "The token is bound to a key, or names an actor.")
 
 
 def _accepted(purpose: Purpose, issuer: TrustedIssuer) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDel
 from idp.infra.outbound import Answer
 from idp.oauth import client_jwts, subjects
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
-from idp.oauth.clients.repository import find_client
+from idp.oauth.clients.stored import receiver
 from idp.settings import settings
 
 #: The kind of the deliveries.
@@ -51,7 +50,7 @@ async def logout_token(client: Client, user_id: UUID, session_id: UUID, jti: UUI
 
 async def _compose(delivery: DueDelivery) -> DeliveryRequest:
     """Make the request of section 2.5. ``jti`` is the same in all attempts."""
-    client = await _client(delivery.content["client_id"])
+    client = await receiver(delivery.content["client_id"], "backchannel_logout_uri")
     if client is None or client.backchannel_logout_uri is None:
         raise DeliveryRejectedError("The application is disabled, or has no backchannel_logout_uri any more.")
     assert delivery.user_id is not None  # noqa: S101 -- every delivery of this kind has them
@@ -59,15 +58,6 @@ async def _compose(delivery: DueDelivery) -> DeliveryRequest:
     token = await logout_token(client, delivery.user_id, delivery.session_id, delivery.id)
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     return DeliveryRequest(client.backchannel_logout_uri, headers, urlencode({"logout_token": token}).encode())
-
-
-async def _client(client_id: str) -> Client | None:
-    """Return a client that is enabled. What is in memory may be too old to have it, or its URI."""
-    client = registry.client(client_id)
-    if client is not None and client.backchannel_logout_uri is not None:
-        return client
-    stored = await find_client(client_id)
-    return stored if stored is not None and stored.disabled_at is None else None
 
 
 def is_refused(answer: Answer) -> bool:

@@ -26,6 +26,8 @@ from idp.http.access import Access
 from idp.http.headers import encode
 from idp.http.responses import BytesResponse
 from idp.infra.db.engine import transaction
+from idp.oauth.ciba import repository as backchannel_requests
+from idp.oauth.device import repository as device_authorizations
 from idp.oauth.replay.service import use_once
 from idp.signin import limits, sessions
 from idp.signin.repository import upstream_sessions
@@ -48,17 +50,21 @@ async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath
     await limits.count_logout_token()
     try:
         token = await _verified(upstream, form["logout_token"])
+        found = await _sessions(token)
+        async with transaction():
+            # In this transaction: if it fails, the provider may send the token again.
+            await _use(upstream, token)
+            for session in found:
+                await sessions.end(session)
+            await device_authorizations.cancel_of_sessions(found)
+            await backchannel_requests.cancel_of_sessions(found)
+            await record("upstream_logout", detail={"upstream": upstream.id, "sessions": len(found)})
     except UpstreamError as error:
         log.warning("upstream_logout_failed", reason=error.reason, error=str(error))
         detail = {"upstream": upstream.id, "reason": error.reason, "check": str(error)}
         key = unauthenticated_limit.limit_key()
         await record("upstream_logout", outcome="failure", detail=detail, limit_key=key)
         raise InvalidRequestError("The logout token is not accepted.") from error
-    found = await _sessions(token)
-    async with transaction():
-        for session in found:
-            await sessions.end(session)
-        await record("upstream_logout", detail={"upstream": upstream.id, "sessions": len(found)})
     return BytesResponse(b"", DONE)
 
 
@@ -66,21 +72,24 @@ async def _verified(upstream: Upstream, text: str) -> LogoutToken:
     provider = providers.KINDS[upstream.kind]
     if not isinstance(provider, OpenIDProvider):
         raise UntrustedResponseError("Providers of this kind send no logout tokens.")
-    token = await provider.logout_token(upstream, text)
+    return await provider.logout_token(upstream, text)
+
+
+async def _use(upstream: Upstream, token: LogoutToken) -> None:
     expires_at = datetime.fromtimestamp(token.issued_at + MAX_AGE + LEEWAY, UTC)
     if not await use_once("logout_token", f"{upstream.id} {token.issuer}", token.jti, expires_at):
         raise UntrustedResponseError("The logout token was used before.")
-    return token
 
 
 async def _sessions(token: LogoutToken) -> list[SessionKey]:
-    """Return the live sessions that a token names."""
+    """Return the live sessions that a token names, in the order of their keys."""
     if token.sid is not None:
         users = await upstream_sessions.users_of_sid(token.issuer, token.sid)
     else:
         owner = await owner_of_identity(token.issuer, token.subject or "")
         users = [owner] if owner is not None else []
-    return [session for user_id in users for session in await upstream_sessions.live_sessions(user_id, token)]
+    found = [session for user_id in users for session in await upstream_sessions.live_sessions(user_id, token)]
+    return sorted(found, key=lambda session: (session.user_id, session.id))
 
 
 ROUTES = [upstream_logout]

@@ -25,7 +25,7 @@ from idp.infra.templates import templates
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
 from idp.signin import session_tokens
-from idp.signin.http import BROWSER_STATE, browser_state_cookie, no_session_cookies
+from idp.signin.http import BROWSER_STATE, browser_state_cookie
 from idp.signin.sessions import SignedIn
 
 AnyRequest = Request[Any, Any, Any]
@@ -44,17 +44,25 @@ class BrowserState(NamedTuple):
 
 
 def browser_state(request: AnyRequest, session: SignedIn | None) -> BrowserState | None:
-    """Return the browser state that belongs to the session of a request, empty without one. None if it is not used."""
+    """Return the browser state that belongs to the session of a request, random without one. None if it is not used."""
     if not settings().session_management:
         return None
     token, sent = cookies.read(request, cookies.SESSION), cookies.read(request, BROWSER_STATE) or ""
     if token is None:
         # In a frame of another site, browsers do not send the cookie of the session. There may be one.
-        return BrowserState(sent)
+        return BrowserState(sent) if sent else _signed_out()
     if session is None:
-        return BrowserState("", tuple(no_session_cookies()))
+        return _signed_out(cookies.delete(cookies.SESSION))
     value = session_tokens.browser_state(token)
     return BrowserState(value, () if value == sent else (browser_state_cookie(token),))
+
+
+def _signed_out(*ended: Cookie) -> BrowserState:
+    """A random state: with a known one, any site could ask the frame whether its visitor is signed in."""
+    value = secrets.token_urlsafe(16)
+    return BrowserState(
+        value, (*ended, cookies.make_readable(BROWSER_STATE, value, max_age=settings().session_lifetime))
+    )
 
 
 def session_state(client_id: str, redirect_uri: str, state: str) -> dict[str, str]:

@@ -60,6 +60,13 @@ SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE
 ON CONFLICT DO NOTHING
 """  # noqa: S608
 
+# Other clients may have got tokens in exchange for its tokens. $1 client_id  $2 seconds
+_BURY_FAMILIES_OF_CLIENT = f"""
+INSERT INTO tombstone (id, expires_at)
+SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE f.client_id = $1
+ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
 
 class ClientNotBefore(msgspec.Struct, frozen=True):
     """A client whose tokens are refused if they were issued earlier."""
@@ -90,8 +97,9 @@ async def clients_with_not_before(seconds: float) -> list[ClientNotBefore]:
 
 
 async def bury_client(client_id: str, seconds: float) -> None:
-    """Keep the id of a client that is deleted, for so many seconds, in the transaction of the deletion."""
+    """Keep a client that is deleted and its token families, for so many seconds, in the transaction of the deletion."""
     await execute(_BURY_CLIENT, client_id, seconds)
+    await execute(_BURY_FAMILIES_OF_CLIENT, client_id, seconds)
 
 
 async def bury_families_of_user(user_id: UUID, seconds: float) -> None:

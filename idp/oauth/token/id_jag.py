@@ -62,9 +62,11 @@ async def issue(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenRe
     await prove()
     now, jti = clock.timestamp(), secrets.token_urlsafe(16)
     relying_party = _relying_party(policy)
+    if relying_party is None and client.sector is not None:
+        raise InvalidTargetError("The audience would know the user by another sub than this client.")
     claims = {
         "iss": settings().issuer,
-        "sub": subjects.subject(relying_party, user.id) if relying_party else str(user.id),
+        "sub": subjects.subject(relying_party or client, user.id),
         "aud": policy.audience,
         "client_id": policy.audience_client_id,
         "jti": jti,

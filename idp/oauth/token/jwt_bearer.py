@@ -138,7 +138,7 @@ def _details(client: Client, form: Parameters, assertion: VerifiedAssertion) -> 
     """
     asked = requested_without_user(form, client)
     claim = assertion.claims.get("authorization_details")
-    if claim is None and assertion.purpose is Purpose.JWT_BEARER:
+    if claim is None and assertion.user_id is None:
         return asked
     asserted = requested_without_user({"authorization_details": json.dumps(claim)}, client) if claim else ()
     if not covers(asserted, asked):

@@ -57,6 +57,7 @@ WHOLE = (
     # Most of the rows, where most belong to one client.
     "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
     "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
+    "idp.oauth.status.repository._BURY_FAMILIES_OF_CLIENT",
     "idp.oauth.repository._DELETE_CONSENTS_OF_CLIENT",
     "idp.oauth.repository._RESOURCES_OF_CLIENT",
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",

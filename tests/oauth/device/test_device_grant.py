@@ -325,6 +325,21 @@ async def test_another_user_takes_over_at_the_confirmation(
     assert claims_of((await device.tokens())["id_token"])["sub"] == str(bob.id)
 
 
+async def test_another_user_cannot_go_on_after_the_confirmation(
+    make_client: MakeClient, browser: Browser, alice: User, make_user: MakeUser
+) -> None:
+    """The next user of the browser was never asked whether it is their device."""
+    bob, device = await make_user(), await start_device(make_client)
+    page = await enter(browser, alice.email, device)
+    page = as_page(await browser.post("/device/confirm", page.forms[0].fields | {"action": "confirm"}))
+    assert "consent-allow" in page.ids
+    request_id = page.forms[0].action.rpartition("/")[2]
+    del browser.cookies["__Host-session"]
+    page = as_page(await browser.get(f"/authorize/{request_id}"))
+    await browser.sign_in(page, bob.email, "correct horse battery staple")
+    assert (await stored(device))["status"] == "denied"
+
+
 async def test_the_grant_is_off(
     make_client: MakeClient, start_server: Callable[..., Server], http: httpx.AsyncClient
 ) -> None:

@@ -132,6 +132,14 @@ async def test_an_exchanged_token_ends_with_its_subject_token(signed: Signed) ->
     assert await listed(exchanged)
 
 
+@pytest.mark.parametrize("end", ["the client is deleted", "the user is deleted"])
+async def test_exchanged_tokens_of_what_was_deleted(signed: Signed, end: str) -> None:
+    """Another client has the token, and the rows of its family are gone."""
+    exchanged = signed.claims | {"jti": exchanged_jti(signed.claims["jti"]), "client_id": "another"}
+    await ENDS[end](signed)
+    assert await listed(exchanged)
+
+
 async def test_not_before_of_a_client(signed: Signed) -> None:
     """A time in the future of the token refuses it: there is no entry for each token."""
     await service.set_not_before(signed.party.client_id, clock.now())
@@ -154,7 +162,8 @@ async def test_an_entry_ends_with_the_tokens(signed: Signed) -> None:
             f"UPDATE {table} SET {column} = now() - make_interval(secs => $2) WHERE user_id = $1",
             signed.user.id, float(lifetime),
         )  # fmt: skip
-    await execute("UPDATE tombstone SET expires_at = now() WHERE id = $1", signed.party.client_id)
+    ids = [signed.party.client_id, signed.claims["jti"].partition(".")[0]]
+    await execute("UPDATE tombstone SET expires_at = now() WHERE id = ANY($1)", ids)
     assert not await listed(signed.claims)
 
 

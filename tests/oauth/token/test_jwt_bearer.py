@@ -340,6 +340,9 @@ async def test_details_that_are_narrowed(
     assert _claims(answer.json()["access_token"])["authorization_details"] == one
     answer = await wiki.present(wiki.id_jag(**given), authorization_details=json.dumps(other))
     assert answer.json()["error"] == "invalid_authorization_details"
+    # An assertion that has none gives none: nobody but the client would have decided about the user.
+    answer = await wiki.present(wiki.assertion(), authorization_details=json.dumps(one))
+    assert answer.json()["error"] == "invalid_authorization_details"
     await registration.remove(wiki.id)
     await delete_type(added.id)
 

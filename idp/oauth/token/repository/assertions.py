@@ -2,11 +2,13 @@
 
 from collections.abc import Collection
 
-from idp.infra.db.engine import execute
+from idp.infra.db.engine import execute, transaction
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.token.grant import Grant
 
-# The lock of the issuer makes a concurrent change of its rule wait, and then revoke the family.
+# A concurrent change of the rule waits, and then revokes the family. It is a statement of its own: if it waits for a
+# change, the insert after it sees the clients that the change left.
+_LOCK_ISSUER = "SELECT FROM trusted_issuer WHERE id = $1 FOR SHARE"
 _INSERT_FAMILY = NamedQuery("""
 WITH family AS (
     INSERT INTO token_family (user_id, id, client_id, scope, resource, authorization_details, offline_access,
@@ -17,7 +19,6 @@ WITH family AS (
     WHERE u.id = :user_id AND u.disabled_at IS NULL
       AND i.id = :issuer_id AND (i.config ->> 'enabled')::boolean
       AND c.issuer_id = :issuer_id AND c.client_id = :client_id
-    FOR SHARE OF i
     RETURNING user_id, id
 ), asserted AS (
     INSERT INTO asserted_family (user_id, family_id, issuer_id) SELECT user_id, id, :issuer_id FROM family
@@ -41,7 +42,9 @@ async def insert_asserted_family(grant: Grant, client_id: str, lifetime: float, 
     """
     given = {"client_id": client_id, "lifetime": lifetime, "issuer_id": issuer_id}
     values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
-    return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
+    async with transaction():
+        await execute(_LOCK_ISSUER, issuer_id)
+        return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
 
 
 async def revoke_asserted_families(issuer_id: str, kept: Collection[str] = ()) -> int:
