@@ -150,7 +150,7 @@ async def test_06_from_the_sign_in_to_the_answer(
     assert victim.dialogs == []
     (form,) = victim.received
     assert form["state"] == MARKUP
-    assert form.keys() == {"code", "state", "iss"}
+    assert form.keys() == {"code", "state", "iss", "session_state"}
 
     await victim.open("/")
     await victim.assert_unharmed(MARKUP)

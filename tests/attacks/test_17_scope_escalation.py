@@ -77,7 +77,7 @@ async def test_17_a_grant_that_is_not_registered(make_client: MakeClient, browse
     for client, grant in ((web, "client_credentials"), (machine, "authorization_code"), (codes_only, "refresh_token")):
         response = await client.post("/token", grant_type=grant, code="x", refresh_token="x", redirect_uri="https://x")
         assert (response.status_code, response.json()["error"]) == (400, "unauthorized_client")
-    for grant in ("password", "implicit", "urn:ietf:params:oauth:grant-type:jwt-bearer", "refresh_token "):
+    for grant in ("password", "implicit", "urn:ietf:params:oauth:grant-type:saml2-bearer", "refresh_token "):
         response = await web.post("/token", grant_type=grant, username=alice.email, password=PASSWORD)
         assert (response.status_code, response.json()["error"]) == (400, "unsupported_grant_type")
 

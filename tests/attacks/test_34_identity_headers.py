@@ -27,7 +27,7 @@ READ = {
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
     # Of the response to a call that the server made.
-    "content-encoding", "x-ratelimit-remaining", "age", "cache-control", "date", "expires",
+    "content-encoding", "x-ratelimit-remaining", "age", "cache-control", "date", "expires", "retry-after",
 }  # fmt: skip
 
 

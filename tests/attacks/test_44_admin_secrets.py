@@ -28,7 +28,7 @@ HARMLESS = {
     *ClientMetadata.__struct_fields__,
     *("client_secret_live", "client_secret_expires_at", "previous_secret_live", "previous_secret_expires_at"),
     *("has_client_secret", "access_token_signed_response_alg", "last_token_expires_at", "secret", "send_mail"),
-    *("keep_tokens", "access_token_type", "old_secret_until"),
+    *("keep_tokens", "access_token_type", "old_secret_until", "subject_token_types", "tokens_until"),
 }
 
 

@@ -24,6 +24,8 @@ HARMLESS = {
     "GET /account", "POST /account", "GET /account/apps", "POST /account/apps/{client_id:str}/revoke",
     "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",
     "POST /account/sessions/{session_id:uuid}/end", "GET /account/data",
+    # A request of a client has a level and an age of its own (tests/oauth/ciba/).
+    "GET /account/requests", "GET /account/requests/{request_id:uuid}", "POST /account/requests/{request_id:uuid}",
 }  # fmt: skip
 PROTECTED = [route for route in routes() if route.path.startswith("/account") and str(route) not in HARMLESS]
 TABLES = ("totp", "passkey", "recovery_code", "email_proof", "device")

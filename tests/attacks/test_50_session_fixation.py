@@ -117,7 +117,7 @@ async def test_50_an_ended_session_stays_ended(browser: Browser, alice: User) ->
     [
         "expires_at = now() - interval '1 second'",
         "last_seen_at = now() - interval '1 day 1 second'",
-        "ended_at = now()",
+        "ended_at = now(), announced_at = now()",
     ],
     ids=["too old", "idle", "ended"],
 )

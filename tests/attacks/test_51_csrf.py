@@ -195,7 +195,8 @@ async def assert_still_works(form: Filled) -> None:
 
 
 def test_51_every_form_is_under_test() -> None:
-    assert set(ALL_PATHS) == set(WAYS) | LINKS
+    # The decision about a request of a client: tests/oauth/ciba/test_decision.py.
+    assert set(ALL_PATHS) == set(WAYS) | LINKS | {"/account/requests/{request_id:uuid}"}
 
 
 @pytest.mark.parametrize("path", sorted(LINKS))

@@ -24,7 +24,7 @@ FOREIGN = (
 )  # fmt: skip
 DOCUMENTS = {
     "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
-    "/jwks/{jwks_id:str}",
+    "/jwks/{jwks_id:str}", "/.well-known/revoked-access-tokens",
 }  # fmt: skip
 REGISTRATION = {"/register", "/register/{client_id:str}"}
 #: Called with an access token, or public: from any origin, but with cookies from pages of clients only.

@@ -106,7 +106,7 @@ async def test_57_prompt_none_does_not_tell_who_is_there(
     other = await client.authorize(browser, prompt="none", claims=claims)
     assert isinstance(nobody, Redirect)
     assert isinstance(other, Redirect)
-    assert nobody.location == other.location
+    assert nobody.parameters == other.parameters
 
 
 async def test_57_prompt_none_leaves_no_trace(browser: Browser, client: RelyingParty, alice: User) -> None:

@@ -42,11 +42,12 @@ def parameters(answer: Page | Redirect) -> dict[str, str]:
     """Return the parameters of a redirect or of a form_post page. Each occurs once."""
     if isinstance(answer, Page):
         assert answer.forms[0].method == "post"
-        return {name: unescape(value) for name, value in answer.forms[0].fields.items()}
+        fields = answer.forms[0].fields.items()
+        return {name: unescape(value) for name, value in fields if name != "session_state"}
     parts = urlsplit(answer.location)
     pairs = parse_qsl(parts.query or parts.fragment, keep_blank_values=True)
     assert len(pairs) == len(dict(pairs))
-    return dict(pairs)
+    return {name: value for name, value in pairs if name != "session_state"}
 
 
 def assert_refused(answer: Page | Redirect, client: RelyingParty, error: str | None = None) -> None:

@@ -328,7 +328,6 @@ async def test_59_a_consent_is_to_the_shown_terms(client: RelyingParty, alice: U
     known = registry.client(client.client_id)
     assert known is not None
     session = await _session(alice)
-    pending = await pending_request.store(BrowserKey.new(), _asked(client))
     changed = msgspec.structs.replace(known, tos_uri="https://rp.example.com/new")
-    shown, later = (consent._ConsentRequest(pending, each, session) for each in (known, changed))
-    assert consent._form_purpose(shown) != consent._form_purpose(later)
+    shown, later = (consent.form_purpose(_asked(client), each, session) for each in (known, changed))
+    assert shown != later

@@ -82,7 +82,7 @@ FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thie
 
 
 #: Columns that the server writes in the background: when a session was seen, what a key signed.
-BACKGROUND = "'{last_seen_at,signed,last_token_expires_at}'::text[]"
+BACKGROUND = "'{last_seen_at,announced_at,signed,last_token_expires_at}'::text[]"
 Contents = Callable[[], Awaitable[dict[str, object]]]
 
 

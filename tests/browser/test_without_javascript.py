@@ -151,14 +151,22 @@ async def test_the_order_of_the_login_page(page: Page) -> None:
     assert (await _tab_order(page))[:6] == rest
 
 
-MENU = ["/logout", "/account", "/account/security", "/account/sessions", "/account/apps", "/account/data"]
+MENU = [
+    "/logout",
+    "/account",
+    "/account/security",
+    "/account/sessions",
+    "/account/apps",
+    "/account/requests",
+    "/account/data",
+]
 
 
 async def test_the_menu_of_the_account_by_keyboard(page: Page, alice: User) -> None:
     await sign_in(page, alice)
     await page.goto("/account")
     order = await _tab_order(page)
-    assert order[:7] == [*MENU, "name"]
+    assert order[:8] == [*MENU, "name"]
     assert order[-2:] == ["address.formatted", "profile-save"]
     assert "zoneinfo" in order
     await page.goto("/account")

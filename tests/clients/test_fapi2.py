@@ -63,7 +63,7 @@ async def test_openid_client(profile: str, server: Server, browser: Browser, ali
         script = script.replace(old, new)
     async with node(tmp_path, main=MAIN, bank=script) as program:
         found = await program.ask(await sign_in(browser, await program.read(), alice.email))
-    assert found["parameters"] == (["code", "state", "iss"] if profile == "fapi2" else ["response"])
+    assert found["parameters"] == (["code", "state", "iss", "session_state"] if profile == "fapi2" else ["response"])
     assert [user["sub"] for user in found["users"]] == [str(alice.id)] * 2
     assert found["refreshed"]["refresh_token"] == found["tokens"]["refresh_token"]
     for tokens in (found["tokens"], found["refreshed"]):

@@ -38,7 +38,7 @@ async def test_happy_flow(make_fapi: MakeFapi, fapi_browser: Browser, person: Us
     """happy-flow, with a signed request and a signed response."""
     client = await make_fapi(variant, signs=alg)
     answer = redirect(await client.finish(fapi_browser, await client.authorize(fapi_browser), person.email))
-    assert answer.parameters.keys() == {"code", "state", "iss"}
+    assert answer.parameters.keys() == {"code", "state", "iss", "session_state"}
     assert (answer.parameters["state"], answer.parameters["iss"]) == ("the-state", client.issuer)
     found = bound(await client.redeem(answer.parameters["code"]))
     check_id_token(found["id_token"], issuer=client.issuer, client_id=client.client_id, nonce="the-nonce")

@@ -123,7 +123,8 @@ async def test_an_audit_webhook_gets_every_event(receivers: Receivers) -> None:
     await buffer.write()
     await _record("anything_at_all")
     await deliver()
-    assert {"client_authentication", "anything_at_all", "webhook_added"} == {
+    # Other tests may leave events of their own in the buffer.
+    assert {"client_authentication", "anything_at_all", "webhook_added"} <= {
         body["type"] for body in _bodies(receivers)
     }
 

@@ -223,7 +223,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "action": "/account/two-step",
         "fields": {"two_step": "off"},
     },
-    "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)]},
+    "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)], "ended": []},
     "account/apps.html": ACCOUNT | {"apps": [App()]},
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,

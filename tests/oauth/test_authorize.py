@@ -31,7 +31,7 @@ async def test_the_fragment(browser: Browser, client: RelyingParty, alice: User)
     base, _, fragment = answer.location.partition("#")
     assert base == client.redirect_uri
     parameters = {name: value for name, (value,) in parse_qs(fragment).items()}
-    assert parameters.keys() == {"code", "state", "iss"}
+    assert parameters.keys() == {"code", "state", "iss", "session_state"}
     assert (await client.redeem(parameters["code"])).status_code == 200
     refused = await client.authorize(browser, response_mode="fragment", scope="nothing")
     assert isinstance(refused, Redirect)

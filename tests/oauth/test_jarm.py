@@ -49,6 +49,7 @@ async def _claims(answer: Page | Redirect, mode: str, party: RelyingParty, alg: 
     jose.check_times(claims)
     assert (claims.pop("iss"), claims.pop("aud")) == (party.issuer, party.client_id)
     assert clock.timestamp() < claims.pop("exp") <= clock.timestamp() + 600
+    claims.pop("session_state", None)
     return claims
 
 

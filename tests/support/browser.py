@@ -70,13 +70,17 @@ class Page:
 
 
 class Redirect:
-    """A redirect outside of the server, to a client."""
+    """A redirect outside of the server, to a client.
+
+    ``session_state`` is apart from the other parameters, because nearly every response has one.
+    """
 
     def __init__(self, location: str) -> None:
         self.location = location
         parts = urlsplit(location)
         self.parameters = {name: values[0] for name, values in parse_qs(parts.query).items()}
         self.fragment = {name: values[0] for name, values in parse_qs(parts.fragment).items()}
+        self.session_state = self.parameters.pop("session_state", None) or self.fragment.pop("session_state", None)
 
 
 def as_page(answer: Page | Redirect) -> Page:

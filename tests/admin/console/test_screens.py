@@ -10,6 +10,8 @@ import pytest
 from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
+from idp.delivery import outbox as delivery_outbox
+from idp.events import webhooks
 from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
@@ -74,6 +76,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     )
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
+    webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
+    delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
         "event_id": await fetchrow("SELECT id FROM audit_event WHERE event = 'shown' AND user_id = $1", auditor.id),
@@ -83,6 +87,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     found = {name: str(row["id"]) for name, row in rows.items() if row is not None}
     yield found | {
         "user_id": str(auditor.id),
+        "webhook_id": str(webhook_id),
+        "delivery_id": str(delivery_id),
         "client_id": client.client_id,
         "identity_id": str(rule.id),
         "policy_id": str(policy.id),
@@ -95,6 +101,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "upstream_id": provider.id,
         "form": "csv",
     }
+    await webhooks.remove(webhook_id)
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
     await delete_type(details.id)

@@ -25,7 +25,7 @@ ROOT = Path(idp.__file__).parent
 #: ``*`` as the columns of a row, and not as a product or in count(*).
 _STAR = re.compile(r"(?:\b(?:SELECT|RETURNING)|,)\s+(?:DISTINCT\s+)?(?:(\w+)\.)?\*(?!\s*\d)|(\w+)\.\*")
 #: Rows whose columns the statement itself lists.
-_NAMED = re.compile(r"SELECT \* FROM unnest\(|SELECT person\.\*")
+_NAMED = re.compile(r"SELECT (\* FROM unnest\(|person\.\*|a\.\* FROM asked|l\.\*, l\.pushed|found\.\* FROM found)")
 
 
 def _texts(path: Path) -> list[str]:
