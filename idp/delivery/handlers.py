@@ -1,4 +1,4 @@
-"""What a kind of delivery provides: how its request is composed, and how responses are judged."""
+"""The handler of a kind of delivery: composes its request and judges responses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple

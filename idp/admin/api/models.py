@@ -226,7 +226,7 @@ class NewWorkloadIdentity(Sent):
 
 
 class ExchangePolicy(Shown):
-    """What a client may exchange (RFC 8693). A policy is not changed, but replaced.
+    """A rule for the exchange of tokens by a client (RFC 8693). A policy is not changed, but replaced.
 
     ``scope`` are the scopes that a token keeps, ``added_scope`` those that it gets. Without ``user_ids``, the tokens of
     all users may be exchanged.

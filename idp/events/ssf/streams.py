@@ -43,7 +43,7 @@ class UnknownStreamError(NotFoundError):
 
 
 class _Change(msgspec.Struct, frozen=True):
-    """What a receiver may set."""
+    """The members of a stream that its receiver may set."""
 
     description: str = ""
     endpoint_url: str | None = None

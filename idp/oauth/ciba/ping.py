@@ -15,7 +15,7 @@ KIND: Final = "ciba_ping"
 
 
 class Notification(msgspec.Struct, frozen=True):
-    """What a ping needs: the ``auth_req_id``, of which only a hash is stored, and the token of the client."""
+    """The content of a ping: the ``auth_req_id``, of which only a hash is stored, and the token of the client."""
 
     auth_req_id: str
     token: str
