@@ -48,6 +48,9 @@ SELECT coalesce(string_agg(digest, ''::bytea ORDER BY digest), ''::bytea) AS dig
 _CLIENTS_WITH_NOT_BEFORE = """
 SELECT client_id, not_before FROM client WHERE not_before > now() - make_interval(secs => $1)
 """
+# A family that ended earlier has no access token that is still valid. $2 seconds
+_RECENT = """f.expires_at > now() - make_interval(secs => $2)
+    AND (f.revoked_at IS NULL OR f.revoked_at > now() - make_interval(secs => $2))"""
 # $1 client_id  $2 seconds
 _BURY_CLIENT = """
 INSERT INTO tombstone (id, expires_at) VALUES ($1, now() + make_interval(secs => $2))
@@ -56,14 +59,14 @@ ON CONFLICT (id) DO UPDATE SET expires_at = excluded.expires_at
 # $1 user_id  $2 seconds
 _BURY_FAMILIES_OF_USER = f"""
 INSERT INTO tombstone (id, expires_at)
-SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE f.user_id = $1
+SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE f.user_id = $1 AND {_RECENT}
 ON CONFLICT DO NOTHING
 """  # noqa: S608
 
 # Other clients may have got tokens in exchange for its tokens. $1 client_id  $2 seconds
 _BURY_FAMILIES_OF_CLIENT = f"""
 INSERT INTO tombstone (id, expires_at)
-SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE f.client_id = $1
+SELECT {_FAMILY}, now() + make_interval(secs => $2) FROM token_family AS f WHERE f.client_id = $1 AND {_RECENT}
 ON CONFLICT DO NOTHING
 """  # noqa: S608
 
