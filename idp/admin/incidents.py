@@ -114,7 +114,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
     """
     async with transaction():
         try:
-            await service.set_not_before(client_id, clock.now())
+            await service.advance_not_before(client_id, clock.now())
         except UnknownClientError as error:
             raise UnknownSubjectError("client") from error
         usable = _tokens(await repository.resources_of_client(client_id))

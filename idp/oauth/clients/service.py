@@ -214,6 +214,15 @@ async def set_not_before(client_id: str | None, moment: datetime) -> None:
         UnknownClientError: there is no such client.
         NotBeforeInFutureError: the moment is later than now.
     """
+    async with change():
+        await advance_not_before(client_id, moment)
+        if client_id is not None:
+            # What other clients got in exchange for its tokens ends with their families.
+            await revoke_families_of_client_before(client_id, moment, "not_before")
+
+
+async def advance_not_before(client_id: str | None, moment: datetime) -> None:
+    """Like :func:`set_not_before`, for a caller that revokes the token families of the client itself."""
     if moment > clock.now():
         raise NotBeforeInFutureError
     async with change():
@@ -221,9 +230,6 @@ async def set_not_before(client_id: str | None, moment: datetime) -> None:
             await repository.advance_not_before_of_all(moment)
         elif not await repository.advance_not_before(client_id, moment):
             raise UnknownClientError("There is no client with this id.")
-        else:
-            # What other clients got in exchange for its tokens ends with their families.
-            await revoke_families_of_client_before(client_id, moment, "not_before")
         await record("not_before_set", client_id=client_id, detail={"not_before": moment.isoformat()})
 
 
