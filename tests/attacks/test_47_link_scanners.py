@@ -114,13 +114,18 @@ def test_47_no_mail_with_a_link_is_left_out() -> None:
 
 
 _PENDING = """
-    SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL
-    AND (recipient = ANY($1) OR next_attempt_at < now() + interval '5 seconds') LIMIT 1
+    SELECT FROM mail WHERE next_attempt_at IS NOT NULL
+        AND (recipient = ANY($1) OR next_attempt_at < now() + interval '5 seconds')
+    UNION ALL SELECT FROM session WHERE ended_at IS NOT NULL AND announced_at IS NULL
+    LIMIT 1
 """
 
 
 async def _settled(*recipients: str) -> None:
-    """Wait until the outbox has nothing more to do. Messages leased by a killed server of another test are ignored."""
+    """Wait until the outbox has nothing more to do, and every session that ended is announced.
+
+    Messages leased by a killed server of another test are ignored.
+    """
     async with asyncio.timeout(20):
         while await fetchrow(_PENDING, list(recipients)) is not None:
             await asyncio.sleep(0.02)
@@ -228,9 +233,9 @@ async def test_47_opening_a_link_changes_nothing(
     if way is _invitation:
         assert await _rows(sent, alice) == rows
         await _submit(browser, done, "register-submit", password=NEW_PASSWORD)
+    await _settled()
     after = await _rows(sent, alice)
     assert after != rows
-    await _settled()
 
     again = await browser.submit(page, sent.button, **sent.typed)
     assert isinstance(again, Page)
