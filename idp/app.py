@@ -17,6 +17,7 @@ from idp.admin.access import api_resource
 from idp.audit import worker as audit_worker
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
+from idp.directory import effective
 from idp.events import publish, webhooks
 from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
@@ -207,7 +208,14 @@ def _background() -> list[asyncio.Task[None]]:
     """Start the tasks that need the database. They run until they are cancelled."""
     return [
         asyncio.create_task(
-            cache_invalidation.watch({"keys": _load_keys, "clients": registry.load, TOPIC: upstreams.load})
+            cache_invalidation.watch(
+                {
+                    "keys": _load_keys,
+                    "clients": registry.load,
+                    TOPIC: upstreams.load,
+                    effective.TOPIC: effective.empty,
+                }
+            )
         ),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(rotation_job.run()),

@@ -8,6 +8,7 @@ from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEma
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
+from idp.directory.tables import GroupMember, GroupRole, GroupRow, RoleContained, RoleRow, UserRole
 from idp.events.tables import EventStreamRow, EventStreamSubject, WebhookRow
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow, UpstreamSubject
 from idp.infra.db.tables import Revision, TransactionLock
@@ -83,6 +84,9 @@ APP_CONFIG = AppConfig(
         EventStreamSubject,
         ExchangePolicyRow,
         Flow,
+        GroupMember,
+        GroupRole,
+        GroupRow,
         IdJagPolicyRow,
         IdempotentAnswer,
         Identity,
@@ -99,6 +103,8 @@ APP_CONFIG = AppConfig(
         ResourceServerRow,
         Revision,
         RevokedAccessToken,
+        RoleContained,
+        RoleRow,
         RootKey,
         Session,
         SessionClient,
@@ -118,6 +124,7 @@ APP_CONFIG = AppConfig(
         UsedJWT,
         User,
         UserEmail,
+        UserRole,
         WebhookRow,
         WorkloadIdentityRow,
     ],

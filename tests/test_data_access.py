@@ -21,6 +21,10 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.oauth.clients.repository", "jwks_fetch"),
         # The set-up is closed as soon as any user has a role.
         ("idp.admin.repository", "admin_role"),
+        # What follows for a user is read with the version of what they were given; lists name the users.
+        ("idp.directory.repository.groups", "users"),
+        ("idp.directory.repository.memberships", "users"),
+        ("idp.directory.repository.roles", "users"),
         # The user of an identity must be enabled; an import names the users who have an identity.
         ("idp.federation.repository", "users"),
         # A code is issued only for an enabled user and a live session, in the statement that stores it.

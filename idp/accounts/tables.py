@@ -9,6 +9,7 @@ from idp.ids import uuid7
 from idp.infra.db.columns import (
     JSONB,
     UUID,
+    BigInt,
     Boolean,
     Bytea,
     ForeignKey,
@@ -35,7 +36,8 @@ class Origin(StrEnum):
 class User(Table, tablename="users", db=engine):
     """A user. Claims have the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
 
-    ``two_step``: a sign-in requires a second factor. ``origin`` is an :class:`Origin`.
+    ``two_step``: a sign-in requires a second factor. ``origin`` is an :class:`Origin`. ``directory_version`` increases
+    with every change of the groups and roles that the user was given.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -60,6 +62,7 @@ class User(Table, tablename="users", db=engine):
     address = JSONB(null=True)
     two_step = Boolean(default=False)
     origin = Text()
+    directory_version = BigInt(default=0)
     password_changed_at = Timestamptz(null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())

@@ -26,6 +26,7 @@ _LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 _LOCK_WITH_PASSWORD = """
     SELECT FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR NO KEY UPDATE
 """
+_INCREASE_DIRECTORY_VERSION = "UPDATE users SET directory_version = directory_version + 1 WHERE id = ANY ($1::uuid[])"
 _UPGRADE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
 _CONFIRM_EMAIL = "UPDATE users SET email_verified = true WHERE id = $1 AND email = $2 AND disabled_at IS NULL"
 _SET_TWO_STEP = "UPDATE users SET two_step = $2 WHERE id = $1 AND two_step <> $2"
@@ -185,6 +186,12 @@ async def lock_users(user_ids: Collection[UUID]) -> None:
     """Lock several users, in the order of their ids, so that two transactions do not deadlock."""
     for user_id in sorted(user_ids):
         await lock_user(user_id)
+
+
+async def increase_directory_version(user_ids: Collection[UUID]) -> int:
+    """Lock users and note that their groups or roles change (:mod:`idp.directory`). Returns how many exist."""
+    await lock_users(set(user_ids))
+    return await execute(_INCREASE_DIRECTORY_VERSION, list(set(user_ids)))
 
 
 async def lock_user_with_password(user_id: UUID, password_hash: str | None) -> bool:

@@ -326,6 +326,7 @@ CREATE TABLE users (
     address               jsonb,
     two_step              boolean NOT NULL DEFAULT false,
     origin                text NOT NULL,
+    directory_version     bigint NOT NULL DEFAULT 0,
     password_changed_at   timestamptz,
     created_at            timestamptz NOT NULL DEFAULT now(),
     updated_at            timestamptz NOT NULL DEFAULT now(),
@@ -1135,3 +1136,74 @@ CREATE TABLE event_stream_subject (
 );
 
 CREATE INDEX event_stream_subject_stream_id ON event_stream_subject (stream_id);
+
+-- Groups, one inside the other. "path" are the ids of the groups above, the topmost first, and its own: whoever is in a
+-- group is in all of its path.
+CREATE TABLE groups (
+    id          uuid PRIMARY KEY,
+    name        text NOT NULL,
+    name_key    text NOT NULL UNIQUE,
+    description text NOT NULL,
+    parent_id   uuid REFERENCES groups ON DELETE RESTRICT,
+    path        uuid[] NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX groups_parent_id ON groups (parent_id);
+CREATE INDEX groups_created_at ON groups (created_at, id);
+CREATE INDEX groups_name_key_prefix ON groups (name_key text_pattern_ops);
+-- The groups below a group.
+CREATE INDEX groups_path ON groups USING gin (path);
+
+CREATE TABLE group_member (
+    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    group_id   uuid NOT NULL REFERENCES groups ON DELETE CASCADE,
+    origin     text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, group_id)
+);
+
+CREATE INDEX group_member_group_id ON group_member (group_id, user_id);
+
+-- Roles of one client, or of the whole server.
+CREATE TABLE role (
+    id          uuid PRIMARY KEY,
+    client_id   text REFERENCES client ON DELETE CASCADE,
+    name        text NOT NULL,
+    name_key    text NOT NULL,
+    description text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT role_one_per_name UNIQUE NULLS NOT DISTINCT (client_id, name_key)
+);
+
+CREATE INDEX role_name_key ON role (name_key text_pattern_ops, id);
+CREATE INDEX role_created_at ON role (created_at, id);
+
+-- Whoever has a role has those that it contains.
+CREATE TABLE role_contained (
+    role_id      uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    contained_id uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    PRIMARY KEY (role_id, contained_id)
+);
+
+CREATE INDEX role_contained_contained_id ON role_contained (contained_id);
+
+CREATE TABLE user_role (
+    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    role_id    uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    origin     text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, role_id)
+);
+
+CREATE INDEX user_role_role_id ON user_role (role_id, user_id);
+
+CREATE TABLE group_role (
+    group_id uuid NOT NULL REFERENCES groups ON DELETE CASCADE,
+    role_id  uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    PRIMARY KEY (group_id, role_id)
+);
+
+CREATE INDEX group_role_role_id ON group_role (role_id);

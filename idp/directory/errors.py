@@ -1,0 +1,47 @@
+"""The errors of groups and roles."""
+
+from idp.errors import ConflictError, NotFoundError, ValidationError
+
+
+class UnknownGroupError(NotFoundError):
+    """There is no such group."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such group.")
+
+
+class UnknownRoleError(NotFoundError):
+    """There is no such role."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such role.")
+
+
+class UnknownClientError(NotFoundError):
+    """There is no such client."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such client.")
+
+
+class UnknownMemberError(NotFoundError):
+    """There is no such user."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such user.")
+
+
+class NameTakenError(ConflictError):
+    """Another group or role has this name, or one that looks like it."""
+
+
+class CycleError(ConflictError):
+    """A group would be below itself, or a role would contain itself."""
+
+
+class TooDeepError(ValidationError):
+    """A group would be below too many others."""
+
+
+class NotEmptyError(ConflictError):
+    """Other groups are in this group."""

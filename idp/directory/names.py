@@ -1,0 +1,49 @@
+"""The names of groups and roles: what is a name, and which names are the same."""
+
+import unicodedata
+
+from idp.accounts.addresses import INVISIBLE
+from idp.errors import ValidationError
+
+MAX_LENGTH = 100
+MAX_DESCRIPTION = 500
+#: Alphabets with letters that look alike. A name has letters of one of them only.
+_ALIKE = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"})
+
+
+class InvalidNameError(ValidationError):
+    """The name or the description cannot be used."""
+
+
+def checked(name: str) -> str:
+    """Return a name in the form in which it is stored (Unicode NFC).
+
+    Raises:
+        InvalidNameError: it is empty, too long, begins or ends with a space, has characters that do not print or change
+            the direction of the text, or mixes letters of alphabets that look alike.
+    """
+    name = unicodedata.normalize("NFC", name)
+    if not 1 <= len(name) <= MAX_LENGTH or name != name.strip() or not name.isprintable() or INVISIBLE.search(name):
+        raise InvalidNameError(
+            f"The name must be one line of 1 to {MAX_LENGTH} visible characters, without spaces around it."
+        )
+    if len({unicodedata.name(letter, "").partition(" ")[0] for letter in name} & _ALIKE) > 1:
+        raise InvalidNameError("The name mixes letters of alphabets that look alike.")
+    return name
+
+
+def checked_description(text: str) -> str:
+    """Return a description in the form in which it is stored.
+
+    Raises:
+        InvalidNameError: it is too long, or has characters that do not print.
+    """
+    text = unicodedata.normalize("NFC", text.strip())
+    if len(text) > MAX_DESCRIPTION or not text.isprintable() or INVISIBLE.search(text):
+        raise InvalidNameError(f"The description must be one line of up to {MAX_DESCRIPTION} visible characters.")
+    return text
+
+
+def key(name: str) -> str:
+    """Return the form in which names are compared: without regard to case and to compatibility forms of letters."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -1,0 +1,1 @@
+"""The statements on groups, roles and who has them."""

@@ -1,0 +1,150 @@
+"""The statements on groups and their members."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from idp.directory.models import Group
+from idp.directory.tables import GroupRow
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import one
+
+# $1 id  $2 name  $3 name_key  $4 description  $5 parent_id  $6 maximum depth
+_INSERT = f"""
+INSERT INTO groups (id, name, name_key, description, parent_id, path, created_at, updated_at)
+SELECT $1, $2, $3, $4, $5, coalesce(p.path, '{{}}') || $1::uuid, now(), now()
+FROM (VALUES (1)) AS always LEFT JOIN groups AS p ON p.id = $5
+WHERE $5::uuid IS NULL OR cardinality(p.path) < $6
+ON CONFLICT (name_key) DO NOTHING
+RETURNING {all_columns(GroupRow)}
+"""  # noqa: S608
+_BY_ID = f"SELECT {all_columns(GroupRow)} FROM groups WHERE id = $1"  # noqa: S608
+_BY_NAME = f"SELECT {all_columns(GroupRow)} FROM groups WHERE name_key = $1"  # noqa: S608
+_DESCRIBE = f"""
+UPDATE groups SET name = $2, name_key = $3, description = $4, updated_at = now()
+WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE name_key = $3 AND id <> $1)
+RETURNING {all_columns(GroupRow)}
+"""  # noqa: S608
+# A group moves with those below it. Not below itself, nor too deep. $1 id  $2 parent_id  $3 maximum depth
+_MOVE = """
+WITH moved AS (
+    SELECT g.id, g.path, cardinality(g.path) AS depth, coalesce(p.path, '{}') AS above
+    FROM groups AS g LEFT JOIN groups AS p ON p.id = $2
+    WHERE g.id = $1 AND ($2::uuid IS NULL OR p.id IS NOT NULL AND NOT g.id = ANY (p.path))
+), deepest AS (
+    SELECT max(cardinality(b.path) - m.depth + 1 + cardinality(m.above)) AS depth
+    FROM moved AS m JOIN groups AS b ON b.path @> ARRAY[m.id]
+)
+UPDATE groups AS b
+SET path = m.above || b.path[m.depth:],
+    parent_id = CASE WHEN b.id = m.id THEN $2 ELSE b.parent_id END,
+    updated_at = CASE WHEN b.id = m.id THEN now() ELSE b.updated_at END
+FROM moved AS m, deepest AS d
+WHERE b.path @> ARRAY[m.id] AND d.depth <= $3
+"""
+_HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
+_DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
+_ADD_MEMBERS = """
+INSERT INTO group_member (user_id, group_id, origin, created_at)
+SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
+ON CONFLICT DO NOTHING RETURNING user_id
+"""
+_REMOVE_MEMBERS = "DELETE FROM group_member WHERE user_id = ANY ($1::uuid[]) AND group_id = $2 RETURNING user_id"
+_GIVE_ROLE = """
+INSERT INTO group_role (group_id, role_id) SELECT g.id, r.id FROM groups AS g, role AS r WHERE g.id = $1 AND r.id = $2
+ON CONFLICT DO NOTHING
+"""
+_TAKE_ROLE = "DELETE FROM group_role WHERE group_id = $1 AND role_id = $2"
+
+
+async def insert_group(
+    id: UUID, name: str, name_key: str, description: str, *, parent_id: UUID | None, max_depth: int
+) -> Group | None:
+    """Insert a group. Returns None if the name is taken, the parent is unknown, or the group would be too deep."""
+    return one(Group, await fetchrow(_INSERT, id, name, name_key, description, parent_id, max_depth))
+
+
+async def group_by_id(id: UUID) -> Group | None:
+    return one(Group, await fetchrow(_BY_ID, id))
+
+
+async def group_by_name(name_key: str) -> Group | None:
+    return one(Group, await fetchrow(_BY_NAME, name_key))
+
+
+async def describe_group(id: UUID, name: str, name_key: str, description: str) -> Group | None:
+    """Set the name and the description. Returns None if there is no such group, or another one has the name."""
+    return one(Group, await fetchrow(_DESCRIBE, id, name, name_key, description))
+
+
+async def move_group(id: UUID, parent_id: UUID | None, max_depth: int) -> bool:
+    """Put a group, with those below it, into another one. Returns False if one of them is unknown, the other one is
+    below it, or a group would be too deep.
+    """
+    return bool(await execute(_MOVE, id, parent_id, max_depth))
+
+
+async def has_children(id: UUID) -> bool:
+    return await fetchrow(_HAS_CHILDREN, id) is not None
+
+
+async def delete_group(id: UUID) -> bool:
+    """Delete a group without groups below it. Returns False if there is no such group."""
+    return bool(await execute(_DELETE, id))
+
+
+async def insert_members(group_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
+    """Add users that exist to a group. Returns those that were not in it."""
+    return [row["user_id"] for row in await fetch(_ADD_MEMBERS, list(user_ids), group_id, origin)]
+
+
+async def delete_members(group_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:
+    """Remove users from a group. Returns those that were in it."""
+    return [row["user_id"] for row in await fetch(_REMOVE_MEMBERS, list(user_ids), group_id)]
+
+
+async def insert_group_role(group_id: UUID, role_id: UUID) -> bool:
+    """Give a group a role. Returns False if it had the role, or one of them is unknown."""
+    return bool(await execute(_GIVE_ROLE, group_id, role_id))
+
+
+async def delete_group_role(group_id: UUID, role_id: UUID) -> bool:
+    """Take a role from a group. Returns False if it did not have it."""
+    return bool(await execute(_TAKE_ROLE, group_id, role_id))
+
+
+#: A prefix of the key of a name, in byte order for the index. The value is made by :func:`idp.directory.names.key`.
+_PREFIX = "{column} ~>=~ {{}} AND {column} ~<~ ({{}} || chr(1114111))"
+
+GROUPS = Listing(
+    source="groups AS g LEFT JOIN groups AS p ON p.id = g.parent_id",
+    columns="g.id, g.name, g.description, g.parent_id, p.name AS parent, g.path, g.created_at, g.updated_at",
+    key=Sort("g.id", "uuid"),
+    sorts={"name": Sort("g.name_key", "text"), "created_at": Sort("g.created_at")},
+    default_sort="name",
+    filters={
+        "id": Filter("g.id = {}", "uuid", "One group."),
+        "q": Filter(_PREFIX.format(column="g.name_key"), help="Beginning of the name."),
+        "parent_id": Filter("g.parent_id = {}", "uuid", "The groups that are in this one."),
+        "top": Filter("(g.parent_id IS NULL) = {}", "boolean", "Whether the group is in no other one."),
+        "user_id": Filter(
+            "g.id IN (SELECT group_id FROM group_member WHERE user_id = {})", "uuid", "Those that a user was added to."
+        ),
+        "role_id": Filter(
+            "g.id IN (SELECT group_id FROM group_role WHERE role_id = {})", "uuid", "Those that were given a role."
+        ),
+    },
+)
+
+MEMBERS = Listing(
+    source="group_member AS m JOIN users AS u ON u.id = m.user_id",
+    columns="m.user_id, m.group_id, u.email, u.name, u.disabled_at, m.origin, m.created_at",
+    key=Sort("m.user_id", "uuid"),
+    sorts={"user_id": Sort("m.user_id", "uuid")},
+    default_sort="user_id",
+    filters={
+        "group_id": Filter("m.group_id = {}", "uuid", "Of one group."),
+        "user_id": Filter("m.user_id = {}", "uuid", "One user."),
+    },
+)

@@ -1,0 +1,57 @@
+"""The statement that computes the groups and roles of a user."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from idp.infra.db.coalescing import CoalescedQuery
+
+# Whoever is in a group is in those above it. Roles follow from roles, in any depth.
+_MEMBERSHIPS = CoalescedQuery(
+    "user_id uuid",
+    """
+SELECT a.number, u.directory_version, g.ids, g.names, r.role_ids, r.role_clients, r.role_names
+FROM asked AS a JOIN users AS u ON u.id = a.user_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(g.id ORDER BY g.name, g.id), '{}') AS ids,
+           coalesce(array_agg(g.name ORDER BY g.name, g.id), '{}') AS names
+    FROM groups AS g WHERE g.id IN (
+        SELECT unnest(d.path) FROM group_member AS m JOIN groups AS d ON d.id = m.group_id WHERE m.user_id = a.user_id)
+) AS g
+CROSS JOIN LATERAL (
+    WITH RECURSIVE held (id) AS (
+        SELECT role_id FROM user_role WHERE user_id = a.user_id
+        UNION SELECT role_id FROM group_role WHERE group_id = ANY (g.ids)
+        UNION SELECT c.contained_id FROM role_contained AS c JOIN held AS h ON h.id = c.role_id
+    )
+    SELECT coalesce(array_agg(r.id ORDER BY r.name, r.id), '{}') AS role_ids,
+           coalesce(array_agg(r.client_id ORDER BY r.name, r.id), '{}') AS role_clients,
+           coalesce(array_agg(r.name ORDER BY r.name, r.id), '{}') AS role_names
+    FROM role AS r JOIN held USING (id)
+) AS r
+""",
+)
+
+
+class StoredMemberships(NamedTuple):
+    """The groups and roles of a user at one time.
+
+    Attributes:
+        version: increases with every change of what the user was given.
+        roles: id, client and name.
+    """
+
+    version: int
+    groups: list[tuple[UUID, str]]
+    roles: list[tuple[UUID, str | None, str]]
+
+
+async def memberships(user_id: UUID) -> StoredMemberships | None:
+    """Return what follows for a user; None if there is no such user."""
+    row = await _MEMBERSHIPS.fetchrow(user_id=user_id)
+    if row is None:
+        return None
+    return StoredMemberships(
+        row["directory_version"],
+        list(zip(row["ids"], row["names"], strict=True)),
+        list(zip(row["role_ids"], row["role_clients"], row["role_names"], strict=True)),
+    )

@@ -1,0 +1,150 @@
+"""The statements on roles."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+import asyncpg
+
+from idp.directory.errors import UnknownClientError
+from idp.directory.models import Role
+from idp.directory.tables import RoleRow
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import many, one
+
+_INSERT = f"""
+INSERT INTO role (id, client_id, name, name_key, description, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, now(), now())
+ON CONFLICT (client_id, name_key) DO NOTHING
+RETURNING {all_columns(RoleRow)}
+"""  # noqa: S608
+_BY_ID = f"SELECT {all_columns(RoleRow)} FROM role WHERE id = $1"  # noqa: S608
+_BY_NAME = f"""
+SELECT {all_columns(RoleRow)} FROM role WHERE client_id IS NOT DISTINCT FROM $1 AND name_key = $2
+"""  # noqa: S608
+_DESCRIBE = f"""
+UPDATE role AS r SET name = $2, name_key = $3, description = $4, updated_at = now()
+WHERE id = $1 AND NOT EXISTS (
+    SELECT FROM role WHERE client_id IS NOT DISTINCT FROM r.client_id AND name_key = $3 AND id <> $1)
+RETURNING {all_columns(RoleRow)}
+"""  # noqa: S608
+_DELETE = "DELETE FROM role WHERE id = $1"
+# Unless the contained role contains the other one already. $1 role_id  $2 contained_id
+_CONTAIN = """
+WITH RECURSIVE below (id) AS (
+    SELECT $2::uuid
+    UNION SELECT c.contained_id FROM role_contained AS c JOIN below AS b ON b.id = c.role_id
+)
+INSERT INTO role_contained (role_id, contained_id)
+SELECT r.id, c.id FROM role AS r, role AS c WHERE r.id = $1 AND c.id = $2 AND NOT $1 IN (SELECT id FROM below)
+ON CONFLICT DO NOTHING
+"""
+_CONTAINS = "SELECT FROM role_contained WHERE role_id = $1 AND contained_id = $2"
+_RELEASE = "DELETE FROM role_contained WHERE role_id = $1 AND contained_id = $2"
+_GIVE = """
+INSERT INTO user_role (user_id, role_id, origin, created_at)
+SELECT u.id, r.id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r WHERE r.id = $2
+ON CONFLICT DO NOTHING RETURNING user_id
+"""
+_TAKE = "DELETE FROM user_role WHERE user_id = ANY ($1::uuid[]) AND role_id = $2 RETURNING user_id"
+_CONTAINED = f"""
+SELECT {all_columns(RoleRow, "r")} FROM role_contained AS c JOIN role AS r ON r.id = c.contained_id
+WHERE c.role_id = $1 ORDER BY r.client_id NULLS FIRST, r.name_key
+"""  # noqa: S608
+
+
+async def insert_role(id: UUID, client_id: str | None, name: str, name_key: str, description: str) -> Role | None:
+    """Insert a role. Returns None if the name is taken.
+
+    Raises:
+        UnknownClientError: there is no such client. The transaction cannot continue.
+    """
+    try:
+        return one(Role, await fetchrow(_INSERT, id, client_id, name, name_key, description))
+    except asyncpg.ForeignKeyViolationError as error:
+        raise UnknownClientError from error
+
+
+async def role_by_id(id: UUID) -> Role | None:
+    return one(Role, await fetchrow(_BY_ID, id))
+
+
+async def role_by_name(client_id: str | None, name_key: str) -> Role | None:
+    return one(Role, await fetchrow(_BY_NAME, client_id, name_key))
+
+
+async def describe_role(id: UUID, name: str, name_key: str, description: str) -> Role | None:
+    """Set the name and the description. Returns None if there is no such role, or another one has the name."""
+    return one(Role, await fetchrow(_DESCRIBE, id, name, name_key, description))
+
+
+async def delete_role(id: UUID) -> bool:
+    """Delete a role. Returns False if there is no such role."""
+    return bool(await execute(_DELETE, id))
+
+
+async def insert_contained(role_id: UUID, contained_id: UUID) -> bool:
+    """Let a role contain another one. Returns False if it does, if one is unknown, or if that would be a cycle."""
+    return bool(await execute(_CONTAIN, role_id, contained_id))
+
+
+async def contains(role_id: UUID, contained_id: UUID) -> bool:
+    """Return whether a role contains another one directly."""
+    return await fetchrow(_CONTAINS, role_id, contained_id) is not None
+
+
+async def delete_contained(role_id: UUID, contained_id: UUID) -> bool:
+    """Let a role no longer contain another one. Returns False if it did not."""
+    return bool(await execute(_RELEASE, role_id, contained_id))
+
+
+async def contained_roles(role_id: UUID) -> list[Role]:
+    """Return the roles that a role contains directly."""
+    return many(Role, await fetch(_CONTAINED, role_id))
+
+
+async def insert_user_roles(role_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
+    """Give a role to users that exist. Returns those who did not have it."""
+    return [row["user_id"] for row in await fetch(_GIVE, list(user_ids), role_id, origin)]
+
+
+async def delete_user_roles(role_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:
+    """Take a role from users. Returns those who had it."""
+    return [row["user_id"] for row in await fetch(_TAKE, list(user_ids), role_id)]
+
+
+ROLES = Listing(
+    source="role AS r",
+    columns="r.id, r.client_id, r.name, r.description, r.created_at, r.updated_at",
+    key=Sort("r.id", "uuid"),
+    sorts={"name": Sort("r.name_key", "text"), "created_at": Sort("r.created_at")},
+    default_sort="name",
+    filters={
+        "id": Filter("r.id = {}", "uuid", "One role."),
+        "q": Filter("r.name_key ~>=~ {} AND r.name_key ~<~ ({} || chr(1114111))", help="Beginning of the name."),
+        "client_id": Filter("r.client_id = {}", help="Of one client."),
+        "server": Filter("(r.client_id IS NULL) = {}", "boolean", "Whether the role is of the whole server."),
+        "user_id": Filter(
+            "r.id IN (SELECT role_id FROM user_role WHERE user_id = {})", "uuid", "Those that a user was given."
+        ),
+        "group_id": Filter(
+            "r.id IN (SELECT role_id FROM group_role WHERE group_id = {})", "uuid", "Those that a group was given."
+        ),
+        "contained_in": Filter(
+            "r.id IN (SELECT contained_id FROM role_contained WHERE role_id = {})", "uuid", "Those in another role."
+        ),
+    },
+)
+
+HOLDERS = Listing(
+    source="user_role AS m JOIN users AS u ON u.id = m.user_id",
+    columns="m.user_id, m.role_id, u.email, u.name, u.disabled_at, m.origin, m.created_at",
+    key=Sort("m.user_id", "uuid"),
+    sorts={"user_id": Sort("m.user_id", "uuid")},
+    default_sort="user_id",
+    filters={
+        "role_id": Filter("m.role_id = {}", "uuid", "With one role."),
+        "user_id": Filter("m.user_id = {}", "uuid", "One user."),
+    },
+)

@@ -1,0 +1,167 @@
+"""Roles: creating and deleting them, which roles they contain, and who has them."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from idp import ids
+from idp.accounts.repository import users
+from idp.audit.events import record
+from idp.directory import names
+from idp.directory.effective import TOPIC
+from idp.directory.errors import CycleError, NameTakenError, UnknownMemberError, UnknownRoleError
+from idp.directory.models import ADMIN, Role
+from idp.directory.repository import roles as repository
+from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.engine import transaction
+
+
+async def create(name: str, client_id: str | None = None, description: str = "") -> Role:
+    """Create a role of a client; without one, of the whole server.
+
+    Raises:
+        InvalidNameError: the name or the description cannot be used.
+        NameTakenError: the client, or the server, has a role with this name.
+        UnknownClientError: there is no such client.
+    """
+    name, description = names.checked(name), names.checked_description(description)
+    async with exclusive_change(TOPIC):
+        role = await repository.insert_role(ids.uuid7(), client_id, name, names.key(name), description)
+        if role is None:
+            raise _taken()
+        await record("role_created", client_id=client_id, detail={"role_id": str(role.id), "name": name})
+    return role
+
+
+async def update(
+    id: UUID, name: str | None = None, description: str | None = None, expected: Role | None = None
+) -> Role:
+    """Change a role. What is not given stays.
+
+    Args:
+        expected: the role as the caller has read it. If it has changed since, nothing is changed.
+
+    Raises:
+        InvalidNameError: the name or the description cannot be used.
+        NameTakenError: another role has this name.
+        UnknownRoleError: there is no such role, or it has changed.
+    """
+    async with exclusive_change(TOPIC):
+        before = await repository.role_by_id(id)
+        if before is None or (expected is not None and before != expected):
+            raise UnknownRoleError
+        new = names.checked(name if name is not None else before.name)
+        text = names.checked_description(description if description is not None else before.description)
+        after = await repository.describe_role(id, new, names.key(new), text)
+        if after is None:
+            raise _taken()
+        changed = [field for field in ("name", "description") if getattr(before, field) != getattr(after, field)]
+        await record("role_updated", client_id=after.client_id, detail={"role_id": str(id), "changed": changed})
+    return after
+
+
+async def delete(id: UUID) -> None:
+    """Delete a role. Everyone loses it.
+
+    Raises:
+        UnknownRoleError: there is no such role.
+    """
+    async with exclusive_change(TOPIC):
+        role = await _found(id)
+        await repository.delete_role(id)
+        await record("role_deleted", client_id=role.client_id, detail={"role_id": str(id), "name": role.name})
+
+
+async def contain(id: UUID, contained_id: UUID) -> bool:
+    """Let a role contain another one. Returns False if it did.
+
+    Raises:
+        UnknownRoleError: there is no such role.
+        CycleError: the other role contains this one, directly or through others.
+    """
+    async with exclusive_change(TOPIC):
+        role, contained = await _found(id), await _found(contained_id)
+        if not await repository.insert_contained(id, contained_id):
+            if await repository.contains(id, contained_id):
+                return False
+            raise CycleError("A role cannot contain itself.")
+        await _record_contained("role_contained_added", role, contained)
+    return True
+
+
+async def release(id: UUID, contained_id: UUID) -> bool:
+    """Let a role no longer contain another one. Returns False if it did not.
+
+    Raises:
+        UnknownRoleError: there is no such role.
+    """
+    async with exclusive_change(TOPIC):
+        role, contained = await _found(id), await _found(contained_id)
+        if not await repository.delete_contained(id, contained_id):
+            return False
+        await _record_contained("role_contained_removed", role, contained)
+    return True
+
+
+async def _record_contained(event: str, role: Role, contained: Role) -> None:
+    await record(
+        event,
+        client_id=role.client_id,
+        detail={
+            "role_id": str(role.id),
+            "role": role.name,
+            "contained_id": str(contained.id),
+            "contained": contained.name,
+        },
+    )
+
+
+async def give(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int:
+    """Give users a role. Returns the number of those who did not have it.
+
+    Raises:
+        UnknownRoleError: there is no such role.
+        UnknownMemberError: one of the users does not exist. Then nobody gets it.
+    """
+    async with transaction():
+        role = await _locked(id, user_ids)
+        given = await repository.insert_user_roles(id, user_ids, origin)
+        await _record_users("user_role_granted", role, given)
+    return len(given)
+
+
+async def take(id: UUID, user_ids: Collection[UUID]) -> int:
+    """Take a role from users. Returns the number of those who had it.
+
+    Raises:
+        UnknownRoleError: there is no such role.
+        UnknownMemberError: one of the users does not exist. Then nobody loses it.
+    """
+    async with transaction():
+        role = await _locked(id, user_ids)
+        taken = await repository.delete_user_roles(id, user_ids)
+        await _record_users("user_role_revoked", role, taken)
+    return len(taken)
+
+
+async def _locked(id: UUID, user_ids: Collection[UUID]) -> Role:
+    """Lock the users, increase their version, and return the role."""
+    if await users.increase_directory_version(user_ids) < len(set(user_ids)):
+        raise UnknownMemberError
+    return await _found(id)
+
+
+async def _record_users(event: str, role: Role, user_ids: Collection[UUID]) -> None:
+    for user_id in user_ids:
+        detail = {"role_id": str(role.id), "name": role.name}
+        await record(event, user_id=user_id, client_id=role.client_id, detail=detail)
+
+
+async def _found(id: UUID) -> Role:
+    role = await repository.role_by_id(id)
+    if role is None:
+        raise UnknownRoleError
+    return role
+
+
+def _taken() -> NameTakenError:
+    return NameTakenError("Another role has this name, or one that differs only in case or width.")

@@ -1,0 +1,92 @@
+"""Tables: groups and their members, roles and who has them."""
+
+from piccolo.columns.reference import LazyTableReference
+from piccolo.constraints import Unique
+from piccolo.table import Table
+
+from idp.accounts.tables import User
+from idp.ids import uuid7
+from idp.infra.db.columns import (
+    UUID,
+    Array,
+    ForeignKey,
+    OnDelete,
+    PrimaryKey,
+    Text,
+    Timestamptz,
+    TimestamptzNow,
+)
+from idp.infra.db.engine import engine
+
+
+class GroupRow(Table, tablename="groups", db=engine):
+    """A group. ``path`` are the ids of the groups above it, the topmost first, and its own.
+
+    ``name_key`` is the name as it is compared (:func:`idp.directory.names.key`).
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    name = Text()
+    name_key = Text(unique=True)
+    description = Text()
+    parent_id = ForeignKey("self", OnDelete.restrict, null=True, index=True)
+    path = Array(UUID())
+    created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
+
+
+class GroupMember(Table, tablename="group_member", db=engine):
+    """A member of a group. Members of the groups below it are not listed.
+
+    ``origin`` is what added it: ``admin``, or the name of what may remove it again, such as an upstream.
+    """
+
+    user_id = ForeignKey(User)
+    group_id = ForeignKey(GroupRow)
+    origin = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+
+    group_member_pkey = PrimaryKey([user_id, group_id])
+
+
+class RoleRow(Table, tablename="role", db=engine):
+    """A role: of one client, or of the whole server if ``client_id`` is null."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    client_id = ForeignKey(LazyTableReference("ClientRow", module_path="idp.oauth.clients.tables"), null=True)
+    name = Text()
+    name_key = Text()
+    description = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
+
+    role_one_per_name = Unique([client_id, name_key], nulls_distinct=False)
+
+
+class RoleContained(Table, tablename="role_contained", db=engine):
+    """A role that another role contains. Whoever has the other one has it too."""
+
+    role_id = ForeignKey(RoleRow)
+    contained_id = ForeignKey(RoleRow, index=True)
+
+    role_contained_pkey = PrimaryKey([role_id, contained_id])
+
+
+class UserRole(Table, tablename="user_role", db=engine):
+    """A role that was given to a user. ``origin`` as in :class:`GroupMember`."""
+
+    user_id = ForeignKey(User)
+    role_id = ForeignKey(RoleRow)
+    origin = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+
+    user_role_pkey = PrimaryKey([user_id, role_id])
+
+
+class GroupRole(Table, tablename="group_role", db=engine):
+    """A role that was given to a group. All who are in the group have it."""
+
+    group_id = ForeignKey(GroupRow)
+    role_id = ForeignKey(RoleRow, index=True)
+
+    group_role_pkey = PrimaryKey([group_id, role_id])

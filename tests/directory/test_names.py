@@ -1,0 +1,45 @@
+"""The names of groups and roles."""
+
+import pytest
+
+from idp.directory import names
+from idp.directory.names import InvalidNameError
+
+
+@pytest.mark.parametrize("name", ["Engineering", "engineering/backend", "Büro 2", "администраторы", "מפתחים", "開発者"])
+def test_names(name: str) -> None:
+    assert names.checked(name) == name
+
+
+def test_a_name_is_stored_in_one_form() -> None:
+    assert names.checked("Bu\u0308ro") == "B\u00fcro"
+
+
+@pytest.mark.parametrize(
+    "name",
+    {
+        "empty": "",
+        "spaces": " x",
+        "long": "x" * 101,
+        "NUL": "a\0b",
+        "line": "a\nb",
+        "override": "admin\u202etxt",
+        "isolate": "\u2067admin\u2069",
+        "zero width": "ad\u200bmin",
+        "filler": "ad\u3164min",
+        "surrogate": "a\ud800",
+        "Cyrillic a": "\u0430dmin",
+        "Greek o": "supp\u03bfrt",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_is_not_a_name(name: tuple[str, str]) -> None:
+    with pytest.raises(InvalidNameError):
+        names.checked(name[1])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("Admins", "aDMINS"), ("Admins", "\uff21dmins"), ("Straße", "STRASSE"), ("ﬁnance", "finance")]
+)
+def test_names_that_are_the_same(one: str, other: str) -> None:
+    assert names.key(one) == names.key(other)
