@@ -105,11 +105,12 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
     return True
 
 
-async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = True) -> bool:
+async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = True, reason: str | None = None) -> bool:
     """Disable a user, and end all sessions and tokens. Returns whether this call changed it.
 
     Args:
         keep_owner: check that another owner remains. False for the command line, which can create owners.
+        reason: for the audit trail.
 
     Raises:
         LastOwnerError: the user is the last owner.
@@ -121,7 +122,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
         if not await users.disable_user(user_id):
             return False
         await sign_out(user_id, "user_disabled")
-        await record("user_disabled", user_id=user_id)
+        await record("user_disabled", user_id=user_id, detail={"reason": reason} if reason is not None else {})
     return True
 
 

@@ -94,7 +94,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         usable = _tokens(await repository.resources_of_user(user_id))
         usable += _own_sessions(applications)
         if disable:
-            await users.disable_user(user_id, _nothing, keep_owner=False)
+            await users.disable_user(user_id, _nothing, keep_owner=False, reason="user_contained")
         ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await repository.delete_consents_of_user(user_id)
         ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
@@ -175,7 +175,7 @@ async def contain_upstream(upstream_id: str) -> Report:
         flow_ids = await federation.flows_of_upstream(upstream_id)
         ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id, flow_ids)
         sessions = await sessions_of_upstream(upstream_id)
-        ended["sessions"] = await end_sessions(sessions)
+        ended["sessions"] = await end_sessions(sessions, "upstream_contained")
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
         ended["device_authorizations"] = await device_authorizations.cancel_of_sessions(sessions)
         ended["backchannel_requests"] = await backchannel.cancel_of_sessions(sessions)

@@ -55,7 +55,7 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "signin_flows": signin_flows.finish_all_flows,
     "authorization_requests": finish_all_requests,
     "pushed_requests": use_all_pushed,
-    "sessions": sessions.end_all_sessions,
+    "sessions": partial(sessions.end_all_sessions, "database_restored"),
     "codes": repository.consume_all_codes,
     "device_authorizations": device_authorizations.cancel_all,
     "backchannel_requests": backchannel.cancel_all,

@@ -1,5 +1,6 @@
 """Recording security-relevant events, as a row of the audit trail and a line in the log."""
 
+from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
@@ -52,6 +53,17 @@ async def record(event: str, **about: Unpack[About]) -> None:
         await audit_events.insert_event(row, row_hmac.content_hash(row))
 
 
+async def record_many(event: str, subjects: Sequence[tuple[str, About]]) -> None:
+    """Record events of one kind in the caller's transaction, by one statement.
+
+    Args:
+        subjects: of each event the actor, because this process may record what another one did, and the rest.
+    """
+    rows = [row for by, about in subjects if (row := _row(event, about, by=by)) is not None]
+    if rows:
+        await audit_events.insert_events([(row, row_hmac.content_hash(row)) for row in rows])
+
+
 def note(event: str, **about: Unpack[About]) -> None:
     """Record an event without a transaction. It is written within a second."""
     row = _row(event, about)
@@ -65,8 +77,12 @@ def note_left_out() -> None:
         note("events_left_out", detail={"event": event, "number": number})
 
 
-def _row(event: str, about: About) -> Row | None:
-    """Return the row to write; None if it is over the limit."""
+def _row(event: str, about: About, *, by: str | None = None) -> Row | None:
+    """Return the row to write; None if it is over the limit.
+
+    Args:
+        by: the actor; None: that of the request.
+    """
     outcome, detail = about.get("outcome", "success"), about.get("detail", {})
     client_id, limit_key = about.get("client_id"), about.get("limit_key")
     activity.count(f"{event}:{outcome}")
@@ -77,7 +93,7 @@ def _row(event: str, about: About) -> Row | None:
         clock.now(),
         event,
         outcome,
-        storable(actor.get()),
+        storable(actor.get() if by is None else by),
         about.get("user_id"),
         client_id and storable(client_id[:MAX_CLIENT_ID]),
         about.get("session_id"),

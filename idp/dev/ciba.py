@@ -42,7 +42,7 @@ async def decide(request: Request[Any, Any, Any]) -> Response[Any]:
             await service.allow(waiting.id, asked, client, started.session)
         else:
             await service.deny(waiting.id, started.session, report=False)
-        await sessions.end(started.session)
+        await sessions.end(started.session, "conformance_suite")
     return Response({"decided": parameters["type"]}, media_type=MediaType.JSON)
 
 

@@ -6,7 +6,8 @@ from idp.audit.repository.feed import ALL
 
 #: Each kind by its name in the audit trail.
 KINDS: Final = (
-    "sign_in", "sign_out", "signed_out_everywhere", "account_locked", "account_unlocked", "passkey_cloned",
+    "sign_in", "sign_out", "signed_out_everywhere", "session_ended", "account_locked", "account_unlocked",
+    "passkey_cloned",
     "user_created", "user_invited", "user_disabled", "user_enabled", "user_deleted", "user_contained", "account_voided",
     "profile_changed", "email_changed", "email_verified", "password_reset_requested", "password_changed",
     "passkey_added", "passkey_removed", "totp_enabled", "totp_disabled", "recovery_codes_made", "two_step_on",

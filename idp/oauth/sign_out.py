@@ -19,7 +19,7 @@ from idp.signin.repository.sessions import SessionKey
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     """End a user's sessions and unfinished sign-ins, revoke every token family including offline access, and distrust
-    the user's browsers, in the caller's transaction.
+    the user's browsers, in the caller's transaction. It also announces that.
 
     The user is locked first, so that a concurrent sign-in ends before, or sees that its browser is no longer trusted.
 
@@ -33,21 +33,21 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     # Sessions end before codes: a code that is issued concurrently finds its session ended, or holds its lock and is
     # then consumed. Families are revoked last: a concurrent redemption finds its code consumed, or holds its lock, and
     # its family is then revoked.
-    ended["sessions"] = await sessions.end_sessions_of_user(user_id)
+    ended["sessions"] = await sessions.end_sessions_of_user(user_id, reason)
     ended["codes"] = await repository.consume_codes_of_user(user_id)
     ended["device_authorizations"] = await device_authorizations.cancel_of_user(user_id)
     ended["backchannel_requests"] = await backchannel.cancel_of_user(user_id)
     ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
+    await announce_user(user_id, reason)
     return ended
 
 
 async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:
     """Like :func:`sign_out_user`, for a user who is deleted in the caller's transaction: the revocation list still
-    names their tokens, and the clients are told, though the rows are gone.
+    names their tokens, though the rows are gone.
     """
     ended = await sign_out_user(user_id, reason)
     await bury_user(user_id)
-    await announce_user(user_id)
     return ended
 
 
@@ -61,7 +61,7 @@ async def sign_out_everywhere(user_id: UUID, reason: str) -> None:
 async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
     """End a session of a user and revoke everything issued in it, also offline access. False if it was not live."""
     async with transaction():
-        if not await sessions.end_session(user_id, session_id):
+        if not await sessions.end_session(user_id, session_id, reason):
             return False
         await repository.consume_codes_of_session(user_id, session_id)
         await device_authorizations.cancel_of_session(user_id, session_id)

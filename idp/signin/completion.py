@@ -79,6 +79,6 @@ async def _start_session(browser: Browser, person: SignInSubject, steps: tuple[C
 async def _end_other_sessions(browser: Browser, session: SignedIn) -> None:
     """End the session of another user in this browser and, in single-session mode, the user's other sessions."""
     if browser.session is not None:
-        await end_other_session_of_token(browser.session, session.id)
+        await end_other_session_of_token(browser.session, session.id, "replaced")
     if settings().single_session:
-        await end_other_sessions(session.user_id, session.id)
+        await end_other_sessions(session.user_id, session.id, "single_session")

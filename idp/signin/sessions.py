@@ -184,8 +184,8 @@ async def consume_challenge(session: SignedIn) -> bytes | None:
     return await sessions.consume_challenge(session.user_id, session.id)
 
 
-async def end(session: SignedIn | SessionKey) -> None:
+async def end(session: SignedIn | SessionKey, reason: str) -> None:
     """End a session."""
     async with transaction():
-        if await sessions.end_session(session.user_id, session.id):
+        if await sessions.end_session(session.user_id, session.id, reason):
             await record("sign_out", user_id=session.user_id, session_id=session.id)

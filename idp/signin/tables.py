@@ -28,8 +28,9 @@ class Session(Table, tablename="session", db=engine):
     """A user signed in at one browser. ``id`` is the ``sid`` claim; of the cookie's value only the hash is stored.
 
     ``steps`` are the completed steps of :mod:`idp.signin.transitions`; ``amr`` and ``acr`` follow from them.
-    ``challenge`` is the challenge that the next new passkey must sign (WebAuthn section 13.4.3). ``announced_at`` is
-    the time at which the end of the session was passed on to those who are told of it.
+    ``challenge`` is the challenge that the next new passkey must sign (WebAuthn section 13.4.3). ``ended_by`` is the
+    actor who ended the session, as in the audit trail. ``announced_at`` is the time at which the end of the session was
+    passed on to those who are told of it.
     """
 
     user_id = ForeignKey(User)
@@ -46,6 +47,8 @@ class Session(Table, tablename="session", db=engine):
     last_seen_at = Timestamptz()
     expires_at = Timestamptz(index=True)
     ended_at = Timestamptz(null=True)
+    ended_reason = Text(null=True)
+    ended_by = Text(null=True)
     announced_at = Timestamptz(null=True)
 
     session_pkey = PrimaryKey([user_id, id])  # noqa: A003 -- the column

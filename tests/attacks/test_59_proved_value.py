@@ -287,7 +287,7 @@ async def test_59_an_app_is_the_one_that_was_shown_here(alice: User) -> None:
 async def test_59_a_passkey_of_a_session_that_has_ended(alice: User) -> None:
     session = await _session(alice)
     await sessions.store_challenge(session, b"c" * 32)
-    await sessions.end(session)
+    await sessions.end(session, "x")
     assert await sessions.consume_challenge(session) is None
 
 

@@ -181,7 +181,7 @@ async def test_polling(party: Party, transmitter: Server, user: User) -> None:
     added = await party("POST", "/subjects/add", name | {"subject": _subject(transmitter, user)})
     assert added.status_code == 200
     session = ids.uuid7()
-    await _record("sign_out", user.id, session_id=session)
+    await _record("session_ended", user.id, session_id=session)
     await _record("password_changed", user.id)
     await _record("user_disabled", user.id)
     await _record("user_disabled", (await create_user(f"{ids.uuid7()}@example.com", None)).id)
@@ -497,7 +497,7 @@ async def test_pairwise_subjects(transmitter: Server, receiver_http: httpx.Async
     assert sub != str(user.id)
     subject = {"format": "iss_sub", "iss": transmitter.issuer, "sub": sub}
     await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
-    await _record("sign_out", user.id, session_id=(session := ids.uuid7()))
+    await _record("session_ended", user.id, session_id=(session := ids.uuid7()))
     (token,) = (await party.fetch_sets(stream, 1)).values()
     claims = await _verified(transmitter, token, party.client_id)
     assert claims["sub_id"]["user"] == subject

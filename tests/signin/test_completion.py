@@ -275,7 +275,7 @@ async def test_a_session_that_ended_is_not_gone_on_with(alice: User) -> None:
     assert first is not None
     browser = Browser(session_token=first.session_token)
     person = await _person(alice, browser)
-    await sessions.end(first.session)
+    await sessions.end(first.session, "x")
     assert await _end(browser, await _flow(), person) is None
     assert await _sessions(alice.id) == [False]
 

@@ -91,8 +91,8 @@ async def test_the_id_of_another_user_finds_no_session(make_user: MakeUser) -> N
     for named in (parse(forged), SessionToken(bob.id, ids.digest(token))):
         assert named is not None
         assert await stored.find_session(named, 60, sessions.LAST_SEEN_PRECISION) is None
-        await stored.end_other_session_of_token(named, ids.uuid7())
-    assert not await stored.end_session(bob.id, found.id)
+        await stored.end_other_session_of_token(named, ids.uuid7(), "x")
+    assert not await stored.end_session(bob.id, found.id, "x")
     assert await stored.lock_session(bob.id, found.id) is None
     await stored.store_challenge(bob.id, found.id, b"theirs")
     assert await stored.consume_challenge(bob.id, found.id) is None

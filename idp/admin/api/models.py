@@ -103,6 +103,7 @@ class Session(Shown):
     last_seen_at: datetime
     expires_at: datetime
     ended_at: datetime | None
+    ended_reason: str | None
 
 
 class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=False):

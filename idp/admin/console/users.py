@@ -1,5 +1,6 @@
 """Screens of users: search, one user's record, and actions."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -201,11 +202,15 @@ async def _sessions(request: AdminRequest, user: User) -> Table:
     rows = []
     for row in page.rows:
         end = Cell("End", f"{HOME}/users/{user.id}/sessions/{row['sid']}/end") if may_end else Cell("live")
-        state = Cell("ended", mood="plain") if row["ended_at"] is not None else end
+        state = Cell(_ended(row), mood="plain") if row["ended_at"] is not None else end
         rows.append(
             [when(row["last_seen_at"]), Cell(row["ip_address"]), text(row["amr"]), Cell(row["user_agent"][:60]), state]
         )
     return Table("Sessions", ("Last used", "From", "By", "Browser", ""), rows, "Never signed in.")
+
+
+def _ended(row: Mapping[str, Any]) -> str:
+    return f"ended: {row['ended_reason'].replace('_', ' ')}" if row["ended_reason"] else "ended"
 
 
 #: Whether a state is good.

@@ -48,9 +48,7 @@ def _credential(kind: str, change: str) -> Signal:
 
 
 _SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
-    "sign_out": (Signal(SESSION_REVOKED),),
-    "signed_out_everywhere": (Signal(SESSION_REVOKED),),
-    "user_contained": (Signal(SESSION_REVOKED),),
+    "session_ended": (Signal(SESSION_REVOKED),),
     "password_changed": (_credential("password", "update"),),
     "passkey_added": (_credential("fido2-platform", "create"),),
     "passkey_removed": (_credential("fido2-platform", "delete"),),
@@ -66,23 +64,24 @@ _SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
 }
 #: The kinds of events of the audit trail that are signals.
 KINDS: Final = frozenset(_SIGNALS)
+#: What initiated an event, by its reason (CAEP section 2). Otherwise an administrator, or the user.
+_INITIATORS: Final = {"single_session": "policy", "database_restored": "system"}
 
 
 def signals_of(event: Event) -> list[Signal]:
-    """Return what an event of the audit trail is for receivers, with the claims that all types of CAEP have."""
+    """Return what an event of the audit trail is for receivers, with the claims that its type has besides."""
     if event.user_id is None or event.outcome != "success":
         return []
-    found = list(_SIGNALS.get(event.event, ()))
-    if event.event == "user_contained" and msgspec.json.decode(event.detail).get("disabled"):
-        found.append(Signal(ACCOUNT_DISABLED, {"reason": "hijacking"}))
-    return [_with_common_claims(signal, event) for signal in found]
+    reason = msgspec.json.decode(event.detail).get("reason")
+    return [_with_reason(signal, event, reason) for signal in _SIGNALS.get(event.event, ())]
 
 
-def _with_common_claims(signal: Signal, event: Event) -> Signal:
-    """CAEP section 2."""
-    if not signal.type.startswith(_CAEP):
-        return signal
-    who = "admin" if event.actor else "user"
-    return signal._replace(
-        claims={"event_timestamp": int(event.at.timestamp()), "initiating_entity": who, **signal.claims}
-    )
+def _with_reason(signal: Signal, event: Event, reason: str | None) -> Signal:
+    """CAEP section 2, RISC section 2.3."""
+    more: dict[str, Any] = {}
+    if signal.type.startswith(_CAEP):
+        who = _INITIATORS.get(reason or "", "admin" if event.actor else "user")
+        more = {"event_timestamp": int(event.at.timestamp()), "initiating_entity": who}
+    elif signal.type == ACCOUNT_DISABLED and reason == "user_contained":
+        more = {"reason": "hijacking"}
+    return signal._replace(claims={**more, **signal.claims})

@@ -1,9 +1,13 @@
-"""Announces ended sessions: queues a logout token for each client that took part and has a ``backchannel_logout_uri``.
+"""Announces ended sessions: records ``session_ended``, and queues a logout token for each client that took part and has
+a ``backchannel_logout_uri``.
 
 Whatever ends a session sets its ``ended_at``, and nothing else. A session that has ended and was not announced is found
-by an index, by every server process: at once in the process that ended it, by polling in the others. Marking it and
-queueing the deliveries is one transaction, so none is forgotten and none is announced twice, whichever process is
-killed (docs/decisions/0064-ended-sessions-announce-themselves.md).
+by an index, by every server process: at once in the process that ended it, by polling in the others. Marking it,
+recording it and queueing the deliveries is one transaction, so none is forgotten and none is announced twice, whichever
+process is killed (docs/decisions/0064-ended-sessions-announce-themselves.md).
+
+The event becomes webhooks and security events (:mod:`idp.events`). A sign-out of all sessions of a user is one event,
+without a session (docs/decisions/0071-one-event-for-the-end-of-a-session.md).
 
 A session that runs out (``session_lifetime``, ``session_idle_lifetime``) has no ``ended_at``, and is not announced.
 """
@@ -15,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from idp.audit.events import About, record, record_many
 from idp.delivery import outbox
 from idp.delivery.outbox import Queued
 from idp.infra.db.engine import transaction
@@ -22,10 +27,12 @@ from idp.infra.logs import exception_fields
 from idp.oauth.logout import repository
 from idp.oauth.logout.backchannel import KIND, stream
 from idp.signin.repository import sessions
-from idp.signin.repository.sessions import SessionKey
+from idp.signin.repository.sessions import ClaimedSession
 
 log = structlog.get_logger()
 
+#: The audit event of the end of a session, or of all sessions of a user.
+EVENT = "session_ended"
 #: Interval of polling, in seconds.
 POLL_SECONDS = 1.0
 #: Sessions of one transaction.
@@ -59,16 +66,29 @@ async def announce(limit: int = BATCH) -> int:
     """Announce sessions that have ended, the first ones first. Returns their number."""
     async with transaction():
         claimed = await sessions.claim_ended(limit)
+        await record_many(EVENT, [_event(session) for session in claimed])
         await _queue(claimed)
     return len(claimed)
 
 
-async def announce_user(user_id: UUID) -> None:
-    """Announce the sessions of a user that have ended, in the transaction that deletes them."""
-    await _queue(await sessions.claim_ended_of_user(user_id))
+def _event(session: ClaimedSession) -> tuple[str, About]:
+    return session.by, {
+        "user_id": session.user_id,
+        "session_id": session.id,
+        "detail": {"reason": session.reason},
+    }
 
 
-async def _queue(ended: Sequence[SessionKey]) -> None:
+async def announce_user(user_id: UUID, reason: str) -> None:
+    """Announce the end of all sessions of a user, in the transaction that ends them: by one event, also if none was
+    live, because applications may have sessions of their own that are older than ours.
+    """
+    ended = await sessions.claim_ended_of_user(user_id)
+    await record(EVENT, user_id=user_id, detail={"reason": reason, "sessions": len(ended)})
+    await _queue(ended)
+
+
+async def _queue(ended: Sequence[ClaimedSession]) -> None:
     told = await repository.clients_to_tell(ended) if ended else []
     await outbox.queue_many(
         [

@@ -55,7 +55,7 @@ async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath
             # In this transaction: if it fails, the provider may send the token again.
             await _use(upstream, token)
             for session in found:
-                await sessions.end(session)
+                await sessions.end(session, "upstream_logout")
             await device_authorizations.cancel_of_sessions(found)
             await backchannel_requests.cancel_of_sessions(found)
             await record("upstream_logout", detail={"upstream": upstream.id, "sessions": len(found)})

@@ -123,7 +123,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
         return _signed_out(asked, no_session_cookies(), see_other)
     elsewhere = await _upstream_logout(session)
     if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
-        await sessions.end(session)
+        await sessions.end(session, "logout_page")
         return await _leave(asked, session, elsewhere, see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
@@ -148,7 +148,7 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _upstream_logout(session)
-    await sessions.end(session)
+    await sessions.end(session, "logout_page")
     return await _leave(asked, session, elsewhere, navigate)
 
 

@@ -11,11 +11,13 @@ from uuid import UUID
 
 import msgspec
 
+from idp.audit.events import storable
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
+from idp.infra.request_context import actor
 from idp.signin.session_tokens import SessionToken
 from idp.signin.tables import Session
 
@@ -37,6 +39,18 @@ class SessionKey(msgspec.Struct, frozen=True):
 
     user_id: UUID
     id: UUID
+
+
+class ClaimedSession(SessionKey, frozen=True):
+    """A session that has ended and is being announced.
+
+    Attributes:
+        reason: why it ended.
+        by: the actor who ended it; empty: the user.
+    """
+
+    reason: str
+    by: str
 
 
 def columns(sessions: Sequence[SessionKey]) -> tuple[list[UUID], list[UUID]]:
@@ -167,29 +181,31 @@ _ENDED_SESSIONS = """
     WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ended_at > now() - make_interval(secs => $3)
     ORDER BY ended_at DESC LIMIT 20
 """
-_ENDED = "session AS s SET ended_at = now()"
+# $1 reason  $2 actor
+_ENDED = "session AS s SET ended_at = now(), ended_reason = $1, ended_by = $2"
 _END_ALL_SESSIONS = f"UPDATE {_ENDED} WHERE ended_at IS NULL"
-_END_SESSIONS_OF_USER = f"{_END_ALL_SESSIONS} AND user_id = $1"
-_END_SESSION = f"{_END_SESSIONS_OF_USER} AND id = $2"
-_END_OTHER_SESSIONS = f"{_END_SESSIONS_OF_USER} AND id <> $2"
-_END_OTHER_SESSION_OF_TOKEN = f"{_END_OTHER_SESSIONS} AND token_hash = $3"
-# $1 user_ids  $2 ids
+_END_SESSIONS_OF_USER = f"{_END_ALL_SESSIONS} AND user_id = $3"
+_END_SESSION = f"{_END_SESSIONS_OF_USER} AND id = $4"
+_END_OTHER_SESSIONS = f"{_END_SESSIONS_OF_USER} AND id <> $4"
+_END_OTHER_SESSION_OF_TOKEN = f"{_END_OTHER_SESSIONS} AND token_hash = $5"
+# $3 user_ids  $4 ids
 _END_SESSIONS = f"""
-    UPDATE {_ENDED} FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, id)
+    UPDATE {_ENDED} FROM unnest($3::uuid[], $4::uuid[]) AS a (user_id, id)
     WHERE s.user_id = a.user_id AND s.id = a.id AND s.ended_at IS NULL
 """
-_CLAIM_ENDED = """
+_CLAIMED = "s.user_id, s.id, coalesce(s.ended_reason, '') AS reason, coalesce(s.ended_by, '') AS by"
+_CLAIM_ENDED = f"""
     UPDATE session AS s SET announced_at = now() FROM (
         SELECT user_id, id FROM session WHERE ended_at IS NOT NULL AND announced_at IS NULL
         ORDER BY ended_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
     ) AS due
     WHERE s.user_id = due.user_id AND s.id = due.id
-    RETURNING s.user_id, s.id
-"""
-_CLAIM_OF_USER = """
-    UPDATE session SET announced_at = now() WHERE user_id = $1 AND ended_at IS NOT NULL AND announced_at IS NULL
-    RETURNING user_id, id
-"""
+    RETURNING {_CLAIMED}
+"""  # noqa: S608
+_CLAIM_OF_USER = f"""
+    UPDATE session AS s SET announced_at = now() WHERE user_id = $1 AND ended_at IS NOT NULL AND announced_at IS NULL
+    RETURNING {_CLAIMED}
+"""  # noqa: S608
 # The live sessions of users with an identity at the upstream who signed in with an upstream.
 _SESSIONS_OF_UPSTREAM = """
     SELECT s.user_id, s.id FROM session AS s WHERE s.ended_at IS NULL AND s.expires_at > now()
@@ -264,30 +280,34 @@ async def ended_sessions(user_id: UUID, session_id: UUID | None, seconds: float)
     return many(EndedSession, await fetch(_ENDED_SESSIONS, user_id, session_id, seconds))
 
 
-async def claim_ended(limit: int) -> list[SessionKey]:
+async def claim_ended(limit: int) -> list[ClaimedSession]:
     """Mark sessions that have ended as announced, the first ones first, and return them. No session is returned twice.
 
     Those that another transaction claims are skipped.
     """
-    return many(SessionKey, await fetch(_CLAIM_ENDED, limit))
+    return many(ClaimedSession, await fetch(_CLAIM_ENDED, limit))
 
 
-async def claim_ended_of_user(user_id: UUID) -> list[SessionKey]:
+async def claim_ended_of_user(user_id: UUID) -> list[ClaimedSession]:
     """Like :func:`claim_ended`, for the sessions of one user."""
-    return many(SessionKey, await fetch(_CLAIM_OF_USER, user_id))
+    return many(ClaimedSession, await fetch(_CLAIM_OF_USER, user_id))
 
 
-async def _end(statement: str, *arguments: object) -> int:
-    """End sessions. Returns how many had not ended."""
-    number = await execute(statement, *arguments)
+async def _end(statement: str, reason: str, *arguments: object) -> int:
+    """End sessions. Returns how many had not ended.
+
+    Args:
+        reason: is recorded with the session, as is the actor.
+    """
+    number = await execute(statement, reason, storable(actor.get()), *arguments)
     if number:
         ended.set()
     return number
 
 
-async def end_session(user_id: UUID, session_id: UUID) -> bool:
+async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
     """End a session of a user. Returns whether it was live."""
-    return bool(await _end(_END_SESSION, user_id, session_id))
+    return bool(await _end(_END_SESSION, reason, user_id, session_id))
 
 
 async def session_ids_of_user(user_id: UUID) -> list[UUID]:
@@ -295,9 +315,9 @@ async def session_ids_of_user(user_id: UUID) -> list[UUID]:
     return [row["id"] for row in await fetch(_SESSION_IDS_OF_USER, user_id)]
 
 
-async def end_sessions_of_user(user_id: UUID) -> int:
+async def end_sessions_of_user(user_id: UUID, reason: str) -> int:
     """End all sessions of a user. Returns how many were live."""
-    return await _end(_END_SESSIONS_OF_USER, user_id)
+    return await _end(_END_SESSIONS_OF_USER, reason, user_id)
 
 
 async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
@@ -305,24 +325,24 @@ async def sessions_of_upstream(upstream_id: str) -> list[SessionKey]:
     return many(SessionKey, await fetch(_SESSIONS_OF_UPSTREAM, upstream_id))
 
 
-async def end_sessions(sessions: Sequence[SessionKey]) -> int:
+async def end_sessions(sessions: Sequence[SessionKey], reason: str) -> int:
     """End sessions. Returns how many had not ended."""
-    return await _end(_END_SESSIONS, *columns(sessions))
+    return await _end(_END_SESSIONS, reason, *columns(sessions))
 
 
-async def end_all_sessions() -> int:
+async def end_all_sessions(reason: str) -> int:
     """End every session. Returns their number."""
-    return await _end(_END_ALL_SESSIONS)
+    return await _end(_END_ALL_SESSIONS, reason)
 
 
-async def end_other_sessions(user_id: UUID, session_id: UUID) -> None:
+async def end_other_sessions(user_id: UUID, session_id: UUID, reason: str) -> None:
     """End all sessions of a user except for one."""
-    await _end(_END_OTHER_SESSIONS, user_id, session_id)
+    await _end(_END_OTHER_SESSIONS, reason, user_id, session_id)
 
 
-async def end_other_session_of_token(token: SessionToken, session_id: UUID) -> None:
+async def end_other_session_of_token(token: SessionToken, session_id: UUID, reason: str) -> None:
     """End the session of a token, unless it is this session."""
-    await _end(_END_OTHER_SESSION_OF_TOKEN, token.user_id, session_id, token.hash)
+    await _end(_END_OTHER_SESSION_OF_TOKEN, reason, token.user_id, session_id, token.hash)
 
 
 async def store_challenge(user_id: UUID, session_id: UUID, challenge: bytes) -> None:
@@ -339,7 +359,7 @@ async def consume_challenge(user_id: UUID, session_id: UUID) -> bytes | None:
 SESSIONS = Listing(
     source="session AS s JOIN users AS u ON u.id = s.user_id",
     columns="s.id AS sid, s.user_id, u.email, s.auth_time, s.amr, s.acr, s.user_agent, s.ip_address, s.created_at,"
-    " s.last_seen_at, s.expires_at, s.ended_at",
+    " s.last_seen_at, s.expires_at, s.ended_at, s.ended_reason",
     key=Sort("s.id", "uuid"),
     sorts={"sid": Sort("s.id", "uuid")},
     default_sort="-sid",

@@ -30,7 +30,7 @@ End = Callable[[Participation], Awaitable[object]]
 async def _session_of_token(given: Participation) -> None:
     rows = await fetch("SELECT token_hash FROM session WHERE id = $1", given.session_id)
     token = SessionToken(given.user.id, rows[0]["token_hash"])
-    await sessions.end_other_session_of_token(token, UUID(int=1))
+    await sessions.end_other_session_of_token(token, UUID(int=1), "x")
 
 
 async def _by_restore(_: Participation) -> None:
@@ -54,11 +54,11 @@ async def _delete(given: Participation) -> None:
 
 #: Every function that ends sessions, by its name in the repository of sessions, and what calls them.
 WAYS: dict[str, End] = {
-    "end_session": lambda given: sessions.end_session(given.user.id, given.session_id),
-    "end_sessions_of_user": lambda given: sessions.end_sessions_of_user(given.user.id),
-    "end_sessions": lambda given: sessions.end_sessions([SessionKey(given.user.id, given.session_id)]),
-    "end_all_sessions": lambda _: sessions.end_all_sessions(),
-    "end_other_sessions": lambda given: sessions.end_other_sessions(given.user.id, UUID(int=1)),
+    "end_session": lambda given: sessions.end_session(given.user.id, given.session_id, "x"),
+    "end_sessions_of_user": lambda given: sessions.end_sessions_of_user(given.user.id, "x"),
+    "end_sessions": lambda given: sessions.end_sessions([SessionKey(given.user.id, given.session_id)], "x"),
+    "end_all_sessions": lambda _: sessions.end_all_sessions("x"),
+    "end_other_sessions": lambda given: sessions.end_other_sessions(given.user.id, UUID(int=1), "x"),
     "end_other_session_of_token": _session_of_token,
     "sign-out of one session": lambda given: sign_out.end_session(given.user.id, given.session_id, "x"),
     "sign-out everywhere": lambda given: sign_out.sign_out_everywhere(given.user.id, "x"),
@@ -110,18 +110,18 @@ async def test_a_deletion_that_is_rolled_back_announces_nothing(receivers: Recei
         await delete()
     await send()
     assert receivers.received == []
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
 
 
 async def test_only_clients_that_took_part_and_can_be_told(receivers: Receivers, participate: Participate) -> None:
     told = {"backchannel_logout_uri": receivers.url("other")}
     given = await participate({}, {"backchannel_logout_uri": None}, told)
     other = await participate()
-    await sessions.end_session(given.user.id, given.session_id)
+    await sessions.end_session(given.user.id, given.session_id, "x")
     await send()
     assert sorted(request.path for request in receivers.received) == ["other", "shop"]
     assert {session_id for session_id, _ in await queued()} == {given.session_id}
-    assert await sessions.end_session(other.user.id, other.session_id)
+    assert await sessions.end_session(other.user.id, other.session_id, "x")
 
 
 async def test_a_session_that_runs_out_is_not_announced(receivers: Receivers, participate: Participate) -> None:
@@ -130,7 +130,7 @@ async def test_a_session_that_runs_out_is_not_announced(receivers: Receivers, pa
     await send()
     assert await queued() == []
     # The user may still end it, and then means it.
-    await sessions.end_sessions_of_user(given.user.id)
+    await sessions.end_sessions_of_user(given.user.id, "x")
     await send()
     assert len(await queued()) == 1
 
@@ -139,7 +139,7 @@ async def test_an_ended_session_is_kept_until_it_is_announced(participate: Parti
     from idp.infra.db.expiring import clean
 
     given = await participate()
-    await sessions.end_session(given.user.id, given.session_id)
+    await sessions.end_session(given.user.id, given.session_id, "x")
     await execute("UPDATE session SET expires_at = now() - interval '2 days' WHERE id = $1", given.session_id)
     (expiring,) = sessions.EXPIRING
     await clean(expiring)
@@ -152,7 +152,7 @@ async def test_an_ended_session_is_kept_until_it_is_announced(participate: Parti
 async def test_concurrent_processes_announce_once(participate: Participate) -> None:
     """Each takes sessions that no other one has."""
     given = [await participate() for _ in range(12)]
-    await sessions.end_sessions([SessionKey(each.user.id, each.session_id) for each in given])
+    await sessions.end_sessions([SessionKey(each.user.id, each.session_id) for each in given], "x")
     counts = await asyncio.gather(*(announce.announce(5) for _ in range(6)))
     assert sum(counts) == 12
     assert sorted(session_id for session_id, _ in await queued()) == sorted(each.session_id for each in given)
@@ -162,7 +162,7 @@ async def test_a_process_that_dies_in_between_leaves_it_to_another(
     participate: Participate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = await participate()
-    await sessions.end_session(given.user.id, given.session_id)
+    await sessions.end_session(given.user.id, given.session_id, "x")
     with monkeypatch.context() as patched:
         patched.setattr(repository, "clients_to_tell", _die)
         with pytest.raises(KeyboardInterrupt):
@@ -189,7 +189,7 @@ async def test_a_code_that_is_issued_meanwhile(receivers: Receivers, participate
                 return False
             return True
 
-        issued, _ = await asyncio.gather(issue(), sessions.end_session(given.user.id, given.session_id))
+        issued, _ = await asyncio.gather(issue(), sessions.end_session(given.user.id, given.session_id, "x"))
         await send()
         found = [name for session_id, name in await queued() if session_id == given.session_id]
         assert (f"client:{late.clients[0].client_id}" in found) == issued
@@ -205,6 +205,6 @@ async def test_many_sessions_are_few_statements(receivers: Receivers, participat
         "INSERT INTO session_client (user_id, session_id, client_id) SELECT user_id, id, $2 FROM session"
         " WHERE user_id = $1", user.id, given.clients[0].client_id,
     )  # fmt: skip
-    await sessions.end_all_sessions()
+    await sessions.end_all_sessions("x")
     assert [await announce.announce() for _ in range(4)] == [500, 500, 201, 0]
     assert len(await queued()) == 1201

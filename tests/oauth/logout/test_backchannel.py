@@ -47,7 +47,7 @@ def verified(token: str, client: Client, alg: str = "RS256") -> dict[str, Any]:
 
 
 async def end(given: Participation) -> None:
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
 
 
 async def delivery() -> Any:

@@ -58,7 +58,7 @@ async def test_the_states(receivers: Receivers, participate: Participate) -> Non
     names = ("yes", "no", "down", None)
     given = await participate(*({"backchannel_logout_uri": name and receivers.url(name)} for name in names))
     assert await reach.of_session(given.user.id, given.session_id) is None
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
     # Before any process has announced it.
     assert [each.state for each in await of(given)] == [Reach.TRYING, Reach.TRYING, Reach.TRYING, Reach.CANNOT_BE_TOLD]
     await send()
@@ -81,7 +81,7 @@ async def test_the_states(receivers: Receivers, participate: Participate) -> Non
 
 async def test_a_client_that_got_its_uri_later_was_not_told(participate: Participate) -> None:
     given = await participate({"backchannel_logout_uri": None})
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
     await send()
     await execute('UPDATE client SET metadata = metadata || \'{"backchannel_logout_uri": "https://a.example/"}\'')
     assert [each.state for each in await of(given)] == [Reach.CANNOT_BE_TOLD]
@@ -89,7 +89,7 @@ async def test_a_client_that_got_its_uri_later_was_not_told(participate: Partici
 
 async def test_a_deleted_client(participate: Participate) -> None:
     given = await participate({"backchannel_logout_uri": None})
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
     await delete_client(given.clients[0].client_id)
     (found,) = await of(given)
     assert (found.client_id, found.client_name) == (given.clients[0].client_id, None)
@@ -121,7 +121,7 @@ async def ended_at(given: Participation) -> datetime:
 
 async def test_without_tokens_there_is_nothing_to_wait_for(participate: Participate) -> None:
     given = await participate()
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
     await send()
     assert [each.tokens_until for each in await of(given)] == [None]
     assert await is_reached(given)
@@ -132,7 +132,7 @@ async def test_offline_access_outlives_a_sign_out(participate: Participate) -> N
     given = await participate()
     await family(given)
     await family(given, offline_access=True)
-    assert await sessions.end_session(given.user.id, given.session_id)
+    assert await sessions.end_session(given.user.id, given.session_id, "x")
     await send()
     (found,) = await of(given)
     assert (found.offline_access, found.tokens_until) == (True, None)
@@ -147,7 +147,7 @@ async def test_offline_access_outlives_a_sign_out(participate: Participate) -> N
 async def test_only_sessions_of_the_user_that_ended_lately(participate: Participate) -> None:
     given, other = await participate(), await participate()
     for each in (given, other):
-        assert await sessions.end_session(each.user.id, each.session_id)
+        assert await sessions.end_session(each.user.id, each.session_id, "x")
     assert await reach.of_session(given.user.id, other.session_id) is None
     assert [each.sid for each in await reach.of_user(given.user.id)] == [given.session_id]
     kept = timedelta(seconds=settings().delivery_kept + 60)

@@ -59,7 +59,7 @@ async def delivered(receivers: Receivers, number: int) -> None:
 async def test_sessions_that_ended_while_no_server_ran(own: str, started: Receivers, start_server: StartServer) -> None:
     """As after a process was killed between the end of a session and its announcement."""
     for user_id, session_id in await participants(started, 3):
-        assert await sessions.end_session(user_id, session_id)
+        assert await sessions.end_session(user_id, session_id, "x")
     assert await fetch("SELECT FROM delivery") == []
     await asyncio.to_thread(start_server, IDP_DATABASE_URL=own)
     await delivered(started, 3)
@@ -71,7 +71,7 @@ async def test_two_servers_announce_once(own: str, started: Receivers, start_ser
     for _ in range(2):
         await asyncio.to_thread(start_server, IDP_DATABASE_URL=own)
     for user_id, session_id in given:
-        assert await sessions.end_session(user_id, session_id)
+        assert await sessions.end_session(user_id, session_id, "x")
     await delivered(started, 20)
     rows = await fetch("SELECT session_id FROM delivery")
     assert sorted(row["session_id"] for row in rows) == sorted(session_id for _, session_id in given)

@@ -472,6 +472,8 @@ CREATE TABLE session (
     last_seen_at timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
     ended_at     timestamptz,
+    ended_reason text,
+    ended_by     text,
     announced_at timestamptz,
     PRIMARY KEY (user_id, id),
     CONSTRAINT session_one_per_token UNIQUE (user_id, token_hash)
