@@ -44,7 +44,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
-    from bench import large
+    from bench import directory, large
     from bench.figures import FIGURES, Bench, Figure
     from bench.report import show
     from bench.setting import prepared
@@ -53,6 +53,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     rows: dict[str, Callable[[Bench], Awaitable[Figure]]] = {row.__name__: row for row in FIGURES}
     rows["growth"] = lambda bench: large.growth(bench, scale)
     rows["clean_up"] = lambda bench: large.clean_up(bench, scale)
+    rows["directory"] = lambda bench: directory.directory(bench, directory.Scale().of(arguments.scale))
     machine, found = _machine(), []
     async with prepared(port, arguments.seconds, arguments.rounds) as bench:
         for row in arguments.figures or rows:

@@ -81,13 +81,22 @@ FROM (SELECT user_id, id FROM token_family ORDER BY id LIMIT greatest(1, $1 / 10
 """
 
 
-async def fill(dsn: str, client_id: str, scale: Scale) -> None:
-    """Insert the rows of several months of use."""
+async def fill_users(dsn: str, number: int) -> None:
+    """Insert users who can sign in."""
     password_hash = await hash_password(sample.PASSWORD)
     connection = await asyncpg.connect(dsn)
     try:
+        await connection.execute(_USERS, number, password_hash)
+    finally:
+        await connection.close()
+
+
+async def fill(dsn: str, client_id: str, scale: Scale) -> None:
+    """Insert the rows of several months of use."""
+    await fill_users(dsn, scale.users)
+    connection = await asyncpg.connect(dsn)
+    try:
         for statement, *arguments in (
-            (_USERS, scale.users, password_hash),
             (_SESSIONS,),
             (_FAMILIES, client_id),
             (_REFRESH_TOKENS, scale.refresh_tokens_of_user),

@@ -29,7 +29,7 @@ class GroupRow(Table, tablename="groups", db=engine):
     name = Text()
     name_key = Text(unique=True)
     description = Text()
-    parent_id = ForeignKey("self", OnDelete.restrict, null=True, index=True)
+    parent_id = ForeignKey("self", OnDelete.restrict, null=True)
     path = Array(UUID())
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())

@@ -19,8 +19,10 @@ from idp.directory.errors import (
 from idp.directory.groups import MAX_DEPTH
 from idp.directory.models import Group
 from idp.directory.repository import groups as repository
+from idp.directory.repository.groups import GROUPS
 from idp.errors import IdpError
 from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.listing import list_page
 from tests.conftest import MakeUser
 
 NOBODY = UUID(int=1)
@@ -104,6 +106,14 @@ async def test_a_name_is_used_once(db: str) -> None:
         await groups.update(other.id, name=group.name.lower())
     renamed = await groups.update(group.id, name=group.name.upper())
     assert renamed.name == group.name.upper()
+
+
+async def test_a_list_finds_a_name_however_it_is_written(db: str) -> None:
+    group = await make(name="Straße Äpfel")
+    for written in (group.name, "STRASSE A\u0308PFEL", "straße"):
+        found = await list_page(GROUPS, {"q": written}, limit=200)
+        assert str(group.id) in {str(row["id"]) for row in found.rows}
+    assert not (await list_page(GROUPS, {"q": f"{group.name}x"})).rows
 
 
 async def test_what_is_unknown(db: str, alice: User) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from uuid import UUID
 
+from idp.directory import names
 from idp.directory.models import Group
+from idp.directory.repository.filters import NAME
 from idp.directory.tables import GroupRow
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -114,9 +116,6 @@ async def delete_group_role(group_id: UUID, role_id: UUID) -> bool:
     return bool(await execute(_TAKE_ROLE, group_id, role_id))
 
 
-#: A prefix of the key of a name, in byte order for the index. The value is made by :func:`idp.directory.names.key`.
-_PREFIX = "{column} ~>=~ {{}} AND {column} ~<~ ({{}} || chr(1114111))"
-
 GROUPS = Listing(
     source="groups AS g LEFT JOIN groups AS p ON p.id = g.parent_id",
     columns="g.id, g.name, g.description, g.parent_id, p.name AS parent, g.path, g.created_at, g.updated_at",
@@ -125,7 +124,7 @@ GROUPS = Listing(
     default_sort="name",
     filters={
         "id": Filter("g.id = {}", "uuid", "One group."),
-        "q": Filter(_PREFIX.format(column="g.name_key"), help="Beginning of the name."),
+        "q": Filter(NAME.format("g.name_key"), help="Beginning of the name.", prepare=names.key),
         "parent_id": Filter("g.parent_id = {}", "uuid", "The groups that are in this one."),
         "top": Filter("(g.parent_id IS NULL) = {}", "boolean", "Whether the group is in no other one."),
         "user_id": Filter(

@@ -5,7 +5,8 @@ from uuid import UUID
 
 from idp.infra.db.coalescing import CoalescedQuery
 
-# Whoever is in a group is in those above it. Roles follow from roles, in any depth.
+# Whoever is in a group is in those above it. Roles follow from roles, in any depth. PostgreSQL expects more groups and
+# roles of a user than there are, and would read the whole tables: OFFSET 0 lets it look up each.
 _MEMBERSHIPS = CoalescedQuery(
     "user_id uuid",
     """
@@ -14,19 +15,22 @@ FROM asked AS a JOIN users AS u ON u.id = a.user_id
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(g.id ORDER BY g.name, g.id), '{}') AS ids,
            coalesce(array_agg(g.name ORDER BY g.name, g.id), '{}') AS names
-    FROM groups AS g WHERE g.id IN (
-        SELECT unnest(d.path) FROM group_member AS m JOIN groups AS d ON d.id = m.group_id WHERE m.user_id = a.user_id)
+    FROM (
+        SELECT DISTINCT unnest(d.path) AS id FROM group_member AS m
+        CROSS JOIN LATERAL (SELECT path FROM groups WHERE id = m.group_id OFFSET 0) AS d WHERE m.user_id = a.user_id
+    ) AS above CROSS JOIN LATERAL (SELECT id, name FROM groups WHERE id = above.id OFFSET 0) AS g
 ) AS g
 CROSS JOIN LATERAL (
     WITH RECURSIVE held (id) AS (
         SELECT role_id FROM user_role WHERE user_id = a.user_id
         UNION SELECT role_id FROM group_role WHERE group_id = ANY (g.ids)
-        UNION SELECT c.contained_id FROM role_contained AS c JOIN held AS h ON h.id = c.role_id
+        UNION SELECT c.contained_id FROM held AS h
+        CROSS JOIN LATERAL (SELECT contained_id FROM role_contained WHERE role_id = h.id OFFSET 0) AS c
     )
     SELECT coalesce(array_agg(r.id ORDER BY r.name, r.id), '{}') AS role_ids,
            coalesce(array_agg(r.client_id ORDER BY r.name, r.id), '{}') AS role_clients,
            coalesce(array_agg(r.name ORDER BY r.name, r.id), '{}') AS role_names
-    FROM role AS r JOIN held USING (id)
+    FROM held CROSS JOIN LATERAL (SELECT id, client_id, name FROM role WHERE id = held.id OFFSET 0) AS r
 ) AS r
 """,
 )

@@ -5,8 +5,10 @@ from uuid import UUID
 
 import asyncpg
 
+from idp.directory import names
 from idp.directory.errors import UnknownClientError
 from idp.directory.models import Role
+from idp.directory.repository.filters import NAME
 from idp.directory.tables import RoleRow
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -31,10 +33,12 @@ RETURNING {all_columns(RoleRow)}
 """  # noqa: S608
 _DELETE = "DELETE FROM role WHERE id = $1"
 # Unless the contained role contains the other one already. $1 role_id  $2 contained_id
+# OFFSET 0: see idp.directory.repository.memberships.
 _CONTAIN = """
 WITH RECURSIVE below (id) AS (
     SELECT $2::uuid
-    UNION SELECT c.contained_id FROM role_contained AS c JOIN below AS b ON b.id = c.role_id
+    UNION SELECT c.contained_id FROM below AS b
+    CROSS JOIN LATERAL (SELECT contained_id FROM role_contained WHERE role_id = b.id OFFSET 0) AS c
 )
 INSERT INTO role_contained (role_id, contained_id)
 SELECT r.id, c.id FROM role AS r, role AS c WHERE r.id = $1 AND c.id = $2 AND NOT $1 IN (SELECT id FROM below)
@@ -122,7 +126,7 @@ ROLES = Listing(
     default_sort="name",
     filters={
         "id": Filter("r.id = {}", "uuid", "One role."),
-        "q": Filter("r.name_key ~>=~ {} AND r.name_key ~<~ ({} || chr(1114111))", help="Beginning of the name."),
+        "q": Filter(NAME.format("r.name_key"), help="Beginning of the name.", prepare=names.key),
         "client_id": Filter("r.client_id = {}", help="Of one client."),
         "server": Filter("(r.client_id IS NULL) = {}", "boolean", "Whether the role is of the whole server."),
         "user_id": Filter(

@@ -6,7 +6,7 @@ from the request.
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 
 import asyncpg
@@ -42,12 +42,14 @@ class Filter(msgspec.Struct, frozen=True):
         type: the PostgreSQL type of the value.
         help: one line for the API's documentation.
         choices: the allowed values, if there are few.
+        prepare: converts the value as entered to the one that is compared.
     """
 
     sql: str
     type: str = "text"
     help: str = ""
     choices: tuple[str, ...] = ()
+    prepare: Callable[[str], str] | None = None
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -116,23 +118,14 @@ async def list_page(
         )
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidQueryError("limit", f"limit must be from 1 to {MAX_LIMIT}.")
-    where, values = _where(listing, filters or {})
+    filters = filters or {}
+    values = _values(listing, filters)
     if cursor is not None:
         last = _read(cursor, sort)
         values += [last.value, last.key]
-        sign = "<" if sort.startswith("-") else ">"
-        where.append(
-            f"({order.sql}, {listing.key.sql}) {sign}"
-            f" (${len(values) - 1}::text::{order.type}, ${len(values)}::text::{listing.key.type})"
-        )
-    direction = "DESC" if sort.startswith("-") else "ASC"
-    statement = (
-        f"SELECT {listing.columns}, ({order.sql})::text AS _sort, ({listing.key.sql})::text AS _key"  # noqa: S608
-        f" FROM {listing.source}" + (f" WHERE {' AND '.join(where)}" if where else "")
-        + f" ORDER BY {order.sql} {direction}, {listing.key.sql} {direction} LIMIT {limit + 1}"
-    )  # fmt: skip
+    text = statement(listing, filters, sort=sort, after=cursor is not None, limit=limit)
     try:
-        rows = await fetch(statement, *values)
+        rows = await fetch(text, *values)
     except asyncpg.DataError as error:
         raise InvalidQueryError("cursor" if cursor else "filter", "A value has the wrong type.") from error
     if len(rows) <= limit:
@@ -150,17 +143,51 @@ async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
     return rows[0] if rows else None
 
 
-def _where(listing: Listing, filters: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    where, values = [], []
+def statement(
+    listing: Listing,
+    filters: Collection[str] = (),
+    *,
+    sort: str | None = None,
+    after: bool = False,
+    limit: int = DEFAULT_LIMIT,
+) -> str:
+    """Return the statement of one page. Its parameters are the values of the filters, in this order.
+
+    Args:
+        filters: names of declared filters.
+        after: whether the page continues another one. The last parameters are then the sort value and the key of the
+            last row.
+    """
+    sort = sort or listing.default_sort
+    order, key = listing.sorts[sort.removeprefix("-")], listing.key
+    sign, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
+    where = [_predicate(listing.filters[name], number) for number, name in enumerate(filters, 1)]
+    if after:
+        number = len(where) + 1
+        last = f"(${number}::text::{order.type}, ${number + 1}::text::{key.type})"
+        where.append(f"({order.sql}, {key.sql}) {sign} {last}")
+    return (
+        f"SELECT {listing.columns}, ({order.sql})::text AS _sort, ({key.sql})::text AS _key"  # noqa: S608
+        f" FROM {listing.source}" + (f" WHERE {' AND '.join(where)}" if where else "")
+        + f" ORDER BY {order.sql} {direction}, {key.sql} {direction} LIMIT {limit + 1}"
+    )  # fmt: skip
+
+
+def _predicate(known: Filter, number: int) -> str:
+    return "(" + known.sql.replace("{}", f"${number}::text::{known.type}") + ")"
+
+
+def _values(listing: Listing, filters: Mapping[str, str]) -> list[str]:
+    """Return the values of filters as they are compared."""
+    found = []
     for name, value in filters.items():
         known = listing.filters.get(name)
         if known is None:
             raise InvalidQueryError(name, f"There is no filter {name!r}. There are: {', '.join(listing.filters)}.")
         if (known.choices and value not in known.choices) or "\0" in value:
             raise InvalidQueryError(name, f"{name} must be one of {', '.join(known.choices) or 'what can be kept'}.")
-        values.append(value)
-        where.append("(" + known.sql.replace("{}", f"${len(values)}::text::{known.type}") + ")")
-    return where, values
+        found.append(known.prepare(value) if known.prepare is not None else value)
+    return found
 
 
 def _write(cursor: _Cursor) -> str:

@@ -1144,7 +1144,8 @@ CREATE INDEX event_stream_subject_stream_id ON event_stream_subject (stream_id);
 CREATE TABLE groups (
     id          uuid PRIMARY KEY,
     name        text NOT NULL,
-    name_key    text NOT NULL UNIQUE,
+    -- Lists are in its order, which is that of its prefixes: by code points, whatever the language of the database.
+    name_key    text COLLATE "C" NOT NULL UNIQUE,
     description text NOT NULL,
     parent_id   uuid REFERENCES groups ON DELETE RESTRICT,
     path        uuid[] NOT NULL,
@@ -1152,9 +1153,9 @@ CREATE TABLE groups (
     updated_at  timestamptz NOT NULL DEFAULT now()
 );
 
-CREATE INDEX groups_parent_id ON groups (parent_id);
+CREATE INDEX groups_parent_id ON groups (parent_id, name_key);
+CREATE INDEX groups_at_top ON groups ((parent_id IS NULL), name_key);
 CREATE INDEX groups_created_at ON groups (created_at, id);
-CREATE INDEX groups_name_key_prefix ON groups (name_key text_pattern_ops);
 -- The groups below a group.
 CREATE INDEX groups_path ON groups USING gin (path);
 
@@ -1173,14 +1174,14 @@ CREATE TABLE role (
     id          uuid PRIMARY KEY,
     client_id   text REFERENCES client ON DELETE CASCADE,
     name        text NOT NULL,
-    name_key    text NOT NULL,
+    name_key    text COLLATE "C" NOT NULL,
     description text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT role_one_per_name UNIQUE NULLS NOT DISTINCT (client_id, name_key)
 );
 
-CREATE INDEX role_name_key ON role (name_key text_pattern_ops, id);
+CREATE INDEX role_name_key ON role (name_key, id);
 CREATE INDEX role_created_at ON role (created_at, id);
 
 -- Whoever has a role has those that it contains.

@@ -1,0 +1,215 @@
+"""The figures of groups and roles: one page of each list, and what follows for a user, in a large directory."""
+
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from bench import large
+from bench.figures import Bench, Figure, Part
+from idp.directory.repository.groups import GROUPS, MEMBERS
+from idp.directory.repository.memberships import memberships
+from idp.directory.repository.roles import HOLDERS, ROLES
+from idp.infra.db.engine import fetchrow
+from idp.infra.db.listing import Listing, list_page
+
+#: Maximum of the median time of a page, in milliseconds.
+PAGE_MS = 50
+#: Maximum of the median time of the statement that computes what follows for a user, in milliseconds.
+EFFECTIVE_MS = 10
+#: Statements that are measured of each kind, each round.
+STATEMENTS = 100
+#: Groups and roles of the user who has many.
+GROUPS_OF_ONE, ROLES_OF_ONE = 50, 20
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """The number of rows of each kind.
+
+    Attributes:
+        in_large_group: members of one group, and holders of one role. The others are of all users alike.
+    """
+
+    users: int = 1_000_000
+    groups: int = 100_000
+    groups_of_user: int = 10
+    roles: int = 20_000
+    in_large_group: int = 100_000
+
+    def of(self, part: float) -> "Scale":
+        """Return a smaller scale."""
+        names = ("users", "groups", "roles", "in_large_group")
+        return msgspec.structs.replace(self, **{name: int(getattr(self, name) * part) for name in names})
+
+    @property
+    def memberships(self) -> int:
+        return self.users * self.groups_of_user + self.in_large_group
+
+
+# Ten groups at the top, and ten in each other.
+_GROUPS = """
+WITH RECURSIVE tree (n, parent_id, path) AS (
+    SELECT n, NULL::uuid, ARRAY[md5('group ' || n)::uuid] FROM generate_series(0, 9) AS n
+    UNION ALL
+    SELECT c.n, t.path[cardinality(t.path)], t.path || md5('group ' || c.n)::uuid
+    FROM tree AS t, generate_series(10 * t.n + 10, 10 * t.n + 19) AS c (n) WHERE c.n < $1
+)
+INSERT INTO groups (id, name, name_key, description, parent_id, path)
+SELECT path[cardinality(path)], 'Group ' || n, 'group ' || n, 'Measured', parent_id, path FROM tree
+"""
+# Half of them are of the client.
+_ROLES = """
+INSERT INTO role (id, client_id, name, name_key, description)
+SELECT uuidv7(), CASE WHEN n % 2 = 1 THEN $2::text END, 'Role ' || n, 'role ' || n, 'Measured'
+FROM generate_series(0, $1 - 1) AS n
+"""
+# Users, groups and roles with their numbers, from 0.
+_NUMBERED = """
+CREATE TEMPORARY TABLE numbered_user AS SELECT row_number() OVER (ORDER BY id) - 1 AS n, id FROM users;
+CREATE TEMPORARY TABLE numbered_group AS SELECT row_number() OVER (ORDER BY name) - 1 AS n, id FROM groups;
+CREATE TEMPORARY TABLE numbered_role AS SELECT row_number() OVER (ORDER BY name) - 1 AS n, id FROM role;
+"""
+# In groups that are spread evenly: numbers times primes.
+_MEMBERS = """
+INSERT INTO group_member (user_id, group_id, origin)
+SELECT u.id, g.id, 'admin' FROM numbered_user AS u CROSS JOIN generate_series(0, $1 - 1) AS k
+JOIN numbered_group AS g ON g.n = (u.n * 7919 + k * 104729) % $2
+"""
+# The large group, and the user in many.
+_MORE_MEMBERS = """
+INSERT INTO group_member (user_id, group_id, origin)
+SELECT u.id, g.id, 'admin' FROM numbered_user AS u JOIN numbered_group AS g ON g.n = 0 WHERE u.n < $1
+UNION ALL
+SELECT u.id, g.id, 'admin' FROM numbered_user AS u JOIN numbered_group AS g ON g.n % $2 = 0 WHERE u.n = 0
+ON CONFLICT DO NOTHING
+"""
+_HOLDERS = """
+INSERT INTO user_role (user_id, role_id, origin)
+SELECT u.id, r.id, 'admin' FROM numbered_user AS u JOIN numbered_role AS r ON r.n = u.n * 7919 % $1
+"""
+_MORE_HOLDERS = """
+INSERT INTO user_role (user_id, role_id, origin)
+SELECT u.id, r.id, 'admin' FROM numbered_user AS u JOIN numbered_role AS r ON r.n = 0 WHERE u.n < $1
+UNION ALL
+SELECT u.id, r.id, 'admin' FROM numbered_user AS u JOIN numbered_role AS r ON r.n % $2 = 0 WHERE u.n = 0
+ON CONFLICT DO NOTHING
+"""
+_GROUP_ROLES = """
+INSERT INTO group_role (group_id, role_id)
+SELECT g.id, r.id FROM numbered_group AS g JOIN numbered_role AS r ON r.n = g.n * 7919 % $1
+"""
+# Each of the first half contains one of the second half.
+_CONTAINED = """
+INSERT INTO role_contained (role_id, contained_id)
+SELECT r.id, c.id FROM numbered_role AS r JOIN numbered_role AS c ON c.n = r.n + $1 / 2
+"""
+
+
+async def fill(dsn: str, client_id: str, scale: Scale) -> None:
+    """Give groups and roles to the users of a database that has none."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        # The rows are right as they are made here. To check the foreign keys takes most of the time.
+        await connection.execute("SET session_replication_role = replica")
+        await connection.execute("SET work_mem = '256MB'")
+        await connection.execute(_GROUPS, scale.groups)
+        await connection.execute(_ROLES, scale.roles, client_id)
+        await connection.execute(_NUMBERED)
+        for statement, *arguments in (
+            (_MEMBERS, scale.groups_of_user, scale.groups),
+            (_HOLDERS, scale.roles),
+            (_MORE_MEMBERS, scale.in_large_group, scale.groups // GROUPS_OF_ONE),
+            (_MORE_HOLDERS, scale.in_large_group, scale.roles // ROLES_OF_ONE),
+            (_GROUP_ROLES, scale.roles),
+            (_CONTAINED, scale.roles),
+        ):
+            await connection.execute(statement, *arguments)
+        await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """The group with most members, a small group, a role with many holders, and a user with many groups and roles."""
+
+    large_group: UUID
+    small_group: UUID
+    large_role: UUID
+    user: UUID
+
+
+_KNOWN = """
+SELECT (SELECT id FROM groups ORDER BY name LIMIT 1) AS large_group,
+       (SELECT id FROM groups ORDER BY name DESC LIMIT 1) AS small_group,
+       (SELECT id FROM role ORDER BY name LIMIT 1) AS large_role, (SELECT id FROM users ORDER BY id LIMIT 1) AS user
+"""
+
+
+async def directory(bench: Bench, scale: Scale) -> Figure:
+    """Measure statements one after the other, by one connection, with the rows on their way to this process."""
+    await large.fill_users(bench.dsn, scale.users)
+    await fill(bench.dsn, bench.sample.client_id, scale)
+    row = await fetchrow(_KNOWN)
+    assert row is not None
+    known = msgspec.convert(dict(row), _Known)
+    parts = [
+        Part.of(name, await _p50(bench, partial(_pages, listing, filters)), PAGE_MS)
+        for name, listing, filters in _lists(known, bench.sample.client_id)
+    ]
+    parts.append(Part.of("effective memberships", await _p50(bench, partial(_effective, known.user)), EFFECTIVE_MS))
+    name = (
+        f"{scale.users:,} users, {scale.groups:,} groups, {scale.memberships:,} memberships:"
+        " p50 of a page of each list, and of what follows for a user"
+    )
+    return Figure.of(name, "ms", "<= 1.00", parts)
+
+
+def _lists(known: _Known, client_id: str) -> list[tuple[str, Listing, dict[str, str]]]:
+    return [
+        ("groups", GROUPS, {}),
+        ("groups by name", GROUPS, {"q": "Group 7"}),
+        ("groups at the top", GROUPS, {"top": "true"}),
+        ("groups of a user", GROUPS, {"user_id": str(known.user)}),
+        ("members of the large group", MEMBERS, {"group_id": str(known.large_group)}),
+        ("members of a small group", MEMBERS, {"group_id": str(known.small_group)}),
+        ("roles", ROLES, {}),
+        ("roles by name", ROLES, {"q": "Role 7"}),
+        ("roles of a client", ROLES, {"client_id": client_id}),
+        ("roles of a user", ROLES, {"user_id": str(known.user)}),
+        ("holders of a role", HOLDERS, {"role_id": str(known.large_role)}),
+    ]
+
+
+async def _pages(listing: Listing, filters: dict[str, str]) -> list[float]:
+    """Return the time of each page of a list, from its beginning, and again if it is short."""
+    taken: list[float] = []
+    cursor = None
+    while len(taken) < STATEMENTS:
+        started = time.perf_counter()
+        page = await list_page(listing, filters, cursor=cursor)
+        taken.append(time.perf_counter() - started)
+        assert page.rows, listing.source
+        cursor = page.next_cursor
+    return taken
+
+
+async def _effective(user_id: UUID) -> list[float]:
+    taken: list[float] = []
+    while len(taken) < STATEMENTS:
+        started = time.perf_counter()
+        found = await memberships(user_id)
+        taken.append(time.perf_counter() - started)
+        assert found is not None
+        assert len(found.groups) >= GROUPS_OF_ONE
+        assert len(found.roles) >= ROLES_OF_ONE
+    return taken
+
+
+async def _p50(bench: Bench, measure: Callable[[], Awaitable[list[float]]]) -> float:
+    """Return the median in milliseconds."""
+    return 1000 * statistics.median([one for _ in range(bench.rounds) for one in await measure()])
