@@ -62,13 +62,14 @@ async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str |
     changed = await users.change_email(user.id, proved.email)
     if changed is None:
         return None
-    event = "email_changed" if changed.before != proved.email else "email_verified"
-    await record(event, user_id=user.id)
-    if event == "email_changed":
-        # Links and codes in the old mailbox, and all sessions and tokens, end.
-        await sign_out(user.id, event)
-        await outbox.queue(changed.before, event, name=changed.name, email=mask_email(proved.email))
-    return event
+    if changed.before == proved.email:
+        await record("email_verified", user_id=user.id)
+        return "email_verified"
+    await record("email_changed", user_id=user.id, private={"before": changed.before, "after": proved.email})
+    # Links and codes in the old mailbox, and all sessions and tokens, end.
+    await sign_out(user.id, "email_changed")
+    await outbox.queue(changed.before, "email_changed", name=changed.name, email=mask_email(proved.email))
+    return "email_changed"
 
 
 def mask_email(email: str) -> str:

@@ -25,6 +25,8 @@ class About(TypedDict, total=False):
     Attributes:
         outcome: ``success`` (the default), ``failure`` or ``denied``.
         detail: further values, as JSON. No secrets: it is kept long and shown to administrators.
+        private: values for those who subscribed to the event (:mod:`idp.events`). The trail does not keep them: they
+            are deleted when the event is published. Not for :func:`note`.
         limit_key: for events of unauthenticated requests: the account or address that it concerns. The number of events
             per key and minute is limited (:mod:`idp.audit.unauthenticated_limit`).
     """
@@ -34,6 +36,7 @@ class About(TypedDict, total=False):
     client_id: str | None
     session_id: UUID | None
     detail: dict[str, Any]
+    private: dict[str, str]
     limit_key: str | None
 
 
@@ -50,7 +53,9 @@ async def record(event: str, **about: Unpack[About]) -> None:
     """
     row = _row(event, about)
     if row is not None:
-        await audit_events.insert_event(row, row_hmac.content_hash(row))
+        private = about.get("private")
+        text = msgspec.json.encode(storable(private)).decode() if private else None
+        await audit_events.insert_event(row, row_hmac.content_hash(row), text)
 
 
 async def record_many(event: str, subjects: Sequence[tuple[str, About]]) -> None:

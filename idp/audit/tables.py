@@ -59,9 +59,13 @@ class AuditExport(Table, tablename="audit_export", db=engine):
 
 
 class EventFeed(Table, tablename="event_feed", db=engine):
-    """The ids of events that someone subscribed to and that are not published yet (:mod:`idp.events`)."""
+    """The ids of events that someone subscribed to and that are not published yet (:mod:`idp.events`).
+
+    ``private`` is what subscribers may learn and the trail must not keep.
+    """
 
     id = UUID(primary_key=True)
+    private = JSONB(null=True)
 
 
 class EventFeedKind(Table, tablename="event_feed_kind", db=engine):

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from idp.audit.repository import feed
-from idp.audit.repository.audit_events import Event
+from idp.audit.repository.feed import FedEvent
 from idp.delivery import outbox
 from idp.delivery.outbox import Queued
 from idp.events import repository, webhooks
@@ -62,7 +62,7 @@ async def publish() -> bool:
     return True
 
 
-async def _deliveries(event: Event, hooks: Collection[Webhook], streams: list[Stream]) -> list[Queued]:
+async def _deliveries(event: FedEvent, hooks: Collection[Webhook], streams: list[Stream]) -> list[Queued]:
     found = webhooks.deliveries_of(event, hooks)
     if streams and event.event in SIGNALS and event.user_id is not None:
         of_user: Collection[UUID] = await ssf_repository.streams_of_user(event.user_id)

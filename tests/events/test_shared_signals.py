@@ -12,12 +12,15 @@ import jwt
 import pytest
 
 from idp import ids
+from idp.accounts import email_change, email_proofs
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.audit.events import record
 from idp.events.ssf import streams, types
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.clients.registration import register_client
+from idp.oauth.credentials import credentials_changed
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -478,6 +481,49 @@ async def test_claims_that_the_client_may_know(
     claims = await _verified(transmitter, token, party.client_id)
     assert claims["events"][types.TOKEN_CLAIMS_CHANGE]["claims"] == {"email": user.email, "email_verified": False}
     assert claims["sub_id"] == subject
+
+
+async def _change_address(user: User, email: str) -> None:
+    session_id = ids.uuid7()
+    sent = await email_proofs.create(Purpose.EMAIL_CHANGE, email, lifetime=60, flow_id=str(session_id), user_id=user.id)
+    async with transaction():
+        assert await email_change.confirm(user, session_id, credentials_changed, code=sent.code) == "email_changed"
+
+
+async def test_an_address_that_changed(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:
+    """RISC section 2.5: the subject is the address before, whatever the format of the stream."""
+    party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
+    stream = await party.stream({"method": POLL})
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": _subject(transmitter, user)})
+    new = f"{ids.uuid7()}@example.com"
+    await _change_address(user, new)
+    found = [
+        claims
+        for token in (await party.fetch_sets(stream, 3)).values()
+        if types.IDENTIFIER_CHANGED in (claims := await _verified(transmitter, token, party.client_id))["events"]
+    ]
+    assert [claims["events"] for claims in found] == [{types.IDENTIFIER_CHANGED: {"new-value": new}}]
+    assert found[0]["sub_id"] == {"format": "email", "email": user.email}
+    # Neither the trail nor the feed has an address.
+    rows = await fetch("SELECT e::text AS text FROM audit_event AS e WHERE user_id = $1", user.id)
+    assert len(rows) > 2
+    assert not any("@" in row["text"] for row in rows)
+    assert await fetch("SELECT FROM event_feed") == []
+
+
+async def test_an_address_is_for_clients_that_may_know_it(party: Party, transmitter: Server, user: User) -> None:
+    """Also after the client has lost the scope."""
+    stream = await party.stream({"method": POLL})
+    assert types.IDENTIFIER_CHANGED not in stream["events_delivered"]
+    assert types.TOKEN_CLAIMS_CHANGE in stream["events_delivered"]
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": _subject(transmitter, user)})
+    await execute(
+        "UPDATE event_stream SET events_requested = events_requested || jsonb_build_array($2::text) WHERE id = $1",
+        UUID(stream["stream_id"]), types.IDENTIFIER_CHANGED,
+    )  # fmt: skip
+    await _change_address(user, f"{ids.uuid7()}@example.com")
+    (token,) = (await party.fetch_sets(stream, 1)).values()
+    assert types.SESSION_REVOKED in (await _verified(transmitter, token, party.client_id))["events"]
 
 
 async def test_pairwise_subjects(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:

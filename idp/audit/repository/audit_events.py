@@ -33,11 +33,14 @@ _TYPES = {
     "hash": "bytea",
 }
 _COLUMNS = ", ".join(_TYPES)
-# If someone wants this kind of event, its id is fed to idp.events in the same statement.
+# If someone wants this kind of event, its id is fed to idp.events in the same statement. The last parameter is what
+# only the feed gets.
 _IS_WANTED = "EXISTS (SELECT FROM event_feed_kind AS k WHERE k.kind IN (e.event, '*'))"
 _INSERT_EVENT = f"""
 WITH fed AS (
-    INSERT INTO event_feed (id) SELECT e.id FROM (SELECT $1::uuid, $3::text) AS e (id, event) WHERE {_IS_WANTED}
+    INSERT INTO event_feed (id, private)
+    SELECT e.id, e.private FROM (SELECT $1::uuid, $3::text, ${len(_TYPES) + 1}::jsonb) AS e (id, event, private)
+    WHERE {_IS_WANTED}
 ) INSERT INTO audit_event ({_COLUMNS}) VALUES ({", ".join(f"${n + 1}" for n in range(len(_TYPES)))})
 """  # noqa: S608
 # Arrays, one element per event.
@@ -177,8 +180,13 @@ def _stored(record: Mapping[str, Any]) -> StoredRow:
     return StoredRow(_content(record), record["seq"], record["hash"])
 
 
-async def insert_event(row: Row, row_hash: bytes) -> None:
-    await execute(_INSERT_EVENT, *(getattr(row, name) for name in _TYPES if name != "hash"), row_hash)
+async def insert_event(row: Row, row_hash: bytes, private: str | None = None) -> None:
+    """Insert an event with its hash.
+
+    Args:
+        private: JSON for the feed, if someone wants the event.
+    """
+    await execute(_INSERT_EVENT, *(getattr(row, name) for name in _TYPES if name != "hash"), row_hash, private)
 
 
 async def insert_events(rows: Sequence[tuple[Row, bytes]]) -> None:

@@ -1,6 +1,8 @@
 """The statements on the feed: the events that others subscribed to, until they are published (:mod:`idp.events`)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+
+import msgspec
 
 from idp.audit.repository.audit_events import PUBLISHED, Event
 from idp.infra.db.engine import execute, fetch
@@ -16,9 +18,15 @@ _SET_KINDS = """
 # In order, and without SKIP LOCKED: a second process waits until the first has published what it took.
 _TAKE = """
     WITH taken AS (SELECT id FROM event_feed ORDER BY id LIMIT $1 FOR UPDATE)
-    DELETE FROM event_feed AS f USING taken WHERE f.id = taken.id RETURNING f.id
+    DELETE FROM event_feed AS f USING taken WHERE f.id = taken.id RETURNING f.id, f.private
 """
 _HAS_ROWS = "SELECT FROM event_feed LIMIT 1"
+
+
+class FedEvent(Event, frozen=True):
+    """An event to publish, with what the trail does not keep."""
+
+    private: Mapping[str, str]
 
 
 async def set_kinds(kinds: Collection[str]) -> None:
@@ -30,10 +38,13 @@ async def has_events() -> bool:
     return bool(await fetch(_HAS_ROWS))
 
 
-async def take(limit: int) -> list[Event] | None:
+async def take(limit: int) -> list[FedEvent] | None:
     """Remove the oldest events of the feed and return them in order; None: there are none.
 
     The caller publishes them in the same transaction. Events that retention has deleted meanwhile are left out.
     """
-    ids = [row["id"] for row in await fetch(_TAKE, limit)]
-    return many(Event, await fetch(PUBLISHED, sorted(ids))) if ids else None
+    private = {row["id"]: msgspec.json.decode(row["private"] or "{}") for row in await fetch(_TAKE, limit)}
+    if not private:
+        return None
+    events = many(Event, await fetch(PUBLISHED, sorted(private)))
+    return [FedEvent(**msgspec.structs.asdict(event), private=private[event.id]) for event in events]

@@ -17,7 +17,7 @@ from idp.errors import InvalidRequestError, NotFoundError, OAuthError, Validatio
 from idp.events import urls
 from idp.events.models import POLL, PUSH, Stream
 from idp.events.ssf import repository, tokens
-from idp.events.ssf.types import SUPPORTED
+from idp.events.ssf.types import IDENTIFIER_CHANGED, SUPPORTED
 from idp.events.subscriptions import feed_kinds
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
@@ -240,7 +240,7 @@ def _read(asked: Mapping[str, Any], client: Client, before: _Change) -> _Change:
         if name in asked:
             values[name] = asked[name]
     if "events_requested" in asked:
-        values["events_requested"] = _events(asked["events_requested"])
+        values["events_requested"] = _events(asked["events_requested"], client)
     if "delivery" in asked:
         values |= _delivery(asked["delivery"])
     if not _is_text(values["description"], MAX_DESCRIPTION):
@@ -252,11 +252,12 @@ def _read(asked: Mapping[str, Any], client: Client, before: _Change) -> _Change:
     return _Change(**values)
 
 
-def _events(asked: Any) -> list[str]:
-    """Return the requested events that are supported. Others are ignored (section 8.1.1)."""
+def _events(asked: Any, client: Client) -> list[str]:
+    """Return the requested events that are supported and the client may get. Others are ignored (section 8.1.1)."""
     if not isinstance(asked, list) or len(asked) > MAX_EVENTS or not all(isinstance(name, str) for name in asked):
         raise InvalidRequestError("events_requested must be a list of URIs.")
-    return [name for name in SUPPORTED if name in asked]
+    hidden = () if "email" in client.scopes else (IDENTIFIER_CHANGED,)
+    return [name for name in SUPPORTED if name in asked and name not in hidden]
 
 
 def _is_header_value(value: Any) -> bool:

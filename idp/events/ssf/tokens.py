@@ -8,7 +8,7 @@ import msgspec
 from idp import clock
 from idp.accounts.claims import claims_of
 from idp.accounts.repository.users import user_by_id
-from idp.audit.repository.audit_events import Event
+from idp.audit.repository.feed import FedEvent
 from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
 from idp.delivery.outbox import Queued
 from idp.errors import RemoteError
@@ -47,7 +47,7 @@ def authorization_context(stream_id: UUID) -> str:
     return f"event_stream.authorization:{stream_id}"
 
 
-def deliveries_of(event: Event, streams: list[Stream], subject_of: Any) -> list[Queued]:
+def deliveries_of(event: FedEvent, streams: list[Stream], subject_of: Any) -> list[Queued]:
     """Return the deliveries of an event to the streams that want it.
 
     Args:
@@ -57,7 +57,12 @@ def deliveries_of(event: Event, streams: list[Stream], subject_of: Any) -> list[
         Queued(
             kind=kind_of(stream),
             stream=stream.stream,
-            content={"type": signal.type, "claims": dict(signal.claims), "scopes": signal.scopes},
+            content={
+                "type": signal.type,
+                "claims": dict(signal.claims),
+                "scopes": signal.scopes,
+                "email": signal.email,
+            },
             user_id=event.user_id,
             session_id=event.session_id,
         )
@@ -137,9 +142,18 @@ async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[st
 
 
 async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dict[str, Any]:
-    """Return the subject (RFC 9493): the user, with the session if one ended; or the stream."""
+    """Return the subject (RFC 9493): the user, with the session if one ended; an address that changed; or the stream.
+
+    Raises:
+        DeliveryRejectedError: the client may not know the address.
+    """
     if delivery.user_id is None:
         return {"format": "opaque", "id": str(stream.id)}
+    email = delivery.content.get("email")
+    if email is not None:
+        if "email" not in client.scopes:
+            raise DeliveryRejectedError("The client may not know addresses.")
+        return {"format": "email", "email": email}
     user = await _user(delivery.user_id, stream.format, client)
     if delivery.session_id is None or not delivery.content["type"].endswith("/session-revoked"):
         return user

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from idp.audit.repository.audit_events import Event
+from idp.audit.repository.feed import FedEvent
 
 _CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
 _RISC: Final = "https://schemas.openid.net/secevent/risc/event-type/"
@@ -18,6 +18,7 @@ TOKEN_CLAIMS_CHANGE: Final = f"{_CAEP}token-claims-change"
 ACCOUNT_DISABLED: Final = f"{_RISC}account-disabled"
 ACCOUNT_ENABLED: Final = f"{_RISC}account-enabled"
 ACCOUNT_PURGED: Final = f"{_RISC}account-purged"
+IDENTIFIER_CHANGED: Final = f"{_RISC}identifier-changed"
 RECOVERY_ACTIVATED: Final = f"{_RISC}recovery-activated"
 #: Sent on every stream (Shared Signals Framework sections 8.1.4 and 8.1.5).
 VERIFICATION: Final = f"{_SSF}verification"
@@ -26,7 +27,7 @@ STREAM_UPDATED: Final = f"{_SSF}stream-updated"
 #: What receivers may request.
 SUPPORTED: Final = (
     SESSION_REVOKED, CREDENTIAL_CHANGE, TOKEN_CLAIMS_CHANGE, ACCOUNT_DISABLED, ACCOUNT_ENABLED, ACCOUNT_PURGED,
-    RECOVERY_ACTIVATED,
+    IDENTIFIER_CHANGED, RECOVERY_ACTIVATED,
 )  # fmt: skip
 
 
@@ -36,11 +37,13 @@ class Signal(NamedTuple):
     Attributes:
         claims: those of its type.
         scopes: of :data:`TOKEN_CLAIMS_CHANGE`: the scopes whose claims may have changed.
+        email: of :data:`IDENTIFIER_CHANGED`: the address that it is about. Otherwise it is about a user.
     """
 
     type: str
     claims: Mapping[str, Any] = MappingProxyType({})
     scopes: tuple[str, ...] = ()
+    email: str | None = None
 
 
 def _credential(kind: str, change: str) -> Signal:
@@ -58,7 +61,7 @@ _SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
     "user_enabled": (Signal(ACCOUNT_ENABLED),),
     "user_deleted": (Signal(ACCOUNT_PURGED),),
     "password_reset_requested": (Signal(RECOVERY_ACTIVATED),),
-    "email_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
+    "email_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)), Signal(IDENTIFIER_CHANGED)),
     "email_verified": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
     "profile_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("profile", "address", "phone")),),
 }
@@ -68,16 +71,22 @@ KINDS: Final = frozenset(_SIGNALS)
 _INITIATORS: Final = {"single_session": "policy", "database_restored": "system"}
 
 
-def signals_of(event: Event) -> list[Signal]:
+def signals_of(event: FedEvent) -> list[Signal]:
     """Return what an event of the audit trail is for receivers, with the claims that its type has besides."""
     if event.user_id is None or event.outcome != "success":
         return []
     reason = msgspec.json.decode(event.detail).get("reason")
-    return [_with_reason(signal, event, reason) for signal in _SIGNALS.get(event.event, ())]
+    return [
+        _completed(signal, event, reason)
+        for signal in _SIGNALS.get(event.event, ())
+        if signal.type != IDENTIFIER_CHANGED or event.private
+    ]
 
 
-def _with_reason(signal: Signal, event: Event, reason: str | None) -> Signal:
-    """CAEP section 2, RISC section 2.3."""
+def _completed(signal: Signal, event: FedEvent, reason: str | None) -> Signal:
+    """CAEP section 2, RISC sections 2.3 and 2.5."""
+    if signal.type == IDENTIFIER_CHANGED:
+        return signal._replace(email=event.private["before"], claims={"new-value": event.private["after"]})
     more: dict[str, Any] = {}
     if signal.type.startswith(_CAEP):
         who = _INITIATORS.get(reason or "", "admin" if event.actor else "user")

@@ -225,9 +225,11 @@ CREATE TABLE activity (
 CREATE INDEX activity_hour ON activity (hour);
 
 
--- The ids of events that someone subscribed to and that are not published yet; and the kinds that are wanted.
+-- The ids of events that someone subscribed to and that are not published yet, and what subscribers may learn that the
+-- trail must not keep; and the kinds that are wanted.
 CREATE TABLE event_feed (
-    id uuid PRIMARY KEY
+    id      uuid PRIMARY KEY,
+    private jsonb
 );
 
 CREATE TABLE event_feed_kind (
