@@ -39,10 +39,11 @@ class Scale(msgspec.Struct, frozen=True):
     groups_of_user: int = 10
     roles: int = 20_000
     in_large_group: int = 100_000
+    organizations: int = 10_000
 
     def of(self, part: float) -> "Scale":
         """Return a smaller scale."""
-        names = ("users", "groups", "roles", "in_large_group")
+        names = ("users", "groups", "roles", "in_large_group", "organizations")
         return msgspec.structs.replace(self, **{name: int(getattr(self, name) * part) for name in names})
 
     @property
@@ -107,10 +108,29 @@ _CONTAINED = """
 INSERT INTO role_contained (role_id, contained_id)
 SELECT r.id, c.id FROM numbered_role AS r JOIN numbered_role AS c ON c.n = r.n + $1 / 2
 """
+# Each user is in one, with one of the ten roles there.
+_ORGANIZATIONS = """
+WITH made AS (
+    INSERT INTO organization (id, slug, name)
+    SELECT md5('organization ' || n)::uuid, 'organization-' || n, 'Organization ' || n
+    FROM generate_series(0, $1 - 1) AS n RETURNING id
+)
+INSERT INTO role (id, organization_id, name, name_key, description)
+SELECT md5(m.id::text || k)::uuid, m.id, 'Role ' || k, 'role ' || k, 'Measured'
+FROM made AS m, generate_series(0, 9) AS k
+"""
+_ORGANIZATION_MEMBERS = """
+INSERT INTO organization_member (user_id, organization_id, origin)
+SELECT id, md5('organization ' || n % $1)::uuid, 'admin' FROM numbered_user
+"""
+_ORGANIZATION_ROLES = """
+INSERT INTO user_role (user_id, role_id, organization_id, origin)
+SELECT user_id, md5(organization_id::text || '0')::uuid, organization_id, origin FROM organization_member
+"""
 
 
 async def fill(dsn: str, client_id: str, scale: Scale) -> None:
-    """Give groups and roles to the users of a database that has none."""
+    """Give groups, organizations and roles to the users of a database that has none."""
     connection = await asyncpg.connect(dsn)
     try:
         # The rows are right as they are made here. To check the foreign keys takes most of the time.
@@ -126,6 +146,9 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
             (_MORE_HOLDERS, scale.in_large_group, scale.roles // ROLES_OF_ONE),
             (_GROUP_ROLES, scale.roles),
             (_CONTAINED, scale.roles),
+            (_ORGANIZATIONS, scale.organizations),
+            (_ORGANIZATION_MEMBERS, scale.organizations),
+            (_ORGANIZATION_ROLES,),
         ):
             await connection.execute(statement, *arguments)
         await connection.execute("VACUUM (ANALYZE)")

@@ -8,7 +8,16 @@ from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEma
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
-from idp.directory.tables import GroupMember, GroupRole, GroupRow, RoleContained, RoleRow, UserRole
+from idp.directory.tables import (
+    GroupMember,
+    GroupRole,
+    GroupRow,
+    OrganizationMember,
+    OrganizationRow,
+    RoleContained,
+    RoleRow,
+    UserRole,
+)
 from idp.events.tables import EventStreamRow, EventStreamSubject, WebhookRow
 from idp.federation.tables import Identity, UpstreamAttempt, UpstreamRow, UpstreamSubject
 from idp.infra.db.tables import Revision, TransactionLock
@@ -95,6 +104,8 @@ APP_CONFIG = AppConfig(
         JwksFetch,
         Mail,
         NotBefore,
+        OrganizationMember,
+        OrganizationRow,
         Passkey,
         PasskeyCredential,
         PushedRequest,

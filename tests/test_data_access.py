@@ -24,6 +24,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # What follows for a user is read with the version of what they were given; lists name the users.
         ("idp.directory.repository.groups", "users"),
         ("idp.directory.repository.memberships", "users"),
+        ("idp.directory.repository.organizations", "users"),
         ("idp.directory.repository.roles", "users"),
         # The user of an identity must be enabled; an import names the users who have an identity.
         ("idp.federation.repository", "users"),

@@ -1,20 +1,20 @@
-"""The groups and roles of users, with those that follow from others: computed by one statement, and cached.
+"""What users have in the directory, with what follows from it: computed by one statement, and cached.
 
 What was computed for a user is used while two things are unchanged. What the user was given: each change increases
 ``users.directory_version``, which the statements that redeem codes and rotate refresh tokens return, so that it is
-never outdated there. And the groups and roles themselves: a change of them empties the cache of every process, at once
-by a notice or within ``reload_interval`` (docs/decisions/0072-groups-and-roles.md).
+never outdated there. And the groups, organizations and roles themselves: a change of them empties the cache of every
+process, at once by a notice or within ``reload_interval`` (docs/decisions/0072-groups-and-roles.md).
 """
 
 from collections import OrderedDict
 from itertools import groupby
 from uuid import UUID
 
-from idp.directory.models import Memberships
-from idp.directory.repository.memberships import StoredMemberships
+from idp.directory.models import Memberships, OrganizationMembership
+from idp.directory.repository.memberships import StoredMemberships, StoredRole
 from idp.directory.repository.memberships import memberships as stored
 
-#: The topic of changes of groups and roles, their containment and the roles of groups.
+#: The topic of changes of groups, organizations and roles, their containment and the roles of groups.
 TOPIC = "directory"
 #: Users of whom a process remembers the groups and roles.
 CACHED = 10_000
@@ -54,7 +54,7 @@ async def empty() -> None:
 
 
 async def memberships(user_id: UUID, version: int | None = None) -> Memberships:
-    """Return the groups and roles of a user. Of an unknown user: none.
+    """Return the groups, organizations and roles of a user. Of an unknown user: none.
 
     Args:
         version: the ``users.directory_version`` that a statement of this request has returned; None: unknown, so that
@@ -73,15 +73,23 @@ async def memberships(user_id: UUID, version: int | None = None) -> Memberships:
 
 
 def _computed(row: StoredMemberships) -> Memberships:
-    def client(role: tuple[UUID, str | None, str]) -> str:
-        return role[1] or ""
+    def client(role: StoredRole) -> str:
+        return role.client_id or ""
 
+    elsewhere = [role for role in row.roles if role.organization_id is None]
     by_client = {
-        name: tuple(role[2] for role in roles) for name, roles in groupby(sorted(row.roles, key=client), client)
+        name: tuple(role.name for role in roles) for name, roles in groupby(sorted(elsewhere, key=client), client)
+    }
+    organizations = {
+        key: OrganizationMembership(
+            id=key, slug=slug, name=name, roles=tuple(role.name for role in row.roles if role.organization_id == key)
+        )
+        for key, slug, name in row.organizations
     }
     return Memberships(
         groups=dict(row.groups),
-        role_ids=frozenset(role[0] for role in row.roles),
+        role_ids=frozenset(role.id for role in row.roles),
         roles=by_client.pop("", ()),
         client_roles=by_client,
+        organizations=organizations,
     )

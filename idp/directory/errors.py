@@ -1,4 +1,4 @@
-"""The errors of groups and roles."""
+"""The errors of groups, organizations and roles."""
 
 from idp.errors import ConflictError, NotFoundError, ValidationError
 
@@ -29,6 +29,28 @@ class UnknownMemberError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("There is no such user.")
+
+
+class UnknownOrganizationError(NotFoundError):
+    """There is no such organization."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such organization.")
+
+
+class NotMemberError(ConflictError):
+    """A user is not a member of the organization."""
+
+    def __init__(self) -> None:
+        super().__init__("The user is not a member of the organization.")
+
+
+class SlugTakenError(ConflictError):
+    """Another organization has this slug."""
+
+
+class OtherOwnerError(ConflictError):
+    """A role of an organization would be given to others than its members."""
 
 
 class NameTakenError(ConflictError):

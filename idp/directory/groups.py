@@ -18,6 +18,7 @@ from idp.directory.errors import (
     CycleError,
     NameTakenError,
     NotEmptyError,
+    OtherOwnerError,
     TooDeepError,
     UnknownGroupError,
     UnknownMemberError,
@@ -177,6 +178,7 @@ async def give_role(id: UUID, role_id: UUID) -> bool:
     Raises:
         UnknownGroupError: there is no such group.
         UnknownRoleError: there is no such role.
+        OtherOwnerError: it is a role of an organization.
     """
     return await _change_role(id, role_id, given=True)
 
@@ -198,6 +200,8 @@ async def _change_role(id: UUID, role_id: UUID, *, given: bool) -> bool:
             raise UnknownGroupError
         if role is None:
             raise UnknownRoleError
+        if given and role.organization_id is not None:
+            raise OtherOwnerError("Only members of its organization have this role.")
         change = repository.insert_group_role if given else repository.delete_group_role
         if not await change(id, role_id):
             return False

@@ -1,4 +1,4 @@
-"""Groups, roles, and what follows from them for a user."""
+"""Groups, organizations, roles, and what follows from them for a user."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,31 +28,59 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class Organization(msgspec.Struct, frozen=True, kw_only=True):
+    """An organization: a customer, a department or a tenant.
+
+    Attributes:
+        slug: its name in requests, which never changes.
+        disabled_at: since then its memberships do not count.
+    """
+
+    id: UUID
+    slug: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
 class Role(msgspec.Struct, frozen=True, kw_only=True):
-    """A role: of one client, or of the whole server if ``client_id`` is None."""
+    """A role: of one client, of one organization, or of the whole server if both are None."""
 
     id: UUID
     client_id: str | None
+    organization_id: UUID | None
     name: str
     description: str
     created_at: datetime
     updated_at: datetime
 
 
+class OrganizationMembership(msgspec.Struct, frozen=True, kw_only=True):
+    """An organization of a user, with the names of the roles there, ordered."""
+
+    id: UUID
+    slug: str
+    name: str
+    roles: tuple[str, ...] = ()
+
+
 class Memberships(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """The groups and roles of a user, with those that follow from others.
+    """The groups, organizations and roles of a user, with those that follow from others.
 
     Attributes:
         groups: by id, the names, ordered by name: the groups that the user was added to, and those above them.
         role_ids: the roles that the user or one of the groups was given, and those contained in them.
         roles: the names of those of the whole server, ordered.
         client_roles: by client, the names of its roles, ordered.
+        organizations: by id, those that are not disabled, ordered by slug.
     """
 
     groups: Mapping[UUID, str] = MappingProxyType({})
     role_ids: frozenset[UUID] = frozenset()
     roles: tuple[str, ...] = ()
     client_roles: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    organizations: Mapping[UUID, OrganizationMembership] = MappingProxyType({})
 
     @cached_property
     def group_names(self) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
-"""The names of groups and roles: what is a name, and which names are the same."""
+"""The names of groups, organizations and roles: what is a name, and which names are the same."""
 
+import re
 import unicodedata
 
 from idp.accounts.addresses import INVISIBLE
@@ -9,6 +10,9 @@ MAX_LENGTH = 100
 MAX_DESCRIPTION = 500
 #: Alphabets with letters that look alike. A name has letters of one of them only.
 _ALIKE = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"})
+#: A slug is a label of a host name (RFC 1123 section 2.1) in lower case.
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 class InvalidNameError(ValidationError):
@@ -30,6 +34,20 @@ def checked(name: str) -> str:
     if len({unicodedata.name(letter, "").partition(" ")[0] for letter in name} & _ALIKE) > 1:
         raise InvalidNameError("The name mixes letters of alphabets that look alike.")
     return name
+
+
+def checked_slug(slug: str) -> str:
+    """Return a slug.
+
+    Raises:
+        InvalidNameError: it has other characters than ASCII letters in lower case, digits and hyphens, has more than 63
+            of them, begins or ends with a hyphen, or looks like an id.
+    """
+    if not _SLUG.fullmatch(slug) or _UUID.fullmatch(slug):
+        raise InvalidNameError(
+            "The slug must be 1 to 63 lower-case letters a to z, digits and hyphens, with no hyphen at either end."
+        )
+    return slug
 
 
 def checked_description(text: str) -> str:

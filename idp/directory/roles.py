@@ -8,27 +8,43 @@ from idp.accounts.repository import users
 from idp.audit.events import record
 from idp.directory import names
 from idp.directory.effective import TOPIC
-from idp.directory.errors import CycleError, NameTakenError, UnknownMemberError, UnknownRoleError
+from idp.directory.errors import (
+    CycleError,
+    NameTakenError,
+    NotMemberError,
+    OtherOwnerError,
+    UnknownMemberError,
+    UnknownRoleError,
+)
 from idp.directory.models import ADMIN, Role
+from idp.directory.repository import organizations
 from idp.directory.repository import roles as repository
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
 
 
-async def create(name: str, client_id: str | None = None, description: str = "") -> Role:
-    """Create a role of a client; without one, of the whole server.
+async def create(
+    name: str, client_id: str | None = None, description: str = "", *, organization_id: UUID | None = None
+) -> Role:
+    """Create a role of a client or of an organization; without either, of the whole server.
 
     Raises:
         InvalidNameError: the name or the description cannot be used.
-        NameTakenError: the client, or the server, has a role with this name.
+        NameTakenError: the client, the organization or the server has a role with this name.
         UnknownClientError: there is no such client.
+        UnknownOrganizationError: there is no such organization.
+        OtherOwnerError: both are given.
     """
+    if client_id is not None and organization_id is not None:
+        raise OtherOwnerError("A role belongs to a client or to an organization.")
     name, description = names.checked(name), names.checked_description(description)
     async with exclusive_change(TOPIC):
-        role = await repository.insert_role(ids.uuid7(), client_id, name, names.key(name), description)
+        role = await repository.insert_role(
+            ids.uuid7(), name, names.key(name), description, client_id=client_id, organization_id=organization_id
+        )
         if role is None:
             raise _taken()
-        await record("role_created", client_id=client_id, detail={"role_id": str(role.id), "name": name})
+        await _record("role_created", role, name=name)
     return role
 
 
@@ -55,7 +71,7 @@ async def update(
         if after is None:
             raise _taken()
         changed = [field for field in ("name", "description") if getattr(before, field) != getattr(after, field)]
-        await record("role_updated", client_id=after.client_id, detail={"role_id": str(id), "changed": changed})
+        await _record("role_updated", after, changed=changed)
     return after
 
 
@@ -68,7 +84,7 @@ async def delete(id: UUID) -> None:
     async with exclusive_change(TOPIC):
         role = await _found(id)
         await repository.delete_role(id)
-        await record("role_deleted", client_id=role.client_id, detail={"role_id": str(id), "name": role.name})
+        await _record("role_deleted", role, name=role.name)
 
 
 async def contain(id: UUID, contained_id: UUID) -> bool:
@@ -77,12 +93,15 @@ async def contain(id: UUID, contained_id: UUID) -> bool:
     Raises:
         UnknownRoleError: there is no such role.
         CycleError: the other role contains this one, directly or through others.
+        OtherOwnerError: one of them is of an organization, and the other one is not of the same.
     """
     async with exclusive_change(TOPIC):
         role, contained = await _found(id), await _found(contained_id)
         if not await repository.insert_contained(id, contained_id):
             if await repository.contains(id, contained_id):
                 return False
+            if role.organization_id != contained.organization_id:
+                raise OtherOwnerError("Roles of an organization contain, and are contained in, only others of it.")
             raise CycleError("A role cannot contain itself.")
         await _record_contained("role_contained_added", role, contained)
     return True
@@ -103,16 +122,7 @@ async def release(id: UUID, contained_id: UUID) -> bool:
 
 
 async def _record_contained(event: str, role: Role, contained: Role) -> None:
-    await record(
-        event,
-        client_id=role.client_id,
-        detail={
-            "role_id": str(role.id),
-            "role": role.name,
-            "contained_id": str(contained.id),
-            "contained": contained.name,
-        },
-    )
+    await _record(event, role, role=role.name, contained_id=str(contained.id), contained=contained.name)
 
 
 async def give(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int:
@@ -121,9 +131,14 @@ async def give(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int
     Raises:
         UnknownRoleError: there is no such role.
         UnknownMemberError: one of the users does not exist. Then nobody gets it.
+        NotMemberError: one of them is not a member of the organization that the role is of. Then nobody gets it.
     """
     async with transaction():
         role = await _locked(id, user_ids)
+        if role.organization_id is not None:
+            members = await organizations.members_among(role.organization_id, user_ids)
+            if members != set(user_ids):
+                raise NotMemberError
         given = await repository.insert_user_roles(id, user_ids, origin)
         await _record_users("user_role_granted", role, given)
     return len(given)
@@ -152,8 +167,13 @@ async def _locked(id: UUID, user_ids: Collection[UUID]) -> Role:
 
 async def _record_users(event: str, role: Role, user_ids: Collection[UUID]) -> None:
     for user_id in user_ids:
-        detail = {"role_id": str(role.id), "name": role.name}
-        await record(event, user_id=user_id, client_id=role.client_id, detail=detail)
+        await _record(event, role, user_id, name=role.name)
+
+
+async def _record(event: str, changed_role: Role, user_id: UUID | None = None, **detail: object) -> None:
+    owner = {} if changed_role.organization_id is None else {"organization_id": str(changed_role.organization_id)}
+    detail = {"role_id": str(changed_role.id), **owner, **detail}
+    await record(event, user_id=user_id, client_id=changed_role.client_id, detail=detail)
 
 
 async def _found(id: UUID) -> Role:

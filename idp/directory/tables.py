@@ -1,4 +1,4 @@
-"""Tables: groups and their members, roles and who has them."""
+"""Tables: groups, organizations and their members, roles and who has them."""
 
 from piccolo.columns.reference import LazyTableReference
 from piccolo.constraints import Unique
@@ -9,6 +9,8 @@ from idp.ids import uuid7
 from idp.infra.db.columns import (
     UUID,
     Array,
+    Boolean,
+    CompositeForeignKey,
     ForeignKey,
     OnDelete,
     PrimaryKey,
@@ -49,18 +51,42 @@ class GroupMember(Table, tablename="group_member", db=engine):
     group_member_pkey = PrimaryKey([user_id, group_id])
 
 
+class OrganizationRow(Table, tablename="organization", db=engine):
+    """An organization: a customer, a department or a tenant. ``slug`` names it in requests, and never changes."""
+
+    id = UUID(primary_key=True, default=uuid7)
+    slug = Text(unique=True)
+    name = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
+    disabled_at = Timestamptz(null=True)
+
+
+class OrganizationMember(Table, tablename="organization_member", db=engine):
+    """A member of an organization. An ``admin`` manages it. ``origin`` as in :class:`GroupMember`."""
+
+    user_id = ForeignKey(User)
+    organization_id = ForeignKey(OrganizationRow)
+    origin = Text()
+    admin = Boolean(default=False)
+    created_at = Timestamptz(default=TimestamptzNow())
+
+    organization_member_pkey = PrimaryKey([user_id, organization_id])
+
+
 class RoleRow(Table, tablename="role", db=engine):
-    """A role: of one client, or of the whole server if ``client_id`` is null."""
+    """A role: of one client, of one organization, or of the whole server if both are null."""
 
     id = UUID(primary_key=True, default=uuid7)
     client_id = ForeignKey(LazyTableReference("ClientRow", module_path="idp.oauth.clients.tables"), null=True)
+    organization_id = ForeignKey(OrganizationRow, null=True)
     name = Text()
     name_key = Text()
     description = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
 
-    role_one_per_name = Unique([client_id, name_key], nulls_distinct=False)
+    role_one_per_name = Unique([client_id, name_key, organization_id], nulls_distinct=False)
 
 
 class RoleContained(Table, tablename="role_contained", db=engine):
@@ -73,14 +99,24 @@ class RoleContained(Table, tablename="role_contained", db=engine):
 
 
 class UserRole(Table, tablename="user_role", db=engine):
-    """A role that was given to a user. ``origin`` as in :class:`GroupMember`."""
+    """A role that was given to a user. ``origin`` as in :class:`GroupMember`.
+
+    ``organization_id`` is that of the role. It goes with the membership.
+    """
 
     user_id = ForeignKey(User)
     role_id = ForeignKey(RoleRow)
+    organization_id = ForeignKey(
+        # By name, because Piccolo cannot refer to a key that is a reference itself.
+        LazyTableReference("OrganizationMember", module_path=__name__),
+        target_column="organization_id",
+        null=True,
+    )
     origin = Text()
     created_at = Timestamptz(default=TimestamptzNow())
 
     user_role_pkey = PrimaryKey([user_id, role_id])
+    user_role_user_id_organization_id_fkey = CompositeForeignKey([user_id, organization_id])
 
 
 class GroupRole(Table, tablename="group_role", db=engine):

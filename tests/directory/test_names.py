@@ -1,4 +1,4 @@
-"""The names of groups and roles."""
+"""The names of groups, organizations and roles."""
 
 import pytest
 
@@ -43,3 +43,33 @@ def test_what_is_not_a_name(name: tuple[str, str]) -> None:
 )
 def test_names_that_are_the_same(one: str, other: str) -> None:
     assert names.key(one) == names.key(other)
+
+
+@pytest.mark.parametrize("slug", ["a", "0", "acme", "acme-north", "x" * 63])
+def test_slugs(slug: str) -> None:
+    assert names.checked_slug(slug) == slug
+
+
+@pytest.mark.parametrize(
+    "slug",
+    {
+        "empty": "",
+        "long": "x" * 64,
+        "upper case": "Acme",
+        "hyphen before": "-a",
+        "hyphen after": "a-",
+        "dot": "a.b",
+        "space": "a b",
+        "line": "acme\n",
+        "NUL": "ac\0me",
+        "Cyrillic a": "\u0430cme",
+        "full width": "\uff41cme",
+        "digit of another script": "a\u0661",
+        "override": "acme\u202e",
+        "like an id": "00000000-0000-7000-8000-000000000000",
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_what_is_not_a_slug(slug: tuple[str, str]) -> None:
+    with pytest.raises(InvalidNameError):
+        names.checked_slug(slug[1])

@@ -53,8 +53,10 @@ SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHER
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 _REMOVE_MEMBERS = "DELETE FROM group_member WHERE user_id = ANY ($1::uuid[]) AND group_id = $2 RETURNING user_id"
+# Not one of an organization, which only its members have.
 _GIVE_ROLE = """
-INSERT INTO group_role (group_id, role_id) SELECT g.id, r.id FROM groups AS g, role AS r WHERE g.id = $1 AND r.id = $2
+INSERT INTO group_role (group_id, role_id) SELECT g.id, r.id FROM groups AS g, role AS r
+WHERE g.id = $1 AND r.id = $2 AND r.organization_id IS NULL
 ON CONFLICT DO NOTHING
 """
 _TAKE_ROLE = "DELETE FROM group_role WHERE group_id = $1 AND role_id = $2"
@@ -107,7 +109,7 @@ async def delete_members(group_id: UUID, user_ids: Collection[UUID]) -> list[UUI
 
 
 async def insert_group_role(group_id: UUID, role_id: UUID) -> bool:
-    """Give a group a role. Returns False if it had the role, or one of them is unknown."""
+    """Give a group a role. Returns False if it had the role, one of them is unknown, or it is of an organization."""
     return bool(await execute(_GIVE_ROLE, group_id, role_id))
 
 

@@ -1,16 +1,18 @@
-"""The statement that computes the groups and roles of a user."""
+"""The statement that computes the groups, organizations and roles of a user."""
 
 from typing import NamedTuple
 from uuid import UUID
 
 from idp.infra.db.coalescing import CoalescedQuery
 
-# Whoever is in a group is in those above it. Roles follow from roles, in any depth. PostgreSQL expects more groups and
-# roles of a user than there are, and would read the whole tables: OFFSET 0 lets it look up each.
+# Whoever is in a group is in those above it. Roles follow from roles, in any depth. A disabled organization, and what
+# is given there, does not count. PostgreSQL expects more groups and roles of a user than there are, and would read the
+# whole tables: OFFSET 0 lets it look up each.
 _MEMBERSHIPS = CoalescedQuery(
     "user_id uuid",
     """
-SELECT a.number, u.directory_version, g.ids, g.names, r.role_ids, r.role_clients, r.role_names
+SELECT a.number, u.directory_version, g.ids, g.names, o.organization_ids, o.slugs, o.organization_names,
+       r.role_ids, r.role_clients, r.role_organizations, r.role_names
 FROM asked AS a JOIN users AS u ON u.id = a.user_id
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(g.id ORDER BY g.name, g.id), '{}') AS ids,
@@ -21,6 +23,14 @@ CROSS JOIN LATERAL (
     ) AS above CROSS JOIN LATERAL (SELECT id, name FROM groups WHERE id = above.id OFFSET 0) AS g
 ) AS g
 CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(o.id ORDER BY o.slug), '{}') AS organization_ids,
+           coalesce(array_agg(o.slug ORDER BY o.slug), '{}') AS slugs,
+           coalesce(array_agg(o.name ORDER BY o.slug), '{}') AS organization_names
+    FROM organization_member AS m
+    CROSS JOIN LATERAL (SELECT id, slug, name, disabled_at FROM organization WHERE id = m.organization_id OFFSET 0) AS o
+    WHERE m.user_id = a.user_id AND o.disabled_at IS NULL
+) AS o
+CROSS JOIN LATERAL (
     WITH RECURSIVE held (id) AS (
         SELECT role_id FROM user_role WHERE user_id = a.user_id
         UNION SELECT role_id FROM group_role WHERE group_id = ANY (g.ids)
@@ -29,24 +39,37 @@ CROSS JOIN LATERAL (
     )
     SELECT coalesce(array_agg(r.id ORDER BY r.name, r.id), '{}') AS role_ids,
            coalesce(array_agg(r.client_id ORDER BY r.name, r.id), '{}') AS role_clients,
+           coalesce(array_agg(r.organization_id ORDER BY r.name, r.id), '{}') AS role_organizations,
            coalesce(array_agg(r.name ORDER BY r.name, r.id), '{}') AS role_names
-    FROM held CROSS JOIN LATERAL (SELECT id, client_id, name FROM role WHERE id = held.id OFFSET 0) AS r
+    FROM held
+    CROSS JOIN LATERAL (SELECT id, client_id, organization_id, name FROM role WHERE id = held.id OFFSET 0) AS r
+    WHERE r.organization_id IS NULL OR r.organization_id = ANY (o.organization_ids)
 ) AS r
 """,
 )
 
 
+class StoredRole(NamedTuple):
+    """A role of a user, and the client or the organization that it belongs to."""
+
+    id: UUID
+    client_id: str | None
+    organization_id: UUID | None
+    name: str
+
+
 class StoredMemberships(NamedTuple):
-    """The groups and roles of a user at one time.
+    """The groups, organizations and roles of a user at one time.
 
     Attributes:
         version: increases with every change of what the user was given.
-        roles: id, client and name.
+        organizations: id, slug and name.
     """
 
     version: int
     groups: list[tuple[UUID, str]]
-    roles: list[tuple[UUID, str | None, str]]
+    organizations: list[tuple[UUID, str, str]]
+    roles: list[StoredRole]
 
 
 async def memberships(user_id: UUID) -> StoredMemberships | None:
@@ -57,5 +80,11 @@ async def memberships(user_id: UUID) -> StoredMemberships | None:
     return StoredMemberships(
         row["directory_version"],
         list(zip(row["ids"], row["names"], strict=True)),
-        list(zip(row["role_ids"], row["role_clients"], row["role_names"], strict=True)),
+        list(zip(row["organization_ids"], row["slugs"], row["organization_names"], strict=True)),
+        [
+            StoredRole(*role)
+            for role in zip(
+                row["role_ids"], row["role_clients"], row["role_organizations"], row["role_names"], strict=True
+            )
+        ],
     )

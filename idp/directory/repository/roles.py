@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 
 from idp.directory import names
-from idp.directory.errors import UnknownClientError
+from idp.directory.errors import UnknownClientError, UnknownOrganizationError
 from idp.directory.models import Role
 from idp.directory.repository.filters import NAME
 from idp.directory.tables import RoleRow
@@ -16,23 +16,27 @@ from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 _INSERT = f"""
-INSERT INTO role (id, client_id, name, name_key, description, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, now(), now())
-ON CONFLICT (client_id, name_key) DO NOTHING
+INSERT INTO role (id, client_id, organization_id, name, name_key, description, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, now(), now())
+ON CONFLICT (client_id, organization_id, name_key) DO NOTHING
 RETURNING {all_columns(RoleRow)}
 """  # noqa: S608
 _BY_ID = f"SELECT {all_columns(RoleRow)} FROM role WHERE id = $1"  # noqa: S608
 _BY_NAME = f"""
-SELECT {all_columns(RoleRow)} FROM role WHERE client_id IS NOT DISTINCT FROM $1 AND name_key = $2
+SELECT {all_columns(RoleRow)} FROM role
+WHERE client_id IS NOT DISTINCT FROM $1 AND organization_id IS NOT DISTINCT FROM $2 AND name_key = $3
 """  # noqa: S608
 _DESCRIBE = f"""
 UPDATE role AS r SET name = $2, name_key = $3, description = $4, updated_at = now()
 WHERE id = $1 AND NOT EXISTS (
-    SELECT FROM role WHERE client_id IS NOT DISTINCT FROM r.client_id AND name_key = $3 AND id <> $1)
+    SELECT FROM role
+    WHERE client_id IS NOT DISTINCT FROM r.client_id AND organization_id IS NOT DISTINCT FROM r.organization_id
+      AND name_key = $3 AND id <> $1)
 RETURNING {all_columns(RoleRow)}
 """  # noqa: S608
 _DELETE = "DELETE FROM role WHERE id = $1"
-# Unless the contained role contains the other one already. $1 role_id  $2 contained_id
+# Unless the contained role contains the other one already. A role of an organization contains only others of it, and
+# no other role contains one: whoever has it is a member. $1 role_id  $2 contained_id
 # OFFSET 0: see idp.directory.repository.memberships.
 _CONTAIN = """
 WITH RECURSIVE below (id) AS (
@@ -41,14 +45,19 @@ WITH RECURSIVE below (id) AS (
     CROSS JOIN LATERAL (SELECT contained_id FROM role_contained WHERE role_id = b.id OFFSET 0) AS c
 )
 INSERT INTO role_contained (role_id, contained_id)
-SELECT r.id, c.id FROM role AS r, role AS c WHERE r.id = $1 AND c.id = $2 AND NOT $1 IN (SELECT id FROM below)
+SELECT r.id, c.id FROM role AS r, role AS c
+WHERE r.id = $1 AND c.id = $2 AND r.organization_id IS NOT DISTINCT FROM c.organization_id
+  AND NOT $1 IN (SELECT id FROM below)
 ON CONFLICT DO NOTHING
 """
 _CONTAINS = "SELECT FROM role_contained WHERE role_id = $1 AND contained_id = $2"
 _RELEASE = "DELETE FROM role_contained WHERE role_id = $1 AND contained_id = $2"
+# A role of an organization: to its members only.
 _GIVE = """
-INSERT INTO user_role (user_id, role_id, origin, created_at)
-SELECT u.id, r.id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r WHERE r.id = $2
+INSERT INTO user_role (user_id, role_id, organization_id, origin, created_at)
+SELECT u.id, r.id, r.organization_id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r
+WHERE r.id = $2 AND (r.organization_id IS NULL OR EXISTS (
+    SELECT FROM organization_member AS m WHERE m.user_id = u.id AND m.organization_id = r.organization_id))
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 _TAKE = "DELETE FROM user_role WHERE user_id = ANY ($1::uuid[]) AND role_id = $2 RETURNING user_id"
@@ -58,24 +67,28 @@ WHERE c.role_id = $1 ORDER BY r.client_id NULLS FIRST, r.name_key
 """  # noqa: S608
 
 
-async def insert_role(id: UUID, client_id: str | None, name: str, name_key: str, description: str) -> Role | None:
+async def insert_role(
+    id: UUID, name: str, name_key: str, description: str, *, client_id: str | None, organization_id: UUID | None
+) -> Role | None:
     """Insert a role. Returns None if the name is taken.
 
     Raises:
         UnknownClientError: there is no such client. The transaction cannot continue.
+        UnknownOrganizationError: there is no such organization. The same.
     """
     try:
-        return one(Role, await fetchrow(_INSERT, id, client_id, name, name_key, description))
+        row = await fetchrow(_INSERT, id, client_id, organization_id, name, name_key, description)
     except asyncpg.ForeignKeyViolationError as error:
-        raise UnknownClientError from error
+        raise (UnknownClientError if organization_id is None else UnknownOrganizationError) from error
+    return one(Role, row)
 
 
 async def role_by_id(id: UUID) -> Role | None:
     return one(Role, await fetchrow(_BY_ID, id))
 
 
-async def role_by_name(client_id: str | None, name_key: str) -> Role | None:
-    return one(Role, await fetchrow(_BY_NAME, client_id, name_key))
+async def role_by_name(client_id: str | None, name_key: str, organization_id: UUID | None = None) -> Role | None:
+    return one(Role, await fetchrow(_BY_NAME, client_id, organization_id, name_key))
 
 
 async def describe_role(id: UUID, name: str, name_key: str, description: str) -> Role | None:
@@ -89,7 +102,9 @@ async def delete_role(id: UUID) -> bool:
 
 
 async def insert_contained(role_id: UUID, contained_id: UUID) -> bool:
-    """Let a role contain another one. Returns False if it does, if one is unknown, or if that would be a cycle."""
+    """Let a role contain another one. Returns False if it does, if one is unknown, if that would be a cycle, or if only
+    one of them is of an organization, or they are of two.
+    """
     return bool(await execute(_CONTAIN, role_id, contained_id))
 
 
@@ -109,7 +124,7 @@ async def contained_roles(role_id: UUID) -> list[Role]:
 
 
 async def insert_user_roles(role_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
-    """Give a role to users that exist. Returns those who did not have it."""
+    """Give a role to users that exist; a role of an organization: to members. Returns those who did not have it."""
     return [row["user_id"] for row in await fetch(_GIVE, list(user_ids), role_id, origin)]
 
 
@@ -120,7 +135,7 @@ async def delete_user_roles(role_id: UUID, user_ids: Collection[UUID]) -> list[U
 
 ROLES = Listing(
     source="role AS r",
-    columns="r.id, r.client_id, r.name, r.description, r.created_at, r.updated_at",
+    columns="r.id, r.client_id, r.organization_id, r.name, r.description, r.created_at, r.updated_at",
     key=Sort("r.id", "uuid"),
     sorts={"name": Sort("r.name_key", "text"), "created_at": Sort("r.created_at")},
     default_sort="name",
@@ -128,7 +143,10 @@ ROLES = Listing(
         "id": Filter("r.id = {}", "uuid", "One role."),
         "q": Filter(NAME.format("r.name_key"), help="Beginning of the name.", prepare=names.key),
         "client_id": Filter("r.client_id = {}", help="Of one client."),
-        "server": Filter("(r.client_id IS NULL) = {}", "boolean", "Whether the role is of the whole server."),
+        "organization_id": Filter("r.organization_id = {}", "uuid", "Of one organization."),
+        "server": Filter(
+            "(r.client_id IS NULL AND r.organization_id IS NULL) = {}", "boolean", "Whether it is of the whole server."
+        ),
         "user_id": Filter(
             "r.id IN (SELECT role_id FROM user_role WHERE user_id = {})", "uuid", "Those that a user was given."
         ),

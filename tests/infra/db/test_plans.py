@@ -18,6 +18,8 @@ import idp
 from bench import directory
 from bench.large import Scale, fill
 from idp.directory.repository.groups import GROUPS, MEMBERS
+from idp.directory.repository.organizations import MEMBERS as ORGANIZATION_MEMBERS
+from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.directory.repository.roles import HOLDERS, ROLES
 from idp.housekeeping import EXPIRING
 from idp.infra.db import partitions
@@ -99,9 +101,11 @@ SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
-    # Groups and roles are given to several users at once.
+    # Groups, organizations and roles are given to several users at once.
     "idp.accounts.repository.users._INCREASE_DIRECTORY_VERSION",
     "idp.directory.repository.groups._REMOVE_MEMBERS",
+    "idp.directory.repository.organizations._REMOVE_MEMBERS",
+    "idp.directory.repository.organizations._MEMBERS_AMONG",
     "idp.directory.repository.roles._TAKE",
     # Whether any owner, or any role, exists.
     "idp.accounts.repository.admin_roles._HAS_OTHER_OWNER",
@@ -205,7 +209,9 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await execute(_A_STREAM, client.client_id)
         await execute(_ISSUERS)
         await execute(_ASSERTED)
-        await directory.fill(dsn, client.client_id, directory.Scale(groups=1_000_000, roles=200_000).of(0.005))
+        await directory.fill(
+            dsn, client.client_id, directory.Scale(groups=1_000_000, roles=200_000, organizations=200_000).of(0.005)
+        )
         await _fill_others(client.client_id)
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)
@@ -239,6 +245,7 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
 
 
 LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "holders": HOLDERS}
+LISTINGS |= {"organizations": ORGANIZATIONS, "organization_members": ORGANIZATION_MEMBERS}
 
 
 @pytest.mark.parametrize(

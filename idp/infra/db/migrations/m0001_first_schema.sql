@@ -1171,19 +1171,46 @@ CREATE TABLE group_member (
 
 CREATE INDEX group_member_group_id ON group_member (group_id, user_id);
 
--- Roles of one client, or of the whole server.
-CREATE TABLE role (
+-- Customers, departments or tenants. Requests name one by its "slug", which never changes.
+CREATE TABLE organization (
     id          uuid PRIMARY KEY,
-    client_id   text REFERENCES client ON DELETE CASCADE,
+    slug        text COLLATE "C" NOT NULL UNIQUE,
     name        text NOT NULL,
-    name_key    text COLLATE "C" NOT NULL,
-    description text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     updated_at  timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT role_one_per_name UNIQUE NULLS NOT DISTINCT (client_id, name_key)
+    disabled_at timestamptz
+);
+
+CREATE INDEX organization_created_at ON organization (created_at, id);
+
+-- Members. An "admin" manages the organization.
+CREATE TABLE organization_member (
+    user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
+    origin          text NOT NULL,
+    admin           boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, organization_id)
+);
+
+CREATE INDEX organization_member_organization_id ON organization_member (organization_id, user_id);
+
+-- Roles of one client, of one organization, or of the whole server.
+CREATE TABLE role (
+    id              uuid PRIMARY KEY,
+    client_id       text REFERENCES client ON DELETE CASCADE,
+    organization_id uuid REFERENCES organization ON DELETE CASCADE,
+    name            text NOT NULL,
+    name_key        text COLLATE "C" NOT NULL,
+    description     text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT role_one_per_name UNIQUE NULLS NOT DISTINCT (client_id, name_key, organization_id),
+    CONSTRAINT role_one_owner CHECK (client_id IS NULL OR organization_id IS NULL)
 );
 
 CREATE INDEX role_name_key ON role (name_key, id);
+CREATE INDEX role_organization_id ON role (organization_id, name_key, id) WHERE organization_id IS NOT NULL;
 CREATE INDEX role_created_at ON role (created_at, id);
 
 -- Whoever has a role has those that it contains.
@@ -1195,12 +1222,15 @@ CREATE TABLE role_contained (
 
 CREATE INDEX role_contained_contained_id ON role_contained (contained_id);
 
+-- "organization_id" is that of the role: only members have its roles.
 CREATE TABLE user_role (
-    user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    role_id    uuid NOT NULL REFERENCES role ON DELETE CASCADE,
-    origin     text NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, role_id)
+    user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    role_id         uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    organization_id uuid,
+    origin          text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, role_id),
+    FOREIGN KEY (user_id, organization_id) REFERENCES organization_member (user_id, organization_id) ON DELETE CASCADE
 );
 
 CREATE INDEX user_role_role_id ON user_role (role_id, user_id);

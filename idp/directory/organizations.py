@@ -1,0 +1,180 @@
+"""Organizations: creating, disabling and deleting them, and who is a member.
+
+A change of the organizations themselves excludes other changes of the directory, and empties the caches of all
+processes. A change of members locks the users and increases their version (:mod:`idp.directory.effective`).
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from idp import ids
+from idp.accounts.repository import users
+from idp.audit.events import record
+from idp.directory import names
+from idp.directory.effective import TOPIC
+from idp.directory.errors import NotMemberError, SlugTakenError, UnknownMemberError, UnknownOrganizationError
+from idp.directory.models import ADMIN, Organization
+from idp.directory.repository import organizations as repository
+from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.engine import transaction
+
+
+async def create(slug: str, name: str) -> Organization:
+    """Create an organization.
+
+    Raises:
+        InvalidNameError: the slug or the name cannot be used.
+        SlugTakenError: another organization has this slug.
+    """
+    slug, name = names.checked_slug(slug), names.checked(name)
+    async with exclusive_change(TOPIC):
+        organization = await repository.insert_organization(ids.uuid7(), slug, name)
+        if organization is None:
+            raise SlugTakenError("Another organization has this slug.")
+        await _record("organization_created", organization)
+    return organization
+
+
+async def rename(id: UUID, name: str, expected: Organization | None = None) -> Organization:
+    """Change the name of an organization.
+
+    Args:
+        expected: the organization as the caller has read it. If it has changed since, nothing is changed.
+
+    Raises:
+        InvalidNameError: the name cannot be used.
+        UnknownOrganizationError: there is no such organization, or it has changed.
+    """
+    name = names.checked(name)
+    async with exclusive_change(TOPIC):
+        before = await found(id)
+        if expected is not None and before != expected:
+            raise UnknownOrganizationError
+        if name == before.name:
+            return before
+        after = await repository.rename_organization(id, name)
+        assert after is not None  # noqa: S101 -- this transaction excludes other changes
+        await _record("organization_updated", after)
+    return after
+
+
+async def disable(id: UUID) -> bool:
+    """Disable an organization: its memberships do not count. Returns False if it was disabled.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    async with exclusive_change(TOPIC):
+        organization = await found(id)
+        if not await repository.disable_organization(id):
+            return False
+        await _record("organization_disabled", organization)
+    return True
+
+
+async def enable(id: UUID) -> bool:
+    """Enable an organization. Returns False if it was enabled.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    async with exclusive_change(TOPIC):
+        organization = await found(id)
+        if not await repository.enable_organization(id):
+            return False
+        await _record("organization_enabled", organization)
+    return True
+
+
+async def delete(id: UUID) -> None:
+    """Delete an organization with its memberships and roles. The users stay.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    async with exclusive_change(TOPIC):
+        organization = await found(id)
+        await repository.delete_organization(id)
+        await _record("organization_deleted", organization)
+
+
+async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int:
+    """Add users to an organization. Returns the number of those that were not in it.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        UnknownMemberError: one of the users does not exist. Then nobody is added.
+    """
+    async with transaction():
+        organization = await _locked(id, user_ids)
+        added = await repository.insert_members(id, user_ids, origin)
+        await _record_members("organization_member_added", organization, added)
+    return len(added)
+
+
+async def remove_members(id: UUID, user_ids: Collection[UUID]) -> int:
+    """Remove users from an organization; they lose its roles. Returns the number of those that were in it.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        UnknownMemberError: one of the users does not exist. Then nobody is removed.
+    """
+    async with transaction():
+        organization = await _locked(id, user_ids)
+        removed = await repository.delete_members(id, user_ids)
+        await _record_members("organization_member_removed", organization, removed)
+    return len(removed)
+
+
+async def set_admin(id: UUID, user_id: UUID, *, admin: bool) -> bool:
+    """Let a member manage the organization, or no longer. Returns False if nothing changes.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        UnknownMemberError: the user does not exist.
+        NotMemberError: the user is not a member.
+    """
+    async with transaction():
+        organization = await _locked(id, [user_id])
+        if not await repository.members_among(id, [user_id]):
+            raise NotMemberError
+        if not await repository.set_admin(id, user_id, admin):
+            return False
+        event = "organization_admin_granted" if admin else "organization_admin_revoked"
+        await _record_members(event, organization, [user_id])
+    return True
+
+
+async def found(id: UUID) -> Organization:
+    """Return an organization.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    organization = await repository.organization_by_id(id)
+    if organization is None:
+        raise UnknownOrganizationError
+    return organization
+
+
+async def _locked(id: UUID, user_ids: Collection[UUID]) -> Organization:
+    """Lock the users and the organization, so that it is not deleted meanwhile, and increase the users' version."""
+    if await users.increase_directory_version(user_ids) < len(set(user_ids)):
+        raise UnknownMemberError
+    organization = await repository.keep_organization(id)
+    if organization is None:
+        raise UnknownOrganizationError
+    return organization
+
+
+async def _record(event: str, organization: Organization) -> None:
+    await record(event, detail=_named(organization))
+
+
+async def _record_members(event: str, organization: Organization, user_ids: Collection[UUID]) -> None:
+    for user_id in user_ids:
+        await record(event, user_id=user_id, detail=_named(organization))
+
+
+def _named(organization: Organization) -> dict[str, str]:
+    return {"organization_id": str(organization.id), "slug": organization.slug}

@@ -1,0 +1,128 @@
+"""The statements on organizations and their members."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from idp.directory.models import Organization
+from idp.directory.repository.filters import NAME
+from idp.directory.tables import OrganizationRow
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import one
+
+_INSERT = f"""
+INSERT INTO organization (id, slug, name, created_at, updated_at) VALUES ($1, $2, $3, now(), now())
+ON CONFLICT (slug) DO NOTHING RETURNING {all_columns(OrganizationRow)}
+"""  # noqa: S608
+_BY_ID = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1"  # noqa: S608
+_KEEP = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR KEY SHARE"  # noqa: S608
+_BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
+_RENAME = f"""
+UPDATE organization SET name = $2, updated_at = now() WHERE id = $1 RETURNING {all_columns(OrganizationRow)}
+"""  # noqa: S608
+_DISABLE = "UPDATE organization SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
+_ENABLE = "UPDATE organization SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
+_DELETE = "DELETE FROM organization WHERE id = $1"
+_ADD_MEMBERS = """
+INSERT INTO organization_member (user_id, organization_id, origin, created_at)
+SELECT u.id, o.id, $3, now() FROM unnest($1::uuid[]) AS u (id), organization AS o WHERE o.id = $2
+ON CONFLICT DO NOTHING RETURNING user_id
+"""
+# The roles of the organization go with the membership, by the foreign key.
+_REMOVE_MEMBERS = """
+DELETE FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 RETURNING user_id
+"""
+_SET_ADMIN = """
+UPDATE organization_member SET admin = $3 WHERE user_id = $1 AND organization_id = $2 AND admin <> $3
+"""
+_MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2"
+
+
+async def insert_organization(id: UUID, slug: str, name: str) -> Organization | None:
+    """Insert an organization. Returns None if the slug is taken."""
+    return one(Organization, await fetchrow(_INSERT, id, slug, name))
+
+
+async def organization_by_id(id: UUID) -> Organization | None:
+    return one(Organization, await fetchrow(_BY_ID, id))
+
+
+async def keep_organization(id: UUID) -> Organization | None:
+    """Return an organization, which is not deleted until the end of the transaction."""
+    return one(Organization, await fetchrow(_KEEP, id))
+
+
+async def organization_by_slug(slug: str) -> Organization | None:
+    return one(Organization, await fetchrow(_BY_SLUG, slug))
+
+
+async def rename_organization(id: UUID, name: str) -> Organization | None:
+    """Set the name. Returns None if there is no such organization."""
+    return one(Organization, await fetchrow(_RENAME, id, name))
+
+
+async def disable_organization(id: UUID) -> bool:
+    """Disable an organization. Returns whether this call changed it."""
+    return bool(await execute(_DISABLE, id))
+
+
+async def enable_organization(id: UUID) -> bool:
+    """Enable an organization. Returns whether this call changed it."""
+    return bool(await execute(_ENABLE, id))
+
+
+async def delete_organization(id: UUID) -> bool:
+    """Delete an organization with its members and roles. Returns False if there is no such organization."""
+    return bool(await execute(_DELETE, id))
+
+
+async def insert_members(organization_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
+    """Add users that exist to an organization. Returns those that were not in it."""
+    return [row["user_id"] for row in await fetch(_ADD_MEMBERS, list(user_ids), organization_id, origin)]
+
+
+async def delete_members(organization_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:
+    """Remove users from an organization, with its roles. Returns those that were in it."""
+    return [row["user_id"] for row in await fetch(_REMOVE_MEMBERS, list(user_ids), organization_id)]
+
+
+async def set_admin(organization_id: UUID, user_id: UUID, admin: bool) -> bool:
+    """Make a member an administrator of the organization, or no longer. Returns whether this changed something."""
+    return bool(await execute(_SET_ADMIN, user_id, organization_id, admin))
+
+
+async def members_among(organization_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of some users who are members of an organization."""
+    return {row["user_id"] for row in await fetch(_MEMBERS_AMONG, list(user_ids), organization_id)}
+
+
+ORGANIZATIONS = Listing(
+    source="organization AS o",
+    columns="o.id, o.slug, o.name, o.created_at, o.updated_at, o.disabled_at",
+    key=Sort("o.id", "uuid"),
+    sorts={"slug": Sort("o.slug", "text"), "created_at": Sort("o.created_at")},
+    default_sort="slug",
+    filters={
+        "id": Filter("o.id = {}", "uuid", "One organization."),
+        "slug": Filter("o.slug = {}", help="One organization, by its slug."),
+        "q": Filter(NAME.format("o.slug"), help="Beginning of the slug.", prepare=str.lower),
+        "disabled": Filter("(o.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
+        "user_id": Filter(
+            "o.id IN (SELECT organization_id FROM organization_member WHERE user_id = {})", "uuid", "Those of a user."
+        ),
+    },
+)
+
+MEMBERS = Listing(
+    source="organization_member AS m JOIN users AS u ON u.id = m.user_id",
+    columns="m.user_id, m.organization_id, u.email, u.name, u.disabled_at, m.admin, m.origin, m.created_at",
+    key=Sort("m.user_id", "uuid"),
+    sorts={"user_id": Sort("m.user_id", "uuid")},
+    default_sort="user_id",
+    filters={
+        "organization_id": Filter("m.organization_id = {}", "uuid", "Of one organization."),
+        "user_id": Filter("m.user_id = {}", "uuid", "One user."),
+        "admin": Filter("m.admin = {}", "boolean", "Whether they manage the organization."),
+    },
+)
