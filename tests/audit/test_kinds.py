@@ -1,0 +1,151 @@
+"""Every event of the audit trail is one that webhooks may subscribe to, or is listed here as one that is not."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from idp.events.kinds import KINDS
+from tests.test_architecture import modules
+
+#: Of interest to those who read the whole trail, and why.
+ONLY_IN_THE_TRAIL = {
+    "attempts that failed, which are many": (
+        "access_token_refused", "client_authentication", "events_left_out", "token_exchange_refused", "token_refused",
+        "upstream_failed", "user_code",
+    ),
+    "uses of tokens, which are many": (
+        "access_token_revoked", "assertion_accepted", "id_jag_issued", "passkey_count_fell", "token_exchanged",
+        "token_issued",
+    ),
+    "what is told in another way": ("client_admin_role_set", "upstream_logout"),
+    "configuration of this server": (
+        "authorization_details_type_deleted", "authorization_details_type_registered",
+        "authorization_details_type_updated", "client_document_changed", "client_kept", "client_secret_ended",
+        "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",
+        "initial_access_token_deleted", "master_key_added", "master_key_removed", "token_exchange_policy_added",
+        "token_exchange_policy_removed", "trusted_issuer_added", "trusted_issuer_removed", "trusted_issuer_updated",
+        "upstreams_ordered", "workload_identity_added",
+        "workload_identity_removed",
+    ),
+    "reading by administrators": ("audit_exported", "data_exported", "key_exported", "subject_identified"),
+    "the trail and the deliveries themselves": (
+        "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",
+        "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",
+        "webhook_removed", "webhook_secret_rotated", "webhook_updated",
+    ),
+}  # fmt: skip
+
+#: The functions that take the name of an event, with its position. Others pass a parameter of theirs on to one of them.
+RECORDING = {"idp.audit.events.record": 0, "idp.audit.events.record_many": 0, "idp.audit.events.note": 0}
+
+
+class _UnknownError(Exception):
+    """An expression is not one of some texts."""
+
+
+def _texts(node: ast.expr, module: str) -> set[str]:
+    """Return the texts that an expression can be: constants, one of two, or a constant of the module."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.IfExp():
+            return _texts(node.body, module) | _texts(node.orelse, module)
+        case ast.Name():
+            for each in modules()[module].body:
+                if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == node.id:
+                    return _texts(each.value, module)
+    raise _UnknownError(f"{module}: {ast.unparse(node)}")
+
+
+def _imported(module: str) -> dict[str, str]:
+    """Return the full name of each function that a module imports or defines, as it is written there."""
+    names = {}
+    for node in ast.walk(modules()[module]):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.setdefault(node.name, f"{module}.{node.name}")
+    return names
+
+
+class _Call(NamedTuple):
+    """A call in a function, whose parameters are without ``self``, and the full name of what it calls."""
+
+    module: str
+    function: str
+    parameters: list[str]
+    called: str
+    arguments: list[ast.expr]
+
+
+def _name(node: ast.expr) -> str:
+    """Return a name with its attributes; empty for another expression."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute() if owner := _name(node.value):
+            return f"{owner}.{node.attr}"
+    return ""
+
+
+def _calls() -> Iterator[_Call]:
+    for module, tree in modules().items():
+        imported = _imported(module)
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            parameters = [each.arg for each in function.args.args if each.arg != "self"]
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and node.args and (called := _name(node.func).removeprefix("self.")):
+                    first, dot, rest = called.partition(".")
+                    full = imported.get(first, first) + dot + rest
+                    yield _Call(module, f"{module}.{function.name}", parameters, full, node.args)
+
+
+@cache
+def recorded() -> frozenset[str]:
+    """Return every event that the code can record."""
+    calls, recording = list(_calls()), dict(RECORDING)
+    while True:
+        before, found, unknown = len(recording), set[str](), list[str]()
+        for call in calls:
+            place = recording.get(call.called)
+            if place is None or place >= len(call.arguments):
+                continue
+            argument = call.arguments[place]
+            if isinstance(argument, ast.Name) and argument.id in call.parameters:
+                recording[call.function] = call.parameters.index(argument.id)
+                continue
+            try:
+                found |= _texts(argument, call.module)
+            except _UnknownError as error:
+                unknown.append(str(error))
+        if len(recording) == before:
+            assert unknown == [], "Write the name of the event as a constant."
+            # Tokens that were issued share rows, which are made apart (idp.audit.buffer).
+            return frozenset(found | {"token_issued"})
+
+
+def test_every_event_is_for_webhooks_or_listed() -> None:
+    listed = [event for events in ONLY_IN_THE_TRAIL.values() for event in events]
+    events = recorded()
+    assert len(listed) == len(set(listed))
+    assert not set(listed) & set(KINDS)
+    assert sorted(events - set(listed) - set(KINDS)) == [], "Add it to idp/events/kinds.py, or to the list here."
+    assert sorted((set(listed) | set(KINDS)) - events) == [], "There is no such event any more."
+
+
+def test_the_documentation_has_every_event() -> None:
+    text = Path("docs/audit.md").read_text(encoding="utf-8").partition("## What is recorded")[2].partition("\n## ")[0]
+    names = {re.escape(name).replace("…", ".*") for name in re.findall(r"`([a-z_…]+)`", text)}
+    assert [event for event in sorted(recorded()) if not any(re.fullmatch(name, event) for name in names)] == []
+
+
+def test_the_documentation_has_every_event_of_webhooks() -> None:
+    text = Path("docs/events.md").read_text(encoding="utf-8").partition("## Webhooks")[2].partition("\n## ")[0]
+    rows = "".join(line for line in text.splitlines() if line.startswith("|"))
+    assert tuple(re.findall(r"`([a-z_]+)`", rows)) == KINDS
