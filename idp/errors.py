@@ -25,6 +25,7 @@ IdpError                      the root: code, description and status for the cal
 |  |- ValidationError
 |  |- NotFoundError
 |  |- ConflictError
+|  |  `- VersionConflictError
 |  `- PermissionDeniedError
 |- ProofError                a token, passkey, code or password is invalid
 |- RemoteError                another server does not respond, or its response is invalid
@@ -340,6 +341,16 @@ class ConflictError(DomainError):
 
     code = "wrong_state"
     status = HTTPStatus.CONFLICT
+
+
+class VersionConflictError(ConflictError):
+    """The record has been changed since the caller read it."""
+
+    code = "outdated"
+    status = HTTPStatus.PRECONDITION_FAILED
+
+    def __init__(self) -> None:
+        super().__init__("It has been changed by another user. Reload it and try again.")
 
 
 class PermissionDeniedError(DomainError):

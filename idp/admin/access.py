@@ -1,6 +1,6 @@
 """Authorization of administrators, shared by the admin API and the console."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from uuid import UUID
 
@@ -87,7 +87,12 @@ def lock_user_first(caller: Caller, user_id: UUID) -> None:
     In one order, before the authority of the caller: otherwise two admins who act on each other would deadlock
     (docs/decisions/0050-lookups-and-lock-order.md).
     """
-    _begin_with(partial(users.lock_users, {user_id} if caller.user_id is None else {user_id, caller.user_id}))
+    lock_users_first(caller, [user_id])
+
+
+def lock_users_first(caller: Caller, user_ids: Collection[UUID]) -> None:
+    """As :func:`lock_user_first`, for several users."""
+    _begin_with(partial(users.lock_users, {*user_ids, *([] if caller.user_id is None else [caller.user_id])}))
 
 
 def lock_client_first(caller: Caller, client_id: str) -> None:

@@ -25,6 +25,8 @@ class Permission(StrEnum):
     CONSENTS_WRITE = "admin:consents:write"
     OUTBOX_READ = "admin:outbox:read"
     OUTBOX_WRITE = "admin:outbox:write"
+    GROUPS_READ = "admin:groups:read"
+    GROUPS_WRITE = "admin:groups:write"
     CLIENTS_READ = "admin:clients:read"
     CLIENTS_WRITE = "admin:clients:write"
     RESOURCE_SERVERS_READ = "admin:resource_servers:read"
@@ -47,6 +49,7 @@ class Role(StrEnum):
     OWNER = "owner"
     KEY_ADMIN = "key_admin"
     CLIENT_ADMIN = "client_admin"
+    GROUP_ADMIN = "group_admin"
     SUPPORT = "support"
     AUDITOR = "auditor"
 
@@ -65,10 +68,13 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             *(_P.UPSTREAMS_READ, _P.KEYS_READ),
         }
     ),
+    # Chooses among users and clients, and so sees them.
+    Role.GROUP_ADMIN: frozenset({_P.GROUPS_READ, _P.GROUPS_WRITE, _P.USERS_READ, _P.CLIENTS_READ}),
     Role.SUPPORT: frozenset(
         {
             *(_P.USERS_READ, _P.USERS_WRITE, _P.SESSIONS_READ, _P.SESSIONS_WRITE),
             *(_P.CONSENTS_READ, _P.CONSENTS_WRITE, _P.OUTBOX_READ, _P.OUTBOX_WRITE, _P.CLIENTS_READ),
+            _P.GROUPS_READ,
         }
     ),
     Role.AUDITOR: READ,

@@ -58,11 +58,12 @@ async def record(event: str, **about: Unpack[About]) -> None:
         await audit_events.insert_event(row, row_hmac.content_hash(row), text)
 
 
-async def record_many(event: str, subjects: Sequence[tuple[str, About]]) -> None:
+async def record_many(event: str, subjects: Sequence[tuple[str | None, About]]) -> None:
     """Record events of one kind in the caller's transaction, by one statement.
 
     Args:
-        subjects: of each event the actor, because this process may record what another one did, and the rest.
+        subjects: of each event the actor, because this process may record what another one did, and the rest. None: the
+            actor of this request.
     """
     rows = [row for by, about in subjects if (row := _row(event, about, by=by)) is not None]
     if rows:

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.options import ADMIN_ROLES
 from idp.cli.output import json_option, print_json, print_table
 from idp.errors import NotFoundError
 
 if TYPE_CHECKING:
     from idp.accounts.tables import User
 
-ROLES = click.Choice(["owner", "key_admin", "client_admin", "support", "auditor"])
+ROLES = click.Choice(ADMIN_ROLES)
 
 
 class UnknownAdminError(NotFoundError):

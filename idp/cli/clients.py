@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import DURATION, JSON_OBJECT, SECONDS, given, together
+from idp.cli.options import ADMIN_ROLES, DURATION, JSON_OBJECT, SECONDS, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
@@ -307,7 +307,7 @@ async def not_before(client_id: str | None, everybody: bool, at: datetime | None
 
 @clients.command("admin-role")
 @click.argument("client_id")
-@click.argument("role", type=click.Choice(["owner", "key_admin", "client_admin", "support", "auditor", "none"]))
+@click.argument("role", type=click.Choice([*ADMIN_ROLES, "none"]))
 @with_database
 async def admin_role(client_id: str, role: str) -> None:
     """Set the role of a client for its own access to the admin API."""

@@ -9,6 +9,8 @@ import rich_click as click
 
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 
+#: As in :class:`idp.admin.roles.Role`, which is slow to import.
+ADMIN_ROLES = ("owner", "key_admin", "client_admin", "group_admin", "support", "auditor")
 SIGNING_ALGORITHM = click.Choice(SIGNING_ALGORITHMS)
 #: A ``kid`` that begins with a hyphen. One of 64 does: RFC 7638 thumbprints are base64url.
 _HYPHENATED = re.compile(r"-[A-Za-z0-9_-]{42}")

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from idp import ids
 from idp.accounts.repository import users
-from idp.audit.events import record
+from idp.audit.events import record, record_many
 from idp.directory import names
 from idp.directory.effective import TOPIC
 from idp.directory.errors import (
@@ -27,6 +27,7 @@ from idp.directory.errors import (
 from idp.directory.models import ADMIN, Group
 from idp.directory.repository import groups as repository
 from idp.directory.repository import roles
+from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
 
@@ -73,14 +74,13 @@ async def update(
     Raises:
         InvalidNameError: the name or the description cannot be used.
         NameTakenError: another group has this name.
-        UnknownGroupError: there is no such group, no such parent, or the group has changed.
+        UnknownGroupError: there is no such group, or no such parent.
+        VersionConflictError: the group has changed.
         CycleError: the parent is the group itself, or below it.
         TooDeepError: a group would be too deep.
     """
     async with exclusive_change(TOPIC):
-        before = await repository.group_by_id(id)
-        if before is None or (expected is not None and before != expected):
-            raise UnknownGroupError
+        before = await _found(id, expected)
         after = before
         if name is not None or description is not None:
             new = names.checked(name if name is not None else before.name)
@@ -113,20 +113,33 @@ def _changed(before: Group, after: Group) -> list[str]:
     return [name for name in fields if getattr(before, name) != getattr(after, name)]
 
 
-async def delete(id: UUID) -> None:
-    """Delete a group. Its members lose the roles that it has.
+async def delete(id: UUID, expected: Group | None = None) -> int:
+    """Delete a group. Its members lose the roles that it has. Returns how many members it had.
+
+    Args:
+        expected: as for :func:`update`.
 
     Raises:
         UnknownGroupError: there is no such group.
+        VersionConflictError: the group has changed.
         NotEmptyError: other groups are in it.
     """
     async with exclusive_change(TOPIC):
-        group = await repository.group_by_id(id)
-        if group is None:
-            raise UnknownGroupError
+        group = await _found(id, expected)
+        members = await repository.count_members(id)
         if not await repository.delete_group(id):
             raise NotEmptyError("Other groups are in this group. Delete or move them first.")
-        await record("group_deleted", detail={"group_id": str(id), "name": group.name})
+        await record("group_deleted", detail={"group_id": str(id), "name": group.name, "members": members})
+    return members
+
+
+async def _found(id: UUID, expected: Group | None = None) -> Group:
+    group = await repository.group_by_id(id)
+    if group is None:
+        raise UnknownGroupError
+    if expected is not None and group != expected:
+        raise VersionConflictError
+    return group
 
 
 async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int:
@@ -161,15 +174,12 @@ async def _locked(id: UUID, user_ids: Collection[UUID]) -> Group:
     """Lock the users, increase their version, and return the group."""
     if await users.increase_directory_version(user_ids) < len(set(user_ids)):
         raise UnknownMemberError
-    group = await repository.group_by_id(id)
-    if group is None:
-        raise UnknownGroupError
-    return group
+    return await _found(id)
 
 
 async def _record_members(event: str, group: Group, user_ids: Collection[UUID]) -> None:
-    for user_id in user_ids:
-        await record(event, user_id=user_id, detail={"group_id": str(group.id), "name": group.name})
+    detail = {"group_id": str(group.id), "name": group.name}
+    await record_many(event, [(None, {"user_id": user_id, "detail": detail}) for user_id in user_ids])
 
 
 async def give_role(id: UUID, role_id: UUID) -> bool:
@@ -195,9 +205,7 @@ async def take_role(id: UUID, role_id: UUID) -> bool:
 
 async def _change_role(id: UUID, role_id: UUID, *, given: bool) -> bool:
     async with exclusive_change(TOPIC):
-        group, role = await repository.group_by_id(id), await roles.role_by_id(role_id)
-        if group is None:
-            raise UnknownGroupError
+        group, role = await _found(id), await roles.role_by_id(role_id)
         if role is None:
             raise UnknownRoleError
         if given and role.organization_id is not None:

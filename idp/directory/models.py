@@ -85,3 +85,49 @@ class Memberships(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def group_names(self) -> tuple[str, ...]:
         return tuple(self.groups.values())
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A group or a role through which another one follows."""
+
+    id: UUID
+    name: str
+
+
+class GroupOfUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A group that a user is in, and why.
+
+    Attributes:
+        direct: whether the user was added to it.
+        through_groups: the groups below it that the user was added to.
+    """
+
+    id: UUID
+    name: str
+    direct: bool
+    through_groups: list[Named]
+
+
+class RoleOfUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A role that a user has, and why.
+
+    Attributes:
+        direct: whether the user was given it.
+        through_groups: the groups of the user that were given it.
+        through_roles: the roles of the user that contain it.
+    """
+
+    id: UUID
+    client_id: str | None
+    organization_id: UUID | None
+    name: str
+    direct: bool
+    through_groups: list[Named]
+    through_roles: list[Named]
+
+
+class ExplainedMemberships(msgspec.Struct, frozen=True):
+    """All groups and roles of a user, ordered by name, each with the reasons."""
+
+    groups: list[GroupOfUser]
+    roles: list[RoleOfUser]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from idp import ids
 from idp.accounts.repository import users
-from idp.audit.events import record
+from idp.audit.events import About, record, record_many
 from idp.directory import names
 from idp.directory.effective import TOPIC
 from idp.directory.errors import (
@@ -19,6 +19,7 @@ from idp.directory.errors import (
 from idp.directory.models import ADMIN, Role
 from idp.directory.repository import organizations
 from idp.directory.repository import roles as repository
+from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
 
@@ -59,12 +60,11 @@ async def update(
     Raises:
         InvalidNameError: the name or the description cannot be used.
         NameTakenError: another role has this name.
-        UnknownRoleError: there is no such role, or it has changed.
+        UnknownRoleError: there is no such role.
+        VersionConflictError: the role has changed.
     """
     async with exclusive_change(TOPIC):
-        before = await repository.role_by_id(id)
-        if before is None or (expected is not None and before != expected):
-            raise UnknownRoleError
+        before = await _found(id, expected)
         new = names.checked(name if name is not None else before.name)
         text = names.checked_description(description if description is not None else before.description)
         after = await repository.describe_role(id, new, names.key(new), text)
@@ -75,16 +75,22 @@ async def update(
     return after
 
 
-async def delete(id: UUID) -> None:
-    """Delete a role. Everyone loses it.
+async def delete(id: UUID, expected: Role | None = None) -> int:
+    """Delete a role. Everyone loses it. Returns how many users had been given it.
+
+    Args:
+        expected: as for :func:`update`.
 
     Raises:
         UnknownRoleError: there is no such role.
+        VersionConflictError: the role has changed.
     """
     async with exclusive_change(TOPIC):
-        role = await _found(id)
+        role = await _found(id, expected)
+        holders = await repository.count_holders(id)
         await repository.delete_role(id)
-        await _record("role_deleted", role, name=role.name)
+        await _record("role_deleted", role, name=role.name, holders=holders)
+    return holders
 
 
 async def contain(id: UUID, contained_id: UUID) -> bool:
@@ -166,20 +172,25 @@ async def _locked(id: UUID, user_ids: Collection[UUID]) -> Role:
 
 
 async def _record_users(event: str, role: Role, user_ids: Collection[UUID]) -> None:
-    for user_id in user_ids:
-        await _record(event, role, user_id, name=role.name)
+    about: About = {"client_id": role.client_id, "detail": _detail(role, name=role.name)}
+    await record_many(event, [(None, {**about, "user_id": user_id}) for user_id in user_ids])
 
 
-async def _record(event: str, changed_role: Role, user_id: UUID | None = None, **detail: object) -> None:
-    owner = {} if changed_role.organization_id is None else {"organization_id": str(changed_role.organization_id)}
-    detail = {"role_id": str(changed_role.id), **owner, **detail}
-    await record(event, user_id=user_id, client_id=changed_role.client_id, detail=detail)
+async def _record(event: str, role: Role, /, **detail: object) -> None:
+    await record(event, client_id=role.client_id, detail=_detail(role, **detail))
 
 
-async def _found(id: UUID) -> Role:
+def _detail(role: Role, /, **more: object) -> dict[str, object]:
+    owner = {} if role.organization_id is None else {"organization_id": str(role.organization_id)}
+    return {"role_id": str(role.id), **owner, **more}
+
+
+async def _found(id: UUID, expected: Role | None = None) -> Role:
     role = await repository.role_by_id(id)
     if role is None:
         raise UnknownRoleError
+    if expected is not None and role != expected:
+        raise VersionConflictError
     return role
 
 

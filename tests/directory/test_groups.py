@@ -20,7 +20,7 @@ from idp.directory.groups import MAX_DEPTH
 from idp.directory.models import Group
 from idp.directory.repository import groups as repository
 from idp.directory.repository.groups import GROUPS
-from idp.errors import IdpError
+from idp.errors import IdpError, VersionConflictError
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.listing import list_page
 from tests.conftest import MakeUser
@@ -137,8 +137,10 @@ async def test_what_is_unknown(db: str, alice: User) -> None:
 async def test_an_outdated_change_is_refused(db: str) -> None:
     group = await make()
     changed = await groups.update(group.id, description="New")
-    with pytest.raises(UnknownGroupError):
+    with pytest.raises(VersionConflictError):
         await groups.update(group.id, description="Newer", expected=group)
+    with pytest.raises(VersionConflictError):
+        await groups.delete(group.id, expected=group)
     assert (await groups.update(group.id, description="Newer", expected=changed)).description == "Newer"
 
 
@@ -148,8 +150,8 @@ async def test_a_group_with_others_in_it_is_not_deleted(db: str, alice: User) ->
     await groups.add_members(low.id, [alice.id])
     with pytest.raises(NotEmptyError):
         await groups.delete(top.id)
-    await groups.delete(low.id)
-    await groups.delete(top.id)
+    assert await groups.delete(low.id) == 1
+    assert await groups.delete(top.id) == 0
     await effective.empty()
     assert await names_of(alice) == set()
 

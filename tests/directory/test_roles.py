@@ -18,6 +18,7 @@ from idp.directory.errors import (
 )
 from idp.directory.models import Role
 from idp.directory.repository import roles as repository
+from idp.errors import VersionConflictError
 from idp.infra.db.engine import fetch
 from idp.oauth.clients.service import delete_client
 from tests.conftest import MakeClient
@@ -118,8 +119,10 @@ async def test_a_role_is_renamed(db: str) -> None:
         await roles.update(role.id, name=other.name.upper())
     renamed = await roles.update(role.id, name=role.name.upper(), description="Reads", expected=role)
     assert (renamed.name, renamed.description) == (role.name.upper(), "Reads")
-    with pytest.raises(UnknownRoleError):
+    with pytest.raises(VersionConflictError):
         await roles.update(role.id, description="Outdated", expected=role)
+    with pytest.raises(VersionConflictError):
+        await roles.delete(role.id, expected=role)
 
 
 async def test_every_change_is_recorded(db: str, alice: User) -> None:

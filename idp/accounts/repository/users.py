@@ -23,6 +23,8 @@ from idp.infra.db.rows import many, one
 _ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
 _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
 _LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
+# In the order of the ids.
+_LOCK_SEVERAL = "SELECT FROM users WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 _LOCK_WITH_PASSWORD = """
     SELECT FROM users WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL FOR NO KEY UPDATE
 """
@@ -184,8 +186,10 @@ async def lock_user(user_id: UUID) -> bool:
 
 async def lock_users(user_ids: Collection[UUID]) -> None:
     """Lock several users, in the order of their ids, so that two transactions do not deadlock."""
-    for user_id in sorted(user_ids):
-        await lock_user(user_id)
+    if len(user_ids) == 1:
+        await lock_user(*user_ids)
+    else:
+        await fetch(_LOCK_SEVERAL, list(user_ids))
 
 
 async def increase_directory_version(user_ids: Collection[UUID]) -> int:

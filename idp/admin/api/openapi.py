@@ -14,7 +14,7 @@ from idp.admin.api.operation import OPERATIONS, PREFIX, Operation
 from idp.admin.api.problems import Problem
 from idp.admin.roles import Permission
 from idp.http.access import Access
-from idp.infra.db.listing import DEFAULT_LIMIT, MAX_LIMIT, Listing
+from idp.infra.db.listing import DEFAULT_LIMIT, MAX_LIMIT
 from idp.oauth.clients.members import MEMBERS, Kind, is_optional, kind_of
 from idp.settings import settings
 
@@ -109,11 +109,11 @@ def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str,
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
     problem = {"application/problem+json": {"schema": schemas[Problem]}}
     found = {
-        "operationId": each.handler.__name__ if not each.listing else "list_" + each.tag,
+        "operationId": each.handler.__name__ if not each.listing else "_".join(["list", *_fixed_parts(each.path)]),
         "summary": each.summary,
         "tags": [each.tag],
         "security": [{"oauth2": [str(each.permission)] if each.permission else []}],
-        "parameters": [*_path(each.path), *_headers(each), *(_query(each.listing) if each.listing else [])],
+        "parameters": [*_path(each.path), *_headers(each), *_query(each)],
         "responses": {status: success}
         | {code: {"description": text, "content": problem} for code, text in ERRORS.items()},
     }
@@ -139,6 +139,10 @@ def _path(path: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
 
 
+def _fixed_parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part and not part.startswith("{")]
+
+
 def _headers(each: Operation) -> list[dict[str, Any]]:
     found = []
     if each.current is not None:
@@ -157,7 +161,10 @@ def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _query(listing: Listing) -> list[dict[str, Any]]:
+def _query(operation: Operation) -> list[dict[str, Any]]:
+    listing = operation.listing
+    if listing is None:
+        return []
     orders = [sign + name for name in listing.sorts for sign in ("", "-")]
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     found = [
@@ -171,6 +178,8 @@ def _query(listing: Listing) -> list[dict[str, Any]]:
         {"name": "sort", "in": "query", "schema": {"enum": orders, "default": listing.default_sort}},
     ]
     for name, each in listing.filters.items():
+        if name == operation.within:
+            continue
         schema: dict[str, Any] = (
             {"enum": list(each.choices)} if each.choices else _TYPES.get(each.type, {"type": "string"})
         )

@@ -22,7 +22,7 @@ from idp.admin.access import (
     hold_client,
     hold_roles,
     lock_client_first,
-    lock_user_first,
+    lock_users_first,
     person,
 )
 from idp.admin.api import problems
@@ -98,6 +98,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         body: the type of the request body; None: no body.
         content: the type of the response body; None: no body.
         listing: for lists, the filters and sort orders.
+        within: for the list of a record: the filter whose value is the parameter of the path.
         current: loads the record that the operation changes. If set, ``If-Match`` is required.
     """
 
@@ -110,6 +111,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     content: Any = None
     listing: Listing | None = None
+    within: str | None = None
     current: Handler | None = None
     status: HTTPStatus = HTTPStatus.OK
 
@@ -140,12 +142,32 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def listed(
-    path: str, permission: Permission, summary: str, *, listing: Listing, read: Callable[[Any], Any], item: Any
+    path: str,
+    permission: Permission,
+    summary: str,
+    *,
+    listing: Listing,
+    read: Callable[[Any], Any],
+    item: Any,
+    within: str | None = None,
+    of: Handler | None = None,
 ) -> None:
-    """Declare an operation that lists records. ``read`` converts a row to an ``item``."""
+    """Declare an operation that lists records.
+
+    Args:
+        read: converts a row to an ``item``.
+        within: for the list of a record: the filter whose value is the parameter of the path.
+        of: loads that record.
+    """
 
     async def handler(call: Call) -> Page:
         query = dict(call.query)
+        if of is not None:
+            await of(call)
+        if within is not None:
+            if within in query:
+                raise InvalidQueryError(within, f"{within} is in the path.")
+            (query[within],) = call.params.values()
         limit = query.pop("limit", str(DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
             raise InvalidQueryError("limit", "limit must be a number.")
@@ -153,7 +175,7 @@ def listed(
         page = await list_page(listing, query, sort=sort, cursor=cursor, limit=int(limit))
         return Page([read(row) for row in page.rows], page.next_cursor)
 
-    operation("GET", path, permission, summary, listing=listing, content=item)(handler)
+    operation("GET", path, permission, summary, listing=listing, content=item, within=within)(handler)
 
 
 async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
@@ -250,14 +272,16 @@ async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
 
 
 def _lock_target_first(call: Call) -> None:
-    """Lock the user or the client that the request names before the caller, because the transaction of an idempotent
+    """Lock the users or the client that the request names before the caller, because the transaction of an idempotent
     request begins before the operation looks for them.
     """
-    user_id = call.params.get("user_id") or getattr(call.body, "user_id", None)
-    if user_id is not None:
-        # A malformed id names no user.
-        with suppress(ValueError):
-            lock_user_first(call.caller, UUID(str(user_id)))
+    named = call.params.get("user_id") or getattr(call.body, "user_id", None)
+    user_ids = [*getattr(call.body, "user_ids", ())]
+    # A malformed id names no user.
+    with suppress(ValueError):
+        user_ids += [UUID(str(named))] if named is not None else []
+    if user_ids:
+        lock_users_first(call.caller, user_ids)
     if "client_id" in call.params:
         lock_client_first(call.caller, call.params["client_id"])
 

@@ -1,7 +1,6 @@
 """Operations on users, sessions, consents, mail and admins."""
 
 from http import HTTPStatus
-from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -13,6 +12,7 @@ from idp.accounts.tables import User
 from idp.admin import roles
 from idp.admin.access import check_user
 from idp.admin.api import models
+from idp.admin.api.ids import uuid_of
 from idp.admin.api.models import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.api.problems import OutdatedError, ProblemError
@@ -67,13 +67,6 @@ listed("/outbox", Permission.OUTBOX_READ, "List mails", listing=MAILS, read=_rea
 listed("/admins", Permission.ADMINS_READ, "List admins", listing=ADMINS, read=_read_admin, item=models.Admin)
 
 
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise not_found() from None
-
-
 async def _user(call: Call) -> User:
     """Return the user named in the path, after checking that the caller may act on them.
 
@@ -81,7 +74,7 @@ async def _user(call: Call) -> User:
         ProblemError: 404, there is no such user.
         PermissionDeniedError: only an owner may act on this user.
     """
-    user = await user_by_id(_id(call.params["user_id"]))
+    user = await user_by_id(uuid_of(call.params["user_id"]))
     if user is None:
         raise not_found()
     await check_user(call.caller, user.id)
@@ -90,7 +83,7 @@ async def _user(call: Call) -> User:
 
 @operation("GET", "/users/{user_id}", Permission.USERS_READ, "Show a user", content=models.User)
 async def show_user(call: Call) -> models.User:
-    found: models.User = await one(USERS, _read_user, id=str(_id(call.params["user_id"])))
+    found: models.User = await one(USERS, _read_user, id=str(uuid_of(call.params["user_id"])))
     return found
 
 
@@ -208,7 +201,7 @@ async def invite(call: Call) -> None:
 
 @operation("GET", "/sessions/{sid}", Permission.SESSIONS_READ, "Show a session", content=models.Session)
 async def show_session(call: Call) -> models.Session:
-    found: models.Session = await one(SESSIONS, _read_session, sid=str(_id(call.params["sid"])))
+    found: models.Session = await one(SESSIONS, _read_session, sid=str(uuid_of(call.params["sid"])))
     return found
 
 
@@ -242,7 +235,7 @@ async def show_reach_of_user(call: Call) -> list[SessionReach]:
 
 @operation("GET", "/consents/{consent_id}", Permission.CONSENTS_READ, "Show a consent", content=models.Consent)
 async def show_consent(call: Call) -> models.Consent:
-    found: models.Consent = await one(CONSENTS, _read_consent, id=str(_id(call.params["consent_id"])))
+    found: models.Consent = await one(CONSENTS, _read_consent, id=str(uuid_of(call.params["consent_id"])))
     return found
 
 
@@ -255,7 +248,7 @@ async def withdraw_consent(call: Call) -> None:
 
 @operation("GET", "/outbox/{mail_id}", Permission.OUTBOX_READ, "Show a mail, without its content", content=models.Mail)
 async def show_mail(call: Call) -> models.Mail:
-    found: models.Mail = await one(MAILS, _read_mail, id=str(_id(call.params["mail_id"])))
+    found: models.Mail = await one(MAILS, _read_mail, id=str(uuid_of(call.params["mail_id"])))
     return found
 
 
@@ -263,7 +256,7 @@ async def show_mail(call: Call) -> models.Mail:
     "POST", "/outbox/{mail_id}/retry", Permission.OUTBOX_WRITE, "Try a deferred mail again now", content=models.Mail
 )
 async def retry_mail(call: Call) -> models.Mail:
-    if not await mails.retry(_id(call.params["mail_id"])):
+    if not await mails.retry(uuid_of(call.params["mail_id"])):
         await show_mail(call)
         raise ProblemError(HTTPStatus.CONFLICT, "wrong-state", "The mail is not deferred.")
     return await show_mail(call)
@@ -284,7 +277,7 @@ async def grant_role(call: Call) -> Result:
 
 @operation("GET", "/admins/{admin_id}", Permission.ADMINS_READ, "Show the users with a role", content=models.Admin)
 async def show_admin(call: Call) -> models.Admin:
-    found: models.Admin = await one(ADMINS, _read_admin, id=str(_id(call.params["admin_id"])))
+    found: models.Admin = await one(ADMINS, _read_admin, id=str(uuid_of(call.params["admin_id"])))
     return found
 
 

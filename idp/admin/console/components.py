@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from idp.admin.console.screen import AdminRequest, not_found
+from idp.errors import VersionConflictError
 from idp.infra.db.listing import InvalidQueryError, Listing, Page, find, list_page
-from idp.oauth.clients.service import VersionConflictError
 
 
 class Cell(NamedTuple):

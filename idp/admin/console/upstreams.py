@@ -12,12 +12,12 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found,
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
+from idp.errors import VersionConflictError
 from idp.federation import registry
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import OpenIDProvider
 from idp.federation.repository import UPSTREAMS
-from idp.oauth.clients.service import VersionConflictError
 from idp.settings import settings
 
 _WRITE = Permission.UPSTREAMS_WRITE

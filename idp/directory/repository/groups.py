@@ -47,6 +47,8 @@ WHERE b.path @> ARRAY[m.id] AND d.depth <= $3
 """
 _HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
 _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
+_COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
+_NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
 _ADD_MEMBERS = """
 INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
@@ -96,6 +98,17 @@ async def has_children(id: UUID) -> bool:
 async def delete_group(id: UUID) -> bool:
     """Delete a group without groups below it. Returns False if there is no such group."""
     return bool(await execute(_DELETE, id))
+
+
+async def count_members(id: UUID) -> int:
+    """Return the number of members of a group, without those of the groups below it."""
+    row = await fetchrow(_COUNT_MEMBERS, id)
+    return int(row["number"]) if row is not None else 0
+
+
+async def names_of_groups(ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the names of the existing groups among these ids."""
+    return {row["id"]: row["name"] for row in await fetch(_NAMES, list(ids))}
 
 
 async def insert_members(group_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:

@@ -1,9 +1,13 @@
-"""The statement that computes the groups, organizations and roles of a user."""
+"""The statements that compute the groups, organizations and roles of a user."""
 
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from idp.infra.db.coalescing import CoalescedQuery
+from idp.infra.db.engine import fetch
+from idp.infra.db.rows import many
 
 # Whoever is in a group is in those above it. Roles follow from roles, in any depth. A disabled organization, and what
 # is given there, does not count. PostgreSQL expects more groups and roles of a user than there are, and would read the
@@ -49,6 +53,50 @@ CROSS JOIN LATERAL (
 )
 
 
+_REASONS = """
+WITH RECURSIVE direct AS (
+    SELECT d.id, d.path FROM group_member AS m
+    CROSS JOIN LATERAL (SELECT id, path FROM groups WHERE id = m.group_id OFFSET 0) AS d WHERE m.user_id = $1
+), inside AS (SELECT DISTINCT unnest(path) AS id FROM direct),
+given AS (
+    SELECT r.role_id, i.id AS group_id FROM inside AS i
+    CROSS JOIN LATERAL (SELECT role_id FROM group_role WHERE group_id = i.id OFFSET 0) AS r
+), held (id) AS (
+    SELECT role_id FROM user_role WHERE user_id = $1
+    UNION SELECT role_id FROM given
+    UNION SELECT c.contained_id FROM held AS h
+    CROSS JOIN LATERAL (SELECT contained_id FROM role_contained WHERE role_id = h.id OFFSET 0) AS c
+)
+SELECT true AS is_group, g.id, NULL AS client_id, NULL::uuid AS organization_id, g.name,
+       EXISTS (SELECT FROM direct AS d WHERE d.id = g.id) AS direct,
+       ARRAY(SELECT d.id FROM direct AS d WHERE g.id = ANY (d.path) AND d.id <> g.id) AS through_groups,
+       '{}'::uuid[] AS through_roles
+FROM inside AS i CROSS JOIN LATERAL (SELECT id, name FROM groups WHERE id = i.id OFFSET 0) AS g
+UNION ALL
+SELECT false, r.id, r.client_id, r.organization_id, r.name,
+       EXISTS (SELECT FROM user_role WHERE user_id = $1 AND role_id = r.id),
+       ARRAY(SELECT group_id FROM given WHERE role_id = r.id),
+       ARRAY(SELECT c.role_id FROM role_contained AS c JOIN held AS h ON h.id = c.role_id WHERE c.contained_id = r.id)
+FROM held AS h CROSS JOIN LATERAL (SELECT id, client_id, organization_id, name FROM role WHERE id = h.id OFFSET 0) AS r
+WHERE r.organization_id IS NULL
+   OR EXISTS (SELECT FROM organization WHERE id = r.organization_id AND disabled_at IS NULL)
+ORDER BY name, id
+"""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A group or a role of a user, and why: ids of groups and roles of the same user."""
+
+    is_group: bool
+    id: UUID
+    client_id: str | None
+    organization_id: UUID | None
+    name: str
+    direct: bool
+    through_groups: list[UUID]
+    through_roles: list[UUID]
+
+
 class StoredRole(NamedTuple):
     """A role of a user, and the client or the organization that it belongs to."""
 
@@ -88,3 +136,8 @@ async def memberships(user_id: UUID) -> StoredMemberships | None:
             )
         ],
     )
+
+
+async def reasons(user_id: UUID) -> list[Reason]:
+    """Return the groups and roles of a user with the reasons, ordered by name. Of an unknown user: none."""
+    return many(Reason, await fetch(_REASONS, user_id))

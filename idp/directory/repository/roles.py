@@ -61,6 +61,7 @@ WHERE r.id = $2 AND (r.organization_id IS NULL OR EXISTS (
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 _TAKE = "DELETE FROM user_role WHERE user_id = ANY ($1::uuid[]) AND role_id = $2 RETURNING user_id"
+_COUNT_HOLDERS = "SELECT count(*) AS number FROM user_role WHERE role_id = $1"
 _CONTAINED = f"""
 SELECT {all_columns(RoleRow, "r")} FROM role_contained AS c JOIN role AS r ON r.id = c.contained_id
 WHERE c.role_id = $1 ORDER BY r.client_id NULLS FIRST, r.name_key
@@ -121,6 +122,12 @@ async def delete_contained(role_id: UUID, contained_id: UUID) -> bool:
 async def contained_roles(role_id: UUID) -> list[Role]:
     """Return the roles that a role contains directly."""
     return many(Role, await fetch(_CONTAINED, role_id))
+
+
+async def count_holders(id: UUID) -> int:
+    """Return the number of users who were given a role."""
+    row = await fetchrow(_COUNT_HOLDERS, id)
+    return int(row["number"]) if row is not None else 0
 
 
 async def insert_user_roles(role_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:

@@ -5,14 +5,13 @@ Each change is one transaction with its cache invalidation and audit event, as i
 """
 
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from idp import clock
 from idp.audit.events import record
-from idp.errors import ConflictError, NotFoundError, ValidationError
+from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.keys import lifecycle
 from idp.oauth.clients import profiles, repository, sectors
 from idp.oauth.clients.documents import document
@@ -34,16 +33,6 @@ from idp.oauth.status.revocation_list import bury_client
 
 #: After a change of these the document of the client's sector is read again.
 SECTOR_MEMBERS = frozenset({"sector_identifier_uri", "redirect_uris"})
-
-
-class VersionConflictError(ConflictError):
-    """The record has been changed since the caller read it."""
-
-    code = "outdated"
-    status = HTTPStatus.PRECONDITION_FAILED
-
-    def __init__(self) -> None:
-        super().__init__("It has been changed by another user. Reload it and try again.")
 
 
 class NotBeforeInFutureError(ValidationError):

@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 
 from idp.audit.events import record
-from idp.errors import NotFoundError, ValidationError
+from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.oauth.clients.metadata import is_name
 from idp.oauth.clients.registration import change
 from idp.oauth.clients.repository import lock_resource_server
-from idp.oauth.clients.service import VersionConflictError
 from idp.oauth.details import repository, schemas
 from idp.oauth.details.models import DetailsType, StoredDetailsType
 

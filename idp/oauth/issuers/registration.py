@@ -9,13 +9,12 @@ from typing import Any
 import msgspec
 
 from idp.audit.events import record
-from idp.errors import ConflictError, NotFoundError, ValidationError
+from idp.errors import ConflictError, NotFoundError, ValidationError, VersionConflictError
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.clients.metadata import is_scope
 from idp.oauth.clients.registration import change
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import VersionConflictError
 from idp.oauth.clients.uris import InvalidURIError, check_identifier, check_link, is_dns_name
 from idp.oauth.issuers import repository
 from idp.oauth.issuers.models import Purpose, StoredTrustedIssuer, SubjectSource, TrustedIssuer

@@ -11,6 +11,7 @@ import pytest
 
 from idp.admin.repository import claim_key
 from idp.admin.roles import Permission, Role
+from idp.directory import groups
 from idp.infra.db.engine import fetch, transaction
 from tests.admin.api.conftest import API, make_caller
 from tests.admin.console.conftest import sign_in_admin
@@ -50,6 +51,24 @@ async def _users(server: Server, make_client: MakeClient) -> list[Admin]:
             tokens = await client.tokens(browser, user.email, resource=f"{server.issuer}/admin/api")
             found.append((user.id, tokens["access_token"]))
     return [Admin(f"user:{user}", f"{API}/users/{user}/enable", token) for user, token in found]
+
+
+async def test_admins_who_put_each_other_into_groups(
+    server: Server, http: httpx.AsyncClient, make_client: MakeClient
+) -> None:
+    """Each names both, and so waits for the other; with a key, the transaction begins before the operation."""
+    first, second = await _users(server, make_client)
+    both = [caller.actor.removeprefix("user:") for caller in (first, second)]
+    made = [await groups.create(f"{name} {both[0]}") for name in ("one", "other")]
+
+    async def act(caller: Admin, number: int) -> int:
+        headers = {"Authorization": f"Bearer {caller.token}"} | ({"Idempotency-Key": f"{number}"} if number % 2 else {})
+        url = f"{server.issuer}{API}/groups/{made[number % 2].id}/members"
+        return (await http.post(url, headers=headers, json={"user_ids": both[:: (-1) ** number]})).status_code
+
+    async with asyncio.timeout(30):
+        calls = [act(caller, number) for number in range(8) for caller in (first, second)]
+        assert await asyncio.gather(*calls) == [200] * len(calls)
 
 
 @pytest.mark.parametrize("kind", ["users", "clients"])

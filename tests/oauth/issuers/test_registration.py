@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from idp.errors import VersionConflictError
 from idp.infra.db.engine import fetch
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import VersionConflictError, delete_client
+from idp.oauth.clients.service import delete_client
 from idp.oauth.issuers import registration
 from idp.oauth.issuers.models import Purpose
 from idp.oauth.issuers.repository import issuers
