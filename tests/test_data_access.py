@@ -55,6 +55,9 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.signin.repository.subjects", "users"),
         ("idp.signin.factors.repository", "users"),
         # The containment of an upstream ends what its users have.
+        ("idp.oauth.repository", "identity"),
+        ("idp.oauth.device.repository", "identity"),
+        ("idp.oauth.ciba.repository", "identity"),
         ("idp.signin.repository.sessions", "identity"),
         ("idp.signin.repository.signin_flows", "identity"),
         ("idp.signin.factors.repository", "identity"),

@@ -177,14 +177,17 @@ async def contain_upstream(upstream_id: str) -> Report:
         sessions = await sessions_of_upstream(upstream_id)
         ended["sessions"] = await end_sessions(sessions, "upstream_contained")
         ended["codes"] = await repository.consume_codes_of_sessions(sessions)
-        ended["device_authorizations"] = await device_authorizations.cancel_of_sessions(sessions)
-        ended["backchannel_requests"] = await backchannel.cancel_of_sessions(sessions)
-        ended["token_families"] = await repository.revoke_families_of_sessions(sessions, "upstream_contained")
+        # Not by the sessions: what was allowed in them can outlive them.
+        ended["device_authorizations"] = await device_authorizations.cancel_of_upstream(upstream_id)
+        ended["backchannel_requests"] = await backchannel.cancel_of_upstream(upstream_id)
+        ended["token_families"] = await repository.revoke_families_of_upstream(upstream_id, "upstream_contained")
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)
         await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
-    return Report("upstream", upstream_id, dict(ended), _tokens([]) if sessions else [], alone)
+    return Report(
+        "upstream", upstream_id, dict(ended), _tokens([]) if sessions or ended["token_families"] else [], alone
+    )
 
 
 def _tokens(resources: list[str]) -> list[StillUsable]:

@@ -22,6 +22,7 @@ from idp.infra.db.rows import many, one
 from idp.oauth.clients.documents.identifiers import shown_name
 from idp.oauth.tables import RevokedAccessToken
 from idp.signin.repository.sessions import SessionKey, columns
+from idp.signin.transitions import FEDERATED
 
 EXPIRING = (Expiring(RevokedAccessToken, "1 hour"),)
 
@@ -91,12 +92,11 @@ _REVOKE_FAMILIES_OF_CLIENT = f"{_REVOKE_ALL_FAMILIES} AND client_id = $2"
 _REVOKE_FAMILIES_OF_CLIENT_BEFORE = f"{_REVOKE_FAMILIES_OF_CLIENT} AND created_at < $3"
 _REVOKE_FAMILIES_OF_CONSENT = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND client_id = $3"
 _REVOKE_FAMILIES_OF_SESSION = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND session_id = $3"
-# $1 reason  $2 user_ids  $3 session_ids
-_REVOKE_FAMILIES_OF_SESSIONS = """
-UPDATE token_family AS f SET revoked_at = now(), revoked_reason = $1
-FROM unnest($2::uuid[], $3::uuid[]) AS a (user_id, session_id)
-WHERE f.user_id = a.user_id AND f.session_id = a.session_id AND f.revoked_at IS NULL
-"""
+# What users with an identity at the upstream were issued after a sign-in with an upstream. The session may have ended,
+# and tokens of the device grant and of CIBA have none. $1 reason  $2 upstream_id  $3 the method of such a sign-in
+_REVOKE_FAMILIES_OF_UPSTREAM = f"""
+{_REVOKE_ALL_FAMILIES} AND $3 = ANY (amr) AND user_id IN (SELECT i.user_id FROM identity AS i WHERE i.upstream_id = $2)
+"""  # noqa: S608
 
 _LIVE_FAMILY = "f.revoked_at IS NULL AND f.expires_at > now()"
 # An empty name stands for this server.
@@ -320,8 +320,9 @@ async def revoke_families_of_session(user_id: UUID, session_id: UUID, reason: st
     return await execute(_REVOKE_FAMILIES_OF_SESSION, reason, user_id, session_id)
 
 
-async def revoke_families_of_sessions(sessions: Sequence[SessionKey], reason: str) -> int:
-    return await execute(_REVOKE_FAMILIES_OF_SESSIONS, reason, *columns(sessions))
+async def revoke_families_of_upstream(upstream_id: str, reason: str) -> int:
+    """Revoke the token families that may have come from a sign-in with an upstream."""
+    return await execute(_REVOKE_FAMILIES_OF_UPSTREAM, reason, upstream_id, FEDERATED)
 
 
 async def revoke_all_families(reason: str) -> int:

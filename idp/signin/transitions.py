@@ -32,6 +32,8 @@ FIRST = (Step.PASSWORD, Step.EMAIL_CODE, Step.PASSKEY, Step.UPSTREAM, Step.REGIS
 #: Steps that prove it with a second factor.
 SECOND = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
 
+#: The authentication method of :attr:`Step.UPSTREAM`, by which what came from such a sign-in is found.
+FEDERATED = "fed"
 #: Authentication context class references, each including those before it: one factor, two factors, a
 #: phishing-resistant key (OpenID Connect Extended Authentication Profile ACR Values).
 ACR_VALUES = ("1", "2", "phr")

@@ -13,12 +13,15 @@ from idp.admin.incidents import UnknownSubjectError, contain_client, contain_key
 from idp.federation import registry
 from idp.federation.repository import insert_identity
 from idp.ids import uuid7
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.oauth.clients.registration import register_resource_server
-from tests.conftest import MakeClient
-from tests.support.browser import Browser, Page, open_browser
+from tests.conftest import MakeClient, MakeUser
+from tests.support.browser import Browser, Page, as_page, open_browser
+from tests.support.ciba import CIBA, asked, decide, poll
+from tests.support.devices import approve, error_of, open_page, start_device
+from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
 SCOPE = "openid profile email offline_access"
@@ -161,6 +164,71 @@ async def test_an_upstream(alice: User) -> None:
     assert by_upstream in ended
     assert by_password not in ended
     assert next(each for each in await registry.load_stored() if each.id == name).disabled
+
+
+async def _at_an_upstream(*users: User) -> str:
+    """Add an upstream where users have an identity."""
+    name = f"u{secrets.token_hex(4)}"
+    issuer = f"https://{name}.example.com"
+    await registry.add(registry.configure(kind="oidc", id=name, name="Acme", issuer=issuer, client_id="x"))
+    for user in users:
+        await insert_identity(user.id, issuer, str(user.id), upstream_id=name)
+    return name
+
+
+async def _signed_in_by_upstream(browser: Browser, user: User) -> None:
+    """Let the session of a browser be one that came from an upstream."""
+    await open_page(browser, user.email)
+    await execute("UPDATE session SET steps = '{upstream fed}', amr = '{fed}' WHERE user_id = $1", user.id)
+
+
+async def _decide(browser: Browser, bank: RelyingParty, user: User) -> str:
+    auth_req_id = await asked(bank, user.email)
+    row = await fetchrow("SELECT id FROM backchannel_request WHERE user_id = $1 ORDER BY id DESC LIMIT 1", user.id)
+    assert row is not None
+    await decide(browser, f"/account/requests/{row['id']}", user.email)
+    return auth_req_id
+
+
+async def test_what_outlives_the_sessions_of_an_upstream(
+    make_client: MakeClient, make_user: MakeUser, browser: Browser, alice: User
+) -> None:
+    """Tokens of devices, of CIBA and of offline access, and approvals that nobody has used yet."""
+    bob = await make_user()
+    upstream = await _at_an_upstream(alice, bob)
+    web, bank = await make_client(scope=SCOPE), await make_client(**CIBA)
+    await _signed_in_by_upstream(browser, alice)
+    television, waiting = await start_device(make_client), await start_device(make_client)
+    for device in (television, waiting):
+        await approve(browser, alice.email, device)
+    at_bank, waits_at_bank = [await _decide(browser, bank, alice) for _ in range(2)]
+    offline = await web.tokens(browser, alice.email, prompt="consent")
+    given = [(web, offline), (television.party, await television.tokens()), (bank, (await poll(bank, at_bank)).json())]
+    await browser.submit(as_page(await browser.get("/logout")), "logout-confirm")
+    assert [(await party.userinfo(tokens["access_token"])).status_code for party, tokens in given] == [200] * 3
+    # By a password: with another identity, or with none.
+    async with open_browser(browser.issuer) as other:
+        of_bob = await web.tokens(other, bob.email, prompt="consent")
+    report = await contain_upstream(upstream)
+    assert (report.ended["sessions"], report.ended["token_families"]) == (0, 3)
+    assert (report.ended["device_authorizations"], report.ended["backchannel_requests"]) == (1, 1)
+    assert report.still_usable != []
+    assert [(await party.userinfo(tokens["access_token"])).status_code for party, tokens in given] == [401] * 3
+    for party, tokens in given[:2]:
+        assert (await party.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
+    assert await error_of(waiting) == "access_denied"
+    assert (await poll(bank, waits_at_bank)).status_code == 400
+    assert (await web.introspect(of_bob["access_token"]))["active"]
+
+
+async def test_another_upstream(make_client: MakeClient, browser: Browser, alice: User) -> None:
+    """Where the user has no identity."""
+    await insert_identity(alice.id, "https://elsewhere.example.com", str(alice.id), upstream_id="elsewhere")
+    web = await make_client(scope=SCOPE)
+    await _signed_in_by_upstream(browser, alice)
+    tokens = await web.tokens(browser, alice.email, prompt="consent")
+    assert (await contain_upstream(await _at_an_upstream())).ended["token_families"] == 0
+    assert (await web.introspect(tokens["access_token"]))["active"]
 
 
 async def test_unknown_subjects() -> None:

@@ -15,6 +15,7 @@ from idp.oauth.codes import PresentedCode
 from idp.settings import settings
 from idp.signin.repository.sessions import SessionKey, columns
 from idp.signin.sessions import SignedIn
+from idp.signin.transitions import FEDERATED
 
 #: Seconds by which a poll that comes too early lengthens the interval (CIBA Core section 11), and the longest interval.
 SLOWER, SLOWEST = 5, 60
@@ -110,6 +111,11 @@ UPDATE backchannel_request AS r SET consumed_at = now()
 FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, session_id)
 WHERE r.user_id = a.user_id AND r.session_id = a.session_id AND approved AND consumed_at IS NULL
 """
+# Also those whose session has ended. $1 upstream_id  $2 the method of a sign-in with an upstream
+_CANCEL_OF_UPSTREAM = f"""
+{_CANCEL_ALL} AND approved AND $2 = ANY (amr)
+AND user_id IN (SELECT i.user_id FROM identity AS i WHERE i.upstream_id = $1)
+"""  # noqa: S608
 
 
 class NewRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,6 +259,11 @@ async def cancel_of_user(user_id: UUID) -> int:
 
 async def cancel_of_sessions(sessions: Sequence[SessionKey]) -> int:
     return await execute(_CANCEL_OF_SESSIONS, *columns(sessions))
+
+
+async def cancel_of_upstream(upstream_id: str) -> int:
+    """Cancel the approvals that may have come from a sign-in with an upstream."""
+    return await execute(_CANCEL_OF_UPSTREAM, upstream_id, FEDERATED)
 
 
 async def cancel_of_client(client_id: str) -> int:

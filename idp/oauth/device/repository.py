@@ -18,6 +18,7 @@ from idp.infra.db.rows import one
 from idp.oauth.device.tables import DeviceAuthorization
 from idp.settings import settings
 from idp.signin.repository.sessions import SessionKey, columns
+from idp.signin.transitions import FEDERATED
 
 # A device that polls on learns for an hour that its code has expired, and that a code was used twice.
 EXPIRING = (Expiring(DeviceAuthorization, "1 hour", key=("device_code_hash",)),)
@@ -109,6 +110,11 @@ _CANCEL_OF_SESSIONS = """
 UPDATE device_authorization AS d SET status = 'cancelled'
 FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, session_id)
 WHERE d.user_id = a.user_id AND d.session_id = a.session_id AND d.status = 'approved'
+"""
+# Also those whose session has ended. $1 upstream_id  $2 the method of a sign-in with an upstream
+_CANCEL_OF_UPSTREAM = """
+UPDATE device_authorization SET status = 'cancelled' WHERE status = 'approved' AND $2 = ANY (amr)
+AND user_id IN (SELECT i.user_id FROM identity AS i WHERE i.upstream_id = $1)
 """
 # Of a client, and of all, also those that nobody has approved yet.
 _CANCEL_ALL = "UPDATE device_authorization SET status = 'cancelled' WHERE status IN ('pending', 'approved')"
@@ -238,6 +244,11 @@ async def cancel_of_session(user_id: UUID, session_id: UUID) -> int:
 
 async def cancel_of_sessions(sessions: Sequence[SessionKey]) -> int:
     return await execute(_CANCEL_OF_SESSIONS, *columns(sessions))
+
+
+async def cancel_of_upstream(upstream_id: str) -> int:
+    """Cancel the approvals that may have come from a sign-in with an upstream."""
+    return await execute(_CANCEL_OF_UPSTREAM, upstream_id, FEDERATED)
 
 
 async def cancel_of_client(client_id: str) -> int:

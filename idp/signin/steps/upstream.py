@@ -35,7 +35,7 @@ from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address, recipient
-from idp.signin.transitions import CompletedStep, Step
+from idp.signin.transitions import FEDERATED, CompletedStep, Step
 
 log = structlog.get_logger()
 
@@ -150,7 +150,8 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     Returns:
         None if more must be proved; the identity is stored until then.
     """
-    done = CompletedStep(Step.UPSTREAM, ("fed", "mfa") if identity.two_factors else ("fed",), identity.auth_time)
+    methods = (FEDERATED, "mfa") if identity.two_factors else (FEDERATED,)
+    done = CompletedStep(Step.UPSTREAM, methods, identity.auth_time)
     try:
         user_id = await linking.find_user(identity, lock=flow.user_id is None)
     except linking.AccountDisabledError as error:

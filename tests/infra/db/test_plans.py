@@ -46,6 +46,9 @@ SMALL = {
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
     "idp.signin.repository.sessions._SESSIONS_OF_UPSTREAM",
+    "idp.oauth.repository._REVOKE_FAMILIES_OF_UPSTREAM",
+    "idp.oauth.device.repository._CANCEL_OF_UPSTREAM",
+    "idp.oauth.ciba.repository._CANCEL_OF_UPSTREAM",
     "idp.signin.repository.signin_flows._FINISH_FLOWS_OF_UPSTREAM",
     "idp.signin.factors.repository._COUNT_WITHOUT_OTHER_METHOD",
     "idp.signin.repository.sessions._END_ALL_SESSIONS",
