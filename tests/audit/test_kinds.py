@@ -46,17 +46,23 @@ class _UnknownError(Exception):
     """An expression is not one of some texts."""
 
 
-def _texts(node: ast.expr, module: str) -> set[str]:
-    """Return the texts that an expression can be: constants, one of two, or a constant of the module."""
+def _texts(node: ast.expr, function: ast.AST, module: str) -> set[str]:
+    """Return the texts that an expression can be: a constant, one of two, or what is assigned to a name in
+    the function or the module.
+    """
     match node:
         case ast.Constant(value=str(text)):
             return {text}
         case ast.IfExp():
-            return _texts(node.body, module) | _texts(node.orelse, module)
+            return _texts(node.body, function, module) | _texts(node.orelse, function, module)
         case ast.Name():
-            for each in modules()[module].body:
-                if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == node.id:
-                    return _texts(each.value, module)
+            assigned = [
+                each.value
+                for each in (*ast.walk(function), *modules()[module].body)
+                if isinstance(each, ast.Assign) and _name(each.targets[0]) == node.id
+            ]
+            if assigned:
+                return set().union(*(_texts(value, function, module) for value in assigned))
     raise _UnknownError(f"{module}: {ast.unparse(node)}")
 
 
@@ -76,7 +82,7 @@ class _Call(NamedTuple):
     """A call in a function, whose parameters are without ``self``, and the full name of what it calls."""
 
     module: str
-    function: str
+    function: ast.FunctionDef | ast.AsyncFunctionDef
     parameters: list[str]
     called: str
     arguments: list[ast.expr]
@@ -98,12 +104,12 @@ def _calls() -> Iterator[_Call]:
         for function in ast.walk(tree):
             if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 continue
-            parameters = [each.arg for each in function.args.args if each.arg != "self"]
+            parameters = [each.arg for each in (*function.args.posonlyargs, *function.args.args) if each.arg != "self"]
             for node in ast.walk(function):
                 if isinstance(node, ast.Call) and node.args and (called := _name(node.func).removeprefix("self.")):
                     first, dot, rest = called.partition(".")
                     full = imported.get(first, first) + dot + rest
-                    yield _Call(module, f"{module}.{function.name}", parameters, full, node.args)
+                    yield _Call(module, function, parameters, full, node.args)
 
 
 @cache
@@ -118,10 +124,10 @@ def recorded() -> frozenset[str]:
                 continue
             argument = call.arguments[place]
             if isinstance(argument, ast.Name) and argument.id in call.parameters:
-                recording[call.function] = call.parameters.index(argument.id)
+                recording[f"{call.module}.{call.function.name}"] = call.parameters.index(argument.id)
                 continue
             try:
-                found |= _texts(argument, call.module)
+                found |= _texts(argument, call.function, call.module)
             except _UnknownError as error:
                 unknown.append(str(error))
         if len(recording) == before:
