@@ -11,6 +11,8 @@ import structlog
 from litestar.types import ASGIApp
 
 from idp import housekeeping
+from idp.accounts.attributes import declaration
+from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
 from idp.admin.access import api_resource
@@ -176,6 +178,7 @@ async def _join(prepare: Prepare | None) -> None:
         await _load_keys()
         await registry.load()
         await upstreams.load()
+        await attributes.load()
     except BaseException:
         await close_pool()
         raise
@@ -213,6 +216,7 @@ def _background() -> list[asyncio.Task[None]]:
                     "keys": _load_keys,
                     "clients": registry.load,
                     TOPIC: upstreams.load,
+                    declaration.TOPIC: attributes.load,
                     effective.TOPIC: effective.empty,
                 }
             )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
+from idp.accounts.attributes.tables import AttributeRow, UserAttribute
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
@@ -67,6 +68,7 @@ APP_CONFIG = AppConfig(
         Activity,
         AdminRole,
         AssertedFamily,
+        AttributeRow,
         UpstreamAttempt,
         AuditCheckpoint,
         AuditEvent,
@@ -134,6 +136,7 @@ APP_CONFIG = AppConfig(
         UpstreamSubject,
         UsedJWT,
         User,
+        UserAttribute,
         UserEmail,
         UserRole,
         WebhookRow,

@@ -17,6 +17,8 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
     {
         # A new key waits until each resource server has fetched it: one statement, as the list of servers may change.
         ("idp.keys.repository.jwks_fetches", "resource_server"),
+        # An attribute names the clients that require it.
+        ("idp.accounts.attributes.repository", "client"),
         # The list of resource servers shows when each has fetched the JWKS.
         ("idp.oauth.clients.repository", "jwks_fetch"),
         # The set-up is closed as soon as any user has a role.

@@ -41,6 +41,14 @@ VERIFICATION_CLAIMS = {"email_verified": "email", "phone_number_verified": "phon
 TEXT_CLAIMS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims) - {
     "address", "updated_at", *VERIFICATION_CLAIMS,
 }  # fmt: skip
+#: Claims with a meaning of their own in tokens and at userinfo. No claim about the user may have one of these names.
+PROTECTED_CLAIMS = frozenset(
+    {
+        *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "nonce", "acr", "amr", "auth_time", "sid", "sub_id"),
+        *("at_hash", "c_hash", "s_hash", "cnf", "act", "may_act", "client_id", "scope", "events", "txn", "typ"),
+        *("authorization_details", "active", "token_type", "username", "status", "_claim_names", "_claim_sources"),
+    }
+)
 #: The members of an address (section 5.1.1).
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 

@@ -41,7 +41,8 @@ def _text(value: str) -> str | None:
     return value if len(value) <= MAX_NAME_LENGTH and value.isprintable() else None
 
 
-def _url(value: str) -> str | None:
+def web_address(value: str) -> str | None:
+    """Return a whole http(s) URL of up to :data:`MAX_URL_LENGTH` characters, or None."""
     if len(value) > MAX_URL_LENGTH:
         # Checked first, because urlsplit normalises the host.
         return None
@@ -87,9 +88,9 @@ FIELDS: Mapping[str, Callable[[str], str | None]] = {
     "middle_name": _text,
     "nickname": _text,
     "preferred_username": _text,
-    "profile": _url,
-    "picture": _url,
-    "website": _url,
+    "profile": web_address,
+    "picture": web_address,
+    "website": web_address,
     "gender": _text,
     "birthdate": _birthdate,
     "zoneinfo": _zone,
@@ -131,7 +132,7 @@ def _validate(name: str, text: str) -> str | None:
 
 
 def _message(name: str) -> str:
-    if FIELDS[name] is _url:
+    if FIELDS[name] is web_address:
         return _("A link must be a whole one, such as https://example.com/me.")
     special = {
         "birthdate": _("The birthday must look like 1990-12-31."),

@@ -37,7 +37,7 @@ class User(Table, tablename="users", db=engine):
     """A user. Claims have the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
 
     ``two_step``: a sign-in requires a second factor. ``origin`` is an :class:`Origin`. ``directory_version`` increases
-    with every change of the groups and roles that the user was given.
+    with every change of the groups and roles that the user was given, and of the user's attributes.
     """
 
     id = UUID(primary_key=True, default=uuid7)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts.attributes.models import Audience
 from idp.accounts.repository import admin_roles, users
 from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
@@ -39,6 +40,11 @@ class Caller(msgspec.Struct, frozen=True):
     @property
     def owner(self) -> bool:
         return Role.OWNER in self.roles
+
+    @property
+    def audience(self) -> Audience:
+        """Which attributes of users the caller sees and edits, if the caller may read or change users."""
+        return Audience.OWNER if self.owner else Audience.SUPPORT
 
     def require(self, permission: Permission) -> None:
         """Check that a role of the caller allows this.

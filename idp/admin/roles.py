@@ -19,6 +19,8 @@ class Permission(StrEnum):
 
     USERS_READ = "admin:users:read"
     USERS_WRITE = "admin:users:write"
+    ATTRIBUTES_READ = "admin:attributes:read"
+    ATTRIBUTES_WRITE = "admin:attributes:write"
     SESSIONS_READ = "admin:sessions:read"
     SESSIONS_WRITE = "admin:sessions:write"
     CONSENTS_READ = "admin:consents:read"
@@ -65,14 +67,14 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.CLIENT_ADMIN: frozenset(
         {
             *(_P.CLIENTS_READ, _P.CLIENTS_WRITE, _P.RESOURCE_SERVERS_READ, _P.RESOURCE_SERVERS_WRITE),
-            *(_P.UPSTREAMS_READ, _P.KEYS_READ),
+            *(_P.UPSTREAMS_READ, _P.KEYS_READ, _P.ATTRIBUTES_READ),
         }
     ),
     # Chooses among users and clients, and so sees them.
     Role.GROUP_ADMIN: frozenset({_P.GROUPS_READ, _P.GROUPS_WRITE, _P.USERS_READ, _P.CLIENTS_READ}),
     Role.SUPPORT: frozenset(
         {
-            *(_P.USERS_READ, _P.USERS_WRITE, _P.SESSIONS_READ, _P.SESSIONS_WRITE),
+            *(_P.USERS_READ, _P.USERS_WRITE, _P.ATTRIBUTES_READ, _P.SESSIONS_READ, _P.SESSIONS_WRITE),
             *(_P.CONSENTS_READ, _P.CONSENTS_WRITE, _P.OUTBOX_READ, _P.OUTBOX_WRITE, _P.CLIENTS_READ),
             _P.GROUPS_READ,
         }

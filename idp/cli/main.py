@@ -35,6 +35,7 @@ COMMANDS = {
         "idp.cli.shared_signals:shared_signals",
     ),
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
+    "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),

@@ -212,6 +212,40 @@ async def remove_factors(user: str) -> None:
         click.echo(f"{found.email} had no second factor.")
 
 
+@users.command("show-attributes")
+@click.argument("user")
+@json_option
+@with_database
+async def show_attributes(user: str, as_json: bool) -> None:
+    """Show the attributes of a user. USER is an email address or an id."""
+    from idp.accounts.attributes.service import stored_values
+
+    found = await stored_values((await _find(user)).id)
+    print_json(found) if as_json else print_details(found)
+
+
+@users.command("set-attribute")
+@click.argument("user")
+@click.argument("name")
+@click.argument("values", nargs=-1)
+@with_database
+async def set_attribute(user: str, name: str, values: tuple[str, ...]) -> None:
+    """Set an attribute of a user to VALUES: one, several if it is multi-valued, or none to remove them.
+
+    USER is an email address or an id. A date is 1990-12-31, a yes or no is true or false.
+    """
+    from idp.accounts.attributes import repository, service
+    from idp.accounts.attributes.errors import UnknownAttributeError
+    from idp.accounts.attributes.values import parse_each
+
+    found = await _find(user)
+    attribute = next((one for one in await repository.attributes() if one.name == name), None)
+    if attribute is None:
+        raise UnknownAttributeError
+    changed = await service.change(found.id, {name: parse_each(attribute, values)})
+    click.echo(f"The {name} of {found.email} is {'changed' if changed else 'the same as before'}.")
+
+
 async def _find(user: str) -> "User":
     from uuid import UUID
 

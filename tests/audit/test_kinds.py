@@ -22,6 +22,7 @@ ONLY_IN_THE_TRAIL = {
     ),
     "what is told in another way": ("client_admin_role_set", "upstream_logout"),
     "configuration of this server": (
+        "attribute_declared", "attribute_deleted", "attribute_updated",
         "authorization_details_type_deleted", "authorization_details_type_registered",
         "authorization_details_type_updated", "client_document_changed", "client_kept", "client_secret_ended",
         "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",

@@ -193,7 +193,7 @@ async def lock_users(user_ids: Collection[UUID]) -> None:
 
 
 async def increase_directory_version(user_ids: Collection[UUID]) -> int:
-    """Lock users and note that their groups or roles change (:mod:`idp.directory`). Returns how many exist."""
+    """Lock users and note that their groups, roles or attributes change. Returns how many exist."""
     await lock_users(set(user_ids))
     return await execute(_INCREASE_DIRECTORY_VERSION, list(set(user_ids)))
 

@@ -2,6 +2,7 @@
 
 from idp.admin.api import (
     applications,
+    attributes,
     authorization_details,
     deliveries,
     exchange_policies,
@@ -22,6 +23,7 @@ from idp.admin.api.operation import OPERATIONS, route_of
 __all__ = [
     "ROUTES",
     "applications",
+    "attributes",
     "authorization_details",
     "deliveries",
     "exchange_policies",

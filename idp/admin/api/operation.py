@@ -42,7 +42,7 @@ from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
-from idp.infra.db.listing import DEFAULT_LIMIT, InvalidQueryError, Listing, find, list_page
+from idp.infra.db.listing import DEFAULT_LIMIT, Filter, InvalidQueryError, Listing, find, list_page
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import path_ids
@@ -151,6 +151,7 @@ def listed(
     item: Any,
     within: str | None = None,
     of: Handler | None = None,
+    more_filters: Callable[[Call], Awaitable[Mapping[str, Filter]]] | None = None,
 ) -> None:
     """Declare an operation that lists records.
 
@@ -158,6 +159,7 @@ def listed(
         read: converts a row to an ``item``.
         within: for the list of a record: the filter whose value is the parameter of the path.
         of: loads that record.
+        more_filters: returns filters that depend on the call.
     """
 
     async def handler(call: Call) -> Page:
@@ -172,7 +174,9 @@ def listed(
         if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
             raise InvalidQueryError("limit", "limit must be a number.")
         sort, cursor = query.pop("sort", None), query.pop("cursor", None)
-        page = await list_page(listing, query, sort=sort, cursor=cursor, limit=int(limit))
+        more = await more_filters(call) if more_filters is not None else {}
+        asked = msgspec.structs.replace(listing, filters={**listing.filters, **more})
+        page = await list_page(asked, query, sort=sort, cursor=cursor, limit=int(limit))
         return Page([read(row) for row in page.rows], page.next_cursor)
 
     operation("GET", path, permission, summary, listing=listing, content=item, within=within)(handler)

@@ -1,11 +1,14 @@
 """Operations on users, sessions, consents, mail and admins."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
+from idp.accounts.attributes import search
+from idp.accounts.attributes import service as attributes
 from idp.accounts.repository.admin_roles import ADMINS
 from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
@@ -20,6 +23,7 @@ from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.admin.subjects import who_is
 from idp.infra.db.engine import transaction
+from idp.infra.db.listing import Filter
 from idp.mail import repository as mails
 from idp.mail.repository import MAILS
 from idp.oauth import consent, sign_out
@@ -46,7 +50,20 @@ def _read_consent(row: asyncpg.Record) -> models.Consent:
     return msgspec.convert(values, models.Consent)
 
 
-listed("/users", Permission.USERS_READ, "List and search users", listing=USERS, read=_read_user, item=models.User)
+async def _filters_by_attributes(call: Call) -> Mapping[str, Filter]:
+    asked = any(name.startswith(search.PREFIX) for name in call.query)
+    return await search.filters(call.caller.audience) if asked else {}
+
+
+listed(
+    "/users",
+    Permission.USERS_READ,
+    "List and search users",
+    listing=USERS,
+    read=_read_user,
+    item=models.User,
+    more_filters=_filters_by_attributes,
+)
 listed(
     "/sessions",
     Permission.SESSIONS_READ,
@@ -67,7 +84,7 @@ listed("/outbox", Permission.OUTBOX_READ, "List mails", listing=MAILS, read=_rea
 listed("/admins", Permission.ADMINS_READ, "List admins", listing=ADMINS, read=_read_admin, item=models.Admin)
 
 
-async def _user(call: Call) -> User:
+async def named_user(call: Call) -> User:
     """Return the user named in the path, after checking that the caller may act on them.
 
     Raises:
@@ -106,6 +123,7 @@ async def create_user(call: Call) -> Result:
             )
     async with transaction():
         user = await users.create_user(asked.email, None, **names)
+        await attributes.change(user.id, asked.attributes, call.caller.audience)
         if asked.send_mail:
             await recovery.send_reset_to_user(user)
     content = await one(USERS, _read_user, id=str(user.id))
@@ -117,7 +135,7 @@ async def create_user(call: Call) -> Result:
     body=models.ProfileChange, content=models.User, current=show_user,
 )  # fmt: skip
 async def update_user(call: Call) -> models.User:
-    user = await _user(call)
+    user = await named_user(call)
     user.updated_at = call.current.updated_at
     changes = msgspec.to_builtins(call.body)
     kept = {name: getattr(user, name) or "" for name in profile.FIELDS}
@@ -131,7 +149,7 @@ async def update_user(call: Call) -> models.User:
 
 @operation("DELETE", "/users/{user_id}", Permission.USERS_WRITE, "Delete a user", current=show_user)
 async def delete_user(call: Call) -> None:
-    user = await _user(call)
+    user = await named_user(call)
     await profile.delete_user(user.id, sign_out_for_deletion)
 
 
@@ -147,27 +165,27 @@ async def identify_subject(call: Call) -> models.User:
 
 @operation("POST", "/users/{user_id}/disable", Permission.USERS_WRITE, "Disable a user", content=models.User)
 async def disable_user(call: Call) -> models.User:
-    user = await _user(call)
+    user = await named_user(call)
     await users.disable_user(user.id, credentials_changed)
     return await show_user(call)
 
 
 @operation("POST", "/users/{user_id}/enable", Permission.USERS_WRITE, "Enable a user", content=models.User)
 async def enable_user(call: Call) -> models.User:
-    user = await _user(call)
+    user = await named_user(call)
     await users.enable_user(user.id)
     return await show_user(call)
 
 
 @operation("POST", "/users/{user_id}/sign_out", Permission.SESSIONS_WRITE, "Sign a user out everywhere")
 async def sign_out_of_user(call: Call) -> None:
-    user = await _user(call)
+    user = await named_user(call)
     await sign_out_everywhere(user.id, "signed_out_by_admin")
 
 
 @operation("POST", "/users/{user_id}/reset_factors", Permission.USERS_WRITE, "Remove all second factors of a user")
 async def reset_factors(call: Call) -> None:
-    user = await _user(call)
+    user = await named_user(call)
     await factors.remove_all(user.id, credentials_changed)
 
 
@@ -178,7 +196,7 @@ async def reset_factors(call: Call) -> None:
     "Mail a user a link to choose a new password",
 )
 async def send_password_reset(call: Call) -> None:
-    user = await _user(call)
+    user = await named_user(call)
     await recovery.send_reset_to_user(user)
 
 
@@ -187,7 +205,7 @@ async def send_password_reset(call: Call) -> None:
     body=models.Containment, content=Report,
 )  # fmt: skip
 async def end_all_of_user(call: Call) -> Report:
-    user = await _user(call)
+    user = await named_user(call)
     return await contain_user(user.id, disable=call.body.disable)
 
 
@@ -229,7 +247,7 @@ async def show_reach(call: Call) -> SessionReach:
     content=list[SessionReach],
 )  # fmt: skip
 async def show_reach_of_user(call: Call) -> list[SessionReach]:
-    user = await _user(call)
+    user = await named_user(call)
     return await reach.of_user(user.id)
 
 

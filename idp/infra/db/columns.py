@@ -15,8 +15,9 @@ from piccolo.constraints import Constraint
 from piccolo.table import Table
 
 __all__ = [
-    "JSONB", "UUID", "Array", "BigInt", "Boolean", "Bytea", "CompositeForeignKey", "DoublePrecision", "ForeignKey",
-    "Integer", "OnDelete", "OnUpdate", "PrimaryKey", "SmallInt", "Text", "Timestamptz", "TimestamptzNow", "all_columns",
+    "JSONB", "UUID", "Array", "BigInt", "Boolean", "Bytea", "CompositeForeignKey", "Date", "DoublePrecision",
+    "ForeignKey", "Integer", "OnDelete", "OnUpdate", "PrimaryKey", "SmallInt", "Text", "Timestamptz", "TimestamptzNow",
+    "all_columns",
 ]  # fmt: skip
 
 
@@ -113,6 +114,11 @@ class Bytea(_Column, columns.Bytea):
         super().__init__(default=default, **options)
 
 
+class Date(columns.Date):
+    def __init__(self, default: Any = None, **options: Any) -> None:
+        super().__init__(default=default, **options)
+
+
 class DoublePrecision(columns.DoublePrecision):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
@@ -149,7 +155,7 @@ class JSONB(columns.JSONB):
         super().__init__(default=default, **options)
 
 
-class SmallInt(columns.SmallInt):
+class SmallInt(_Column, columns.SmallInt):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 

@@ -1,21 +1,11 @@
-"""JSON Schemas of authorization details (draft 2020-12). The only module that imports jsonschema_rs.
-
-References to other documents are not fetched. Patterns are matched in linear time, so that no pattern and no value
-can keep the event loop busy.
-"""
+"""JSON Schemas of authorization details (draft 2020-12)."""
 
 import json
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from idp.errors import ValidationError
-from idp.infra.lazy import lazy
-
-if TYPE_CHECKING:
-    import jsonschema_rs
-else:
-    jsonschema_rs = lazy("jsonschema_rs")
+from idp.infra.json_schema import validator
 
 MAX_LENGTH = 16 * 1024
 #: Maximum number of schemas inside a schema, each as often as references lead to it.
@@ -33,15 +23,9 @@ class InvalidSchemaError(ValidationError):
     field = "schema"
 
 
-@lru_cache(maxsize=256)
-def _validator(schema: str) -> "jsonschema_rs.Draft202012Validator":
-    options = jsonschema_rs.RegexOptions()
-    return jsonschema_rs.Draft202012Validator(json.loads(schema), offline=True, pattern_options=options)
-
-
 def accepts(schema: str, value: dict[str, Any]) -> bool:
     """Return whether a schema that :func:`check` accepted accepts an object."""
-    return _validator(schema).is_valid(value)
+    return validator(schema).is_valid(value)
 
 
 def normal(schema: Any) -> str:
@@ -63,7 +47,7 @@ def check(schema: str) -> str:
     try:
         parsed = json.loads(schema)
         stored = normal(parsed)
-        _validator(stored)
+        validator(stored)
     except (ValueError, RecursionError) as error:
         raise InvalidSchemaError(
             "This is not a JSON Schema of draft 2020-12, refers to another document, or has a pattern that cannot be"

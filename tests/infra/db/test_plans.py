@@ -36,7 +36,7 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
 #: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
-    "admin_role", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
+    "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
     "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind", "event_stream",
     "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
     "setup", "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client",
@@ -101,6 +101,11 @@ WHOLE = (
 SEVERAL_PERSONS = (
     # The trust in an issuer ends, and with it what its tokens gave.
     "idp.oauth.token.repository.assertions._REVOKE",
+    # An attribute is deleted, or becomes searchable.
+    "idp.accounts.attributes.repository._DELETE_BATCH",
+    "idp.accounts.attributes.repository._ADD_KEYS",
+    "idp.accounts.attributes.repository._REMOVE_KEYS",
+    "idp.accounts.attributes.repository._COUNT_VALUES",
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
@@ -195,6 +200,14 @@ _ASSERTED = """
 INSERT INTO asserted_family (user_id, family_id, issuer_id)
 SELECT user_id, id, (row_number() OVER () % 1000)::text FROM token_family
 """
+#: A few values of each of many attributes.
+_ATTRIBUTES = """
+INSERT INTO attribute (name, config) SELECT 'a' || n, '{"searchable": true}' FROM generate_series(0, 999) AS n
+"""
+_VALUES = """
+INSERT INTO user_attribute (user_id, attribute, position, text_value, search_key)
+SELECT id, 'a' || row_number() OVER () % 1000, 0, email, email FROM users
+"""
 _TABLES = """
 SELECT relname AS table_name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
 AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migration'
@@ -215,6 +228,8 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await execute(_A_STREAM, client.client_id)
         await execute(_ISSUERS)
         await execute(_ASSERTED)
+        await execute(_ATTRIBUTES)
+        await execute(_VALUES)
         await directory.fill(
             dsn, client.client_id, directory.Scale(groups=1_000_000, roles=200_000, organizations=200_000).of(0.005)
         )

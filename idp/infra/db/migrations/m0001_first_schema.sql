@@ -1242,3 +1242,29 @@ CREATE TABLE group_role (
 );
 
 CREATE INDEX group_role_role_id ON group_role (role_id);
+
+-- Attributes of users that the operator declares.
+CREATE TABLE attribute (
+    name       text PRIMARY KEY,
+    config     jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- The values of users, each in the column of its type. "search_key" is null unless the attribute is searchable.
+CREATE TABLE user_attribute (
+    user_id       uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    attribute     text NOT NULL REFERENCES attribute ON DELETE RESTRICT,
+    position      smallint NOT NULL,
+    text_value    text,
+    number_value  double precision,
+    boolean_value boolean,
+    date_value    date,
+    search_key    text,
+    PRIMARY KEY (user_id, attribute, position),
+    CONSTRAINT user_attribute_one_value
+        CHECK (num_nonnulls(text_value, number_value, boolean_value, date_value) = 1)
+);
+
+-- Users by a value, and all values of an attribute.
+CREATE INDEX user_attribute_search_key ON user_attribute (attribute, search_key);

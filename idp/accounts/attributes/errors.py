@@ -1,0 +1,56 @@
+"""The errors of attributes and their values."""
+
+from http import HTTPStatus
+
+from idp.errors import NotFoundError, PermissionDeniedError, ValidationError
+
+
+class InvalidAttributeError(ValidationError):
+    """The declaration of an attribute is not valid.
+
+    Attributes:
+        field: the member that is wrong, if it is one.
+    """
+
+    code = "invalid_attribute"
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownAttributeError(NotFoundError):
+    """There is no such attribute."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no attribute with this name.")
+
+
+class InvalidValueError(ValidationError):
+    """A value is not one of its attribute. The message is one sentence for the person.
+
+    Attributes:
+        field: the name of the attribute.
+    """
+
+    code = "invalid_value"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UndeclaredError(InvalidValueError):
+    """A value of an attribute that is not declared."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(field, "There is no attribute with this name.")
+
+
+class NotEditableError(PermissionDeniedError):
+    """This attribute is edited by others."""
+
+    status = HTTPStatus.FORBIDDEN
+
+    def __init__(self) -> None:
+        super().__init__("One of the attributes is edited by others.")

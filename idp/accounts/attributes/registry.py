@@ -1,0 +1,44 @@
+"""The declared attributes in memory.
+
+Pages and tokens read them here. A change of values reads the declaration in its transaction, so that an outdated one
+delays a decision and allows nothing.
+"""
+
+from collections.abc import Iterable
+
+from idp.accounts.attributes import repository
+from idp.accounts.attributes.models import Attribute, Audience, in_order
+
+
+class Attributes:
+    """The declared attributes of one process."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Attribute] = {}
+
+    async def load(self) -> None:
+        """Reload all declarations. If that fails, the loaded ones stay."""
+        self._by_name = {one.name: one for one in await repository.attributes()}
+
+    def get(self, name: str) -> Attribute | None:
+        return self._by_name.get(name)
+
+    def all(self) -> list[Attribute]:
+        """Return all attributes in the order of pages."""
+        return in_order(self._by_name)
+
+    def visible(self, audience: Audience) -> list[Attribute]:
+        """Return the attributes that an audience sees, in the order of pages."""
+        return [one for one in self.all() if one.is_visible(audience)]
+
+    def editable(self, audience: Audience) -> list[Attribute]:
+        """Return the attributes that an audience edits, in the order of pages."""
+        return [one for one in self.all() if one.is_editable(audience)]
+
+    def released(self, scopes: Iterable[str]) -> list[Attribute]:
+        """Return the attributes that are released with one of the scopes."""
+        wanted = frozenset(scopes)
+        return [one for one in self._by_name.values() if one.scope in wanted]
+
+
+attributes = Attributes()

@@ -1,0 +1,218 @@
+"""Every statement on declared attributes and the values of users."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts.attributes.models import Attribute, StoredAttribute, Type, Value
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import many
+
+#: Rows that one statement changes for all users, so that it takes less than its time limit.
+BATCH_SIZE = 50_000
+
+_ATTRIBUTES = "SELECT name, config, created_at, updated_at FROM attribute"
+_ALL = f"{_ATTRIBUTES} ORDER BY name"
+_LOCK = f"{_ATTRIBUTES} WHERE name = $1 FOR UPDATE"
+# In the order of the names, so that two transactions do not deadlock.
+_HOLD = f"{_ATTRIBUTES} WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
+_INSERT = """
+    INSERT INTO attribute (name, config, created_at, updated_at) VALUES ($1, $2, now(), now())
+    ON CONFLICT DO NOTHING RETURNING name, config, created_at, updated_at
+"""
+_UPDATE = """
+    UPDATE attribute SET config = $2, updated_at = now() WHERE name = $1
+    RETURNING name, config, created_at, updated_at
+"""
+_COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE client_id = ANY ($1::text[])"
+_COUNT_VALUES = "SELECT count(*) AS number FROM user_attribute WHERE attribute = $1"
+_VALUES = """
+    SELECT attribute, text_value, number_value, boolean_value, date_value FROM user_attribute
+    WHERE user_id = $1 ORDER BY attribute, position
+"""
+_NAMES = "SELECT DISTINCT attribute FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
+_DELETE_VALUES = "DELETE FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
+#: The text that a search compares. It is short enough for an index.
+_KEY = """
+    coalesce(left(lower(v.text_value), 200), v.number_value::text, v.boolean_value::text, v.date_value::text)
+"""
+_INSERT_VALUES = f"""
+    INSERT INTO user_attribute
+        (user_id, attribute, position, text_value, number_value, boolean_value, date_value, search_key)
+    SELECT v.user_id, v.attribute, v.position, v.text_value, v.number_value, v.boolean_value, v.date_value,
+           CASE WHEN (a.config ->> 'searchable')::boolean THEN {_KEY} END
+    FROM jsonb_populate_recordset(NULL::user_attribute, $1::jsonb) AS v JOIN attribute AS a ON a.name = v.attribute
+"""  # noqa: S608
+
+
+def _batch(condition: str = "true") -> str:
+    return f"""
+        SELECT user_id, attribute, position FROM user_attribute WHERE attribute = $1 AND {condition} LIMIT {BATCH_SIZE}
+    """  # noqa: S608
+
+
+_DELETE_BATCH = f"DELETE FROM user_attribute WHERE (user_id, attribute, position) IN ({_batch()})"  # noqa: S608
+_ADD_KEYS = f"""
+    UPDATE user_attribute AS v SET search_key = {_KEY}
+    WHERE (v.user_id, v.attribute, v.position) IN ({_batch("search_key IS NULL")})
+"""  # noqa: S608
+_REMOVE_KEYS = f"""
+    UPDATE user_attribute AS v SET search_key = NULL
+    WHERE (v.user_id, v.attribute, v.position) IN ({_batch("search_key IS NOT NULL")})
+"""  # noqa: S608
+
+ATTRIBUTES = Listing(
+    source="attribute AS a",
+    columns="a.name, a.config, a.created_at, a.updated_at",
+    key=Sort("a.name", "text"),
+    sorts={"name": Sort("a.name", "text")},
+    default_sort="name",
+    filters={"name": Filter("a.name = {}", help="One attribute.")},
+)
+
+
+class _Values(msgspec.Struct, frozen=True):
+    """A value of a user, in the column of its type."""
+
+    attribute: str
+    text_value: str | None
+    number_value: float | None
+    boolean_value: bool | None
+    date_value: date | None
+
+
+def read(row: Mapping[str, Any]) -> StoredAttribute:
+    """Return the declaration of a row."""
+    values = dict(row)
+    return msgspec.convert(msgspec.json.decode(values.pop("config")) | values, StoredAttribute)
+
+
+def _config(attribute: Attribute) -> str:
+    values = {name: getattr(attribute, name) for name in Attribute.__struct_fields__ if name != "name"}
+    return msgspec.json.encode(values).decode()
+
+
+async def attributes() -> list[StoredAttribute]:
+    """Return all declarations, by name."""
+    return [read(row) for row in await fetch(_ALL)]
+
+
+async def lock_attribute(name: str) -> StoredAttribute | None:
+    """Return a declaration, locked until the end of the transaction: no value of it can be changed meanwhile."""
+    row = await fetchrow(_LOCK, name)
+    return read(row) if row is not None else None
+
+
+async def hold_attributes(names: Collection[str]) -> dict[str, StoredAttribute]:
+    """Return declarations by name, unchanged until the end of the transaction."""
+    return {row["name"]: read(row) for row in await fetch(_HOLD, list(names))}
+
+
+async def insert_attribute(attribute: Attribute) -> StoredAttribute | None:
+    """Returns None if the name is taken."""
+    row = await fetchrow(_INSERT, attribute.name, _config(attribute))
+    return read(row) if row is not None else None
+
+
+async def update_attribute(attribute: Attribute) -> StoredAttribute:
+    """Replace a declaration that the caller has locked."""
+    (row,) = await fetch(_UPDATE, attribute.name, _config(attribute))
+    return read(row)
+
+
+async def delete_attribute(name: str) -> int:
+    """Delete a declaration that the caller has locked, and the values of all users. Returns their number."""
+    number = await _in_batches(_DELETE_BATCH, name)
+    await execute("DELETE FROM attribute WHERE name = $1", name)
+    return number
+
+
+async def set_search_keys(name: str, wanted: bool) -> None:
+    """Make the values of all users searchable, or not any more. The caller has locked the declaration."""
+    await _in_batches(_ADD_KEYS if wanted else _REMOVE_KEYS, name)
+
+
+async def _in_batches(statement: str, name: str) -> int:
+    number = done = await execute(statement, name)
+    while done == BATCH_SIZE:
+        done = await execute(statement, name)
+        number += done
+    return number
+
+
+async def count_clients(client_ids: Collection[str]) -> int:
+    """Return the number of existing clients among these ids."""
+    (row,) = await fetch(_COUNT_CLIENTS, list(client_ids))
+    return int(row["number"])
+
+
+async def count_values(name: str) -> int:
+    """Return the number of values of an attribute, of all users."""
+    (row,) = await fetch(_COUNT_VALUES, name)
+    return int(row["number"])
+
+
+async def values_of_user(user_id: UUID) -> list[tuple[str, Value]]:
+    """Return the names of attributes with each value of a user, in order. Numbers are floating-point."""
+    return [(row.attribute, _value(row)) for row in many(_Values, await fetch(_VALUES, user_id))]
+
+
+def _value(row: _Values) -> Value:
+    if row.date_value is not None:
+        return row.date_value.isoformat()
+    given: tuple[Value | None, ...] = (row.text_value, row.number_value, row.boolean_value)
+    return next(each for each in given if each is not None)
+
+
+async def names_with_value(user_id: UUID, names: Collection[str]) -> set[str]:
+    """Return those of the attributes of which a user has a value."""
+    return {row["attribute"] for row in await fetch(_NAMES, user_id, list(names))}
+
+
+async def delete_values(user_id: UUID, names: Collection[str]) -> None:
+    """Delete the values of some attributes of a user."""
+    await execute(_DELETE_VALUES, user_id, list(names))
+
+
+async def insert_values(values: Iterable[tuple[UUID, Attribute, Sequence[Value]]]) -> None:
+    """Insert the values of users who have none of these attributes. The caller holds the declarations."""
+    rows = [
+        {"user_id": user_id, "attribute": attribute.name, "position": position, _COLUMNS[attribute.type]: value}
+        for user_id, attribute, several in values
+        for position, value in enumerate(several)
+    ]
+    if rows:
+        await execute(_INSERT_VALUES, msgspec.json.encode(rows).decode())
+
+
+_COLUMNS = dict.fromkeys(Type, "text_value") | {
+    Type.INTEGER: "number_value",
+    Type.NUMBER: "number_value",
+    Type.BOOLEAN: "boolean_value",
+    Type.DATE: "date_value",
+}
+#: The comparison of a search, by the type of the value that is given.
+_EQUALS = {
+    "text": "v.search_key = left(lower({}), 200) AND lower(v.text_value) = lower({})",
+    "double precision": "v.search_key = ({})::text",
+    "boolean": "v.search_key = ({})::text",
+    "date": "v.search_key = ({})::text",
+}
+_SQL_TYPES = {
+    "text_value": "text",
+    "number_value": "double precision",
+    "boolean_value": "boolean",
+    "date_value": "date",
+}
+
+
+def search(attribute: Attribute) -> Filter:
+    """Return the filter of users ``u`` by a value of a searchable attribute, without regard to case."""
+    kind = _SQL_TYPES[_COLUMNS[attribute.type]]
+    # A declared name has only lower-case letters, digits and underscores.
+    named = f"v.attribute = '{attribute.name}' AND {_EQUALS[kind]}"
+    return Filter(f"u.id IN (SELECT v.user_id FROM user_attribute AS v WHERE {named})", kind, "With this value.")  # noqa: S608

@@ -1,0 +1,111 @@
+"""The values of users: reading and changing them.
+
+Every change increases ``users.directory_version``. Its audit event has the names of the attributes, and no values.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from idp.accounts.attributes import repository
+from idp.accounts.attributes.errors import InvalidValueError, NotEditableError, UndeclaredError
+from idp.accounts.attributes.models import Attribute, Audience, Type, Value
+from idp.accounts.attributes.registry import attributes
+from idp.accounts.attributes.values import checked
+from idp.accounts.repository import users
+from idp.audit.events import record
+from idp.errors import NotFoundError
+from idp.infra.db.engine import transaction
+from idp.infra.i18n import gettext as _
+
+
+class UnknownUserError(NotFoundError):
+    """There is no such user."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such user.")
+
+
+async def values(user_id: UUID, audience: Audience = Audience.OWNER) -> dict[str, Any]:
+    """Return the values of a user as JSON by attribute, those that the audience sees. Empty ones are left out.
+
+    A multi-valued attribute is a list.
+    """
+    visible = attributes.visible(audience)
+    return _shaped(await repository.values_of_user(user_id), visible) if visible else {}
+
+
+async def stored_values(user_id: UUID, audience: Audience = Audience.OWNER) -> dict[str, Any]:
+    """As :func:`values`, by the declarations in the database, so that a change is seen by the one who made it."""
+    visible = [one for one in await repository.attributes() if one.is_visible(audience)]
+    return _shaped(await repository.values_of_user(user_id), visible)
+
+
+def _shaped(stored: Iterable[tuple[str, Value]], declared: Iterable[Attribute]) -> dict[str, Any]:
+    known = {one.name: one for one in declared}
+    by_name = {name: [value for _name, value in group] for name, group in groupby(stored, lambda one: one[0])}
+    return {
+        name: known[name].shape([_exact(known[name], value) for value in found])
+        for name, found in by_name.items()
+        if name in known
+    }
+
+
+def _exact(attribute: Attribute, value: Value) -> Value:
+    return int(value) if attribute.type is Type.INTEGER else value
+
+
+async def change(
+    user_id: UUID,
+    changes: Mapping[str, Any],
+    audience: Audience = Audience.OWNER,
+    *,
+    required: Collection[str] = (),
+    expected: Mapping[str, Any] | None = None,
+) -> list[str] | None:
+    """Change values of a user. Joins the caller's transaction.
+
+    Values that stay the same are not checked again, so that a form can be saved after a declaration became stricter.
+
+    Args:
+        changes: JSON by attribute. None, an empty text and an empty list remove the values.
+        audience: who changes them.
+        required: attributes that must have a value afterwards.
+        expected: the values that the caller has read, as the audience sees them.
+
+    Returns:
+        the names of the attributes whose values are others now; None if the values are not the expected ones.
+
+    Raises:
+        InvalidValueError: a value is not valid, or an attribute is not declared, or has no value although it must.
+        NotEditableError: the audience may not edit one of the attributes.
+        UnknownUserError: there is no such user.
+    """
+    async with transaction():
+        if not await users.lock_user(user_id):
+            raise UnknownUserError
+        if expected is not None and await stored_values(user_id, audience) != expected:
+            return None
+        declared = await repository.hold_attributes({*changes, *required})
+        for name in changes:
+            if name not in declared:
+                raise UndeclaredError(name)
+            if not declared[name].is_editable(audience):
+                raise NotEditableError
+        before = _shaped(await repository.values_of_user(user_id), declared.values())
+        new = {name: checked(declared[name], given) for name, given in changes.items() if given != before.get(name)}
+        for name in declared.keys() & set(required):
+            if not new.get(name, name in before):
+                raise InvalidValueError(name, _("A value is needed here."))
+        changed = {
+            name: found
+            for name, found in new.items()
+            if (declared[name].shape(found) if found else None) != before.get(name)
+        }
+        if changed:
+            await users.increase_directory_version([user_id])
+            await repository.delete_values(user_id, changed)
+            await repository.insert_values((user_id, declared[name], found) for name, found in changed.items())
+            await record("attributes_changed", user_id=user_id, detail={"attributes": sorted(changed)})
+    return sorted(changed)

@@ -1,0 +1,46 @@
+"""Tables: the declared attributes, and the values of users."""
+
+from piccolo.table import Table
+
+from idp.accounts.tables import User
+from idp.infra.db.columns import (
+    JSONB,
+    Boolean,
+    Date,
+    DoublePrecision,
+    ForeignKey,
+    OnDelete,
+    PrimaryKey,
+    SmallInt,
+    Text,
+    Timestamptz,
+    TimestamptzNow,
+)
+from idp.infra.db.engine import engine
+
+
+class AttributeRow(Table, tablename="attribute", db=engine):
+    """A declared attribute. ``config`` is the :class:`idp.accounts.attributes.models.Attribute` without its name."""
+
+    name = Text(primary_key=True)
+    config = JSONB()
+    created_at = Timestamptz(default=TimestamptzNow())
+    updated_at = Timestamptz(default=TimestamptzNow())
+
+
+class UserAttribute(Table, tablename="user_attribute", db=engine):
+    """One value of an attribute of a user, in the column of its type. ``position`` is its place among several.
+
+    ``search_key`` is what a search compares; null if the attribute is not searchable.
+    """
+
+    user_id = ForeignKey(User)
+    attribute = ForeignKey(AttributeRow, OnDelete.restrict)
+    position = SmallInt()
+    text_value = Text(null=True)
+    number_value = DoublePrecision(null=True)
+    boolean_value = Boolean(null=True)
+    date_value = Date(null=True)
+    search_key = Text(null=True)
+
+    user_attribute_pkey = PrimaryKey([user_id, attribute, position])
