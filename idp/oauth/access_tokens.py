@@ -95,7 +95,7 @@ def read(token: str) -> Mapping[str, Any] | Refused:
 
 
 class ReadAccessToken(NamedTuple):
-    """An access token that is valid as far as memory tells, with its client.
+    """An access token that is valid but for its family, its user and its revocation, with its client.
 
     ``named`` are the ids in its claims; None for a token of the client_credentials grant.
     """
@@ -106,8 +106,8 @@ class ReadAccessToken(NamedTuple):
 
 
 async def identify(token: str) -> ReadAccessToken | Refused:
-    """Return the token if its client, and every client that acts in it, is enabled, and it was not issued before the
-    not-before time of one of them; otherwise the reason. Whether it was revoked is in the database.
+    """Return the token if its client, and every client and user that acts in it, is enabled, and it was not issued
+    before the not-before time of one of these clients; otherwise the reason.
     """
     claims = read(token)
     if isinstance(claims, Refused):
@@ -120,9 +120,14 @@ async def identify(token: str) -> ReadAccessToken | Refused:
     named = _token_of_user(claims["sub"], claims["jti"], client.sector)
     if isinstance(named, Refused):
         return named
+    family_id = named.family_id if named is not None else None
     # ``iat`` is in whole seconds: all tokens of the second of not-before are refused.
     if claims["iat"] < max(map(registry.not_before, clients)).timestamp():
-        return Refused(Reason.ISSUED_TOO_EARLY, family_id=named.family_id if named is not None else None)
+        return Refused(Reason.ISSUED_TOO_EARLY, family_id=family_id)
+    # Few tokens have users as actors. They belong to other shards than the user of the token, so each is asked for.
+    for user_id in actors.users(claims, client.sector):
+        if user_id is None or not await repository.is_enabled(user_id):
+            return Refused(Reason.USER_DISABLED, user_id, family_id)
     return ReadAccessToken(claims, client, named)
 
 

@@ -154,6 +154,10 @@ _LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
     f"SELECT a.number, {all_columns(User, 'u')}, f.claims AS requested {_ACCESS_TOKEN_LIVES}",
 )
 
+_ENABLED_USER = CoalescedQuery(
+    "user_id uuid", "SELECT a.number FROM asked AS a, users AS u WHERE u.id = a.user_id AND u.disabled_at IS NULL"
+)
+
 # The user is locked first, as in all transactions.
 # $1 user_id  $2 family_id  $3 jti
 _LOCK_ACCESS_TOKEN = f"""
@@ -399,6 +403,11 @@ async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
 async def live_subject(token: TokenOfUser) -> LiveSubject | None:
     """Return what the exchange of a token depends on; None unless it :func:`is_live`."""
     return one(LiveSubject, await _LIVE_SUBJECT.fetchrow(**token._asdict()))
+
+
+async def is_enabled(user_id: UUID) -> bool:
+    """Return whether a user exists and is enabled."""
+    return await _ENABLED_USER.fetchrow(user_id=user_id) is not None
 
 
 async def lock_live_access_token(token: TokenOfUser) -> bool:

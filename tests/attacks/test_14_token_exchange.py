@@ -1,19 +1,27 @@
 """Row 14: a token that was exchanged ends with its user, and with every client on the way."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from idp import clock
+from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
 from idp.errors import Refused
-from idp.oauth import access_tokens
+from idp.oauth import access_tokens, subjects
+from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import set_not_before
-from idp.oauth.sign_out import sign_out_user
+from idp.oauth.exchange import actors
+from idp.oauth.sign_out import sign_out_for_deletion, sign_out_user
+from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.reasons import Reason
+from tests.conftest import MakeUser
 from tests.support.exchange import a_service, allow, an_api, an_app, exchange, refusal, sign_in
+from tests.support.tokens import claims_of
 
 
 class Way:
@@ -75,6 +83,38 @@ async def test_14_a_disabled_actor(way: Way) -> None:
     found = await access_tokens.validate(way.tokens[2])
     assert isinstance(found, Refused)
     assert found.reason == Reason.CLIENT_DISABLED
+
+
+async def _delete(user: User) -> None:
+    assert await delete_user(user.id, sign_out_for_deletion)
+
+
+async def _disable(user: User) -> None:
+    assert await disable_user(user.id, sign_out_user)
+
+
+@pytest.mark.parametrize("end", [_disable, _delete], ids=["disabled", "deleted"])
+async def test_14_a_user_who_acts(alice: User, make_user: MakeUser, end: Callable[[User], Awaitable[None]]) -> None:
+    """Also further inside, and for a client that knows the actor by another name."""
+    bob = await make_user()
+    app, first = await an_app("openid read"), await a_service("read")
+    sector = {"grant_types": ["authorization_code", GRANT_TYPE], "subject_type": "pairwise"}
+    second = await a_service("read", redirect_uris=["https://second.example/cb"], **sector)
+    apis = [await an_api("read", client=first), await an_api("read", client=second), await an_api("read")]
+    await allow(first, apis[1], scope="read")
+    await allow(second, apis[2], scope="read")
+    token, of_bob = [(await sign_in(app, user, (apis[0],))).access_token for user in (alice, bob)]
+    one = (await exchange(first, token, resource=apis[1], actor_token=of_bob)).access_token
+    two = (await exchange(second, one, resource=apis[2])).access_token
+    assert [actor["sub"] for actor in actors.chain(claims_of(two))] == [
+        second.client_id,
+        subjects.subject(second, bob.id),
+    ]
+    tokens = (token, one, two)
+    assert [isinstance(await access_tokens.validate(each), LiveAccessToken) for each in tokens] == [True, True, True]
+    await end(bob)
+    assert [isinstance(await access_tokens.validate(each), LiveAccessToken) for each in tokens] == [True, False, False]
+    assert await refusal(second, one, resource=apis[2]) == ("invalid_request", "user_disabled")
 
 
 async def test_14_not_before(way: Way) -> None:

@@ -7,6 +7,7 @@ knows users (:mod:`idp.oauth.subjects`).
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from idp.oauth import subjects
 from idp.oauth.clients.models import Client
@@ -31,6 +32,19 @@ def chain(claims: Mapping[str, Any]) -> Iterator[Actor]:
 def clients(claims: Mapping[str, Any]) -> Iterator[str]:
     """Return the clients among the actors of a token of this server."""
     return (actor["client_id"] for actor in chain(claims) if "client_id" in actor)
+
+
+def users(claims: Mapping[str, Any], sector: str | None) -> Iterator[UUID | None]:
+    """Return the users among the actors of a token of this server; None for one that cannot be identified.
+
+    Args:
+        sector: that of the client of the token.
+    """
+    return (
+        subjects.user_of(sector, actor["sub"])
+        for actor in chain(claims)
+        if "client_id" not in actor and "iss" not in actor
+    )
 
 
 def nested(actors: list[Actor]) -> dict[str, Any]:
