@@ -237,6 +237,12 @@ class Settings(BaseSettings):
         4, "How often a token may be exchanged, one time after the other.", ge=1, le=10
     )
     id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
+    max_groups_in_token: int = _option(
+        200,
+        "Maximum number of groups, and of roles, in an ID or access token. Above it, the token names userinfo instead.",
+        ge=1,
+        le=10_000,
+    )
     pushed_request_lifetime: int = _option(
         90, "Time for which a browser can load a pushed authorization request.", ge=5, lt=600
     )

@@ -1,6 +1,6 @@
 """Validating access tokens of this server: at userinfo, introspection, revocation and the admin API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,13 +28,28 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
 
     Attributes:
         claims: the claims of the token.
-        named: the ids in them; None for a token of the client_credentials grant.
+        client: the client that it was issued to.
+        named: the ids in the claims; None for a token of the client_credentials grant.
+        directory_version: the version of the groups and roles of the user.
         user: the user, if requested.
     """
 
     claims: Mapping[str, Any]
-    named: TokenOfUser | None
+    client: Client
+    named: TokenOfUser | None = None
+    directory_version: int | None = None
     user: TokenUser | None = None
+
+    @property
+    def audience(self) -> Sequence[str]:
+        """The ``aud``."""
+        audience: str | list[str] = self.claims["aud"]
+        return audience if isinstance(audience, list) else [audience]
+
+    @property
+    def resource(self) -> tuple[str, ...]:
+        """The resource servers that it is for."""
+        return tuple(name for name in self.audience if name != settings().issuer)
 
     @property
     def user_id(self) -> UUID | None:
@@ -144,11 +159,14 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
     claims, client, named = found
     if named is None:
         revoked = await repository.is_access_token_revoked(claims["jti"])
-        return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, None)
+        return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, client)
     user = await repository.user_of_live_access_token(named) if with_user else None
-    if user is None and (with_user or not await repository.is_live(named)):
+    version = user.directory_version if user is not None else None
+    if not with_user:
+        version = await repository.version_if_live(named)
+    if version is None:
         return await refused_access_token(named, registry.not_before(client))
-    return LiveAccessToken(claims, named, user)
+    return LiveAccessToken(claims, client, named, version, user)
 
 
 async def lock(live: LiveAccessToken) -> bool:

@@ -15,7 +15,11 @@ from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens, client_jwts, subjects
+from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.claims.evaluation import Asked, claims
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients import profiles
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
@@ -97,10 +101,9 @@ def _accepts_jwt(accept: str | None) -> bool:
     return False
 
 
-def _may_introspect(client: Client, claims: Mapping[str, Any]) -> bool:
-    audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-    servers = (registry.resource_server(identifier) for identifier in audience)
-    return claims["client_id"] == client.client_id or any(
+def _may_introspect(client: Client, token: LiveAccessToken) -> bool:
+    servers = map(registry.resource_server, token.audience)
+    return token.claims["client_id"] == client.client_id or any(
         server is not None and server.client_id == client.client_id for server in servers
     )
 
@@ -109,12 +112,30 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     live = await access_tokens.validate(token)
     if isinstance(live, Refused):
         return live
-    if not _may_introspect(client, live.claims):
+    if not _may_introspect(client, live):
         return Refused(Reason.WRONG_AUDIENCE, live.user_id)
     bound = Confirmation.of(live.claims)
-    claims = {name: value for name, value in live.claims.items() if name != "authorization_details"}
-    claims |= claim_of(_visible_details(client, live.claims))
-    return {"active": True, "token_type": bound.token_type if bound else "Bearer", **claims}
+    content = {name: value for name, value in live.claims.items() if name != "authorization_details"}
+    content |= claim_of(_visible_details(client, live.claims))
+    content = _merged(content, await _about(live))
+    return content | {"active": True, "token_type": bound.token_type if bound else "Bearer"}
+
+
+def _merged(content: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a token with the claims about the user. Those are not elsewhere any more."""
+    elsewhere = {name: source for name, source in content.get("_claim_names", {}).items() if name not in about}
+    if elsewhere:
+        return content | about | {"_claim_names": elsewhere}
+    return {name: value for name, value in content.items() if name not in ("_claim_names", "_claim_sources")} | about
+
+
+async def _about(live: LiveAccessToken) -> dict[str, Any]:
+    """Return the claims about the user, as they are now."""
+    if live.user_id is None:
+        return {}
+    scopes = live.claims["scope"].split()
+    asked = Asked(place=Place.INTROSPECTION, client=live.client, scopes=scopes, resource=live.resource)
+    return await claims(asked, ClaimUser(live.user_id, live.directory_version))
 
 
 def _visible_details(client: Client, claims: Mapping[str, Any]) -> Details:

@@ -98,7 +98,7 @@ def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": ASSERTION_ALGORITHMS,
         "dpop_signing_alg_values_supported": list(PROOF_ALGORITHMS),
-        "claim_types_supported": ["normal"],
+        "claim_types_supported": ["normal", "distributed"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,
         "request_parameter_supported": True,

@@ -135,12 +135,15 @@ FROM asked AS a, token_family AS f, users AS u
 WHERE f.id = a.family_id AND {live_family_of_user("a.user_id")}
   AND NOT EXISTS (SELECT FROM revoked_access_token AS t WHERE t.jti = ANY (string_to_array(a.jti, ' ')))
 """
-_LIVE_ACCESS_TOKEN = CoalescedQuery("user_id uuid, family_id uuid, jti text", f"SELECT a.number {_ACCESS_TOKEN_LIVES}")
+_LIVE_ACCESS_TOKEN = CoalescedQuery(
+    "user_id uuid, family_id uuid, jti text",
+    f"SELECT a.number, u.directory_version {_ACCESS_TOKEN_LIVES}",
+)
 # What else an exchange of the token depends on.
 _LIVE_SUBJECT = CoalescedQuery(
     "user_id uuid, family_id uuid, jti text",
     f"""
-SELECT a.number, f.client_id, f.session_id, f.scope, f.resource, f.authorization_details,
+SELECT a.number, f.client_id, f.session_id, f.scope, f.resource, f.authorization_details, u.directory_version,
        EXISTS (SELECT FROM admin_role AS r WHERE r.user_id = a.user_id) AS is_admin,
        EXISTS (SELECT FROM session AS s
                WHERE s.user_id = a.user_id AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
@@ -359,6 +362,11 @@ class TokenUser(msgspec.Struct, frozen=True):
     row: Mapping[str, Any]
     requested: str | None
 
+    @property
+    def directory_version(self) -> int:
+        """The version of the groups and roles of the user."""
+        return int(self.row["directory_version"])
+
 
 class TokenOfUser(NamedTuple):
     """An access token that was issued for a user.
@@ -385,23 +393,28 @@ class LiveSubject(msgspec.Struct, frozen=True, kw_only=True):
     scope: str
     resource: list[str]
     authorization_details: str | None
+    directory_version: int
     is_admin: bool
     session_lives: bool
 
 
-async def is_live(token: TokenOfUser) -> bool:
-    """Return whether neither an access token nor its family is revoked or has ended, and its user is enabled."""
-    return await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict()) is not None
+async def version_if_live(token: TokenOfUser) -> int | None:
+    """Return the ``directory_version`` of the user of an access token.
+
+    None if the token or its family is revoked or has ended, or its user is disabled.
+    """
+    row = await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict())
+    return int(row["directory_version"]) if row is not None else None
 
 
 async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
-    """Return the user and the requested claims of an access token; None unless it :func:`is_live`."""
+    """Return the user and the requested claims of an access token; None as of :func:`version_if_live`."""
     row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(**token._asdict())
     return TokenUser(row, row["requested"]) if row else None
 
 
 async def live_subject(token: TokenOfUser) -> LiveSubject | None:
-    """Return what the exchange of a token depends on; None unless it :func:`is_live`."""
+    """Return what the exchange of a token depends on; None as of :func:`version_if_live`."""
     return one(LiveSubject, await _LIVE_SUBJECT.fetchrow(**token._asdict()))
 
 
@@ -411,7 +424,7 @@ async def is_enabled(user_id: UUID) -> bool:
 
 
 async def lock_live_access_token(token: TokenOfUser) -> bool:
-    """Like :func:`is_live`; if so, it stays live until the end of the transaction."""
+    """Return whether an access token is live, as of :func:`version_if_live`. It stays so until the transaction ends."""
     return await fetchrow(_LOCK_ACCESS_TOKEN, *token) is not None
 
 

@@ -7,8 +7,16 @@ import msgspec
 from idp.accounts.claims import CLAIMS_BY_SCOPE
 from idp.infra.i18n import gettext as _
 
+#: The scopes of what the directory knows about the user. Their claims have the same names.
+DIRECTORY_SCOPES: Mapping[str, tuple[str, ...]] = {"groups": ("groups",), "roles": ("roles",)}
+
 #: The standard scopes, each with the claims about the user that it requests (section 5.4).
-STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {"openid": (), **CLAIMS_BY_SCOPE, "offline_access": ()}
+STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
+    "openid": (), **CLAIMS_BY_SCOPE, **DIRECTORY_SCOPES, "offline_access": (),
+}  # fmt: skip
+
+#: Those that a client may have which no administrator registered, unless one allows more.
+SELF_SERVICE_SCOPES = tuple(scope for scope in STANDARD_SCOPES if scope not in DIRECTORY_SCOPES)
 
 #: The scope of each claim about the user. No other claims about the user are released.
 SCOPE_OF_CLAIM: Mapping[str, str] = {claim: scope for scope, claims in STANDARD_SCOPES.items() for claim in claims}
@@ -32,6 +40,8 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
         "email": (_("See your email address"),),
         "address": (_("See your postal address"),),
         "phone": (_("See your phone number"),),
+        "groups": (_("See your groups"), _("The groups that you are in here, such as teams and departments.")),
+        "roles": (_("See your roles"), _("What you may do here and in this application.")),
         "offline_access": (_("Keep this access while you are away"), _("Until you or the application end it.")),
     }
 
@@ -62,6 +72,8 @@ def _claim_names() -> Mapping[str, str]:
         "address": _("Postal address"),
         "phone_number": _("Phone number"),
         "phone_number_verified": _("Whether your phone number is confirmed"),
+        "groups": _("Groups"),
+        "roles": _("Roles"),
     }
 
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from litestar import HttpMethod, Request, route
 
-from idp.accounts.claims import claims_of
 from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError
 from idp.http import forms
 from idp.http.access import Access
@@ -14,9 +13,10 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import client_jwts, protected
 from idp.oauth.authorize.request import ClaimsRequest
-from idp.oauth.clients.stored import stored_client
+from idp.oauth.claims.evaluation import Asked, claims
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.protected import PresentedToken
-from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.oauth.token.access_token import exchanges
 from idp.settings import settings
 
@@ -57,16 +57,22 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
     scopes = str(live.claims["scope"]).split()
     if live.user is None or "openid" not in scopes:
         raise InsufficientScopeError("openid")
-    names = claims_of_scopes(scopes)
-    client = await stored_client(live.claims["client_id"])
+    client = live.client
     # The user allowed these claims to the client of the family, not to one that has exchanged its token.
-    if live.user.requested and client is not None and not exchanges(live.claims["jti"]):
-        names += visible_claims(ClaimsRequest.from_json(live.user.requested).userinfo, client.scopes)
-    claims = {"sub": live.claims["sub"]} | claims_of(live.user.row, names)
-    if client is None or client.userinfo_signed_response_alg is None:
-        return json(claims)
-    about = {"iss": settings().issuer, "aud": client.client_id}
-    signed = await client_jwts.make(client, "userinfo", "JWT", about | claims)
+    requested = live.user.requested if not exchanges(live.claims["jti"]) else None
+    asked = Asked(
+        place=Place.USERINFO,
+        client=client,
+        scopes=scopes,
+        requested=ClaimsRequest.from_json(requested).userinfo,
+        profile=True,
+    )
+    user = ClaimUser(live.user.row["id"], live.directory_version, live.user.row)
+    found = await claims(asked, user) | {"sub": live.claims["sub"]}
+    if client.userinfo_signed_response_alg is None:
+        return json(found)
+    found |= {"iss": settings().issuer, "aud": client.client_id}
+    signed = await client_jwts.make(client, "userinfo", "JWT", found)
     return BytesResponse(signed.encode("ascii"), JWT_NO_STORE)
 
 

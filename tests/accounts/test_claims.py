@@ -3,14 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from idp.accounts.claims import ADDRESS_MEMBERS, claims_of
+from idp.accounts.claims import ADDRESS_MEMBERS, CLAIMS_BY_SCOPE, claims_of
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetchrow
-from idp.oauth.scopes import STANDARD_SCOPES
 from tests.conftest import MakeUser
 from tests.support.rows import user_row
 
-EVERY_CLAIM = [claim for claims in STANDARD_SCOPES.values() for claim in claims]
+EVERY_CLAIM = [claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims]
 
 FILLED: dict[str, Any] = {
     "name": "Alice Example",

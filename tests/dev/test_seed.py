@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from idp.accounts.claims import CLAIMS_BY_SCOPE
 from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
@@ -13,7 +14,6 @@ from idp.ids import digest
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registration import rotate_secret
 from idp.oauth.clients.registry import Registry
-from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.sign_out import sign_out_user
 
 ISSUER = "http://localhost:8000"
@@ -47,7 +47,7 @@ async def test_the_first_time_makes_everything(own_database: str, tmp_path: Path
     await assert_that_they_hold(demo)
 
     user = (await demo_user()).to_dict()
-    claims = {claim for scope in STANDARD_SCOPES.values() for claim in scope}
+    claims = {claim for scope in CLAIMS_BY_SCOPE.values() for claim in scope}
     assert {claim for claim in claims if not user[claim]} == set()
 
     client = await registered(seed.CLIENT_ID)

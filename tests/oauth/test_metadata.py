@@ -77,7 +77,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "check_session_iframe": f"{issuer}/session/check",
         "frontchannel_logout_supported": True,
         "frontchannel_logout_session_supported": True,
-        "scopes_supported": ["openid", "profile", "email", "address", "phone", "offline_access"],
+        "scopes_supported": ["openid", "profile", "email", "address", "phone", "groups", "roles", "offline_access"],
         "response_types_supported": ["code"],
         "response_modes_supported": [
             *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")
@@ -113,7 +113,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "dpop_signing_alg_values_supported": [
             *("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "EdDSA", "Ed25519")
         ],
-        "claim_types_supported": ["normal"],
+        "claim_types_supported": ["normal", "distributed"],
         "claims_supported": list(CLAIMS),
         "claims_parameter_supported": True,
         "request_parameter_supported": True,

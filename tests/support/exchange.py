@@ -107,7 +107,9 @@ async def sign_in(
         amr=("pwd",),
         acr="1",
     )
-    assert await insert_family(grant, client.client_id, 3600)
+    stored = await insert_family(grant, client.client_id, 3600)
+    assert stored is not None
+    grant = stored
     if details:
         change = "UPDATE token_family SET authorization_details = $2::jsonb WHERE id = $1"
         await execute(change, grant.family_id, grant.authorization_details)

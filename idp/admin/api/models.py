@@ -20,7 +20,7 @@ from idp.oauth.clients.metadata import FIXED, ClientMetadata
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.exchange.models import Mode, SubjectTokenType
 from idp.oauth.issuers.models import Purpose, SubjectSource
-from idp.oauth.scopes import STANDARD_SCOPES
+from idp.oauth.scopes import SELF_SERVICE_SCOPES
 
 
 class Shown(msgspec.Struct):
@@ -230,7 +230,7 @@ class NewInitialAccessToken(Sent):
     name: str
     uses: int = 1
     lifetime: int = DEFAULT_LIFETIME
-    scopes: tuple[str, ...] = tuple(STANDARD_SCOPES)
+    scopes: tuple[str, ...] = SELF_SERVICE_SCOPES
     grant_types: tuple[str, ...] = USER_GRANTS
     redirect_hosts: tuple[str, ...] = ()
     require_pkce: bool = True

@@ -9,6 +9,8 @@ from idp.audit.buffer import token_issued
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, SessionEndedError, UnauthorizedClientError
 from idp.oauth.authorize.code import check_acr
 from idp.oauth.authorize.request import AuthorizationRequest, granted_scope
+from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE, IMPLICIT, supported
@@ -83,12 +85,13 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
     words = asked.response_type.split()
     if "token" not in words and CODE in words:
         return grant
-    if not await insert_family(grant, client.client_id, settings().access_token_lifetime):
+    stored = await insert_family(grant, client.client_id, settings().access_token_lifetime)
+    if stored is None:
         raise SessionEndedError
     if settings().single_session or client.single_session:
         only_client = None if settings().single_session else client.client_id
         await revoke_earlier_sign_ins(session.user_id, session.auth_time, only_client)
-    return grant
+    return stored
 
 
 async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code: str | None) -> dict[str, str]:
@@ -96,7 +99,7 @@ async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code
     words, found = asked.response_type.split(), dict[str, str]()
     token = None
     if "token" in words:
-        token = _access_token(client, grant)
+        token = await _access_token(client, grant)
         found = {
             "access_token": token,
             "token_type": "Bearer",
@@ -108,7 +111,7 @@ async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code
     return found
 
 
-def _access_token(client: Client, grant: Grant) -> str:
+async def _access_token(client: Client, grant: Grant) -> str:
     jti = family_jti(grant.family_id)
     token_issued(
         IMPLICIT,
@@ -118,6 +121,13 @@ def _access_token(client: Client, grant: Grant) -> str:
         session_id=grant.session_id,
         family_id=grant.family_id,
     )
+    user = ClaimUser(grant.user_id, grant.directory_version)
     return access_token(
-        client, subject(client, grant.user_id), grant.scope, grant.resource, jti, **grant.authentication_claims
+        client,
+        subject(client, grant.user_id),
+        grant.scope,
+        grant.resource,
+        jti,
+        about=await access_token_claims(client, grant.scope.split(), grant.resource, user),
+        **grant.authentication_claims,
     )

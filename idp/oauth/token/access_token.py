@@ -2,8 +2,9 @@
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -52,6 +53,7 @@ def access_token(
     *,
     confirmation: Confirmation | None = None,
     lifetime: int | None = None,
+    about: Mapping[str, Any] = MappingProxyType({}),
     **claims: Any,
 ) -> str:
     """Return an access token (RFC 9068 section 2) for these resource servers; without any, for this server.
@@ -59,6 +61,8 @@ def access_token(
     Args:
         confirmation: the key that the token is bound to.
         lifetime: seconds for which it is valid; None: those of the setting.
+        about: claims about the user (:mod:`idp.oauth.claims`).
+        claims: those of the protocol.
     """
     if confirmation is not None:
         claims["cnf"] = confirmation.claim
@@ -74,6 +78,7 @@ def access_token(
         server.access_token_signed_response_alg if server else own,
         server.access_token_type if server else "at+jwt",
         {
+            **about,
             "iss": settings().issuer,
             "sub": subject,
             "aud": audience if len(audience) > 1 else audience[0],

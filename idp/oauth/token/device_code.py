@@ -60,8 +60,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     async with transaction():
         redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
         if redeemed is not None:
-            grant = _grant(redeemed, client, family_id)
-            refresh_token = await start_offline_family(client, grant, confirmation)
+            grant, refresh_token = await start_offline_family(client, _grant(redeemed, client, family_id), confirmation)
     if redeemed is None:
         raise await _refused(client, code_hash, stored)
     return await issue(

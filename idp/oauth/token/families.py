@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
@@ -20,7 +21,14 @@ from idp.reasons import Reason
 from idp.settings import settings
 
 
-async def start_offline_family(client: Client, grant: Grant, confirmation: Confirmation | None) -> str | UnsetType:
+class StartedFamily(NamedTuple):
+    """A grant whose family is stored, and its refresh token, if the client has that grant."""
+
+    grant: Grant
+    refresh_token: str | UnsetType
+
+
+async def start_offline_family(client: Client, grant: Grant, confirmation: Confirmation | None) -> StartedFamily:
     """Start the family of a grant that a user gave away from the browser of the client: it belongs to no session.
 
     Call it in the transaction that consumes what the user allowed. That statement must lock a row which
@@ -31,9 +39,6 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
         grant: without a session.
         confirmation: the key that the request proves. It binds the refresh tokens of a public client.
 
-    Returns:
-        the refresh token, if the client has that grant.
-
     Raises:
         InvalidGrantError: the user is disabled.
     """
@@ -42,13 +47,14 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
     issued = "refresh_token" in client.grant_types
     refresh = new_refresh_token(grant.user_id, grant.family_id, kept_until) if issued else None
     bound_to = confirmation if client.public else None
-    if not await families.insert_offline_family(grant, client.client_id, expires_at, bound_to, refresh):
+    stored = await families.insert_offline_family(grant, client.client_id, expires_at, bound_to, refresh)
+    if stored is None:
         refused = Refused(Reason.USER_DISABLED, grant.user_id)
         raise InvalidGrantError("What the user allowed is not valid any more.", refused)
     if settings().single_session or client.single_session:
         only_client = None if settings().single_session else client.client_id
         await families.revoke_earlier_sign_ins(grant.user_id, grant.auth_time, only_client)
-    return refresh.token if refresh else UNSET
+    return StartedFamily(stored, refresh.token if refresh else UNSET)
 
 
 async def revoke_family(revoke: Callable[[], Awaitable[RevokedFamily | None]], reason: str) -> RevokedFamily | None:

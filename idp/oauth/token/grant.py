@@ -11,7 +11,10 @@ import msgspec
 class Grant(msgspec.Struct, frozen=True):
     """The authorization of a redeemed code or a rotated refresh token.
 
-    ``auth_age`` is the seconds by which the proof was older than the sign-in at ``auth_time``; None: unknown.
+    Attributes:
+        auth_age: the seconds by which the proof was older than the sign-in at ``auth_time``; None: unknown.
+        directory_version: the version of what the user was given (:mod:`idp.directory.effective`), as of the statement
+            that returned the grant; None: unknown.
     """
 
     family_id: UUID
@@ -26,6 +29,7 @@ class Grant(msgspec.Struct, frozen=True):
     auth_age: int | None
     amr: Sequence[str]
     acr: str
+    directory_version: int | None = None
 
     @property
     def authentication_claims(self) -> dict[str, Any]:

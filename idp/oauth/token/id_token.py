@@ -1,15 +1,16 @@
 """ID tokens (OpenID Connect Core section 2)."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from idp import clock
-from idp.accounts.claims import claims_of
-from idp.accounts.repository.users import user_by_id
 from idp.keys import jose
 from idp.oauth import client_jwts, subjects
 from idp.oauth.authorize.request import ClaimsRequest
+from idp.oauth.claims.evaluation import Asked
+from idp.oauth.claims.evaluation import claims as claims_about
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
-from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.oauth.token.access_token import family_jti
 from idp.oauth.token.grant import Grant
 from idp.settings import settings
@@ -36,8 +37,8 @@ class Beside(NamedTuple):
 async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> str:
     """Return an ID token.
 
-    It has the claims of scopes for a client with ``scope_claims_in_id_token``, and for one that cannot get them from
-    userinfo (OpenID Connect Core section 5.4).
+    It has the claims of the scopes ``groups`` and ``roles``. Those of the others it has for a client with
+    ``scope_claims_in_id_token``, and for one that cannot get them from userinfo (OpenID Connect Core section 5.4).
 
     Raises:
         OAuthError: the client registered encryption, and has no key for it that can be used.
@@ -57,15 +58,14 @@ async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> 
         claims["sid"] = subjects.sid(client, grant.session_id)
     if grant.nonce is not None:
         claims["nonce"] = grant.nonce
-    with_scopes = client.scope_claims_in_id_token or not beside.opens_userinfo
-    if grant.claims or with_scopes:
-        claims = await _claims_of_user(client, grant, scope if with_scopes else "") | claims
+    asked = Asked(
+        place=Place.ID_TOKEN,
+        client=client,
+        scopes=scope.split(),
+        resource=grant.resource,
+        requested=ClaimsRequest.from_json(grant.claims).id_token,
+        profile=client.scope_claims_in_id_token or not beside.opens_userinfo,
+        reaches_userinfo=beside.opens_userinfo,
+    )
+    claims = await claims_about(asked, ClaimUser(grant.user_id, grant.directory_version)) | claims
     return await client_jwts.make(client, "id_token", "JWT", claims)
-
-
-async def _claims_of_user(client: Client, grant: Grant, scope: str) -> dict[str, Any]:
-    """Return the claims that the ``claims`` parameter requests, and those of the scopes."""
-    names = visible_claims(ClaimsRequest.from_json(grant.claims).id_token, client.scopes)
-    names += claims_of_scopes(scope.split())
-    user = await user_by_id(grant.user_id) if names else None
-    return claims_of(user, names) if user else {}

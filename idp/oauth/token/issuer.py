@@ -7,6 +7,8 @@ from msgspec import UNSET, UnsetType
 
 from idp.audit.buffer import token_issued
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.details.granted import at_resources, claim_of, from_json
 from idp.oauth.details.models import Details
@@ -53,6 +55,7 @@ async def issue(
     resource = resource or grant.resource
     details = at_resources(details or from_json(grant.authorization_details), resource)
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
+    user = ClaimUser(grant.user_id, grant.directory_version)
     token = access_token(
         client,
         subject(client, grant.user_id),
@@ -60,6 +63,7 @@ async def issue(
         resource,
         jti,
         confirmation=confirmation,
+        about=await access_token_claims(client, scope.split(), resource, user),
         **grant.authentication_claims,
         **claim_of(details),
     )

@@ -21,6 +21,8 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.keys import jose
 from idp.oauth import subjects
 from idp.oauth.binding.confirmation import Confirmation, Prove
+from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import at_resources, claim_of, covers, invalid, to_json
@@ -158,13 +160,17 @@ async def _issue(
     confirmation: Confirmation | None,
 ) -> TokenResponse:
     lifetime = settings().access_token_lifetime
+    about: dict[str, Any] = {}
     if grant is None:
-        subject, jti, about = client.client_id, secrets.token_urlsafe(16), {}
+        subject, jti, signed_in = client.client_id, secrets.token_urlsafe(16), {}
     else:
-        if not await insert_asserted_family(grant, client.client_id, lifetime, assertion.issuer.id):
+        stored = await insert_asserted_family(grant, client.client_id, lifetime, assertion.issuer.id)
+        if stored is None:
             raise _invalid(Refused(Reason.CHANGED_MEANWHILE, grant.user_id))
         subject, jti = subjects.subject(client, grant.user_id), family_jti(grant.family_id)
-        about = grant.authentication_claims
+        signed_in = grant.authentication_claims
+        user = ClaimUser(grant.user_id, stored.directory_version)
+        about = await access_token_claims(client, granted.scope.split(), granted.resource, user)
     token = access_token(
         client,
         subject,
@@ -172,7 +178,8 @@ async def _issue(
         granted.resource,
         jti,
         confirmation=confirmation,
-        **about,
+        about=about,
+        **signed_in,
         **claim_of(granted.details),
     )
     _record(client, assertion, granted, grant, jti)

@@ -5,13 +5,17 @@ The new token carries on the token family of the subject token, so that it ends 
 of the request (docs/decisions/0067-an-exchanged-token-belongs-to-its-subject.md).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from idp import clock
 from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.oauth.binding.confirmation import Prove
+from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import at_resources, claim_of, covers, invalid
@@ -79,7 +83,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
     details = _details(form, asked)
     lifetime = _lifetime(policy, asked)
     if subject.issuer_id is not None:
-        await _start_family(subject, subject.issuer_id, " ".join(scope), asked, lifetime)
+        subject = await _start_family(subject, subject.issuer_id, " ".join(scope), asked, lifetime)
     jti = exchanged_jti(subject.claims["jti"])
     token = access_token(
         client,
@@ -89,6 +93,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         jti,
         confirmation=asked.confirmation,
         lifetime=lifetime,
+        about=await _about(subject, asked, scope),
         **{name: subject.claims[name] for name in _AUTHENTICATION if name in subject.claims},
         **actors.nested(_chain(policy, asked, attempt.actor)),
         **claim_of(details),
@@ -104,8 +109,10 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
     )
 
 
-async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Exchange, lifetime: int) -> None:
+async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Exchange, lifetime: int) -> Party:
     """Start the token family of a subject token of another server, which has none: it lives as long as the new token.
+
+    Returns the subject with the ``directory_version`` of the user.
 
     Raises:
         InvalidRequestError: the user was disabled, or the issuer is no longer trusted.
@@ -126,8 +133,10 @@ async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Excha
         amr=[],
         acr=NO_SIGN_IN,
     )
-    if not await insert_asserted_family(grant, asked.client.client_id, lifetime, issuer_id):
+    stored = await insert_asserted_family(grant, asked.client.client_id, lifetime, issuer_id)
+    if stored is None:
         raise _refuse("The subject_token is not valid any more.", Reason.CHANGED_MEANWHILE, subject)
+    return msgspec.structs.replace(subject, directory_version=stored.directory_version)
 
 
 def _refuse(description: str, reason: Reason, subject: Party) -> InvalidRequestError:
@@ -194,6 +203,14 @@ def _chain(policy: ExchangePolicy, asked: Exchange, actor: Actor) -> list[Actor]
         if (renamed := actors.renamed(known, asked.subject.client.sector, asked.client)) is not None
     ]
     return before if policy.mode == "impersonation" or before[:1] == [actor] else [actor, *before]
+
+
+async def _about(subject: Party, asked: Exchange, scope: Sequence[str]) -> dict[str, Any]:
+    """Return the claims about the user: those that the client of the new token gets, not those of the old one."""
+    if subject.user_id is None:
+        raise ValueError("The subject is not a user.")
+    user = ClaimUser(subject.user_id, subject.directory_version)
+    return await access_token_claims(asked.client, scope, asked.resource, user)
 
 
 def _subject(subject: Party, client: Client) -> str:

@@ -18,7 +18,7 @@ from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_scope
 from idp.oauth.clients.registration import check_signing_keys
 from idp.oauth.clients.registry import registry
-from idp.oauth.scopes import STANDARD_SCOPES
+from idp.oauth.scopes import SELF_SERVICE_SCOPES, STANDARD_SCOPES
 from idp.oauth.token.grants import grant_types
 from idp.settings import Settings, settings
 
@@ -40,7 +40,7 @@ class Ceiling(msgspec.Struct, frozen=True, kw_only=True):
         max_bytes: size of its metadata as JSON. Every worker holds every client in memory.
     """
 
-    scopes: tuple[str, ...] = tuple(STANDARD_SCOPES)
+    scopes: tuple[str, ...] = SELF_SERVICE_SCOPES
     grant_types: tuple[str, ...] = USER_GRANTS
     redirect_hosts: tuple[str, ...] = ()
     auth_methods: tuple[str, ...] = AUTH_METHODS

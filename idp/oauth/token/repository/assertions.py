@@ -5,6 +5,7 @@ from collections.abc import Collection
 from idp.infra.db.engine import execute, transaction
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.token.grant import Grant
+from idp.oauth.token.repository.families import with_version
 
 # A concurrent change of the rule waits, and then revokes the family. It is a statement of its own: if it waits for a
 # change, the insert after it sees the clients that the change left.
@@ -23,7 +24,7 @@ WITH family AS (
 ), asserted AS (
     INSERT INTO asserted_family (user_id, family_id, issuer_id) SELECT user_id, id, :issuer_id FROM family
 )
-SELECT FROM family
+SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
 """)
 
 # $1 issuer_id  $2 the clients that may still present its tokens
@@ -35,16 +36,16 @@ WHERE a.issuer_id = $1 AND f.user_id = a.user_id AND f.id = a.family_id AND f.re
 """
 
 
-async def insert_asserted_family(grant: Grant, client_id: str, lifetime: float, issuer_id: str) -> bool:
-    """Store the family of a grant for ``lifetime`` seconds.
+async def insert_asserted_family(grant: Grant, client_id: str, lifetime: float, issuer_id: str) -> Grant | None:
+    """Store the family of a grant for ``lifetime`` seconds. Returns the grant with its ``directory_version``.
 
-    Returns False if its user is disabled, or its client may no longer present tokens of the issuer.
+    Returns None if its user is disabled, or its client may no longer present tokens of the issuer.
     """
     given = {"client_id": client_id, "lifetime": lifetime, "issuer_id": issuer_id}
     values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
     async with transaction():
         await execute(_LOCK_ISSUER, issuer_id)
-        return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
+        return with_version(grant, await _INSERT_FAMILY.fetchrow(**values, **given))
 
 
 async def revoke_asserted_families(issuer_id: str, kept: Collection[str] = ()) -> int:

@@ -34,7 +34,7 @@ WITH code AS (
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
               a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.authorization_details, c.offline_access,
-              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr
+              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr, u.directory_version
 ), family AS (
     INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, confirmation,
                               authorization_details, offline_access, auth_time, auth_age, amr, acr, created_at,
@@ -47,7 +47,7 @@ WITH code AS (
     SELECT user_id, jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, nonce, auth_time,
-       auth_age, amr, acr
+       auth_age, amr, acr, directory_version
 FROM code
 """,
 )

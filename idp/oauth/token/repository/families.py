@@ -46,7 +46,7 @@ WITH family AS (
     INSERT INTO session_client (user_id, session_id, client_id, created_at)
     SELECT user_id, session_id, client_id, now() FROM family ON CONFLICT DO NOTHING
 )
-SELECT FROM family
+SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
 """)
 
 # A family without a session, and its first refresh token, unless jti is null.
@@ -62,7 +62,7 @@ WITH family AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, :jti, id, :token_hash, :issued_at, :expires_at FROM family WHERE :jti::uuid IS NOT NULL
 )
-SELECT FROM family
+SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
 """)
 
 # $1 user_id  $2 family_id  $3 client_id
@@ -112,14 +112,19 @@ class RevokedFamily(msgspec.Struct, frozen=True):
     session_id: UUID | None
 
 
-async def insert_family(grant: Grant, client_id: str, lifetime: float) -> bool:
-    """Store the family of a grant for ``lifetime`` seconds.
+async def insert_family(grant: Grant, client_id: str, lifetime: float) -> Grant | None:
+    """Store the family of a grant for ``lifetime`` seconds. Returns the grant with its ``directory_version``.
 
-    Returns False if its user is disabled, or its session has ended.
+    Returns None if its user is disabled, or its session has ended.
     """
     given = {"client_id": client_id, "lifetime": lifetime}
     values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
-    return await _INSERT_FAMILY.fetchrow(**values, **given) is not None
+    return with_version(grant, await _INSERT_FAMILY.fetchrow(**values, **given))
+
+
+def with_version(grant: Grant, row: asyncpg.Record | None) -> Grant | None:
+    """Return the grant with the ``directory_version`` of a row; None if there is no row."""
+    return msgspec.structs.replace(grant, directory_version=row["directory_version"]) if row is not None else None
 
 
 async def insert_offline_family(
@@ -128,8 +133,10 @@ async def insert_offline_family(
     family_expires_at: datetime,
     confirmation: Confirmation | None,
     refresh_token: NewRefreshToken | None,
-) -> bool:
-    """Store the family of a grant without a session, and its refresh token. Returns False if its user is disabled.
+) -> Grant | None:
+    """Store the family of a grant without a session, and its refresh token.
+
+    Returns the grant with its ``directory_version``; None if its user is disabled.
 
     Args:
         confirmation: the key that the refresh tokens are bound to.
@@ -154,7 +161,7 @@ async def insert_offline_family(
         issued_at=new.issued_at if new else None,
         expires_at=new.expires_at if new else None,
     )
-    return row is not None
+    return with_version(grant, row)
 
 
 async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
