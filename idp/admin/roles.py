@@ -37,6 +37,8 @@ class Permission(StrEnum):
     UPSTREAMS_WRITE = "admin:upstreams:write"
     KEYS_READ = "admin:keys:read"
     KEYS_WRITE = "admin:keys:write"
+    ORGANIZATIONS_READ = "admin:organizations:read"
+    ORGANIZATIONS_WRITE = "admin:organizations:write"
     EVENTS_READ = "admin:events:read"
     EVENTS_WRITE = "admin:events:write"
     AUDIT_READ = "admin:audit:read"
@@ -77,6 +79,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
             *(_P.USERS_READ, _P.USERS_WRITE, _P.ATTRIBUTES_READ, _P.SESSIONS_READ, _P.SESSIONS_WRITE),
             *(_P.CONSENTS_READ, _P.CONSENTS_WRITE, _P.OUTBOX_READ, _P.OUTBOX_WRITE, _P.CLIENTS_READ),
             _P.GROUPS_READ,
+            _P.ORGANIZATIONS_READ,
         }
     ),
     Role.AUDITOR: READ,

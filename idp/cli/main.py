@@ -37,6 +37,7 @@ COMMANDS = {
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),
+    "organizations": ("The organisations, their members and roles.", "idp.cli.organizations:organizations"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),

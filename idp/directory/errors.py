@@ -32,21 +32,21 @@ class UnknownMemberError(NotFoundError):
 
 
 class UnknownOrganizationError(NotFoundError):
-    """There is no such organization."""
+    """There is no such organisation."""
 
     def __init__(self) -> None:
-        super().__init__("There is no such organization.")
+        super().__init__("There is no such organisation.")
 
 
 class NotMemberError(ConflictError):
     """A user is not a member of the organization."""
 
     def __init__(self) -> None:
-        super().__init__("The user is not a member of the organization.")
+        super().__init__("The user is not a member of the organisation.")
 
 
 class SlugTakenError(ConflictError):
-    """Another organization has this slug."""
+    """Another organisation has this slug."""
 
 
 class OtherOwnerError(ConflictError):

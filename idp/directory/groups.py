@@ -209,7 +209,7 @@ async def _change_role(id: UUID, role_id: UUID, *, given: bool) -> bool:
         if role is None:
             raise UnknownRoleError
         if given and role.organization_id is not None:
-            raise OtherOwnerError("Only members of its organization have this role.")
+            raise OtherOwnerError("Only members of its organisation have this role.")
         change = repository.insert_group_role if given else repository.delete_group_role
         if not await change(id, role_id):
             return False

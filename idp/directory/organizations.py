@@ -5,6 +5,8 @@ processes. A change of members locks the users and increases their version (:mod
 """
 
 from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime
 from uuid import UUID
 
 from idp import ids
@@ -15,6 +17,7 @@ from idp.directory.effective import TOPIC
 from idp.directory.errors import NotMemberError, SlugTakenError, UnknownMemberError, UnknownOrganizationError
 from idp.directory.models import ADMIN, Organization
 from idp.directory.repository import organizations as repository
+from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
 
@@ -30,26 +33,27 @@ async def create(slug: str, name: str) -> Organization:
     async with exclusive_change(TOPIC):
         organization = await repository.insert_organization(ids.uuid7(), slug, name)
         if organization is None:
-            raise SlugTakenError("Another organization has this slug.")
+            raise SlugTakenError("Another organisation has this slug.")
         await _record("organization_created", organization)
     return organization
 
 
-async def rename(id: UUID, name: str, expected: Organization | None = None) -> Organization:
+async def rename(id: UUID, name: str, expected_at: datetime | None = None) -> Organization:
     """Change the name of an organization.
 
     Args:
-        expected: the organization as the caller has read it. If it has changed since, nothing is changed.
+        expected_at: its ``updated_at`` as the caller has read it.
 
     Raises:
         InvalidNameError: the name cannot be used.
-        UnknownOrganizationError: there is no such organization, or it has changed.
+        UnknownOrganizationError: there is no such organization.
+        VersionConflictError: it has changed since.
     """
     name = names.checked(name)
     async with exclusive_change(TOPIC):
         before = await found(id)
-        if expected is not None and before != expected:
-            raise UnknownOrganizationError
+        if expected_at is not None and before.updated_at != expected_at:
+            raise VersionConflictError
         if name == before.name:
             return before
         after = await repository.rename_organization(id, name)
@@ -152,6 +156,21 @@ async def found(id: UUID) -> Organization:
         UnknownOrganizationError: there is no such organization.
     """
     organization = await repository.organization_by_id(id)
+    if organization is None:
+        raise UnknownOrganizationError
+    return organization
+
+
+async def named(slug_or_id: str) -> Organization:
+    """Return the organization with this slug or id.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    organization = await repository.organization_by_slug(slug_or_id)
+    if organization is None:
+        with suppress(ValueError):
+            organization = await repository.organization_by_id(UUID(slug_or_id))
     if organization is None:
         raise UnknownOrganizationError
     return organization

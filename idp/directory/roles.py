@@ -37,7 +37,7 @@ async def create(
         OtherOwnerError: both are given.
     """
     if client_id is not None and organization_id is not None:
-        raise OtherOwnerError("A role belongs to a client or to an organization.")
+        raise OtherOwnerError("A role belongs to a client or to an organisation.")
     name, description = names.checked(name), names.checked_description(description)
     async with exclusive_change(TOPIC):
         role = await repository.insert_role(
@@ -107,7 +107,7 @@ async def contain(id: UUID, contained_id: UUID) -> bool:
             if await repository.contains(id, contained_id):
                 return False
             if role.organization_id != contained.organization_id:
-                raise OtherOwnerError("Roles of an organization contain, and are contained in, only others of it.")
+                raise OtherOwnerError("Roles of an organisation contain, and are contained in, only others of it.")
             raise CycleError("A role cannot contain itself.")
         await _record_contained("role_contained_added", role, contained)
     return True

@@ -21,6 +21,7 @@ from idp.directory.errors import (
 )
 from idp.directory.models import Organization, OrganizationMembership, Role
 from idp.directory.repository import organizations as repository
+from idp.errors import VersionConflictError
 from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.conftest import MakeUser
 
@@ -171,11 +172,11 @@ async def test_a_slug_is_used_once_and_a_name_again(db: str) -> None:
     with pytest.raises(SlugTakenError):
         await organizations.create(organization.slug, "Another")
     other = await make("Acme")
-    renamed = await organizations.rename(other.id, "Acme 2", expected=other)
+    renamed = await organizations.rename(other.id, "Acme 2", other.updated_at)
     assert (renamed.slug, renamed.name) == (other.slug, "Acme 2")
-    with pytest.raises(UnknownOrganizationError):
-        await organizations.rename(other.id, "Acme 3", expected=other)
-    assert await organizations.rename(other.id, "Acme 2", expected=renamed) == renamed
+    with pytest.raises(VersionConflictError):
+        await organizations.rename(other.id, "Acme 3", other.updated_at)
+    assert await organizations.rename(other.id, "Acme 2", renamed.updated_at) == renamed
 
 
 async def test_what_is_unknown(db: str, alice: User) -> None:

@@ -157,7 +157,8 @@ def listed(
 
     Args:
         read: converts a row to an ``item``.
-        within: for the list of a record: the filter whose value is the parameter of the path.
+        within: for the list of a record: the filter whose value is the parameter of the path; of several, the one with
+            this name.
         of: loads that record.
         more_filters: returns filters that depend on the call.
     """
@@ -169,7 +170,7 @@ def listed(
         if within is not None:
             if within in query:
                 raise InvalidQueryError(within, f"{within} is in the path.")
-            (query[within],) = call.params.values()
+            query[within] = call.params[within] if within in call.params else next(iter(call.params.values()))
         limit = query.pop("limit", str(DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
             raise InvalidQueryError("limit", "limit must be a number.")

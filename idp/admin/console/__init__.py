@@ -10,6 +10,9 @@ from idp.admin.console import (
     id_jag_policies,
     initial_access_tokens,
     keys,
+    organization_members,
+    organization_roles,
+    organizations,
     overview,
     resource_servers,
     setup,
@@ -23,8 +26,9 @@ from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
-    "id_jag_policies", "initial_access_tokens", "keys", "overview", "resource_servers", "trusted_issuers", "upstreams",
-    "users", "webhooks", "workload_identities",
+    "id_jag_policies", "initial_access_tokens", "keys", "organization_members", "organization_roles",
+    "organizations", "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks",
+    "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -53,6 +53,7 @@ SIGNED_IN_AGAIN = (
 #: The tabs with the permission that each needs.
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
+    ("organizations", "Organisations", Permission.ORGANIZATIONS_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),

@@ -30,6 +30,7 @@ from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
 from idp.admin.subjects import UnknownSubjectError, who_is
 from idp.audit.repository.audit_events import EVENTS
+from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.federation.repository import identities_of
 from idp.infra.db.listing import list_page
 from idp.mail import repository as mails
@@ -163,6 +164,8 @@ async def show_user(request: AdminRequest) -> Response[str]:
     tables = [await _applications(request, user), await _identities(user), await _mails(request, user)]
     if Permission.SESSIONS_READ in request.caller.allowed:
         tables[:0] = [await _sessions(request, user), await _reach(user)]
+    if Permission.ORGANIZATIONS_READ in request.caller.allowed:
+        tables.append(await _organizations(user))
     if Permission.AUDIT_READ in request.caller.allowed:
         tables.append(await _events(user))
     return render(
@@ -194,6 +197,15 @@ def _acts(request: AdminRequest, user: User) -> list[Action]:
     if Permission.USERS_WRITE in request.caller.allowed:
         found += [Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
     return found
+
+
+async def _organizations(user: User) -> Table:
+    page = await list_page(ORGANIZATIONS, {"user_id": str(user.id)})
+    rows = [
+        [Cell(row["slug"], f"{HOME}/organizations/{row['id']}/members/{user.id}"), Cell(row["name"])]
+        for row in page.rows
+    ]
+    return Table("Organisations", ("Slug", "Name"), rows)
 
 
 async def _sessions(request: AdminRequest, user: User) -> Table:

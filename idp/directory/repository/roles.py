@@ -174,6 +174,7 @@ HOLDERS = Listing(
     default_sort="user_id",
     filters={
         "role_id": Filter("m.role_id = {}", "uuid", "With one role."),
+        "organization_id": Filter("m.organization_id = {}", "uuid", "With a role of one organization."),
         "user_id": Filter("m.user_id = {}", "uuid", "One user."),
     },
 )

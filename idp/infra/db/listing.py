@@ -134,6 +134,16 @@ async def list_page(
     return Page(rows[:limit], _write(_Cursor(sort, end["_sort"], end["_key"])))
 
 
+async def all_rows(listing: Listing, filters: Mapping[str, str] | None = None) -> list[asyncpg.Record]:
+    """Return all rows of a list, page by page. For commands and short lists."""
+    page = await list_page(listing, filters, limit=MAX_LIMIT)
+    found = list(page.rows)
+    while page.next_cursor is not None:
+        page = await list_page(listing, filters, cursor=page.next_cursor, limit=MAX_LIMIT)
+        found += page.rows
+    return found
+
+
 async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
     """Return the row of a list with this key, or None."""
     try:

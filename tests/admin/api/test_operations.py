@@ -185,6 +185,61 @@ async def test_a_type_of_authorization_details(owner: Caller) -> None:
     assert (await owner("GET", path)).status_code == 404
 
 
+async def test_an_organization(owner: Caller, alice: User, make_user: MakeUser) -> None:
+    slug, bob = f"acme-{secrets.token_hex(6)}", await make_user()
+    made = await owner("POST", "/organizations", {"slug": slug, "name": "Acme"})
+    assert made.status_code == 201, made.text
+    path = f"/organizations/{made.json()['id']}"
+    assert made.headers["location"].endswith(path)
+    problem(await owner("POST", "/organizations", {"slug": slug, "name": "Acme"}), 409, "wrong-state")
+    for wrong in (
+        {"slug": "Acme"},
+        {"slug": str(alice.id)},
+        {"name": ""},
+        {"name": "Acme\u202e"},
+        {"name": "\u0410cme"},
+    ):
+        problem(await owner("POST", "/organizations", {"slug": f"{slug}-2", "name": "X"} | wrong), 422, "invalid-value")
+    (found,) = (await owner("GET", f"/organizations?q={slug.upper()}")).json()["items"]
+    assert found == made.json()
+    assert (await owner.changed("PATCH", path, {"name": "Acme 2"})).json()["name"] == "Acme 2"
+    problem(await owner("PATCH", path, {"name": "Acme 3"}, If_Match=made.headers.get("etag", '"old"')), 412, "outdated")
+    members = f"{path}/members"
+    assert (await owner("POST", members, {"user_ids": [str(alice.id), str(bob.id)]})).json() == {"added": 2}
+    problem(await owner("POST", members, {"user_ids": [str(ids.uuid7())]}), 404, "not-found")
+    problem(await owner("POST", members, {"user_ids": []}), 422, "invalid-body")
+    problem(await owner("GET", f"{members}?organization_id={made.json()['id']}"), 400, "invalid-query")
+    assert len((await owner("GET", members)).json()["items"]) == 2
+    assert (await owner.changed("PATCH", f"{members}/{alice.id}", {"admin": True})).json()["admin"] is True
+    (admin,) = (await owner("GET", f"{members}?admin=true")).json()["items"]
+    assert admin["email"] == alice.email
+    role = await owner("POST", f"{path}/roles", {"name": "Editor"})
+    role_path = f"{path}/roles/{role.json()['id']}"
+    assert role.headers["location"].endswith(role_path)
+    problem(await owner("POST", f"{path}/roles", {"name": "EDITOR"}), 409, "wrong-state")
+    assert (await owner.changed("PATCH", role_path, {"description": "Edits"})).json()["description"] == "Edits"
+    assert (await owner("POST", f"{role_path}/holders", {"user_ids": [str(bob.id)]})).json() == {"added": 1}
+    outsider = await make_user()
+    problem(await owner("POST", f"{role_path}/holders", {"user_ids": [str(outsider.id)]}), 409, "wrong-state")
+    (holder,) = (await owner("GET", f"{role_path}/holders")).json()["items"]
+    assert holder["email"] == bob.email
+    assert (await owner("DELETE", f"{role_path}/holders/{bob.id}")).status_code == 204
+    problem(await owner("DELETE", f"{role_path}/holders/{bob.id}"), 404, "not-found")
+    assert (await owner("DELETE", f"{members}/{bob.id}")).status_code == 204
+    problem(await owner("DELETE", f"{members}/{bob.id}"), 404, "not-found")
+    other = (await owner("POST", "/organizations", {"slug": f"{slug}-2", "name": "Other"})).json()
+    for of_other in (f"roles/{role.json()['id']}", f"members/{alice.id}", f"roles/{role.json()['id']}/holders"):
+        inside = await owner("GET", f"/organizations/{other['id']}/{of_other}")
+        assert inside.status_code == 404 or inside.json()["items"] == []
+    problem(await owner("DELETE", f"/organizations/{other['id']}/members/{alice.id}"), 404, "not-found")
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"]
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    assert (await owner.changed("DELETE", role_path)).status_code == 204
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+    problem(await owner("POST", f"{members}", {"user_ids": [str(alice.id)]}), 404, "not-found")
+
+
 async def test_keys(owner: Caller) -> None:
     problem(await owner("POST", "/keys", {"alg": "none"}), 409, "wrong-state")
     from idp.keys import lifecycle

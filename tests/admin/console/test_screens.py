@@ -11,6 +11,7 @@ from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
 from idp.delivery import outbox as delivery_outbox
+from idp.directory import organizations, roles
 from idp.events import webhooks
 from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -74,6 +75,9 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     assertions = await id_jag_policies.add(
         client.client_id, audience="https://login.example", audience_client_id="shown"
     )
+    organization = await organizations.create(f"shown-{secrets.token_hex(4)}", "Shown")
+    await organizations.add_members(organization.id, [auditor.id])
+    role = await roles.create("Shown", organization_id=organization.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
@@ -90,6 +94,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "webhook_id": str(webhook_id),
         "delivery_id": str(delivery_id),
         "client_id": client.client_id,
+        "organization_id": str(organization.id),
+        "role_id": str(role.id),
         "identity_id": str(rule.id),
         "policy_id": str(policy.id),
         "issuer_id": trusted.id,
@@ -102,6 +108,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "form": "csv",
     }
     await webhooks.remove(webhook_id)
+    await organizations.delete(organization.id)
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
     await delete_type(details.id)
@@ -278,6 +285,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
     "kind",
     [
         "users",
+        "organizations",
         "clients",
         "keys",
         "upstreams",

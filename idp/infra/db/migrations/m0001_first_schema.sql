@@ -1234,6 +1234,7 @@ CREATE TABLE user_role (
 );
 
 CREATE INDEX user_role_role_id ON user_role (role_id, user_id);
+CREATE INDEX user_role_organization_id ON user_role (organization_id, user_id) WHERE organization_id IS NOT NULL;
 
 CREATE TABLE group_role (
     group_id uuid NOT NULL REFERENCES groups ON DELETE CASCADE,

@@ -1,0 +1,58 @@
+"""Request and response bodies of the operations on organizations."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from idp.admin.api.models import Sent, Shown
+
+
+class Organization(Shown):
+    """``slug`` names it in requests. While it is disabled, its memberships do not count."""
+
+    id: UUID
+    slug: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class NewOrganization(Sent):
+    """``slug``: 1 to 63 lower-case letters a to z, digits and hyphens. It never changes."""
+
+    slug: str
+    name: str
+
+
+class OrganizationChange(Sent):
+    name: str | UnsetType = UNSET
+
+
+class OrganizationMember(Shown):
+    """``admin``: whether the member manages the organization. ``origin``: what added the member."""
+
+    user_id: UUID
+    email: str
+    name: str | None
+    disabled_at: datetime | None
+    admin: bool
+    origin: str
+    created_at: datetime
+
+
+class OrganizationMemberChange(Sent):
+    admin: bool | UnsetType = UNSET
+
+
+class NewOrganizationRole(Sent):
+    name: str
+    description: str = ""
+
+
+class OrganizationRoleChange(Sent):
+    """Absent members keep their value."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET

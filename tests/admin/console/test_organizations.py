@@ -1,0 +1,85 @@
+"""Organisations in the console, from the form to the database."""
+
+import secrets
+
+from idp.directory import effective, organizations
+from idp.directory.models import OrganizationMembership
+from idp.infra.db.engine import execute
+from tests.admin.console.conftest import Admin
+from tests.conftest import MakeUser
+from tests.support.browser import Page, as_page
+
+
+async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_user: MakeUser) -> None:
+    slug, user, other = f"acme-{secrets.token_hex(6)}", await make_user(name="Zora"), await make_user()
+    page = await owner.confirm("/admin/organizations/new", slug=slug, name="Acme")
+    assert "Saved." in page.text
+    made = await organizations.named(slug)
+    path = f"/admin/organizations/{made.id}"
+    assert page.path == path
+    assert slug in (await owner.get(f"/admin/organizations?q={slug.upper()}")).text
+    await _submit(owner, f"{path}/members", emails=f"{user.email}\n{other.email.upper()}")
+    page = await owner.get(path)
+    assert all(text in page.text for text in (user.email, "Zora", other.email))
+    for name in ("Editor", "Reader"):
+        await _submit(owner, f"{path}/roles", name=name, description="Of articles")
+    (form,) = (form for form in (await owner.get(f"{path}/members/{user.id}/change")).forms if "admin" in form.fields)
+    editor, reader = (name for name in form.fields if name.startswith("role_"))
+    entered = {name: value for name, value in form.fields.items() if name != reader}
+    page = as_page(await owner.browser.post(form.action, entered))
+    assert "Editor" in page.text
+    assert "Reader" not in page.text
+    await effective.empty()
+    assert (await effective.memberships(user.id)).organizations[made.id] == OrganizationMembership(
+        id=made.id, slug=slug, name="Acme", roles=("Editor",)
+    )
+    assert user.email in (await owner.get(f"{path}/roles/{editor.removeprefix('role_')}")).text
+    assert slug in (await owner.get(f"/admin/users/{user.id}")).text
+    page = await owner.confirm(f"{path}/roles/{editor.removeprefix('role_')}/change", name="Author")
+    assert "Author" in page.text
+    await owner.confirm(f"{path}/roles/{editor.removeprefix('role_')}/delete")
+    assert "Author" not in (await owner.get(f"{path}/roles")).text
+    await owner.confirm(f"{path}/members/{user.id}/remove")
+    assert user.email not in (await owner.get(f"{path}/members")).text
+    assert "Acme &lt;2&gt;" in (await owner.confirm(f"{path}/rename", name="Acme <2>")).text
+    await owner.confirm(f"{path}/disable")
+    assert (await organizations.found(made.id)).disabled_at is not None
+    await owner.confirm(f"{path}/enable")
+    assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
+    assert (await owner.get(path)).status == 404
+
+
+async def _submit(owner: Admin, path: str, **fields: str) -> Page:
+    page = await owner.get(path)
+    (form,) = (form for form in page.forms if form.action == path and "csrf_token" in form.fields)
+    answer = as_page(await owner.browser.post(path, form.fields | fields))
+    assert answer.status == 200, answer.text
+    return answer
+
+
+async def test_what_is_refused_is_shown_in_the_form(owner: Admin, make_user: MakeUser) -> None:
+    slug = f"acme-{secrets.token_hex(6)}"
+    made = await organizations.create(slug, "Acme")
+    path = f"/admin/organizations/{made.id}"
+    for entered in (
+        {"slug": slug, "name": "Twice"},
+        {"slug": "Upper", "name": "Acme"},
+        {"slug": "a", "name": "\u202e"},
+    ):
+        page = await owner.confirm("/admin/organizations/new", **entered)
+        assert page.status == 400
+        assert entered["slug"] in page.text
+    page = await owner.get(f"{path}/members")
+    (form,) = (form for form in page.forms if "csrf_token" in form.fields and form.action.endswith("/members"))
+    for emails in ("", "nobody@example.com", f"{(await make_user()).email}\n<script>"):
+        answer = as_page(await owner.browser.post(form.action, form.fields | {"emails": emails}))
+        assert answer.status == 400
+        assert "<script>" not in answer.text.partition("<main")[2]
+    assert await organizations.repository.members_among(made.id, []) == set()
+    # Another admin has renamed it since the form was shown.
+    page = await owner.get(f"{path}/rename")
+    await organizations.rename(made.id, "Renamed")
+    answer = as_page(await owner.browser.submit(page, "confirm", name="Late"))
+    assert "has been changed" in answer.text
+    assert (await organizations.found(made.id)).name == "Renamed"
+    await execute("DELETE FROM organization WHERE id = $1", made.id)

@@ -1,0 +1,54 @@
+"""`idp organizations`."""
+
+import json
+import re
+import secrets
+import shlex
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+from tests.conftest import MakeUser
+
+
+async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user: MakeUser) -> None:
+    ada, slug = (await make_user(name="Ada")).email, f"acme-{secrets.token_hex(6)}"
+    made = json.loads(cli("organizations", "create", slug, "--name", "Acme", "--json").out)
+    assert (made["slug"], made["name"], made["disabled_at"]) == (slug, "Acme", None)
+    assert "has this slug" in cli.fails("organizations", "create", slug, "--name", "Acme")
+    assert "lower-case" in cli.fails("organizations", "create", "Acme", "--name", "Acme")
+    assert "1 added" in cli("organizations", "add-member", slug, ada, "--admin").out
+    assert "There is no user" in cli.fails("organizations", "add-member", slug, ada, "nobody@example.com")
+    (member,) = json.loads(cli("organizations", "members", made["id"], "--json").out)
+    assert (member["email"], member["admin"], member["origin"]) == (ada, True, "admin")
+    assert ada in cli("organizations", "members", slug).out
+    assert slug in cli("organizations", "list").out
+    assert json.loads(cli("organizations", "list", "--user", ada, "--json").out) == [made]
+    cli("organizations", "create-role", slug, "Editor", "--description", "Changes articles")
+    assert "1 got the role" in cli("organizations", "give-role", slug, "editor", ada).out
+    assert "no role with this name" in cli.fails("organizations", "give-role", slug, "reader", ada)
+    (role,) = json.loads(cli("organizations", "roles", slug, "--json").out)
+    assert (role["name"], role["description"]) == ("Editor", "Changes articles")
+    assert "no longer" in cli("organizations", "set-admin", slug, ada, "--off").out
+    assert "Acme 2" in cli("organizations", "rename", slug, "Acme 2").out
+    assert "disabled" in cli("organizations", "disable", slug).out
+    assert json.loads(cli("organizations", "show", slug, "--json").out)["disabled_at"]
+    assert "enabled" in cli("organizations", "enable", slug).out
+    assert "1 lost the role" in cli("organizations", "take-role", slug, "editor", ada).out
+    assert "1 removed" in cli("organizations", "remove-member", slug, ada).out
+    assert "not a member" in cli.fails("organizations", "give-role", slug, "editor", ada)
+    assert slug in cli("organizations", "show", slug).out
+    assert "Aborted" in cli("organizations", "delete", slug, input="n\n", code=1).err
+    assert "is deleted" in cli("organizations", "delete", slug, "--yes").out
+    assert "There is no such organisation" in cli.fails("organizations", "show", slug)
+
+
+async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser) -> None:
+    """docs/organizations.md, with other names."""
+    text = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"^\$ idp (organizations .*)$", text, re.MULTILINE)
+    values = {f"{name}@example.com": (await make_user(name=name)).email for name in ("ada", "bob")}
+    values["acme"] = f"acme-{secrets.token_hex(6)}"
+    for command in commands:
+        cli(*(values.get(word, word) for word in shlex.split(command)))
+    assert len(commands) == 11
+    cli("organizations", "delete", values["acme"], "--yes")
