@@ -18,7 +18,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("figures", nargs="*", help="only these figures, by function name")
     parser.add_argument("--seconds", type=float, default=5, help="duration of one load")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure, of which the median counts")
-    parser.add_argument("--scale", type=float, default=1, help="size of the large database, in millions of users")
+    parser.add_argument("--scale", type=float, default=1, help="millions of users, and ten thousands of deliveries")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -44,13 +44,14 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
-    from bench import directory, large
+    from bench import deliveries, directory, large
     from bench.figures import FIGURES, Bench, Figure
     from bench.report import show
     from bench.setting import prepared
 
     scale = large.Scale().of(arguments.scale)
     rows: dict[str, Callable[[Bench], Awaitable[Figure]]] = {row.__name__: row for row in FIGURES}
+    rows["deliveries"] = lambda bench: deliveries.deliveries(bench, scale.deliveries)
     rows["growth"] = lambda bench: large.growth(bench, scale)
     rows["clean_up"] = lambda bench: large.clean_up(bench, scale)
     rows["directory"] = lambda bench: directory.directory(bench, directory.Scale().of(arguments.scale))

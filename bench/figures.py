@@ -20,16 +20,26 @@ from idp.settings import settings
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A measurement: a value, its limit and their ratio."""
+    """A measurement: a value, its limit and their ratio.
+
+    Attributes:
+        goal: if it differs from that of the figure.
+    """
 
     name: str
     value: float
     limit: float
     ratio: float
+    goal: str = ""
 
     @classmethod
-    def of(cls, name: str, value: float, limit: float) -> "Part":
-        return cls(name, value, limit, value / limit)
+    def of(cls, name: str, value: float, limit: float, goal: str = "") -> "Part":
+        return cls(name, value, limit, value / limit, goal)
+
+    def margin(self, goal: str) -> float:
+        """Return at least 1 if it meets its goal, and the more the better it is."""
+        sign, bound = (self.goal or goal).split()
+        return self.ratio / float(bound) if sign == ">=" else float(bound) / max(self.ratio, 1e-9)
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -52,11 +62,10 @@ class Figure(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, name: str, unit: str, goal: str, parts: Sequence[Part], beside: Sequence[Part] = ()) -> "Figure":
-        least = goal.startswith(">=")
-        bound = float(goal.split()[1])
-        worst = (min if least else max)(parts, key=lambda part: part.ratio)
-        met = worst.ratio >= bound if least else worst.ratio <= bound
+        worst = min(parts, key=lambda part: part.margin(goal))
+        met = worst.margin(goal) >= 1
         shown = list(parts) if len(parts) > 1 else []
+        goal = worst.goal or goal
         return cls(name, worst.value, unit, worst.limit, worst.ratio, goal, met, shown, list(beside))
 
 

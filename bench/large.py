@@ -26,16 +26,22 @@ BLOAT_PERCENT = 30
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """The number of rows of each kind."""
+    """The number of rows of each kind, and of deliveries."""
 
     users: int = 1_000_000
     refresh_tokens_of_user: int = 10
     audit_events_of_user: int = 5
     expired: int = 5_000_000
+    deliveries: int = 10_000
 
     def of(self, part: float) -> "Scale":
-        """Return a smaller scale."""
-        return msgspec.structs.replace(self, users=int(self.users * part), expired=int(self.expired * part))
+        """Return a smaller scale. Fewer than a thousand deliveries would measure the start of the sender."""
+        return msgspec.structs.replace(
+            self,
+            users=int(self.users * part),
+            expired=int(self.expired * part),
+            deliveries=max(1000, int(self.deliveries * part)),
+        )
 
 
 _USERS = """

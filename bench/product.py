@@ -1,6 +1,7 @@
 """The product in production mode: `idp serve` on a PostgreSQL with durable commits."""
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import structlog
 
 from bench import load
 
 WORKERS = 2
 START_WITHIN_SECONDS = 30
+#: Lets this process and a server call receivers on this machine.
+OUTBOUND = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.1/32"}
 
 
 def free_port() -> int:
@@ -143,6 +147,7 @@ def run(measure: Callable[[int], Coroutine[Any, Any, None]]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     port = free_port()
     set_up_environment(port)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     asyncio.run(measure(port))
 
 
@@ -152,6 +157,7 @@ def set_up_environment(port: int) -> None:
         del os.environ[name]
     os.environ["IDP_MASTER_KEY"] = secrets.token_urlsafe(32)
     os.environ["IDP_ISSUER"] = f"http://localhost:{port}"
+    os.environ |= OUTBOUND
     from idp import settings
 
     # Likewise for a file beside this checkout.

@@ -18,4 +18,6 @@ def show(figures: Sequence[Figure], *, heading: bool = False) -> None:
         row = f"| {figure.name} | {_number(figure.value)} {figure.unit} | {_number(figure.limit)} | {figure.ratio:.2f}"
         print(f"{row} | {figure.goal} | {'yes' if figure.met else 'no'} |")
         for part in (*figure.parts, *figure.beside):
-            print(f"| · {part.name} | {_number(part.value)} | {_number(part.limit)} | {part.ratio:.2f} | | |")
+            print(
+                f"| · {part.name} | {_number(part.value)} | {_number(part.limit)} | {part.ratio:.2f} | {part.goal} | |"
+            )

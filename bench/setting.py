@@ -45,16 +45,19 @@ async def prepared(port: int, seconds: float, rounds: int) -> AsyncIterator[Benc
 
 
 @asynccontextmanager
-async def beside(bench: Bench) -> AsyncIterator[Bench]:
+async def beside(bench: Bench, **settings: str) -> AsyncIterator[Bench]:
     """Run another server on an empty database of the same PostgreSQL, to measure in turn with the first one.
 
-    Call :func:`turn_to` before each measurement.
+    Call :func:`turn_to` before each measurement. This process uses the empty database at first.
+
+    Args:
+        settings: of that server.
     """
     await engine.execute("CREATE DATABASE bench_empty")
     dsn = urlsplit(bench.dsn)._replace(path="/bench_empty").geturl()
     await _connect(dsn)
     people = await _set_up()
-    with product.running(bench.folder, dsn, port=bench.product.other_port) as running:
+    with product.running(bench.folder, dsn, port=bench.product.other_port, **settings) as running:
         yield Bench(bench.folder, dsn, running, people, bench.seconds, bench.rounds)
     await turn_to(bench)
     await engine.execute("DROP DATABASE bench_empty")

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.delivery.tables import Delivery, DeliveryStream
+from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.listing import Filter, Listing, Sort
@@ -57,7 +58,17 @@ _RENEW = """
     UPDATE delivery_stream SET free_at = now() + make_interval(secs => $3)
     WHERE stream = $1 AND holder = $2 AND free_at > now()
 """
-_FREE = "DELETE FROM delivery_stream WHERE stream = $1 AND holder = $2"
+# Several processes free and lease streams at the same time, in the order of their names (no deadlock).
+_FREE = CoalescedQuery(
+    "stream text, holder uuid",
+    """
+    WITH held AS MATERIALIZED (
+        SELECT s.stream, a.number FROM asked AS a JOIN delivery_stream AS s USING (stream, holder)
+        ORDER BY s.stream FOR UPDATE OF s
+    ), freed AS (DELETE FROM delivery_stream WHERE stream IN (SELECT stream FROM held))
+    SELECT number FROM held
+    """,
+)
 _PAUSE = """
     UPDATE delivery_stream SET holder = NULL, failures = $3, free_at = now() + make_interval(secs => $4)
     WHERE stream = $1 AND holder = $2
@@ -70,16 +81,29 @@ _EXPIRE = """
     UPDATE delivery SET state = 'dead', next_attempt_at = NULL, finished_at = now(),
                         response = CASE response WHEN '' THEN 'It was too late to send it.' ELSE response END,
                         expires_at = now() + make_interval(secs => $2)
-    WHERE stream = $1 AND next_attempt_at IS NOT NULL AND expires_at <= now()
+    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND expires_at <= now()
+                 ORDER BY id FOR NO KEY UPDATE)
+      AND next_attempt_at IS NOT NULL
     RETURNING kind
 """
-# After its lease is lost, a process may still record that a delivery is finished, but not a failure.
-_FINISH = """
-    UPDATE delivery SET state = $2, response = $3, attempts = attempts + 1, next_attempt_at = NULL,
-                        finished_at = now(), expires_at = now() + make_interval(secs => $4),
-                        content = CASE $2 WHEN 'dead' THEN content END
-    WHERE id = $1 AND next_attempt_at IS NOT NULL
-"""
+# After its lease is lost, a process may still record that a delivery is finished, but not a failure. Whatever finishes
+# several deliveries locks them in the order of their ids (no deadlock).
+_FINISH = CoalescedQuery(
+    "id uuid, state text, response text, kept float8",
+    """
+    WITH found AS MATERIALIZED (
+        SELECT d.id, a.number, a.state, a.response, a.kept FROM asked AS a JOIN delivery AS d USING (id)
+        WHERE d.next_attempt_at IS NOT NULL ORDER BY d.id FOR NO KEY UPDATE OF d
+    ), finished AS (
+        UPDATE delivery AS d SET state = f.state, response = f.response, attempts = d.attempts + 1,
+                                 next_attempt_at = NULL, finished_at = now(),
+                                 expires_at = now() + make_interval(secs => f.kept),
+                                 content = CASE f.state WHEN 'dead' THEN d.content END
+        FROM found AS f WHERE d.id = f.id
+    )
+    SELECT number FROM found
+    """,
+)
 _DEFER = """
     UPDATE delivery SET state = 'deferred', response = $3, attempts = attempts + 1,
                         next_attempt_at = CASE WHEN $4::float8 > 0 THEN now() + make_interval(secs => $4)
@@ -105,16 +129,26 @@ _REPLAY_STREAM = """
 _GIVE_UP_STREAM = """
     UPDATE delivery SET state = 'dead', response = $2, content = NULL, next_attempt_at = NULL, finished_at = now(),
                         expires_at = now() + make_interval(secs => $3)
-    WHERE stream = $1 AND next_attempt_at IS NOT NULL
+    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL
+                 ORDER BY id FOR NO KEY UPDATE)
+      AND next_attempt_at IS NOT NULL
 """
-_CHANGE_KIND = "UPDATE delivery SET kind = $2 WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2"
+_CHANGE_KIND = """
+    UPDATE delivery SET kind = $2
+    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2
+                 ORDER BY id FOR NO KEY UPDATE)
+      AND next_attempt_at IS NOT NULL
+"""
 _ACKNOWLEDGE = """
-    UPDATE delivery AS d SET state = CASE a.reason WHEN '' THEN 'delivered' ELSE 'dead' END, response = a.reason,
+    WITH found AS MATERIALIZED (
+        SELECT d.id, a.reason FROM unnest($2::uuid[], $3::text[]) AS a (id, reason) JOIN delivery AS d USING (id)
+        WHERE d.stream = $1 AND d.next_attempt_at IS NOT NULL ORDER BY d.id FOR NO KEY UPDATE OF d
+    )
+    UPDATE delivery AS d SET state = CASE f.reason WHEN '' THEN 'delivered' ELSE 'dead' END, response = f.reason,
                              attempts = attempts + 1, next_attempt_at = NULL, finished_at = now(),
                              expires_at = now() + make_interval(secs => $4),
-                             content = CASE a.reason WHEN '' THEN NULL ELSE content END
-    FROM unnest($2::uuid[], $3::text[]) AS a (id, reason)
-    WHERE d.id = a.id AND d.stream = $1 AND d.next_attempt_at IS NOT NULL
+                             content = CASE f.reason WHEN '' THEN NULL ELSE content END
+    FROM found AS f WHERE d.id = f.id
 """
 _STATES_OF_SESSION = """
     SELECT id, kind, stream, state, attempts, response, created_at, next_attempt_at, finished_at FROM delivery
@@ -221,7 +255,7 @@ async def renew(stream: str, holder: UUID, seconds: float) -> bool:
 
 async def free(stream: str, holder: UUID) -> None:
     """End a lease on a receiver that works."""
-    await execute(_FREE, stream, holder)
+    await _FREE.fetchrow(stream=stream, holder=holder)
 
 
 async def pause(stream: str, holder: UUID, failures: int, seconds: float) -> None:
@@ -245,7 +279,7 @@ async def finish(id: UUID, state: str, response: str, kept: float) -> None:
     Args:
         kept: seconds for which the state is kept.
     """
-    await execute(_FINISH, id, state, response, kept)
+    await _FINISH.fetchrow(id=id, state=state, response=response, kept=kept)
 
 
 async def defer(id: UUID, attempts: int, response: str, wait: float) -> None:

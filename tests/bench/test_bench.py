@@ -43,6 +43,17 @@ def test_a_figure_is_its_worst_part(goal: str, ratios: tuple[float, ...], worst:
     assert (figure.value, figure.ratio, figure.met, len(figure.parts)) == (worst, worst, met, 2)
 
 
+@pytest.mark.parametrize(
+    ("rate", "delay", "worst", "met"),
+    [(0.8, 1.1, "delay", True), (0.71, 1.1, "rate", True), (0.6, 1.1, "rate", False), (0.8, 1.3, "delay", False)],
+)
+def test_parts_may_have_goals_of_their_own(rate: float, delay: float, worst: str, met: bool) -> None:
+    parts = [Part.of("rate", rate, 1, ">= 0.70"), Part.of("delay", delay, 1, "<= 1.20")]
+    figure = Figure.of("x", "y", "", parts)
+    (shown,) = [part for part in parts if part.ratio == figure.ratio]
+    assert (shown.name, figure.goal, figure.met) == (worst, shown.goal, met)
+
+
 def test_requests_are_lines() -> None:
     request = Request("POST", "/token", {"A": "b: c", "D": "e"}, "f=g")
     assert request.line == "POST\t/token\tA: b: c|D: e\tf=g\n"

@@ -7,6 +7,7 @@ from datetime import timedelta
 from email.utils import format_datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -413,3 +414,50 @@ async def test_a_receiver_that_is_gone_is_given_up(receivers: Receivers) -> None
     assert {tuple(row) for row in rows} == {("dead", None)}
     assert await repository.replay_stream("client:a", 60, 10) == 0
     assert await send() == 0
+
+
+async def test_acknowledgements_share_transactions(receivers: Receivers) -> None:
+    ids_ = [await queue(receivers.url("a"), stream=f"client:{n}") for n in range(100)]
+    await asyncio.gather(*(repository.finish(delivery, "delivered", "204", 60) for delivery in ids_))
+    rows = await fetch("SELECT xmin::text AS transaction, state, attempts, content FROM delivery")
+    assert {tuple(row)[1:] for row in rows} == {("delivered", 1, None)}
+    # The first ones do not wait for others.
+    assert len({row["transaction"] for row in rows}) <= 5
+
+
+@pytest.mark.parametrize("change", ["given up", "held"])
+async def test_acknowledgements_do_not_deadlock_with_changes_of_a_stream(
+    receivers: Receivers, database: str, change: str
+) -> None:
+    """The delivery that is due first is the one that was stored last. Both statements wait for the other delivery."""
+    first, second = sorted([await queue(receivers.url("a")) for _ in range(2)])
+    await execute("UPDATE delivery SET next_attempt_at = next_attempt_at - interval '1 hour' WHERE id = $1", second)
+
+    async def acknowledge() -> None:
+        async with transaction():
+            await fetch(repository._FINISH.text, [first, second], ["delivered"] * 2, ["204"] * 2, [60.0] * 2)
+
+    async def change_stream() -> None:
+        async with transaction():
+            if change == "given up":
+                await repository.give_up_stream("client:a", "It was deleted.", 60)
+            else:
+                await repository.change_kind("client:a", "held")
+
+    other = await asyncpg.connect(database)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM delivery WHERE id = $1 FOR UPDATE", first)
+            tasks = []
+            for statement in (acknowledge, change_stream):
+                tasks.append(asyncio.create_task(statement()))
+                await _wait_until(WAITING_FOR_A_LOCK, len(tasks))
+        await asyncio.gather(*tasks)
+    finally:
+        await other.close()
+    assert await states() == ["delivered", "delivered"]
+
+
+WAITING_FOR_A_LOCK = """
+SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
