@@ -31,6 +31,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.logout.session_management import BrowserState, browser_state
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE
+from idp.oauth.token.families import lock_sign_ins
 from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits
@@ -342,6 +343,7 @@ async def _grant_tokens(
 ) -> dict[str, str]:
     """Finish a request of the implicit or the hybrid flow. Returns the parameters of the response."""
     async with transaction():
+        await lock_sign_ins(client, session.user_id)
         await _finish(pending)
         if CODE in asked.response_type.split():
             code = await issue_code(asked, client, session)

@@ -16,9 +16,10 @@ from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE, IMPLICIT, supported
 from idp.oauth.subjects import subject
 from idp.oauth.token.access_token import access_token, family_jti
+from idp.oauth.token.families import end_earlier_sign_ins
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import Beside, id_token
-from idp.oauth.token.repository.families import insert_family, revoke_earlier_sign_ins
+from idp.oauth.token.repository.families import insert_family
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -88,9 +89,7 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
     stored = await insert_family(grant, client.client_id, settings().access_token_lifetime)
     if stored is None:
         raise SessionEndedError
-    if settings().single_session or client.single_session:
-        only_client = None if settings().single_session else client.client_id
-        await revoke_earlier_sign_ins(session.user_id, session.auth_time, only_client)
+    await end_earlier_sign_ins(client, session.user_id, session.auth_time)
     return stored
 
 

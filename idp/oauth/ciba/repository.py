@@ -104,6 +104,8 @@ _CANCEL_ALL = "UPDATE backchannel_request SET consumed_at = now() WHERE consumed
 _CANCEL_OF_CLIENT = f"{_CANCEL_ALL} AND client_id = $1"
 # Those that wait go on waiting.
 _CANCEL_OF_USER = f"{_CANCEL_ALL} AND approved AND user_id = $1"
+# Of sign-ins before a time. $2 auth_time  $3 client_id (null: all clients)
+_CANCEL_EARLIER = f"{_CANCEL_OF_USER} AND auth_time < $2 AND ($3::text IS NULL OR client_id = $3)"
 _CANCEL_OF_CONSENT = f"{_CANCEL_ALL} AND approved AND user_id = $1 AND client_id = $2"
 # $1 user_ids  $2 session_ids
 _CANCEL_OF_SESSIONS = """
@@ -255,6 +257,11 @@ async def cancel_of_user(user_id: UUID) -> int:
     Call it before token families are revoked: it waits for a redemption at the same moment, whose family is then found.
     """
     return await execute(_CANCEL_OF_USER, user_id)
+
+
+async def cancel_earlier(user_id: UUID, auth_time: datetime, client_id: str | None) -> int:
+    """Cancel what a user approved in sign-ins before ``auth_time``, for one client or for all (None)."""
+    return await execute(_CANCEL_EARLIER, user_id, auth_time, client_id)
 
 
 async def cancel_of_sessions(sessions: Sequence[SessionKey]) -> int:

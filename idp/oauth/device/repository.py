@@ -57,6 +57,7 @@ SELECT d.client_id, d.request, d.status, d.expires_at <= now() AS expired, d.cre
 FROM device_authorization AS d LEFT JOIN users AS u ON u.id = d.user_id
 WHERE d.device_code_hash = $1
 """
+_USER_OF = "SELECT user_id FROM device_authorization WHERE device_code_hash = $1"
 # Clocks and networks vary, so a poll may come a second early. $1 device_code_hash  $2 client_id
 _POLL = f"""
 WITH pending AS (
@@ -104,6 +105,8 @@ RETURNING d.user_id, d.request, d.auth_time, d.auth_age, d.amr, d.acr
 
 _CANCEL_OF_USER = "UPDATE device_authorization SET status = 'cancelled' WHERE status = 'approved' AND user_id = $1"
 _CANCEL_OF_CONSENT = f"{_CANCEL_OF_USER} AND client_id = $2"
+# Of sign-ins before a time. $2 auth_time  $3 client_id (null: all clients)
+_CANCEL_EARLIER = f"{_CANCEL_OF_USER} AND auth_time < $2 AND ($3::text IS NULL OR client_id = $3)"
 _CANCEL_OF_SESSION = f"{_CANCEL_OF_USER} AND session_id = $2"
 # $1 user_ids  $2 session_ids
 _CANCEL_OF_SESSIONS = """
@@ -202,6 +205,13 @@ async def find(device_code_hash: bytes) -> StoredDevice | None:
     return one(StoredDevice, await fetchrow(_FIND, device_code_hash))
 
 
+async def user_of(device_code_hash: bytes) -> UUID | None:
+    """Return the user who has approved a device."""
+    row = await fetchrow(_USER_OF, device_code_hash)
+    user_id: UUID | None = row["user_id"] if row is not None else None
+    return user_id
+
+
 async def poll(device_code_hash: bytes, client_id: str) -> bool | None:
     """Note a poll of a device that waits for its user. Returns whether it came too early; None if it does not wait."""
     row = await fetchrow(_POLL, device_code_hash, client_id)
@@ -236,6 +246,11 @@ async def cancel_of_user(user_id: UUID) -> int:
 
 async def cancel_of_consent(user_id: UUID, client_id: str) -> int:
     return await execute(_CANCEL_OF_CONSENT, user_id, client_id)
+
+
+async def cancel_earlier(user_id: UUID, auth_time: datetime, client_id: str | None) -> int:
+    """Cancel what a user approved in sign-ins before ``auth_time``, for one client or for all (None)."""
+    return await execute(_CANCEL_EARLIER, user_id, auth_time, client_id)
 
 
 async def cancel_of_session(user_id: UUID, session_id: UUID) -> int:

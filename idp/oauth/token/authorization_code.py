@@ -20,7 +20,7 @@ from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
 from idp.oauth.resources import requested_resources
-from idp.oauth.token.families import revoke_family
+from idp.oauth.token.families import end_earlier_sign_ins, is_single_session, lock_sign_ins, revoke_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
@@ -31,7 +31,6 @@ from idp.oauth.token.repository.codes import (
     redeem_code,
     revoke_replayed_code,
 )
-from idp.oauth.token.repository.families import revoke_earlier_sign_ins
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -106,13 +105,13 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
 
 
 async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
-    if not (settings().single_session or client.single_session):
+    if not is_single_session(client):
         return await redeem_code(redemption)
     async with transaction():
+        await lock_sign_ins(client, redemption.user_id)
         grant = await redeem_code(redemption)
         if grant is not None:
-            only_client = None if settings().single_session else client.client_id
-            await revoke_earlier_sign_ins(grant.user_id, grant.auth_time, only_client)
+            await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
         return grant
 
 

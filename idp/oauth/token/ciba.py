@@ -14,7 +14,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within, to_json
 from idp.oauth.details.requested import requested
 from idp.oauth.resources import requested_resources
-from idp.oauth.token.families import start_offline_family
+from idp.oauth.token.families import lock_sign_ins, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.reasons import Reason
@@ -40,6 +40,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
     async with transaction():
+        await lock_sign_ins(client, code.user_id)
         approved = await repository.consume(code, client.client_id, registry.not_before(client))
         if approved is None:
             raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))

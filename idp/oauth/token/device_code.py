@@ -16,7 +16,7 @@ from idp.oauth.details.requested import requested
 from idp.oauth.device import codes, repository
 from idp.oauth.device.repository import Redeemed, Status, StoredDevice
 from idp.oauth.resources import requested_resources
-from idp.oauth.token.families import revoke_family, start_offline_family
+from idp.oauth.token.families import lock_sign_ins, revoke_family, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.repository.families import revoke_for_reuse
@@ -58,6 +58,8 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     check_within(details, to_json(asked.authorization_details) or "[]")
     family_id = ids.uuid7()
     async with transaction():
+        # It may have been approved since it was read.
+        await lock_sign_ins(client, stored.user_id or await repository.user_of(code_hash))
         redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
         if redeemed is not None:
             grant, refresh_token = await start_offline_family(client, _grant(redeemed, client, family_id), confirmation)

@@ -2,10 +2,20 @@
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any
 
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
+from idp.infra.db.engine import fetchrow
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 from tests.conftest import MakeClient, MakeUser
+from tests.signin.test_lock_order import take, waiting
 from tests.support.browser import Page, Redirect, open_browser
+from tests.support.ciba import GRANT as CIBA_GRANT
+from tests.support.ciba import asked, decide, poll
+from tests.support.devices import Device, approve, error_of
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
@@ -76,6 +86,61 @@ async def test_signing_in_again_at_the_same_browser(make_client: MakeClient, ali
         first = await strict.tokens(browser, alice.email)
         second = await strict.tokens(browser, alice.email, prompt="login")
     assert [await _works(strict, tokens) for tokens in (first, second)] == [False, True]
+
+
+async def _decides_elsewhere(make_client: MakeClient, **metadata: Any) -> RelyingParty:
+    """Return a client whose users may also decide elsewhere."""
+    grants = ["authorization_code", "refresh_token", DEVICE_GRANT, CIBA_GRANT]
+    return await make_client(grant_types=grants, **metadata)
+
+
+async def _ask(party: RelyingParty, user: User) -> tuple[str, str]:
+    """Send a CIBA request. Returns its ``auth_req_id`` and the path of its page."""
+    auth_req_id = await asked(party, user.email)
+    row = await fetchrow("SELECT id FROM backchannel_request WHERE user_id = $1 ORDER BY id DESC LIMIT 1", user.id)
+    assert row is not None
+    return auth_req_id, f"/account/requests/{row['id']}"
+
+
+async def test_approvals_of_an_earlier_sign_in(make_client: MakeClient, alice: User) -> None:
+    """They end as codes do, so that it does not depend on when a device polls. Those that nobody approved wait on."""
+    strict, lenient = await _decides_elsewhere(make_client, single_session=True), await _decides_elsewhere(make_client)
+    parties = (strict, lenient)
+    devices = [await Device.start(party, scope="openid") for party in parties]
+    waiting_device = await Device.start(strict, scope="openid")
+    requests = [await _ask(party, alice) for party in parties]
+    waiting_request, _ = await _ask(strict, alice)
+    async with open_browser(strict.issuer) as browser:
+        for device in devices:
+            await approve(browser, alice.email, device)
+        for _, path in requests:
+            await decide(browser, path, alice.email)
+    (later,) = await _tokens(alice, strict)
+    assert await error_of(devices[0]) == "access_denied"
+    assert (await poll(strict, requests[0][0])).json()["error"] == "invalid_grant"
+    assert (await devices[1].poll()).status_code == (await poll(lenient, requests[1][0])).status_code == 200
+    assert await error_of(waiting_device) == "authorization_pending"
+    assert (await poll(strict, waiting_request)).json()["error"] == "authorization_pending"
+    assert await _works(strict, later)
+
+
+async def test_the_user_is_locked_before_what_is_redeemed(make_client: MakeClient, alice: User) -> None:
+    """Otherwise two redemptions, which end what the other one redeems, could deadlock."""
+    strict = await _decides_elsewhere(make_client, single_session=True)
+    device = await Device.start(strict, scope="openid")
+    auth_req_id, path = await _ask(strict, alice)
+    async with open_browser(strict.issuer) as browser:
+        await approve(browser, alice.email, device)
+        await decide(browser, path, alice.email)
+        code = await strict.sign_in(browser, alice.email)
+    for redemption, table in (
+        (device.poll(), "device_authorization"),
+        (poll(strict, auth_req_id), "backchannel_request"),
+        (strict.redeem(code), "authorization_code"),
+    ):
+        async with waiting(partial(lock_user, alice.id), redemption, copy_context()) as redeeming:
+            await take(f"SELECT FROM {table} WHERE user_id = $1", alice.id)
+        assert (await redeeming).status_code == 200
 
 
 async def test_for_the_whole_server(

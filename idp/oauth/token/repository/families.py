@@ -72,13 +72,10 @@ SELECT authorization_details FROM token_family WHERE user_id = $1 AND id = $2 AN
 
 REVOKED_FAMILY = "f.id, f.client_id, f.user_id, f.session_id"
 
-# The latest first, so that two redemptions lock the codes in the same order. The statement waits for a redemption
-# that runs at the same moment. $1 user_id  $2 auth_time  $3 client_id (null: all clients)
+# $1 user_id  $2 auth_time  $3 client_id (null: all clients)
 _CONSUME_EARLIER_CODES = """
-UPDATE authorization_code SET consumed_at = now() WHERE user_id = $1 AND code_hash IN (
-    SELECT code_hash FROM authorization_code
-    WHERE user_id = $1 AND auth_time < $2 AND consumed_at IS NULL AND ($3::text IS NULL OR client_id = $3)
-    ORDER BY auth_time DESC FOR UPDATE)
+UPDATE authorization_code SET consumed_at = now()
+WHERE user_id = $1 AND auth_time < $2 AND consumed_at IS NULL AND ($3::text IS NULL OR client_id = $3)
 """
 _REVOKE_EARLIER_FAMILIES = """
 UPDATE token_family SET revoked_at = now(), revoked_reason = 'single_session'
@@ -164,10 +161,13 @@ async def insert_offline_family(
     return with_version(grant, row)
 
 
-async def revoke_earlier_sign_ins(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
-    """Consume the codes and revoke the families of sign-ins before ``auth_time``, at one client or at all (None)."""
-    # Codes first: one that is redeemed at the same moment creates a family.
+async def consume_earlier_codes(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
+    """Consume the codes of sign-ins before ``auth_time``, at one client or at all (None)."""
     await execute(_CONSUME_EARLIER_CODES, user_id, auth_time, client_id)
+
+
+async def revoke_earlier_families(user_id: UUID, auth_time: datetime, client_id: str | None) -> None:
+    """Revoke the families of sign-ins before ``auth_time``, at one client or at all (None)."""
     await execute(_REVOKE_EARLIER_FAMILIES, user_id, auth_time, client_id)
 
 
