@@ -1,4 +1,4 @@
-"""Reads users from CSV or JSON Lines files, one record at a time.
+"""Reads records, such as users, from CSV or JSON Lines files, one at a time.
 
 A malformed record is returned as an exception in its place, and reading continues.
 """
@@ -39,16 +39,18 @@ def read_json_lines(file: BinaryIO) -> Iterator[Record]:
             yield Record(number, _parse_json(line))
 
 
-def read_csv(file: BinaryIO, columns: frozenset[str]) -> Iterator[Record]:
+def read_csv(
+    file: BinaryIO, columns: frozenset[str], *, required: frozenset[str] = frozenset({"email"})
+) -> Iterator[Record]:
     """Read comma-separated values in UTF-8 (RFC 4180). The first line names the columns. Empty fields are omitted.
 
     Raises:
-        InvalidFileError: the first line has an unknown or a repeated column.
+        InvalidFileError: the first line has an unknown or a repeated column, or lacks a required one.
     """
     csv.field_size_limit(MAX_LINE_LENGTH)
     # Invalid UTF-8 becomes lone surrogates, which the validation of the values rejects.
     reader = csv.reader((line.decode("utf-8", "surrogateescape") for line in _lines(file)), strict=True)
-    names = _header(reader, columns)
+    names = _header(reader, columns, required)
     while True:
         begins = reader.line_num + 1
         try:
@@ -87,7 +89,7 @@ def _parse_json(line: bytes) -> dict[str, Any] | MalformedRecordError:
         return MalformedRecordError("The line is nested too deeply.")
 
 
-def _header(reader: Iterator[list[str]], columns: frozenset[str]) -> list[str]:
+def _header(reader: Iterator[list[str]], columns: frozenset[str], required: frozenset[str]) -> list[str]:
     try:
         names = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
@@ -97,8 +99,8 @@ def _header(reader: Iterator[list[str]], columns: frozenset[str]) -> list[str]:
             near = difflib.get_close_matches(name, columns, n=1)
             printable = "".join(character if character.isprintable() else "�" for character in name[:60])
             raise InvalidFileError(f"There is no column “{printable}”." + (f" Did you mean {near[0]}?" if near else ""))
-    if "email" not in names:
-        raise InvalidFileError("The first line does not name the columns, of which email is needed.")
+    if missing := sorted(required - set(names)):
+        raise InvalidFileError(f"The first line does not name the columns, of which {missing[0]} is needed.")
     if len(set(names)) < len(names):
         raise InvalidFileError("The first line names a column twice.")
     return names

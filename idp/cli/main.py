@@ -37,6 +37,8 @@ COMMANDS = {
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),
+    "groups": ("Groups of users.", "idp.cli.groups:groups"),
+    "roles": ("Roles of clients and of the whole server.", "idp.cli.roles:roles"),
     "organizations": ("The organisations, their members and roles.", "idp.cli.organizations:organizations"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),

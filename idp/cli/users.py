@@ -12,7 +12,10 @@ from idp.cli.users_import import import_command
 from idp.errors import NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from idp.accounts.tables import User
+    from idp.directory.models import Named
 
 #: Characters of a generated password, without those that look alike. 20 of them have more than 110 bits.
 ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -145,7 +148,7 @@ async def disable(user: str) -> None:
     from idp.accounts.users import disable_user
     from idp.oauth.credentials import credentials_changed
 
-    found = await _find(user)
+    found = await find_user(user)
     done = await disable_user(found.id, credentials_changed, keep_owner=False)
     click.echo(f"{found.email} is locked out." if done else f"{found.email} was locked out already.")
 
@@ -157,7 +160,7 @@ async def enable(user: str) -> None:
     """Enable a user. USER is an email address or an id."""
     from idp.accounts.users import enable_user
 
-    found = await _find(user)
+    found = await find_user(user)
     done = await enable_user(found.id)
     click.echo(f"{found.email} can sign in again." if done else f"{found.email} was not locked out.")
 
@@ -180,7 +183,7 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
     from idp.mail import outbox
     from idp.oauth.credentials import credentials_changed
 
-    found = await _find(user)
+    found = await find_user(user)
     password = _new_password(password_stdin, generate)
     await check_new_password(password, user_inputs=[found.email, found.name or ""])
     async with transaction():
@@ -205,7 +208,7 @@ async def remove_factors(user: str) -> None:
     from idp.oauth.credentials import credentials_changed
     from idp.signin.factors import service as factors
 
-    found = await _find(user)
+    found = await find_user(user)
     if await factors.remove_all(found.id, credentials_changed):
         click.echo(f"{found.email} has no second factor any more.")
     else:
@@ -220,7 +223,7 @@ async def show_attributes(user: str, as_json: bool) -> None:
     """Show the attributes of a user. USER is an email address or an id."""
     from idp.accounts.attributes.service import stored_values
 
-    found = await stored_values((await _find(user)).id)
+    found = await stored_values((await find_user(user)).id)
     print_json(found) if as_json else print_details(found)
 
 
@@ -238,7 +241,7 @@ async def set_attribute(user: str, name: str, values: tuple[str, ...]) -> None:
     from idp.accounts.attributes.errors import UnknownAttributeError
     from idp.accounts.attributes.values import parse_each
 
-    found = await _find(user)
+    found = await find_user(user)
     attribute = next((one for one in await repository.attributes() if one.name == name), None)
     if attribute is None:
         raise UnknownAttributeError
@@ -246,7 +249,38 @@ async def set_attribute(user: str, name: str, values: tuple[str, ...]) -> None:
     click.echo(f"The {name} of {found.email} is {'changed' if changed else 'the same as before'}.")
 
 
-async def _find(user: str) -> "User":
+@users.command()
+@click.argument("user")
+@json_option
+@with_database
+async def memberships(user: str, as_json: bool) -> None:
+    """Show all groups and roles of a user, and why. USER is an email address or an id."""
+    from idp.directory import why
+
+    found = await why.explained((await find_user(user)).id)
+    if as_json:
+        print_json(found)
+        return
+    rows: list[tuple[object, ...]] = [
+        ("group", each.name, None, _reasons(each.direct, each.through_groups)) for each in found.groups
+    ]
+    rows += [
+        ("role", each.name, each.client_id, _reasons(each.direct, [*each.through_groups, *each.through_roles]))
+        for each in found.roles
+    ]
+    print_table(("", "Name", "Client", "Why"), rows)
+
+
+def _reasons(direct: bool, through: "Sequence[Named]") -> list[str]:
+    return [*(["directly"] if direct else []), *(f"through {each.name}" for each in through)]
+
+
+async def find_user(user: str) -> "User":
+    """Return the user with an email address or an id.
+
+    Raises:
+        UnknownUserError: there is no such user.
+    """
     from uuid import UUID
 
     from idp.accounts.addresses import normalise_email

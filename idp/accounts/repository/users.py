@@ -87,6 +87,7 @@ _COUNT_USERS = f"""
                  (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS estimated) AS counts
 """  # noqa: S608
 _COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
+_IDS_OF_EMAILS = "SELECT email, user_id AS id FROM user_email WHERE email = ANY ($1)"
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anyone could have created with another person's address. Accounts that the operator created, imported or
 # gave a role are excluded, and so are accounts with a verified address.
@@ -298,6 +299,11 @@ async def count_emails(emails: Collection[str]) -> int:
 async def emails_by_id(user_ids: Collection[UUID]) -> dict[UUID, str]:
     """Return the addresses of the existing users among these ids."""
     return {row.id: row.email for row in many(_Email, await fetch(_EMAILS_BY_ID, list(user_ids)))}
+
+
+async def ids_of_emails(emails: Collection[str]) -> dict[str, UUID]:
+    """Return the ids of the users who have one of these normalised addresses."""
+    return {row.email: row.id for row in many(_Email, await fetch(_IDS_OF_EMAILS, list(emails)))}
 
 
 async def owner_of_email(email: str) -> UUID | None:

@@ -10,7 +10,7 @@ from idp.directory.tables import GroupRow
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
-from idp.infra.db.rows import one
+from idp.infra.db.rows import many, one
 
 # $1 id  $2 name  $3 name_key  $4 description  $5 parent_id  $6 maximum depth
 _INSERT = f"""
@@ -23,6 +23,7 @@ RETURNING {all_columns(GroupRow)}
 """  # noqa: S608
 _BY_ID = f"SELECT {all_columns(GroupRow)} FROM groups WHERE id = $1"  # noqa: S608
 _BY_NAME = f"SELECT {all_columns(GroupRow)} FROM groups WHERE name_key = $1"  # noqa: S608
+_BY_NAMES = f"SELECT {all_columns(GroupRow)}, name_key FROM groups WHERE name_key = ANY ($1::text[])"  # noqa: S608
 _DESCRIBE = f"""
 UPDATE groups SET name = $2, name_key = $3, description = $4, updated_at = now()
 WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE name_key = $3 AND id <> $1)
@@ -54,6 +55,17 @@ INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
 ON CONFLICT DO NOTHING RETURNING user_id
 """
+# Arrays, one element per membership.
+_ADD_PAIRS = """
+INSERT INTO group_member (user_id, group_id, origin, created_at)
+SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[], $2::uuid[]) AS p (user_id, group_id)
+JOIN users AS u ON u.id = p.user_id JOIN groups AS g ON g.id = p.group_id
+ON CONFLICT DO NOTHING RETURNING user_id, group_id
+"""
+_COUNT_PAIRS = """
+SELECT count(*) AS number FROM unnest($1::uuid[], $2::uuid[]) AS p (user_id, group_id)
+JOIN group_member AS m ON m.user_id = p.user_id AND m.group_id = p.group_id
+"""
 _REMOVE_MEMBERS = "DELETE FROM group_member WHERE user_id = ANY ($1::uuid[]) AND group_id = $2 RETURNING user_id"
 # Not one of an organization, which only its members have.
 _GIVE_ROLE = """
@@ -77,6 +89,12 @@ async def group_by_id(id: UUID) -> Group | None:
 
 async def group_by_name(name_key: str) -> Group | None:
     return one(Group, await fetchrow(_BY_NAME, name_key))
+
+
+async def groups_by_names(name_keys: Collection[str]) -> dict[str, Group]:
+    """Return the existing groups with one of these names, by the key of the name."""
+    rows = await fetch(_BY_NAMES, list(name_keys))
+    return dict(zip((row["name_key"] for row in rows), many(Group, rows), strict=True))
 
 
 async def describe_group(id: UUID, name: str, name_key: str, description: str) -> Group | None:
@@ -114,6 +132,22 @@ async def names_of_groups(ids: Collection[UUID]) -> dict[UUID, str]:
 async def insert_members(group_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
     """Add users that exist to a group. Returns those that were not in it."""
     return [row["user_id"] for row in await fetch(_ADD_MEMBERS, list(user_ids), group_id, origin)]
+
+
+async def insert_pairs(pairs: Collection[tuple[UUID, UUID]], origin: str) -> set[tuple[UUID, UUID]]:
+    """Add users to groups, if both exist. Returns those that were not in it: ids of user and group."""
+    rows = await fetch(_ADD_PAIRS, *_columns(pairs), origin)
+    return {(row["user_id"], row["group_id"]) for row in rows}
+
+
+async def count_pairs(pairs: Collection[tuple[UUID, UUID]]) -> int:
+    """Return how many of these users are in these groups: ids of user and group."""
+    row = await fetchrow(_COUNT_PAIRS, *_columns(pairs))
+    return int(row["number"]) if row is not None else 0
+
+
+def _columns(pairs: Collection[tuple[UUID, UUID]]) -> tuple[list[UUID], list[UUID]]:
+    return [user_id for user_id, _ in pairs], [group_id for _, group_id in pairs]
 
 
 async def delete_members(group_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:

@@ -109,9 +109,12 @@ SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
+    "idp.accounts.repository.users._IDS_OF_EMAILS",
     # Groups, organizations and roles are given to several users at once.
     "idp.accounts.repository.users._INCREASE_DIRECTORY_VERSION",
     "idp.accounts.repository.users._LOCK_SEVERAL",
+    "idp.directory.repository.groups._ADD_PAIRS",
+    "idp.directory.repository.groups._COUNT_PAIRS",
     "idp.directory.repository.groups._REMOVE_MEMBERS",
     "idp.directory.repository.organizations._REMOVE_MEMBERS",
     "idp.directory.repository.organizations._MEMBERS_AMONG",
