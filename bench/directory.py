@@ -13,7 +13,7 @@ from bench import large
 from bench.figures import Bench, Figure, Part
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.memberships import memberships
-from idp.directory.repository.roles import HOLDERS, ROLES
+from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.listing import Listing, list_page
 
@@ -200,9 +200,9 @@ def _lists(known: _Known, client_id: str) -> list[tuple[str, Listing, dict[str, 
         ("groups of a user", GROUPS, {"user_id": str(known.user)}),
         ("members of the large group", MEMBERS, {"group_id": str(known.large_group)}),
         ("members of a small group", MEMBERS, {"group_id": str(known.small_group)}),
-        ("roles", ROLES, {}),
-        ("roles by name", ROLES, {"q": "Role 7"}),
-        ("roles of a client", ROLES, {"client_id": client_id}),
+        ("roles", OWN_ROLES, {}),
+        ("roles by name", OWN_ROLES, {"q": "Role 7"}),
+        ("roles of a client", OWN_ROLES, {"client_id": client_id}),
         ("roles of a user", ROLES, {"user_id": str(known.user)}),
         ("holders of a role", HOLDERS, {"role_id": str(known.large_role)}),
     ]

@@ -36,11 +36,11 @@ async def list_roles(
     *, name: str | None, client_id: str | None, server: bool, user: str | None, limit: int, as_json: bool
 ) -> None:
     """List roles by name."""
-    from idp.directory.repository.roles import ROLES
+    from idp.directory.repository.roles import OWN_ROLES
 
     user_id = str((await find_users((user,)))[0]) if user is not None else None
     of_server = "true" if server else None
-    found = await first_rows(ROLES, limit, q=name, client_id=client_id, server=of_server, user_id=user_id)
+    found = await first_rows(OWN_ROLES, limit, q=name, client_id=client_id, server=of_server, user_id=user_id)
     if as_json:
         print_json(found)
         return

@@ -90,7 +90,6 @@ class DirectoryRole(Shown):
 class NewDirectoryRole(Sent):
     name: str
     client_id: str | None = None
-    organization_id: UUID | None = None
     description: str = ""
 
 

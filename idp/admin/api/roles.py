@@ -1,4 +1,7 @@
-"""Operations on roles, what they contain, and who has them."""
+"""Operations on roles of clients and of the server, what they contain, and who has them.
+
+Those of organizations have operations of their own, with another permission.
+"""
 
 from http import HTTPStatus
 
@@ -14,19 +17,19 @@ from idp.admin.roles import Permission
 from idp.directory import roles
 from idp.directory.models import Role
 from idp.directory.repository.groups import GROUPS
-from idp.directory.repository.roles import HOLDERS, ROLES
+from idp.directory.repository.roles import HOLDERS, OWN_ROLES
 
 _READ, _WRITE = Permission.GROUPS_READ, Permission.GROUPS_WRITE
 _PATH = "/roles"
 _ONE = f"{_PATH}/{{role_id}}"
 _read = reader(models.DirectoryRole)
 
-listed(_PATH, _READ, "List and search roles", listing=ROLES, read=_read, item=models.DirectoryRole)
+listed(_PATH, _READ, "List and search roles", listing=OWN_ROLES, read=_read, item=models.DirectoryRole)
 
 
 @operation("GET", _ONE, _READ, "Show a role", content=models.DirectoryRole)
 async def show_role(call: Call) -> models.DirectoryRole:
-    found: models.DirectoryRole = await one(ROLES, _read, id=call.params["role_id"])
+    found: models.DirectoryRole = await one(OWN_ROLES, _read, id=call.params["role_id"])
     return found
 
 
@@ -36,8 +39,8 @@ async def show_role(call: Call) -> models.DirectoryRole:
 )  # fmt: skip
 async def create_role(call: Call) -> Result:
     asked: models.NewDirectoryRole = call.body
-    role = await roles.create(asked.name, asked.client_id, asked.description, organization_id=asked.organization_id)
-    return Result(await one(ROLES, _read, id=str(role.id)), HTTPStatus.CREATED, f"{_PATH}/{role.id}")
+    role = await roles.create(asked.name, asked.client_id, asked.description)
+    return Result(await one(OWN_ROLES, _read, id=str(role.id)), HTTPStatus.CREATED, f"{_PATH}/{role.id}")
 
 
 def _current(call: Call) -> Role:
@@ -64,18 +67,20 @@ async def delete_role(call: Call) -> models.DeletedDirectoryRole:
 
 listed(
     f"{_ONE}/contained", _READ, "List the roles that a role contains",
-    listing=ROLES, read=_read, item=models.DirectoryRole, within="contained_in", of=show_role,
+    listing=OWN_ROLES, read=_read, item=models.DirectoryRole, within="contained_in", of=show_role,
 )  # fmt: skip
 
 
 @operation("POST", f"{_ONE}/contained", _WRITE, "Let a role contain another one", body=models.GivenRole)
 async def contain_role(call: Call) -> None:
-    await roles.contain(uuid_of(call.params["role_id"]), call.body.role_id)
+    role = await show_role(call)
+    await roles.contain(role.id, call.body.role_id)
 
 
 @operation("DELETE", f"{_ONE}/contained/{{contained_id}}", _WRITE, "Let a role no longer contain another one")
 async def release_role(call: Call) -> None:
-    if not await roles.release(uuid_of(call.params["role_id"]), uuid_of(call.params["contained_id"])):
+    role = await show_role(call)
+    if not await roles.release(role.id, uuid_of(call.params["contained_id"])):
         raise not_found()
 
 
@@ -91,14 +96,16 @@ listed(
 
 @operation("POST", f"{_ONE}/holders", _WRITE, "Give users a role", body=models.Users, content=models.Added)
 async def give_role_to_users(call: Call) -> models.Added:
+    role = await show_role(call)
     user_ids = call.body.user_ids
     lock_users_first(call.caller, user_ids)
-    return models.Added(added=await roles.give(uuid_of(call.params["role_id"]), user_ids))
+    return models.Added(added=await roles.give(role.id, user_ids))
 
 
 @operation("DELETE", f"{_ONE}/holders/{{user_id}}", _WRITE, "Take a role from a user")
 async def take_role_from_user(call: Call) -> None:
+    role = await show_role(call)
     user_id = uuid_of(call.params["user_id"])
     lock_users_first(call.caller, [user_id])
-    if not await roles.take(uuid_of(call.params["role_id"]), [user_id]):
+    if not await roles.take(role.id, [user_id]):
         raise not_found()

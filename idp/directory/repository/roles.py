@@ -4,6 +4,7 @@ from collections.abc import Collection
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from idp.directory import names
 from idp.directory.errors import UnknownClientError, UnknownOrganizationError
@@ -165,6 +166,9 @@ ROLES = Listing(
         ),
     },
 )
+
+#: Those of clients and of the server. Roles of organizations are managed with their organization.
+OWN_ROLES = msgspec.structs.replace(ROLES, where="r.organization_id IS NULL")
 
 HOLDERS = Listing(
     source="user_role AS m JOIN users AS u ON u.id = m.user_id",

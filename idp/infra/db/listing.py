@@ -68,6 +68,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         key: the expression that identifies a row, and its type.
         sorts: the sort orders by name. Each has an index.
         default_sort: the name of a sort order, with ``-`` before it for descending.
+        where: a condition that holds for every row of the list.
     """
 
     source: str
@@ -76,6 +77,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     sorts: Mapping[str, Sort]
     default_sort: str
     filters: Mapping[str, Filter] = {}
+    where: str | None = None
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -176,6 +178,8 @@ def statement(
         number = len(where) + 1
         last = f"(${number}::text::{order.type}, ${number + 1}::text::{key.type})"
         where.append(f"({order.sql}, {key.sql}) {sign} {last}")
+    if listing.where is not None:
+        where.append(listing.where)
     return (
         f"SELECT {listing.columns}, ({order.sql})::text AS _sort, ({key.sql})::text AS _key"  # noqa: S608
         f" FROM {listing.source}" + (f" WHERE {' AND '.join(where)}" if where else "")

@@ -8,7 +8,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.admin.roles import Role
-from idp.directory import groups, roles
+from idp.directory import groups, organizations, roles
 from idp.directory.models import Group
 from idp.infra.db.engine import fetch
 from tests.admin.api.conftest import Caller, make_caller
@@ -115,6 +115,26 @@ async def test_a_role_from_its_creation_to_its_end(owner: Caller, mark: str, mak
     deleted = await owner.changed("DELETE", path)
     assert (deleted.status_code, deleted.json()) == (200, {"holders": 0})
     problem(await owner("GET", path), 404, "not-found")
+
+
+async def test_roles_of_an_organization_are_not_here(owner: Caller, mark: str, alice: User) -> None:
+    """They need the permission for organizations."""
+    organization = await organizations.create(f"o-{mark}", "Customer")
+    role = await roles.create(mark, organization_id=organization.id)
+    group, other = await groups.create(mark), await roles.create(f"{mark} other")
+    assert [each["id"] for each in (await owner("GET", f"/roles?q={mark}")).json()["items"]] == [str(other.id)]
+    path, body = f"/roles/{role.id}", {"role_id": str(other.id)}
+    users = {"user_ids": [str(alice.id)]}
+    for answer in (
+        await owner("GET", path), await owner("PATCH", path, {"name": "x"}, If_Match="*"),
+        await owner("DELETE", path, If_Match="*"), await owner("POST", f"{path}/contained", body),
+        await owner("DELETE", f"{path}/contained/{other.id}"), await owner("POST", f"{path}/holders", users),
+        await owner("DELETE", f"{path}/holders/{alice.id}"), await owner("GET", f"{path}/holders"),
+    ):  # fmt: skip
+        problem(answer, 404, "not-found")
+    inside = {"role_id": str(role.id)}
+    problem(await owner("POST", f"/roles/{other.id}/contained", inside), 409, "wrong-state")
+    problem(await owner("POST", f"/groups/{group.id}/roles", inside), 409, "wrong-state")
 
 
 async def test_why_a_user_has_a_role(owner: Caller, mark: str, alice: User) -> None:

@@ -20,7 +20,7 @@ from bench.large import Scale, fill
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.organizations import MEMBERS as ORGANIZATION_MEMBERS
 from idp.directory.repository.organizations import ORGANIZATIONS
-from idp.directory.repository.roles import HOLDERS, ROLES
+from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
 from idp.housekeeping import EXPIRING
 from idp.infra.db import partitions
 from idp.infra.db.coalescing import CoalescedQuery
@@ -268,7 +268,7 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
         assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
 
 
-LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "holders": HOLDERS}
+LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "own_roles": OWN_ROLES, "holders": HOLDERS}
 LISTINGS |= {"organizations": ORGANIZATIONS, "organization_members": ORGANIZATION_MEMBERS}
 
 

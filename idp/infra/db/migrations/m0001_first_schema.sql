@@ -1210,6 +1210,7 @@ CREATE TABLE role (
 );
 
 CREATE INDEX role_name_key ON role (name_key, id);
+CREATE INDEX role_outside_organizations ON role (name_key, id) WHERE organization_id IS NULL;
 CREATE INDEX role_organization_id ON role (organization_id, name_key, id) WHERE organization_id IS NOT NULL;
 CREATE INDEX role_created_at ON role (created_at, id);
 
