@@ -161,6 +161,28 @@ _COUNTS = """
 """
 
 
+def columns_of_stream(stream: str) -> str:
+    """Return the columns that say how far the deliveries to a receiver are, for lists of receivers.
+
+    ``waiting`` and ``dead`` are numbers, each at most 1000. ``delivered_at`` is the time of the last acknowledgement,
+    ``failures`` how many attempts failed in a row, ``paused_until`` the time of the next one.
+
+    Args:
+        stream: the expression that names the stream.
+    """
+    return f"""
+        (SELECT count(*) FROM (SELECT FROM delivery AS d WHERE d.stream = {stream} AND d.next_attempt_at IS NOT NULL
+                               LIMIT 1000) AS d) AS waiting,
+        (SELECT count(*) FROM (SELECT FROM delivery AS d WHERE d.stream = {stream} AND d.state = 'dead'
+                               LIMIT 1000) AS d) AS dead,
+        (SELECT d.finished_at FROM delivery AS d WHERE d.stream = {stream} AND d.state = 'delivered'
+         ORDER BY d.finished_at DESC LIMIT 1) AS delivered_at,
+        coalesce((SELECT r.failures FROM delivery_stream AS r WHERE r.stream = {stream}), 0) AS failures,
+        (SELECT r.free_at FROM delivery_stream AS r
+         WHERE r.stream = {stream} AND r.holder IS NULL AND r.free_at > now()) AS paused_until
+    """  # noqa: S608
+
+
 class NewDelivery(msgspec.Struct, frozen=True):
     """A delivery to store. ``lifetime``: seconds until it is given up."""
 

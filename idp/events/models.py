@@ -70,3 +70,39 @@ class Stream(msgspec.Struct, frozen=True):
     @property
     def delivery(self) -> dict[str, Any]:
         return {"method": PUSH if self.endpoint_url else POLL}
+
+
+class ManagedStream(msgspec.Struct, frozen=True):
+    """A stream as administrators see it, with what is known of its deliveries.
+
+    Attributes:
+        endpoint_url: where tokens are pushed; None: the receiver polls.
+        subjects: the number of users that the receiver added, at most 1000; None: it gets the events of all users.
+        waiting: the number of tokens that are not acknowledged yet, at most 1000.
+        dead: the number of dead letters, at most 1000.
+        delivered_at: the time of the last acknowledgement.
+        failures: how many attempts failed in a row.
+        paused_until: the time of the next attempt, if the receiver failed.
+    """
+
+    id: UUID
+    client_id: str
+    description: str
+    endpoint_url: str | None
+    events_requested: list[str]
+    format: str
+    status: str
+    status_reason: str
+    subjects: int | None
+    waiting: int
+    dead: int
+    delivered_at: datetime | None
+    failures: int
+    paused_until: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def stream(self) -> str:
+        """The receiver, for the outbox."""
+        return f"ssf:{self.id}"

@@ -1,8 +1,10 @@
 """`idp webhooks` and `idp shared-signals`."""
 
 import uuid
+from typing import Any
 
 from tests.cli.conftest import Cli
+from tests.support.streams import make_stream
 
 
 def test_the_life_of_a_webhook(db: str, cli: Cli) -> None:
@@ -30,10 +32,29 @@ def test_the_life_of_a_webhook(db: str, cli: Cli) -> None:
     assert "no webhook" in cli.fails("webhooks", "remove", added["id"])
 
 
-def test_streams(db: str, cli: Cli) -> None:
-    assert isinstance(cli("shared-signals", "list", "--json").json, list)
-    assert "Status" in cli("shared-signals", "list").out
-    assert "no stream" in cli.fails("shared-signals", "set-status", str(uuid.uuid4()), "paused")
+async def test_streams(db: str, cli: Cli) -> None:
+    stream = await make_stream(description="Mine")
+    name = str(stream.id)
+
+    def listed(*options: str) -> list[dict[str, Any]]:
+        found = cli("shared-signals", "list", "--client", stream.client_id, *options, "--json").json
+        assert isinstance(found, list)
+        return found
+
+    try:
+        (row,) = listed()
+        assert cli("shared-signals", "show", name, "--json").json == row
+        assert (row["id"], row["description"], row["status"], row["waiting"]) == (name, "Mine", "enabled", 0)
+        assert "Mine" in cli("shared-signals", "list").out
+        for command, status in (("pause", "paused"), ("disable", "disabled"), ("resume", "enabled")):
+            assert f"is {status}." in cli("shared-signals", command, name, "--reason", command).out
+            (row,) = listed("--status", status)
+            assert row["status_reason"] == command
+    finally:
+        cli("shared-signals", "delete", name)
+    assert listed() == []
+    for command in ("show", "pause", "delete"):
+        assert "no stream" in cli.fails("shared-signals", command, name)
 
 
 def test_mistakes(db: str, cli: Cli) -> None:

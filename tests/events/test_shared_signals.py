@@ -430,7 +430,7 @@ async def test_an_administrator_pauses_a_stream(party: Party, transmitter: Serve
         stream = await party.stream({"method": PUSH, "endpoint_url": receivers.url("push")})
         name = {"stream_id": stream["stream_id"]}
         await party("POST", "/subjects/add", name | {"subject": _subject(transmitter, user)})
-        await streams.set_status_of(UUID(stream["stream_id"]), "paused", "Maintenance")
+        await streams.set_status_of_any(UUID(stream["stream_id"]), "paused", "Maintenance")
         await _record("user_disabled", user.id)
         async with asyncio.timeout(20):
             while not receivers.received or not await fetch(
@@ -445,14 +445,14 @@ async def test_an_administrator_pauses_a_stream(party: Party, transmitter: Serve
         async with asyncio.timeout(20):
             while len(receivers.received) < 2:
                 await asyncio.sleep(0.05)
-        await streams.set_status_of(UUID(stream["stream_id"]), "disabled", "")
+        await streams.set_status_of_any(UUID(stream["stream_id"]), "disabled", "")
         async with asyncio.timeout(20):
             while len(receivers.received) < 3:
                 await asyncio.sleep(0.05)
         last = await _verified(transmitter, receivers.received[2].body.decode(), party.client_id)
         assert last["events"] == {types.STREAM_UPDATED: {"status": "disabled"}}
     with pytest.raises(streams.UnknownStreamError):
-        await streams.set_status_of(uuid4(), "paused", "")
+        await streams.set_status_of_any(uuid4(), "paused", "")
 
 
 async def test_a_final_answer_to_a_push(party: Party, transmitter: Server, user: User) -> None:

@@ -16,6 +16,7 @@ from idp.admin.console import (
     overview,
     resource_servers,
     setup,
+    shared_signals,
     trusted_issuers,
     upstreams,
     users,
@@ -27,8 +28,8 @@ from idp.admin.console.screen import ROUTES as SCREENS
 __all__ = [
     "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
     "id_jag_policies", "initial_access_tokens", "keys", "organization_members", "organization_roles",
-    "organizations", "overview", "resource_servers", "trusted_issuers", "upstreams", "users", "webhooks",
-    "workload_identities",
+    "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers", "upstreams", "users",
+    "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -4,13 +4,13 @@ GET shows what will happen; POST to the same path does it. So both work without 
 old is renewed in between.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from litestar import Response
 
-from idp.admin.console.components import facts
+from idp.admin.console.components import Field, facts
 from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 
@@ -30,6 +30,7 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
         title: the title of the page and of its button.
         explanation: what will happen.
         fresh: whether a recent sign-in is required.
+        fields: what the admin may add. The handler finds it in the form.
     """
 
     name: str
@@ -39,6 +40,7 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
     handler: ActionHandler
     danger: bool = True
     fresh: bool = True
+    fields: Sequence[Field] = ()
 
 
 def declare_actions(section: str, parameter: str, subject: Subject, actions: list[ConfirmedAction]) -> None:
@@ -69,7 +71,7 @@ def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedActi
             subject=facts(named),
             intro=each.explanation,
             action=f"{back}/{each.name}",
-            fields=[],
+            fields=list(each.fields),
             label=each.title,
             danger=each.danger,
             back=back,

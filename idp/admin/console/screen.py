@@ -59,7 +59,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("keys", "Keys", Permission.KEYS_READ),
     ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
     ("outbox", "Outbox", Permission.OUTBOX_READ),
-    ("webhooks", "Webhooks", Permission.EVENTS_READ),
+    ("webhooks", "Events", Permission.EVENTS_READ),
     ("audit", "Audit", Permission.AUDIT_READ),
     ("admins", "Admins", Permission.ADMINS_READ),
     ("settings", "Settings", Permission.SETTINGS_READ),
@@ -75,6 +75,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
     "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),
+    "webhooks": (("webhooks", "Webhooks"), ("shared_signals", "Shared signals")),
     "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
 }
 _TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}

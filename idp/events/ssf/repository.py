@@ -6,8 +6,11 @@ from uuid import UUID
 
 import msgspec
 
+from idp.delivery.repository import columns_of_stream
 from idp.events.models import Stream
+from idp.events.ssf.changes import CHANGES
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 _COLUMNS = """
@@ -129,3 +132,25 @@ async def streams_of_user(user_id: UUID) -> Collection[UUID]:
 async def forget_user(user_id: UUID) -> None:
     """Remove a user who was deleted from all streams."""
     await execute("DELETE FROM event_stream_subject WHERE user_id = $1", user_id)
+
+
+# The list for administrators
+
+STREAMS = Listing(
+    source="event_stream AS s",
+    columns=f"""
+        s.id, s.client_id, s.description, s.endpoint_url, s.events_requested, s.format, s.status, s.status_reason,
+        s.created_at, s.updated_at,
+        (SELECT count(*) FROM (SELECT FROM event_stream_subject AS e WHERE e.stream_id = s.id LIMIT 1000) AS e)
+            AS subjects,
+        {columns_of_stream("'ssf:' || s.id")}
+    """,  # noqa: S608
+    key=Sort("s.id", "uuid"),
+    sorts={"created_at": Sort("s.created_at")},
+    default_sort="-created_at",
+    filters={
+        "id": Filter("s.id = {}", "uuid", "One stream."),
+        "client_id": Filter("s.client_id = {}", help="To this client."),
+        "status": Filter("s.status = {}", choices=tuple(change.status for change in CHANGES), help="With it."),
+    },
+)

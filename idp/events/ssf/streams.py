@@ -1,4 +1,6 @@
-"""Managing streams and their subjects (Shared Signals Framework section 8.1), for the client that they belong to."""
+"""Managing streams and their subjects (Shared Signals Framework section 8.1), for the client that they belong to, and
+for administrators.
+"""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -17,6 +19,7 @@ from idp.errors import InvalidRequestError, NotFoundError, OAuthError, Validatio
 from idp.events import urls
 from idp.events.models import POLL, PUSH, Stream
 from idp.events.ssf import repository, tokens
+from idp.events.ssf.changes import CHANGES
 from idp.events.ssf.types import IDENTIFIER_CHANGED, SUPPORTED
 from idp.events.subscriptions import feed_kinds
 from idp.infra.db.engine import transaction
@@ -32,7 +35,7 @@ VERIFICATION_INTERVAL: Final = 10
 MAX_DESCRIPTION, MAX_REASON, MAX_STATE, MAX_AUTHORIZATION = 200, 200, 500, 2000
 MAX_EVENTS = 100
 FORMATS: Final = ("iss_sub", "opaque", "email")
-STATUSES: Final = ("enabled", "paused", "disabled")
+STATUSES: Final = tuple(change.status for change in CHANGES)
 
 
 class UnknownStreamError(NotFoundError):
@@ -119,11 +122,28 @@ async def delete(client: Client, id: str) -> None:
     """
     async with transaction():
         await lock("event_feed_kind")
-        stream = await _locked(client, _uuid(id))
-        await repository.delete_stream(stream.id)
-        await deliveries.give_up_stream(stream.stream, "The stream was deleted.", float(settings().delivery_kept))
-        await feed_kinds()
-        await record("event_stream_deleted", client_id=client.client_id, detail={"stream_id": str(stream.id)})
+        await _delete(await _locked(client, _uuid(id)))
+
+
+async def delete_any(stream_id: UUID) -> None:
+    """Delete any stream and what waits in it, for administrators. Its receiver is not told, but may create another one.
+
+    Raises:
+        UnknownStreamError: there is no such stream.
+    """
+    async with transaction():
+        await lock("event_feed_kind")
+        stream = await repository.stream(stream_id)
+        if stream is None:
+            raise UnknownStreamError
+        await _delete(stream)
+
+
+async def _delete(stream: Stream) -> None:
+    await repository.delete_stream(stream.id)
+    await deliveries.give_up_stream(stream.stream, "The stream was deleted.", float(settings().delivery_kept))
+    await feed_kinds()
+    await record("event_stream_deleted", client_id=stream.client_id, detail={"stream_id": str(stream.id)})
 
 
 async def set_status(client: Client, asked: Mapping[str, Any]) -> Stream:
@@ -141,8 +161,10 @@ async def set_status(client: Client, asked: Mapping[str, Any]) -> Stream:
         return await _set_status(await _locked(client, _stream_id(asked)), status, reason)
 
 
-async def set_status_of(stream_id: UUID, status: str, reason: str) -> Stream:
+async def set_status_of_any(stream_id: UUID, status: str, reason: str) -> None:
     """Set the status of any stream, for administrators. Its receiver is told (section 8.1.5), and may set it again.
+
+    Nothing happens if it has this status and reason.
 
     Raises:
         UnknownStreamError: there is no such stream.
@@ -155,9 +177,8 @@ async def set_status_of(stream_id: UUID, status: str, reason: str) -> Stream:
         stream = await repository.stream(stream_id)
         if stream is None:
             raise UnknownStreamError
-        changed = await _set_status(stream, status, reason)
-        await outbox.queue_many([tokens.updated(changed)])
-    return changed
+        if (stream.status, stream.status_reason) != (status, reason):
+            await outbox.queue_many([tokens.updated(await _set_status(stream, status, reason))])
 
 
 async def _set_status(stream: Stream, status: str, reason: str) -> Stream:

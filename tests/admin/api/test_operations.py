@@ -15,6 +15,9 @@ from idp.accounts.tables import User
 from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
 from idp.delivery import outbox as deliveries
+from idp.delivery import repository as deliveries_
+from idp.events.ssf import repository as ssf
+from idp.events.ssf.types import ACCOUNT_DISABLED
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.keys import jose
 from idp.mail import outbox
@@ -30,6 +33,7 @@ from tests.support.browser import Browser, Page, Redirect
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
+from tests.support.streams import make_stream
 
 URI = "https://pairwise.example/cb"
 CLIENT = {"client_name": "Shop", "redirect_uris": ["https://shop.example/cb"]}
@@ -342,6 +346,50 @@ async def test_a_webhook(owner: Caller) -> None:
     assert (await owner("GET", f"/deliveries/{delivery}")).json()["stream"] == f"webhook:{created.json()['id']}"
     assert (await owner("DELETE", path)).status_code == 204
     problem(await owner("GET", path), 404, "not-found")
+
+
+async def test_a_stream_of_shared_signals(owner: Caller) -> None:
+    stream = await make_stream(events_requested=[ACCOUNT_DISABLED], description="Mine")
+    path, user_id = f"/shared_signals/{stream.id}", ids.uuid7()
+    await ssf.add_subject(stream.id, user_id)
+    shown = (await owner("GET", path)).json()
+    assert shown.items() >= {
+        "client_id": stream.client_id, "endpoint_url": None, "events_requested": [ACCOUNT_DISABLED],
+        "status": "enabled", "description": "Mine", "format": "iss_sub", "subjects": 1, "waiting": 0, "dead": 0,
+        "delivered_at": None, "failures": 0, "paused_until": None,
+    }.items()  # fmt: skip
+    assert (await owner("GET", f"/shared_signals?client_id={stream.client_id}")).json()["items"] == [shown]
+    paused = (await owner("POST", f"{path}/pause", {"reason": "Maintenance"})).json()
+    assert (paused["status"], paused["status_reason"], paused["waiting"]) == ("paused", "Maintenance", 1)
+    # Nothing changes, so the receiver is told nothing.
+    assert (await owner("POST", f"{path}/pause", {"reason": "Maintenance"})).json() == paused
+    resumed = (await owner("POST", f"{path}/resume", {})).json()
+    assert (resumed["status"], resumed["status_reason"], resumed["waiting"]) == ("enabled", "", 2)
+    (first, second) = await fetch("SELECT id FROM delivery WHERE stream = $1 ORDER BY id", stream.stream)
+    await deliveries_.acknowledge(stream.stream, [(first["id"], ""), (second["id"], "invalid_key")], 60)
+    shown = (await owner("GET", path)).json()
+    assert (shown["waiting"], shown["dead"], shown["delivered_at"] is None) == (0, 1, False)
+    disabled = await owner("POST", f"{path}/disable", {})
+    assert disabled.json()["status"] == "disabled"
+    problem(await owner("POST", f"{path}/pause", {"reason": "two\nlines"}), 422, "invalid-value")
+    problem(await owner("POST", f"{path}/pause", {"status": "paused"}), 422, "invalid-body")
+    assert [item["id"] for item in (await owner("GET", "/shared_signals?status=disabled")).json()["items"]] == [
+        str(stream.id)
+    ]
+    assert (await owner("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+    problem(await owner("POST", f"{path}/resume", {}), 404, "not-found")
+    assert await fetch("SELECT FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL", stream.stream) == []
+    events = await fetch(
+        "SELECT event, actor, detail ->> 'status' AS status FROM audit_event WHERE client_id = $1"
+        " AND event LIKE 'event_stream%' AND actor <> '' ORDER BY at, id",
+        stream.client_id,
+    )
+    assert [(row["event"], row["status"]) for row in events] == [
+        ("event_stream_status_set", "paused"), ("event_stream_status_set", "enabled"),
+        ("event_stream_status_set", "disabled"), ("event_stream_deleted", None),
+    ]  # fmt: skip
+    assert len({row["actor"] for row in events}) == 1
 
 
 async def test_deliveries(owner: Caller) -> None:

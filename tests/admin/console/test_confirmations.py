@@ -11,6 +11,7 @@ from idp.admin.roles import Role, grant
 from idp.audit.events import record
 from idp.delivery import outbox as deliveries
 from idp.events import webhooks
+from idp.events.ssf import streams
 from idp.federation import registry
 from idp.ids import uuid7_text
 from idp.infra import i18n
@@ -32,6 +33,7 @@ from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, as_page
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
+from tests.support.streams import make_stream
 
 pytestmark = pytest.mark.fault(46)
 
@@ -65,6 +67,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         delivery = await deliveries.queue("named_kind", "client:named", {}, lifetime=60)
     mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
     webhook_id, _ = await webhooks.add("https://named.example/events", ["database_restored"], description="Named hook")
+    stream = await make_stream("Named receiver")
     key = (await lifecycle.list_keys())[0]
     provider = registry.configure(
         kind="oidc", id=f"named{uuid7_text()[-8:]}", name="Named provider", issuer="https://named.example",
@@ -108,11 +111,13 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
+        "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),
         "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
     await webhooks.remove(webhook_id)
+    await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)
     await id_jag_policies.remove(assertions.id)
     await trusted_issuers.remove(trusted.id)

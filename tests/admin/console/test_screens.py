@@ -13,6 +13,8 @@ from idp.audit.events import record
 from idp.delivery import outbox as delivery_outbox
 from idp.directory import organizations, roles
 from idp.events import webhooks
+from idp.events.ssf import streams
+from idp.events.ssf.changes import CHANGES
 from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
@@ -35,6 +37,7 @@ from tests.support.browser import Browser, Page
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
+from tests.support.streams import make_stream
 
 SCREENS = [
     (str(method), path, handler.opt["permission"])
@@ -81,6 +84,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
+    stream = await make_stream("Shown")
     delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
@@ -92,6 +96,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     yield found | {
         "user_id": str(auditor.id),
         "webhook_id": str(webhook_id),
+        "stream_id": str(stream.id),
         "delivery_id": str(delivery_id),
         "client_id": client.client_id,
         "organization_id": str(organization.id),
@@ -108,6 +113,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "form": "csv",
     }
     await webhooks.remove(webhook_id)
+    await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
@@ -300,6 +306,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "outbox",
         "deliveries",
         "webhooks",
+        "shared_signals",
     ],
 )
 @pytest.mark.parametrize("name", ["none", "00000000-0000-7000-8000-000000000000", "%00", "..%2f", "'--"])
@@ -311,6 +318,24 @@ async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str
 @pytest.mark.parametrize(
     "query", ["cursor=x", "sort=password_hash", "q=%25", "disabled=maybe", "since=yesterday", "x=1"]
 )
-@pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox", "deliveries"])
+@pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox", "deliveries", "shared_signals"])
 async def test_an_invalid_query_shows_the_list(owner: Admin, path: str, query: str) -> None:
     assert (await owner.get(f"/admin/{path}?{query}")).status == 200
+
+
+async def test_the_status_of_a_stream(owner: Admin) -> None:
+    """By the names that the admin API and the command line have."""
+    stream = await make_stream(description="Mine")
+    path = f"/admin/shared_signals/{stream.id}"
+    for change in CHANGES[::-1]:
+        answer = await owner.confirm(f"{path}/{change.name}", reason=f"To {change.name}")
+        assert "Saved." in answer.text
+        assert f"To {change.name}" in answer.text
+        # A stream is not asked to become what it is.
+        assert f'href="{path}/{change.name}"' not in answer.text
+        assert f">{change.status}</span>" in answer.text
+    listed = await owner.get(f"/admin/shared_signals?client_id={stream.client_id}")
+    assert path in listed.text
+    assert "IDP_SHARED_SIGNALS is off" in listed.text
+    assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
+    assert (await owner.get(path)).status == 404

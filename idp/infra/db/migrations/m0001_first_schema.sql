@@ -285,6 +285,7 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_due ON delivery (stream, kind, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX delivery_waiting ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX delivery_dead ON delivery (stream, id) WHERE state = 'dead';
+CREATE INDEX delivery_delivered ON delivery (stream, finished_at) WHERE state = 'delivered';
 CREATE INDEX delivery_session ON delivery (user_id, session_id, id) WHERE session_id IS NOT NULL;
 CREATE INDEX delivery_created_at ON delivery (created_at, id);
 CREATE INDEX delivery_expires_at ON delivery (expires_at);
