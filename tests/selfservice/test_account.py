@@ -236,6 +236,16 @@ async def test_the_list_of_sessions(home: Browser, client: RelyingParty, alice: 
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400
 
 
+async def test_an_application_that_the_browser_told(home: Browser, make_client: MakeClient, alice: User) -> None:
+    """By the page after the sign-out, which has a frame for it."""
+    framed = await make_client(client_name="Framed", frontchannel_logout_uri="https://app.example.com/signed-out")
+    await framed.tokens(home, alice.email)
+    done = as_page(await home.submit(as_page(await home.get("/logout")), "logout-confirm"))
+    assert "https://app.example.com/signed-out" in done.text
+    await home.sign_in(as_page(await home.get("/login")), alice.email, PASSWORD)
+    assert "Your browser told Framed, which cannot confirm it." in as_page(await home.get("/account/sessions")).text
+
+
 async def test_sessions_of_another_user_cannot_be_ended(
     home: Browser, client: RelyingParty, make_user: MakeUser
 ) -> None:

@@ -226,7 +226,7 @@ def _ended(row: Mapping[str, Any]) -> str:
 
 
 #: Whether a state is good.
-_MOODS = {Reach.TOLD: "good", Reach.TRYING: "plain"}
+_MOODS = {Reach.TOLD: "good", Reach.TRYING: "plain", Reach.TOLD_BY_BROWSER: "plain"}
 
 
 async def _reach(user: User) -> Table | None:

@@ -13,6 +13,8 @@ from idp.oauth.logout.repository import clients_of_session
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
+#: The reason of a session that ended on this server's page for it, which alone has the frames.
+LOGOUT_PAGE = "logout_page"
 #: What may stand in the content policy. A registered URI has no other origin; this does not depend on it.
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\-_~\[\]:]+")
 

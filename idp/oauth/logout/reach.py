@@ -16,7 +16,7 @@ from idp import clock
 from idp.delivery import repository as deliveries
 from idp.delivery.repository import DeliveryState
 from idp.oauth.clients.documents.identifiers import shown_name
-from idp.oauth.logout import backchannel, repository
+from idp.oauth.logout import backchannel, frontchannel, repository
 from idp.oauth.logout.repository import Participant
 from idp.settings import settings
 from idp.signin.repository import sessions
@@ -34,6 +34,8 @@ class Reach(StrEnum):
     TRYING = "trying"
     REFUSED = "refused"
     GAVE_UP = "gave_up"
+    #: By a frame of the page after the sign-out, which cannot acknowledge it (OpenID Connect Front-Channel Logout 1.0).
+    TOLD_BY_BROWSER = "told_by_browser"
     CANNOT_BE_TOLD = "cannot_be_told"
 
 
@@ -120,11 +122,12 @@ def _last_of_clients(states: Iterable[DeliveryState]) -> dict[str, DeliveryState
 
 
 def _application(client: Participant, session: EndedSession, delivery: DeliveryState | None) -> ApplicationReach:
-    waits = client.has_uri and not session.announced
+    framed = client.has_frame and session.reason == frontchannel.LOGOUT_PAGE
+    silent = Reach.TOLD_BY_BROWSER if framed else Reach.CANNOT_BE_TOLD
     found = ApplicationReach(
         client_id=client.client_id,
         client_name=shown_name(client.client_id, client.client_name) if client.client_name is not None else None,
-        state=Reach.TRYING if waits else Reach.CANNOT_BE_TOLD,
+        state=Reach.TRYING if client.has_uri and not session.announced else silent,
         tokens_until=_tokens_until(client, session),
         offline_access=client.offline_access,
     )

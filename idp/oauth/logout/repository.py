@@ -25,6 +25,7 @@ WHERE c.metadata ->> 'backchannel_logout_uri' IS NOT NULL AND c.disabled_at IS N
 _PARTICIPANTS = """
 SELECT p.session_id, p.client_id, c.metadata ->> 'client_name' AS client_name,
        c.metadata ->> 'backchannel_logout_uri' IS NOT NULL AND c.disabled_at IS NULL AS has_uri,
+       c.metadata ->> 'frontchannel_logout_uri' IS NOT NULL AND c.disabled_at IS NULL AS has_frame,
        f.has_tokens, f.offline_access, f.revoked_at
 FROM session_client AS p LEFT JOIN client AS c ON c.client_id = p.client_id,
 LATERAL (
@@ -51,6 +52,7 @@ class Participant(msgspec.Struct, frozen=True):
     Attributes:
         client_name: None: the client was deleted.
         has_uri: whether it can be told by the back channel.
+        has_frame: whether the page after a sign-out can tell it.
         has_tokens: whether it got tokens.
         offline_access: whether it still gets tokens, by offline access that outlives the session.
         revoked_at: when such access was revoked.
@@ -60,6 +62,7 @@ class Participant(msgspec.Struct, frozen=True):
     client_id: str
     client_name: str | None
     has_uri: bool
+    has_frame: bool
     has_tokens: bool
     offline_access: bool
     revoked_at: datetime | None

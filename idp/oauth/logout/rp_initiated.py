@@ -21,7 +21,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.logout import frontchannel
-from idp.oauth.logout.frontchannel import Frame
+from idp.oauth.logout.frontchannel import LOGOUT_PAGE, Frame
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
@@ -123,7 +123,7 @@ async def logout(request: AnyRequest) -> Response[Any]:
         return _signed_out(asked, no_session_cookies(), see_other)
     elsewhere = await _upstream_logout(session)
     if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
-        await sessions.end(session, "logout_page")
+        await sessions.end(session, LOGOUT_PAGE)
         return await _leave(asked, session, elsewhere, see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
     return page(
@@ -148,7 +148,7 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _upstream_logout(session)
-    await sessions.end(session, "logout_page")
+    await sessions.end(session, LOGOUT_PAGE)
     return await _leave(asked, session, elsewhere, navigate)
 
 

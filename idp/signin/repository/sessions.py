@@ -99,6 +99,7 @@ class EndedSession(msgspec.Struct, frozen=True):
 
     id: UUID
     ended_at: datetime
+    reason: str
     announced: bool
     user_agent: str
 
@@ -177,7 +178,8 @@ _RENEW_SESSION = """
 """
 _SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
 _ENDED_SESSIONS = """
-    SELECT id, ended_at, announced_at IS NOT NULL AS announced, user_agent FROM session
+    SELECT id, ended_at, coalesce(ended_reason, '') AS reason, announced_at IS NOT NULL AS announced, user_agent
+    FROM session
     WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) AND ended_at > now() - make_interval(secs => $3)
     ORDER BY ended_at DESC LIMIT 20
 """

@@ -9,8 +9,10 @@ import pytest
 from idp import clock
 from idp.accounts.users import create_user
 from idp.infra.db.engine import execute, fetchrow
+from idp.oauth.clients.registration import disable_client
 from idp.oauth.clients.service import delete_client
 from idp.oauth.logout import reach
+from idp.oauth.logout.frontchannel import LOGOUT_PAGE
 from idp.oauth.logout.reach import ApplicationReach, Reach
 from idp.oauth.sign_out import end_session
 from idp.oauth.tables import TokenFamily
@@ -77,6 +79,25 @@ async def test_the_states(receivers: Receivers, participate: Participate) -> Non
     await make_due()
     await send()
     assert (await of(given))[2].state is Reach.GAVE_UP
+
+
+FRAME = {"backchannel_logout_uri": None, "frontchannel_logout_uri": "https://shop.example/signed-out"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"),
+    [(LOGOUT_PAGE, Reach.TOLD_BY_BROWSER), ("signed_out_by_admin", Reach.CANNOT_BE_TOLD)],
+    ids=["on the page", "from elsewhere"],
+)
+async def test_a_client_that_only_a_browser_tells(participate: Participate, reason: str, state: Reach) -> None:
+    """By the page after a sign-out. Nobody knows whether the frame did what it should."""
+    given = await participate(FRAME, FRAME | {"backchannel_logout_uri": None, "frontchannel_logout_uri": None}, {})
+    assert await sessions.end_session(given.user.id, given.session_id, reason)
+    await send()
+    assert [each.state for each in await of(given)] == [state, Reach.CANNOT_BE_TOLD, Reach.TOLD]
+    assert not await is_reached(given)
+    await disable_client(given.clients[0].client_id)
+    assert (await of(given))[0].state is Reach.CANNOT_BE_TOLD
 
 
 async def test_a_client_that_got_its_uri_later_was_not_told(participate: Participate) -> None:
