@@ -26,6 +26,7 @@ from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
 from idp.oauth.ciba.tables import BackchannelRequest
+from idp.oauth.claims.tables import ClaimMappingRow
 from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessToken
 from idp.oauth.clients.tables import ClientDocument, ClientLogo, ClientRow, ResourceServerRow
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
@@ -76,6 +77,7 @@ APP_CONFIG = AppConfig(
         AuthorizationCode,
         AuthorizationRequestRow,
         BackchannelRequest,
+        ClaimMappingRow,
         ClientDocument,
         ClientLogo,
         ClientRegistration,

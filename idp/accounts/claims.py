@@ -47,8 +47,12 @@ PROTECTED_CLAIMS = frozenset(
         *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "azp", "nonce", "acr", "amr", "auth_time", "sid", "sub_id"),
         *("at_hash", "c_hash", "s_hash", "cnf", "act", "may_act", "client_id", "scope", "events", "txn", "typ"),
         *("authorization_details", "active", "token_type", "username", "status", "_claim_names", "_claim_sources"),
+        *("token_introspection", "resource", "sub_jwk", "htm", "htu", "ath", "rt_hash", "auth_req_id", "session_state"),
+        *("urn:openid:params:jwt:claim:rt_hash", "urn:openid:params:jwt:claim:auth_req_id", "verified_claims"),
     }
 )
+#: The claims of the directory (:mod:`idp.directory`) by their scope.
+DIRECTORY_CLAIMS: Mapping[str, tuple[str, ...]] = {"groups": ("groups",), "roles": ("roles",)}
 #: The members of an address (section 5.1.1).
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 

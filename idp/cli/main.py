@@ -22,6 +22,7 @@ COMMANDS = {
     "issuers": ("Trusted issuers: other servers whose tokens say who a person is.", "idp.cli.issuers:issuers"),
     "token-exchange": ("The policies of token exchange (RFC 8693).", "idp.cli.exchanges:token_exchange"),
     "id-jag": ("Identity assertions (ID-JAG) for other authorization servers.", "idp.cli.id_jag:id_jag"),
+    "claims": ("The claims that clients get about users.", "idp.cli.claims:claims"),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

@@ -4,19 +4,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from idp.accounts.claims import CLAIMS_BY_SCOPE
+from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS
 from idp.infra.i18n import gettext as _
-
-#: The scopes of what the directory knows about the user. Their claims have the same names.
-DIRECTORY_SCOPES: Mapping[str, tuple[str, ...]] = {"groups": ("groups",), "roles": ("roles",)}
 
 #: The standard scopes, each with the claims about the user that it requests (section 5.4).
 STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
-    "openid": (), **CLAIMS_BY_SCOPE, **DIRECTORY_SCOPES, "offline_access": (),
+    "openid": (), **CLAIMS_BY_SCOPE, **DIRECTORY_CLAIMS, "offline_access": (),
 }  # fmt: skip
 
 #: Those that a client may have which no administrator registered, unless one allows more.
-SELF_SERVICE_SCOPES = tuple(scope for scope in STANDARD_SCOPES if scope not in DIRECTORY_SCOPES)
+SELF_SERVICE_SCOPES = tuple(scope for scope in STANDARD_SCOPES if scope not in DIRECTORY_CLAIMS)
 
 #: The scope of each claim about the user. No other claims about the user are released.
 SCOPE_OF_CLAIM: Mapping[str, str] = {claim: scope for scope, claims in STANDARD_SCOPES.items() for claim in claims}

@@ -75,7 +75,8 @@ TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
-    *("workload_identity", "trusted_issuer", "token_exchange_policy", "id_jag_policy", "backchannel_request"),
+    *("workload_identity", "claim_mapping", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
+    "backchannel_request",
 )
 FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip

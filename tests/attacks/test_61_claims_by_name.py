@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
+from idp.accounts.claims import DIRECTORY_CLAIMS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
-from idp.oauth.scopes import CLAIMS, DIRECTORY_SCOPES, SCOPE_OF_CLAIM
+from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, Page, Redirect, as_page
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -56,7 +56,7 @@ async def consent_page(browser: Browser, client: RelyingParty, user: User, **cha
 def test_61_every_claim_belongs_to_a_scope() -> None:
     """A claim without a scope would be returned to every client that knows its name."""
     profile = {*TEXT_CLAIMS, *VERIFICATION_CLAIMS, "address", "updated_at"}
-    assert profile | DIRECTORY_SCOPES.keys() == SCOPE_OF_CLAIM.keys() <= set(CLAIMS)
+    assert profile | DIRECTORY_CLAIMS.keys() == SCOPE_OF_CLAIM.keys() <= set(CLAIMS)
 
 
 async def test_61_outside_the_scopes_of_the_client(browser: Browser, make_client: MakeClient, alice: User) -> None:

@@ -24,7 +24,8 @@ ONLY_IN_THE_TRAIL = {
     "configuration of this server": (
         "attribute_declared", "attribute_deleted", "attribute_updated",
         "authorization_details_type_deleted", "authorization_details_type_registered",
-        "authorization_details_type_updated", "client_document_changed", "client_kept", "client_secret_ended",
+        "authorization_details_type_updated",
+        "claim_mapping_added", "claim_mapping_removed", "client_document_changed", "client_kept", "client_secret_ended",
         "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",
         "initial_access_token_deleted", "master_key_added", "master_key_removed", "token_exchange_policy_added",
         "token_exchange_policy_removed", "trusted_issuer_added", "trusted_issuer_removed", "trusted_issuer_updated",

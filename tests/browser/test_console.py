@@ -50,7 +50,8 @@ async def paths(owner: Person) -> list[str]:
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
-        "admins", "settings", "workload_identities", "token_exchange", "trusted_issuers", "id_jag_policies",
+        "admins", "settings", "workload_identities", "claim_mappings", "token_exchange", "trusted_issuers",
+        "id_jag_policies",
     )  # fmt: skip
     return [
         "/admin",
@@ -65,6 +66,7 @@ async def paths(owner: Person) -> list[str]:
         "/admin/resource_servers/new",
         "/admin/authorization_details/new",
         "/admin/workload_identities/new",
+        "/admin/claim_mappings/new",
         "/admin/token_exchange/new",
         "/admin/trusted_issuers/new",
         "/admin/id_jag_policies/new",

@@ -6,6 +6,19 @@ from uuid import UUID
 from idp.accounts.tables import User
 from idp.directory import groups, roles
 from idp.directory.models import Group, Role
+from idp.infra.db.engine import execute
+
+_MANY = """
+WITH made AS (
+    INSERT INTO groups (id, name, name_key, description, path)
+    SELECT id, name, name, '', ARRAY[id]
+    FROM (SELECT gen_random_uuid() AS id, $2 || ' ' || n AS name FROM generate_series(1, $3) AS n) AS g
+    RETURNING id
+), joined AS (
+    INSERT INTO group_member (user_id, group_id, origin) SELECT $1, id, 'admin' FROM made
+)
+UPDATE users SET directory_version = directory_version + 1 WHERE id = $1
+"""
 
 
 async def a_group(*users: User, name: str = "team", parent_id: UUID | None = None) -> Group:
@@ -20,3 +33,8 @@ async def a_role(*users: User, name: str = "role", client_id: str | None = None)
     role = await roles.create(f"{name} {secrets.token_hex(6)}", client_id)
     await roles.give(role.id, [user.id for user in users])
     return role
+
+
+async def many_groups(user: User, number: int) -> None:
+    """Add a user to new groups with long names."""
+    await execute(_MANY, user.id, f"department {secrets.token_hex(20)}", number)

@@ -19,7 +19,7 @@ from idp.accounts.attributes.models import (
     StoredAttribute,
     Type,
 )
-from idp.accounts.claims import CLAIMS_BY_SCOPE, PROTECTED_CLAIMS
+from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS, PROTECTED_CLAIMS
 from idp.audit.events import record
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.json_schema import is_pattern
@@ -36,7 +36,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
 #: A scope token (RFC 6749 section 3.3), and a claim whose name needs no escaping in JSON.
 _TOKEN = re.compile(r"[!#-\[\]-~]{1,100}")
 _STANDARD_CLAIMS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims)
-_RESERVED = PROTECTED_CLAIMS | _STANDARD_CLAIMS
+_RESERVED = PROTECTED_CLAIMS | _STANDARD_CLAIMS | DIRECTORY_CLAIMS.keys()
 #: The types with lengths and a pattern, and those with a range.
 _TEXT, _RANGE = (Type.STRING,), (Type.INTEGER, Type.NUMBER, Type.DATE)
 

@@ -14,6 +14,8 @@ from idp.admin.roles import Role
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
+from idp.oauth.claims.models import Place, Shape
+from idp.oauth.claims.sources import Source
 from idp.oauth.clients.dynamic.ceiling import USER_GRANTS
 from idp.oauth.clients.dynamic.initial_tokens import DEFAULT_LIFETIME
 from idp.oauth.clients.metadata import FIXED, ClientMetadata
@@ -270,6 +272,32 @@ class NewWorkloadIdentity(Sent):
     jwks: dict[str, Any] | None = None
     jwks_uri: str | None = None
     single_use: bool = True
+
+
+class ClaimMapping(Shown):
+    """A claim that a client gets in its tokens and responses, or every client with the scope. A mapping is not changed,
+    but replaced.
+    """
+
+    id: UUID
+    client_id: str | None
+    scope: str | None
+    claim: str
+    source: Source
+    places: tuple[Place, ...]
+    shape: Shape
+    created_at: datetime
+
+
+class NewClaimMapping(Sent):
+    """Without ``client_id`` it is for every client with the ``scope``. With a ``scope``, the claim needs it."""
+
+    claim: str
+    source: Source
+    places: tuple[Place, ...]
+    shape: Shape = Shape.VALUE
+    client_id: str | None = None
+    scope: str | None = None
 
 
 class ExchangePolicy(Shown):

@@ -4,6 +4,7 @@ from idp.admin.console import (
     admins,
     audit,
     authorization_details,
+    claim_mappings,
     clients,
     deliveries,
     exchange_policies,
@@ -26,10 +27,10 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "audit", "authorization_details", "clients", "deliveries", "exchange_policies",
-    "id_jag_policies", "initial_access_tokens", "keys", "organization_members", "organization_roles",
-    "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers", "upstreams", "users",
-    "webhooks", "workload_identities",
+    "ROUTES", "admins", "audit", "authorization_details", "claim_mappings", "clients", "deliveries",
+    "exchange_policies", "id_jag_policies", "initial_access_tokens", "keys", "organization_members",
+    "organization_roles", "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers",
+    "upstreams", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

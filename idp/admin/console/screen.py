@@ -69,6 +69,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
     "clients": (
         ("clients", "Clients"),
         ("initial_access_tokens", "Initial access tokens"),
+        ("claim_mappings", "Claims"),
         ("workload_identities", "Workload identities"),
         ("token_exchange", "Token exchange"),
         ("id_jag_policies", "Identity assertions"),

@@ -1,22 +1,37 @@
 """The claims about a user in one token or response (OpenID Connect Core section 5)."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 import msgspec
 
-from idp.accounts.claims import claims_of
-from idp.oauth.claims.models import Place, Rule
-from idp.oauth.claims.rules import STANDARD
+from idp.accounts.claims import DIRECTORY_CLAIMS, claims_of
+from idp.oauth.claims.models import Place, Rule, Shape
+from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
-from idp.oauth.scopes import DIRECTORY_SCOPES, claims_of_scopes, visible_claims
+from idp.oauth.scopes import claims_of_scopes, visible_claims
 from idp.settings import settings
 
 #: The name of the source of claims that were left out.
 _USERINFO = "userinfo"
 _AT_RESOURCE_SERVERS = (Place.ACCESS_TOKEN, Place.INTROSPECTION)
+
+
+class Why(StrEnum):
+    """Why a claim is there, or is not."""
+
+    INCLUDED = "included"
+    SCOPE_NOT_REQUESTED = "scope_not_requested"
+    NOT_IN_THIS_PLACE = "not_in_this_place"
+    RESOURCE_SERVER_DOES_NOT_ASK = "resource_server_does_not_ask"
+    #: An ID token without the claims of the profile.
+    ONLY_AT_USERINFO = "only_at_userinfo"
+    USER_HAS_NONE = "user_has_none"
+    FILTERED_OUT = "filtered_out"
+    ABOVE_LIMIT = "above_limit"
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +54,22 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     reaches_userinfo: bool = False
 
     @property
+    def names(self) -> list[str]:
+        """The standard claims that are asked for."""
+        names = visible_claims(self.requested, self.client.scopes)
+        return [*names, *claims_of_scopes(self.scopes)] if self.profile else names
+
+    @property
     def limited(self) -> bool:
         """Whether the size matters: tokens are sent in headers, with every request."""
         return self.place in (Place.ACCESS_TOKEN, Place.ID_TOKEN)
+
+
+class Evaluated(NamedTuple):
+    """The value of a claim by one rule; None: it is left out."""
+
+    value: Any
+    why: Why
 
 
 async def access_token_claims(
@@ -61,40 +89,70 @@ async def access_token_claims(
 
 async def claims(asked: Asked, user: ClaimUser) -> dict[str, Any]:
     """Return the claims about a user that go into a token or response."""
-    names = visible_claims(asked.requested, asked.client.scopes)
-    if asked.profile:
-        names += claims_of_scopes(asked.scopes)
-    found: dict[str, Any] = {}
-    if names:
-        row = await user.row() if not DIRECTORY_SCOPES.keys() >= set(names) else None
-        found = claims_of(row, names) if row is not None else {}
-    left_out = []
-    for rule in STANDARD:
-        if not _applies(rule, asked, names):
+    names = asked.names
+    found = await profile_claims(names, user) if names else {}
+    mapped: dict[str, Any] = {}
+    left_out: list[Rule] = []
+    for rule in rules_of(asked.client, asked.scopes):
+        if why_not(rule, asked, names) is not None:
             continue
-        value = (await rule.source.read(user, _client_of_roles(asked))).value
-        if asked.limited and len(value) > settings().max_groups_in_token:
+        value, why = await evaluated(rule, asked, user)
+        if why is Why.ABOVE_LIMIT:
             left_out.append(rule)
-        else:
-            found[rule.claim] = list(value)
-    return found | _elsewhere(left_out, asked) if left_out else found
+        elif value is not None and rule.claim not in mapped:
+            mapped[rule.claim] = value
+        elif value is not None and rule.shape is Shape.OBJECT:
+            mapped[rule.claim] = mapped[rule.claim] | value
+    return found | (mapped if not left_out else _without(left_out, mapped, asked))
 
 
-def _elsewhere(left_out: Sequence[Rule], asked: Asked) -> dict[str, Any]:
-    """Return the members that say where claims are that were left out: distributed claims (section 5.6.2)."""
+async def profile_claims(names: Collection[str], user: ClaimUser) -> dict[str, Any]:
+    """Return those of the claims that the profile has."""
+    row = await user.row() if not DIRECTORY_CLAIMS.keys() >= set(names) else None
+    return claims_of(row, names) if row is not None else {}
+
+
+def why_not(rule: Rule, asked: Asked, names: Collection[str]) -> Why | None:
+    """Return why a rule adds nothing, whoever the user is; None if it may.
+
+    Args:
+        names: :attr:`Asked.names`.
+    """
+    if asked.place not in rule.places:
+        return Why.NOT_IN_THIS_PLACE
+    if rule.claim in names:
+        return None
+    if rule.scope is not None and rule.scope not in asked.scopes:
+        return Why.SCOPE_NOT_REQUESTED
+    if rule.when_asked and asked.place in _AT_RESOURCE_SERVERS and not _wanted(rule.scope, asked):
+        return Why.RESOURCE_SERVER_DOES_NOT_ASK
+    if rule.beside_profile and asked.place is Place.ID_TOKEN and not asked.profile:
+        return Why.ONLY_AT_USERINFO
+    return None
+
+
+async def evaluated(rule: Rule, asked: Asked, user: ClaimUser) -> Evaluated:
+    """Return what a rule adds for a user, if nothing is against it (:func:`why_not`)."""
+    client_id = client_of_roles(asked)
+    value, filtered = await rule.source.read(user, client_id)
+    if asked.limited and isinstance(value, tuple) and len(value) > settings().max_groups_in_token:
+        return Evaluated(None, Why.ABOVE_LIMIT)
+    written = rule.written(value, rule.source.client_of_roles(client_id))
+    if value in (None, ()):
+        return Evaluated(written, Why.FILTERED_OUT if filtered else Why.USER_HAS_NONE)
+    return Evaluated(written, Why.INCLUDED if written is not None else Why.FILTERED_OUT)
+
+
+def _without(left_out: Sequence[Rule], mapped: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """Return the claims without those of some rules, and where those are: distributed claims (section 5.6.2)."""
+    kept = {name: value for name, value in mapped.items() if name not in {rule.claim for rule in left_out}}
     names = [rule.claim for rule in left_out if Place.USERINFO in rule.places and asked.reaches_userinfo]
     if not names:
-        return {}
-    return {
+        return kept
+    return kept | {
         "_claim_names": dict.fromkeys(names, _USERINFO),
         "_claim_sources": {_USERINFO: {"endpoint": f"{settings().issuer}/userinfo"}},
     }
-
-
-def _applies(rule: Rule, asked: Asked, names: Collection[str]) -> bool:
-    if rule.claim in names:
-        return True
-    return rule.scope in asked.scopes and (asked.place not in _AT_RESOURCE_SERVERS or _wanted(rule.scope, asked))
 
 
 def _wanted(scope: str | None, asked: Asked) -> bool:
@@ -103,7 +161,7 @@ def _wanted(scope: str | None, asked: Asked) -> bool:
     return any(server is not None and scope in server.scopes for server in servers)
 
 
-def _client_of_roles(asked: Asked) -> str | None:
+def client_of_roles(asked: Asked) -> str | None:
     """Return the client whose roles a claim has. It is one at most, so that no role is taken for that of another.
 
     For a resource server it is the client of the resource server, if that has one; otherwise the client of the token.

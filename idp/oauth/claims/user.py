@@ -1,7 +1,10 @@
 """The user whom claims are about."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
+from idp.accounts.attributes import service as attributes
 from idp.accounts.claims import UserRow
 from idp.accounts.repository.users import user_by_id
 from idp.directory import effective
@@ -21,6 +24,7 @@ class ClaimUser:
         self._directory_version = directory_version
         self._row = row
         self._memberships: Memberships | None = None
+        self._attributes: Mapping[str, Any] | None = None
 
     async def row(self) -> UserRow | None:
         """Return the row; None if the user is gone."""
@@ -33,3 +37,9 @@ class ClaimUser:
         if self._memberships is None:
             self._memberships = await effective.memberships(self.id, self._directory_version)
         return self._memberships
+
+    async def attributes(self) -> Mapping[str, Any]:
+        """Return the values of the declared attributes, by name."""
+        if self._attributes is None:
+            self._attributes = await attributes.values(self.id)
+        return self._attributes

@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from idp import clock
+from idp.oauth.claims import repository as claims
+from idp.oauth.claims.models import ClaimMapping
 from idp.oauth.clients import repository
 from idp.oauth.clients.documents.identifiers import is_accepted
 from idp.oauth.clients.loaded import LoadedClients
@@ -27,6 +29,7 @@ from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
 
 _T = TypeVar("_T")
+_K = TypeVar("_K")
 
 
 class HasIssuer(Protocol):
@@ -67,6 +70,8 @@ class _Records(msgspec.Struct, frozen=True):
     issuers: Mapping[str, TrustedIssuer] = {}
     #: By client, the policies of identity assertions.
     id_jag: Mapping[str, tuple[IdJagPolicy, ...]] = {}
+    #: By client, or None for those for every client, what puts claims into its tokens.
+    claims: Mapping[str | None, tuple[ClaimMapping, ...]] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -78,8 +83,8 @@ def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]
     return {name: frozenset(identifiers) for name, identifiers in found.items()}
 
 
-def _grouped(records: Iterable[_T], key: Callable[[_T], str]) -> Mapping[str, tuple[_T, ...]]:
-    found: dict[str, tuple[_T, ...]] = {}
+def _grouped(records: Iterable[_T], key: Callable[[_T], _K]) -> Mapping[_K, tuple[_T, ...]]:
+    found: dict[_K, tuple[_T, ...]] = {}
     for record in records:
         found[key(record)] = (*found.get(key(record), ()), record)
     return found
@@ -152,6 +157,11 @@ class Registry:
                 _grouped(await workloads.identities(), lambda rule: rule.issuer),
                 {issuer.issuer: issuer for issuer in await issuers.issuers() if issuer.enabled},
                 _grouped(await id_jag.policies(), lambda policy: policy.client_id),
+                # More claims may be protected than when a mapping was added.
+                _grouped(
+                    (mapping for mapping in await claims.mappings() if not mapping.is_protected),
+                    lambda mapping: mapping.client_id,
+                ),
             )
             self._loaded = loaded
 
@@ -196,6 +206,10 @@ class Registry:
     def has_id_jag_policies(self) -> bool:
         """Whether any client gets identity assertions."""
         return bool(self._records.id_jag)
+
+    def claim_mappings(self, client_id: str | None) -> tuple[ClaimMapping, ...]:
+        """Return the mappings of a client, or those for every client (None), the newest last."""
+        return self._records.claims.get(client_id, ())
 
     def has_trusted_issuer(self, *purposes: Purpose) -> bool:
         """Return whether tokens of an issuer are accepted for one of these purposes, from some client."""

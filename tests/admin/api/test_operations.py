@@ -714,6 +714,36 @@ async def test_a_workload_identity(owner: Caller) -> None:
     assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
 
 
+async def test_a_claim_mapping(owner: Caller) -> None:
+    client_id = (
+        await owner("POST", "/clients", {"client_name": "Grafana", "redirect_uris": ["https://g.example/"]})
+    ).json()["client_id"]
+    values = {
+        "client_id": client_id, "claim": "teams", "places": ["id_token"],
+        "source": {"kind": "groups", "prefix": "grafana-"},
+    }  # fmt: skip
+    created = await owner("POST", "/claim_mappings", values)
+    assert created.status_code == 201, created.text
+    path = f"/claim_mappings/{created.json()['id']}"
+    assert created.headers["location"].endswith(path)
+    shown = (await owner("GET", path)).json()
+    source = {"kind": "groups", "prefix": "grafana-", "strip_prefix": False, "names": []}
+    assert shown == created.json() == shown | values | {"source": source, "scope": None, "shape": "value"}
+    listed = (await owner("GET", f"/claim_mappings?client_id={client_id}")).json()["items"]
+    assert listed == [shown]
+    problem(await owner("POST", "/claim_mappings", values), 409, "wrong-state")
+    problem(await owner("POST", "/claim_mappings", values | {"claim": "sub"}), 422, "invalid-value")
+    problem(await owner("POST", "/claim_mappings", values | {"source": {"kind": "weather"}}), 422, "invalid-body")
+    problem(await owner("POST", "/claim_mappings", values | {"client_id": None}), 422, "invalid-value")
+    for_all = {"claim": "tenant", "places": ["id_token"], "scope": "wiki", "source": {"kind": "constant", "value": "a"}}
+    other = (await owner("POST", "/claim_mappings", for_all)).json()
+    assert (other["client_id"], other["scope"]) == (None, "wiki")
+    for each in (path, f"/claim_mappings/{other['id']}"):
+        assert (await owner("DELETE", each)).status_code == 204
+        assert (await owner("DELETE", each)).status_code == 404
+    assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
+
+
 async def test_a_trusted_issuer(owner: Caller) -> None:
     client_id = (
         await owner("POST", "/clients", {"client_name": "Wiki", "grant_types": ["client_credentials"]})

@@ -418,6 +418,33 @@ async def test_a_workload_identity(owner: Admin) -> None:
     assert not await fetch("SELECT FROM workload_identity WHERE client_id = $1", client.client_id)
 
 
+async def test_a_claim_mapping(owner: Admin) -> None:
+    client, _ = await register_client(client_name="Grafana", redirect_uris=["https://grafana.example/"], scope="openid")
+    assert "strip_prefix" in (await owner.get("/admin/claim_mappings/new")).text
+    # The test browser sends every box as checked.
+    form = {"client_id": client.client_id, "claim": "teams", "source": "groups", "shape": "value", "roles_of": "all"}
+    for wrong in (
+        {"claim": "sub"},
+        {"client_id": "no-such-client"},
+        {"client_id": ""},
+        {"source": "x"},
+        {"shape": "x"},
+    ):
+        answer = await owner.confirm("/admin/claim_mappings/new", **(form | wrong))
+        assert answer.status == 400, wrong
+    more = {"prefix": "", "groups": "Grafana admins\r\n\r\nStaff\r\n", "value": "of another source"}
+    answer = await owner.confirm("/admin/claim_mappings/new", **(form | more))
+    assert "groups, groups=Grafana admins Staff" in answer.text
+    (row,) = await fetch("SELECT * FROM claim_mapping WHERE client_id = $1", client.client_id)
+    source = {"kind": "groups", "prefix": "", "strip_prefix": False, "names": ["Grafana admins", "Staff"]}
+    assert json.loads(row["config"])["source"] == source
+    assert "teams" in (await owner.get(f"/admin/claim_mappings?client_id={client.client_id}")).text
+    path = f"/admin/claim_mappings/{row['id']}"
+    assert client.client_id in (await owner.get(path)).text
+    assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
+    assert not await fetch("SELECT FROM claim_mapping WHERE client_id = $1", client.client_id)
+
+
 async def test_a_trusted_issuer(owner: Admin) -> None:
     client, _ = await register_client(client_name="Wiki", grant_types=["client_credentials"], scope="")
     assert "email_domains" in (await owner.get("/admin/trusted_issuers/new")).text

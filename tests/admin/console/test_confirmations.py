@@ -18,6 +18,7 @@ from idp.infra import i18n
 from idp.infra.db.engine import fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
+from idp.oauth.claims import registration as claim_mappings
 from idp.oauth.clients.dynamic import initial_tokens
 from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
@@ -88,6 +89,9 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     rule = await workloads.add(workload.client_id, issuer="https://issuer.example", subject="named:workload")
     service, _ = await register_client(client_name="Service", grant_types=[GRANT_TYPE], scope="")
     policy = await exchange.add(service.client_id, mode="delegation", resources=[identifier])
+    mapping = await claim_mappings.add(
+        workload.client_id, claim="named_claim", source={"kind": "groups"}, places=["id_token"]
+    )
     trusted = await trusted_issuers.add(
         issuer=f"https://{workload.client_id}.example", purposes=["jwt_bearer"], clients=[workload.client_id]
     )
@@ -105,6 +109,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
         "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),
         "trusted_issuers": ({"issuer_id": trusted.id}, [trusted.issuer, workload.client_id]),
+        "claim_mappings": ({"mapping_id": str(mapping.id)}, ["named_claim", workload.client_id]),
         "token_exchange": ({"policy_id": str(policy.id)}, [service.client_id, "delegation", identifier]),
         "id_jag_policies": ({"id_jag_id": str(assertions.id)}, [assertions.audience, workload.client_id]),
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
@@ -121,6 +126,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await initial_tokens.delete(token_id)
     await id_jag_policies.remove(assertions.id)
     await trusted_issuers.remove(trusted.id)
+    await claim_mappings.remove(mapping.id)
     await workloads.remove(rule.id)
     await exchange.remove(policy.id)
     await delete_type(details.id)

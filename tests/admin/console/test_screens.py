@@ -19,6 +19,7 @@ from idp.federation import linking, registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import lifecycle
 from idp.mail import outbox
+from idp.oauth.claims import registration as claim_mappings
 from idp.oauth.clients.dynamic import initial_tokens
 from idp.oauth.clients.dynamic.ceiling import Ceiling
 from idp.oauth.clients.registration import register_client, register_resource_server
@@ -74,6 +75,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     rule = await workloads.add(workload.client_id, issuer="https://cluster.example", subject="system:shown")
     service, _ = await register_client(client_name="Shown", grant_types=[GRANT_TYPE], scope="")
     policy = await exchange.add(service.client_id, mode="delegation", resources=[shown.identifier])
+    mapping = await claim_mappings.add(client.client_id, claim="shown", source={"kind": "groups"}, places=["id_token"])
     trusted = await trusted_issuers.add(issuer=f"https://{secrets.token_hex(4)}.example", purposes=["jwt_bearer"])
     assertions = await id_jag_policies.add(
         client.client_id, audience="https://login.example", audience_client_id="shown"
@@ -101,6 +103,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "client_id": client.client_id,
         "organization_id": str(organization.id),
         "role_id": str(role.id),
+        "mapping_id": str(mapping.id),
         "identity_id": str(rule.id),
         "policy_id": str(policy.id),
         "issuer_id": trusted.id,
@@ -298,6 +301,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "resource_servers",
         "authorization_details",
         "initial_access_tokens",
+        "claim_mappings",
         "workload_identities",
         "token_exchange",
         "trusted_issuers",

@@ -37,7 +37,8 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 #: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
     "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
-    "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind", "event_stream",
+    "claim_mapping", "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind",
+    "event_stream",
     "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
     "setup", "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client",
     "upstream", "webhook", "workload_identity",

@@ -5,32 +5,15 @@ import secrets
 import pytest
 
 from idp.accounts.tables import User
-from idp.infra.db.engine import execute
 from idp.oauth.clients.registration import register_resource_server
 from idp.settings import settings
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
-from tests.support.directory import a_role
+from tests.support.directory import a_role, many_groups
 from tests.support.exchange import an_api, an_app, sign_in
 from tests.support.tokens import claims_of
 
 SCOPE = "openid groups roles"
-
-_MANY = """
-WITH made AS (
-    INSERT INTO groups (id, name, name_key, description, path)
-    SELECT id, name, name, '', ARRAY[id]
-    FROM (SELECT gen_random_uuid() AS id, $2 || ' ' || n AS name FROM generate_series(1, $3) AS n) AS g
-    RETURNING id
-), joined AS (
-    INSERT INTO group_member (user_id, group_id, origin) SELECT $1, id, 'admin' FROM made
-)
-UPDATE users SET directory_version = directory_version + 1 WHERE id = $1
-"""
-
-
-async def many_groups(user: User, number: int) -> None:
-    await execute(_MANY, user.id, f"department {secrets.token_hex(20)}", number)
 
 
 async def test_2000_groups(browser: Browser, make_client: MakeClient, alice: User) -> None:

@@ -665,6 +665,20 @@ CREATE TABLE workload_identity (
 
 CREATE INDEX workload_identity_client_id ON workload_identity (client_id);
 
+-- A claim that a client gets, or every client with the scope if "client_id" is null. "config": what it is made of,
+-- where it goes, and how it is written.
+CREATE TABLE claim_mapping (
+    id         uuid PRIMARY KEY,
+    client_id  text REFERENCES client ON DELETE CASCADE,
+    scope      text,
+    claim      text NOT NULL,
+    config     jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT claim_mapping_for CHECK (client_id IS NOT NULL OR scope IS NOT NULL)
+);
+
+CREATE INDEX claim_mapping_client_id ON claim_mapping (client_id);
+
 -- Another server whose tokens say who a person is. "config" is the rest of its rule.
 CREATE TABLE trusted_issuer (
     id         text PRIMARY KEY,

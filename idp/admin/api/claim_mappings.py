@@ -1,0 +1,51 @@
+"""Operations on the mappings of claims: what clients get about users in their tokens and responses."""
+
+from http import HTTPStatus
+
+import asyncpg
+import msgspec
+
+from idp.admin.access import check_client
+from idp.admin.api import models
+from idp.admin.api.operation import Call, Result, listed, one, operation
+from idp.admin.roles import Permission
+from idp.oauth.claims import registration
+from idp.oauth.claims.repository import CLAIM_MAPPINGS, read
+
+_READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
+_PATH = "/claim_mappings"
+
+
+def _read(row: asyncpg.Record) -> models.ClaimMapping:
+    return msgspec.convert(msgspec.to_builtins(read(row)), models.ClaimMapping)
+
+
+listed(_PATH, _READ, "List claim mappings", listing=CLAIM_MAPPINGS, read=_read, item=models.ClaimMapping)
+
+
+@operation("GET", f"{_PATH}/{{mapping_id}}", _READ, "Show a claim mapping", content=models.ClaimMapping)
+async def show_mapping(call: Call) -> models.ClaimMapping:
+    found: models.ClaimMapping = await one(CLAIM_MAPPINGS, _read, id=call.params["mapping_id"])
+    return found
+
+
+@operation(
+    "POST", _PATH, _WRITE, "Put a claim into tokens and responses of a client, or of every client with a scope",
+    body=models.NewClaimMapping, content=models.ClaimMapping, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def add_mapping(call: Call) -> Result:
+    values = msgspec.to_builtins(call.body)
+    client_id = values.pop("client_id")
+    if client_id is not None:
+        await check_client(call.caller, client_id)
+    mapping = await registration.add(client_id, **values)
+    content = await one(CLAIM_MAPPINGS, _read, id=str(mapping.id))
+    return Result(content, HTTPStatus.CREATED, f"{_PATH}/{mapping.id}")
+
+
+@operation("DELETE", f"{_PATH}/{{mapping_id}}", _WRITE, "Remove a claim mapping")
+async def remove_mapping(call: Call) -> None:
+    mapping = await show_mapping(call)
+    if mapping.client_id is not None:
+        await check_client(call.caller, mapping.client_id)
+    await registration.remove(mapping.id)
