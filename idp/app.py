@@ -65,6 +65,7 @@ from idp.selfservice import (
     security,
     totp,
 )
+from idp.selfservice import attributes as account_attributes
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
 from idp.signin import home, upstream_pages
@@ -73,6 +74,7 @@ from idp.signin import pages as signin
 log = structlog.get_logger()
 
 MODULES = (
+    account_attributes,
     account_devices,
     admin_api,
     apps,

@@ -31,6 +31,7 @@ class InvalidProfileError(ValidationError):
     """
 
     code = "invalid_profile"
+    field: str
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

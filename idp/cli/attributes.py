@@ -1,6 +1,5 @@
 """`idp attributes`: declare attributes of users."""
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -144,6 +143,8 @@ def _changes(options: dict[str, Any], label: dict[str, str]) -> dict[str, Any]:
     Args:
         label: the label as it is, which translations are added to.
     """
+    from idp.accounts.attributes.values import parse_limit
+
     changes = given(options)
     texts = dict(changes.pop("translation", ()))
     if changes.get("label"):
@@ -152,20 +153,13 @@ def _changes(options: dict[str, Any], label: dict[str, str]) -> dict[str, Any]:
         changes["label"] = {language: text for language, text in (label | texts).items() if text}
     for name in ("minimum", "maximum"):
         if changes.get(name) is not None:
-            changes[name] = _limit(changes[name])
+            changes[name] = parse_limit(changes[name])
     for name in ("visible_to", "editable_by"):
         if name in changes:
             changes[name] = [who for who in changes[name] if who != "nobody"]
     if "scope" in changes and changes["scope"] is None:
         changes["claim"] = None
     return changes
-
-
-def _limit(text: str) -> int | float | str:
-    """Return a number, or else the text: it may be a date."""
-    if re.fullmatch(r"[+-]?[0-9]{1,16}", text):
-        return int(text)
-    return float(text) if re.fullmatch(r"[+-]?[0-9]{1,16}\.[0-9]{1,16}", text) else text
 
 
 def _who(given: tuple[str, ...]) -> str:

@@ -12,7 +12,8 @@ from idp.errors import InvalidRequestError
 from idp.http.body import body_of
 from idp.http.headers import request_header
 
-MAX_FIELDS = 100
+#: Maximum number of parameters. Forms with the attributes of users have the most of them.
+MAX_FIELDS = 500
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 #: The name of the field that holds a file.

@@ -7,6 +7,8 @@ from litestar import Request, Response, get, post
 
 from idp import clock
 from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.attributes import service as attributes
+from idp.accounts.attributes.models import Audience
 from idp.accounts.claims import claims_of
 from idp.accounts.last_owner import LastOwnerError
 from idp.accounts.profile import delete_user
@@ -64,11 +66,12 @@ async def download(request: AnyRequest) -> Response[Any]:
 
 
 async def export(user: User) -> dict[str, Any]:
-    """Return all personal data except credentials."""
+    """Return all personal data except credentials and attributes that only administrators see."""
     return {
         "issuer": settings().issuer,
         "exported_at": clock.now(),
         "claims": {"sub": str(user.id)} | claims_of(user, CLAIMS),
+        "attributes": await attributes.values(user.id, Audience.PERSON),
         "created_at": user.created_at,
         "passkeys": [
             {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}

@@ -1,10 +1,14 @@
 """`/account`: the user's profile."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
 
+from idp.accounts.attributes import forms, service
+from idp.accounts.attributes.models import Audience
+from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.profile import FIELDS, InvalidProfileError, time_zones, update_profile
 from idp.accounts.tables import User
@@ -23,8 +27,36 @@ def _values(user: User) -> dict[str, str]:
     return values | {f"address.{name}": address.get(name, "") for name in ADDRESS_MEMBERS}
 
 
-def _page(request: AnyRequest, account: AccountRequest, values: dict[str, str], **context: Any) -> Response[str]:
-    return account_page(request, "profile", account, values=values, time_zones=sorted(time_zones()), **context)
+async def profile_page(
+    request: AnyRequest,
+    account: AccountRequest,
+    values: dict[str, str] | None = None,
+    *,
+    entered: Mapping[str, str] | None = None,
+    error: str | None = None,
+    wrong: str = "",
+) -> Response[str]:
+    """Render the page: the form of the profile, and the one of attributes if there are any.
+
+    Args:
+        values: the entered profile, by default the stored one.
+        entered: the entered attributes, by default the stored ones.
+        wrong: the name of the field with the error.
+    """
+    own = await service.values(account.user.id, Audience.PERSON)
+    editable = attributes.editable(Audience.PERSON)
+    fixed = [one for one in attributes.visible(Audience.PERSON) if one not in editable]
+    return account_page(
+        request,
+        "profile",
+        account,
+        values=values or _values(account.user),
+        time_zones=sorted(time_zones()),
+        attributes=forms.fields(editable, own, entered),
+        facts=forms.facts(fixed, own),
+        error=error,
+        wrong=wrong,
+    )
 
 
 @get(PATH, opt=PAGE)
@@ -33,7 +65,7 @@ async def show_profile(request: AnyRequest) -> Response[Any]:
     account = await require_session(request, PATH)
     if isinstance(account, Response):
         return account
-    return _page(request, account, _values(account.user))
+    return await profile_page(request, account)
 
 
 @post(PATH, opt=PAGE)
@@ -47,7 +79,7 @@ async def save_profile(request: AnyRequest) -> Response[Any]:
         await update_profile(account.user, form)
     except InvalidProfileError as error:
         values = {name: form.get(name, "") for name in _values(account.user)}
-        return _page(request, account, values, error=str(error), wrong=error.field)
+        return await profile_page(request, account, values, error=str(error), wrong=error.field)
     return see_other(f"{PATH}?done=profile")
 
 

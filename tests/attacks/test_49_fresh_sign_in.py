@@ -21,7 +21,8 @@ NEW_PASSWORD = "seven tired otters nap"
 
 #: Pages of the account that a stolen session may view or change.
 HARMLESS = {
-    "GET /account", "POST /account", "GET /account/apps", "POST /account/apps/{client_id:str}/revoke",
+    "GET /account", "POST /account", "POST /account/attributes", "GET /account/apps",
+    "POST /account/apps/{client_id:str}/revoke",
     "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",
     "POST /account/sessions/{session_id:uuid}/end", "GET /account/data",
     # A request of a client has a level and an age of its own (tests/oauth/ciba/).

@@ -152,6 +152,7 @@ NOBODY = "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa"
 #: How to reach each form. A new one must be added here.
 WAYS: dict[str, Way] = {
     "/account": _account("/account", "profile-save"),
+    "/account/attributes": _any_account_form("/account/attributes", attributes="x"),
     "/account/apps/{client_id:str}/revoke": _any_account_form("/account/apps/CLIENT/revoke"),
     "/account/data/delete": _account("/account/data", "account-delete", email="EMAIL"),
     "/account/data/download": _account("/account/data", "data-download"),

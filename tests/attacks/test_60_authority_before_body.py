@@ -309,6 +309,7 @@ ACCOUNT_CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/account/totp/remove", {}),
     ("/account/two-step", {}),
     ("/account", {"name": "Thief"}),
+    ("/account/attributes", {}),
     ("/account/sessions/end", {}),
     ("/account/data/download", {}),
     ("/account/email", {"action": "send", "email": "thief@example.com"}),
@@ -325,6 +326,7 @@ API_CHANGES: list[tuple[str, str, object]] = [
     ("POST", "/users/{bob}/disable", {}),
     ("POST", "/users/{bob}/reset_factors", {}),
     ("DELETE", "/users/{bob}", {}),
+    ("POST", "/attributes", {"name": "stolen", "type": "string", "label": {"default": "Stolen"}}),
     ("POST", "/invitations", {"email": "accomplice@example.com"}),
 ]
 #: This many requests wait at a time; the server has more connections.
@@ -419,6 +421,7 @@ async def _refused_while_it_waits(
                 held = await hold_page(server, url, thief.session)
             else:
                 body = body if route.method == "PATCH" else {}
+                body = {"values": {}} if route.path.endswith("/attributes") else body
                 held = await hold_call(server, route.method, url, thief.token, body)
             requests.append((route, asyncio.create_task(held.finish())))
         await watch.until_waiting(AT_A_TIME)

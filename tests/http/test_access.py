@@ -20,6 +20,7 @@ DECLARED = {
     "/.well-known/revoked-access-tokens": "public",
     "/.well-known/ssf-configuration": "public",
     "/account": "page",
+    "/account/attributes": "page",
     "/account/apps": "page",
     "/account/apps/{client_id:str}/revoke": "page",
     "/account/data": "page",
@@ -161,6 +162,7 @@ def test_the_forms_of_our_pages_are_found() -> None:
     assert {str(route) for route in posts_of_pages()} == {
         "POST /account",
         "POST /account/apps/{client_id:str}/revoke",
+        "POST /account/attributes",
         "POST /account/data/delete",
         "POST /account/data/download",
         "POST /account/email",

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from typing import Any
 import jinja2
 import pytest
 
+from idp.accounts.attributes import declaration, forms
+from idp.accounts.attributes.models import Type
 from idp.infra import templates
 from idp.infra.templates import Templates, Theme, templates_path, web_url
 from tests.support.mails import MAILS
@@ -53,6 +56,21 @@ class Detail:
     title: str = "Make a payment"
     sentence: str = "12 EUR"
     facts: tuple[tuple[str, str], ...] = (("amount", "12"),)
+
+
+def attribute_fields() -> list[forms.Field]:
+    """A field of every kind."""
+    declared = [
+        {"type": "string", "multivalued": True}, {"type": "choice", "multivalued": True, "choices": ["red", "blue"]},
+        *({"type": kind, "choices": ["red", "blue"] if kind is Type.CHOICE else []} for kind in Type),
+    ]  # fmt: skip
+    checked = [
+        declaration.check({"name": f"a{number}", "label": {"default": f"Attribute {number}"}} | one)
+        for number, one in enumerate(declared)
+    ]
+    found = forms.fields(checked, {"a0": ["x", "y"], "a1": ["blue"], "a3": 7, "a9": "blue"}, required=["a2"])
+    assert {field.kind for field in found} == set(forms.Kind)
+    return found
 
 
 @dataclass(frozen=True)
@@ -199,7 +217,14 @@ PAGES: dict[str, dict[str, Any]] = {
     "unlock.html": {"token": "abc", "done": False},
     "account_deleted.html": {},
     "account/profile.html": ACCOUNT
-    | {"values": Values(), "time_zones": ["Europe/Lisbon"], "wrong": "name", "error": "No."},
+    | {
+        "values": Values(),
+        "time_zones": ["Europe/Lisbon"],
+        "wrong": "name",
+        "error": "No.",
+        "attributes": attribute_fields(),
+        "facts": [forms.Fact("Cost centre", "C-17")],
+    },
     "account/security.html": ACCOUNT
     | {
         "passkeys": [Key(), Key(id="2", last_used_at=Key.created_at)],
@@ -406,6 +431,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("account/security.html", {"codes_left": 1, "user": Owner(password_changed_at=None)}),
+    ("account/profile.html", {"wrong": "attributes.a1"}),
+    ("account/profile.html", {"wrong": "attributes.a0", "facts": []}),
+    ("account/profile.html", {"attributes": [], "error": None, "wrong": ""}),
+    ("account/profile.html", {"attributes": [], "facts": []}),
     ("account/email.html", {"sent_to": None, "error": "No."}),
     ("account/email.html", {"token": "abc"}),
     ("account/apps.html", {"apps": []}),
@@ -514,7 +543,9 @@ class Elements(HTMLParser):
 
 
 def poison(value: Any) -> Any:
-    """The same value with every string in it hostile."""
+    """The same value with every string in it hostile, except those of an enumeration."""
+    if isinstance(value, StrEnum):
+        return value
     if isinstance(value, str):
         return HOSTILE
     if isinstance(value, list | tuple):

@@ -34,6 +34,7 @@ class InvalidValueError(ValidationError):
     """
 
     code = "invalid_value"
+    field: str
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

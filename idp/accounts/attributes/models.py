@@ -1,6 +1,6 @@
 """A declared attribute."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -97,13 +97,13 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return values if self.multivalued else values[0]
 
 
-class StoredAttribute(Attribute, frozen=True, kw_only=True):
+class StoredAttribute(Attribute, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """An attribute with the times of its record. ``updated_at`` is its version."""
 
     created_at: datetime
     updated_at: datetime
 
 
-def in_order(attributes: Mapping[str, Attribute]) -> list[Attribute]:
+def in_order(attributes: Iterable[Attribute]) -> list[Attribute]:
     """Return attributes in the order of pages."""
-    return sorted(attributes.values(), key=lambda one: (one.position, one.name))
+    return sorted(attributes, key=lambda one: (one.position, one.name))

@@ -25,7 +25,7 @@ class Attributes:
 
     def all(self) -> list[Attribute]:
         """Return all attributes in the order of pages."""
-        return in_order(self._by_name)
+        return in_order(self._by_name.values())
 
     def visible(self, audience: Audience) -> list[Attribute]:
         """Return the attributes that an audience sees, in the order of pages."""

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from idp.accounts.attributes import repository
-from idp.accounts.attributes.models import Audience
+from idp.accounts.attributes.models import Attribute, Audience, Type
+from idp.accounts.attributes.values import parse_one, to_date
 from idp.infra.db.listing import Filter
 
 #: Prefix of the names of attributes, where they are beside other names.
@@ -16,3 +17,13 @@ async def filters(audience: Audience) -> Mapping[str, Filter]:
     """
     found = [one for one in await repository.attributes() if one.searchable and one.is_visible(audience)]
     return {f"{PREFIX}{one.name}": repository.search(one) for one in found}
+
+
+_KINDS: Mapping[Type, type] = {Type.INTEGER: int, Type.NUMBER: float, Type.BOOLEAN: bool}
+
+
+def fits(attribute: Attribute, text: str) -> bool:
+    """Return whether text can be compared with the values of an attribute."""
+    if attribute.type is Type.DATE:
+        return to_date(text) is not None
+    return isinstance(parse_one(attribute.type, text.strip()), _KINDS.get(attribute.type, str))

@@ -57,11 +57,11 @@ def parse(attribute: Attribute, text: str) -> object:
 
 def parse_each(attribute: Attribute, texts: Iterable[str]) -> object:
     """Return what texts mean, for :func:`checked`. Empty ones are left out."""
-    found = [_parse(attribute.type, text.strip()) for text in texts if text.strip()]
+    found = [parse_one(attribute.type, text.strip()) for text in texts if text.strip()]
     return found if attribute.multivalued or len(found) > 1 else next(iter(found), None)
 
 
-def _parse(type: Type, text: str) -> object:
+def parse_one(type: Type, text: str) -> object:
     """Return the value of a type. Text that is none stays as it is, to be refused."""
     if type is Type.INTEGER and _INTEGER.fullmatch(text):
         return int(text)
@@ -70,6 +70,12 @@ def _parse(type: Type, text: str) -> object:
     if type is Type.BOOLEAN:
         return _BOOLEANS.get(text.lower(), text)
     return text
+
+
+def parse_limit(text: str) -> int | float | str:
+    """Return the number that text means, or the text itself: it may be a date."""
+    limit = parse_one(Type.INTEGER, text)
+    return limit if isinstance(limit, int) else float(text) if _NUMBER.fullmatch(text) else text
 
 
 def _checked(attribute: Attribute, value: object) -> Value:

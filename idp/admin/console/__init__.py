@@ -2,6 +2,7 @@
 
 from idp.admin.console import (
     admins,
+    attributes,
     audit,
     authorization_details,
     claim_mappings,
@@ -20,6 +21,7 @@ from idp.admin.console import (
     shared_signals,
     trusted_issuers,
     upstreams,
+    user_attributes,
     users,
     webhooks,
     workload_identities,
@@ -27,10 +29,10 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "audit", "authorization_details", "claim_mappings", "clients", "deliveries",
+    "ROUTES", "admins", "attributes", "audit", "authorization_details", "claim_mappings", "clients", "deliveries",
     "exchange_policies", "id_jag_policies", "initial_access_tokens", "keys", "organization_members",
     "organization_roles", "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers",
-    "upstreams", "users", "webhooks", "workload_identities",
+    "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

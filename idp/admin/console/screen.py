@@ -54,6 +54,7 @@ SIGNED_IN_AGAIN = (
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
     ("organizations", "Organisations", Permission.ORGANIZATIONS_READ),
+    ("attributes", "Attributes", Permission.ATTRIBUTES_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
     ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
     ("keys", "Keys", Permission.KEYS_READ),

@@ -7,10 +7,10 @@ from uuid import UUID
 from litestar import Response
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.repository.users import USERS, user_by_id
+from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import check_user
-from idp.admin.console import actions, reports
+from idp.admin.console import actions, reports, user_attributes
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import (
     Action,
@@ -32,7 +32,7 @@ from idp.admin.subjects import UnknownSubjectError, who_is
 from idp.audit.repository.audit_events import EVENTS
 from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.federation.repository import identities_of
-from idp.infra.db.listing import list_page
+from idp.infra.db.listing import Page, list_page
 from idp.mail import repository as mails
 from idp.oauth import consent, sign_out
 from idp.oauth.consent_grant import ConsentedScope
@@ -50,7 +50,8 @@ from idp.signin.transitions import Step
 
 @screen("GET", "/users", Permission.USERS_READ)
 async def list_users(request: AdminRequest) -> Response[str]:
-    found = await asked_page(request, USERS)
+    search = await user_attributes.asked(request)
+    found = await asked_page(search.request, search.listing) if search.listing is not None else Page([], None)
     rows = [
         [
             Cell(row["email"], f"{HOME}/users/{row['id']}"),
@@ -85,6 +86,7 @@ async def list_users(request: AdminRequest) -> Response[str]:
                 "disabled", "State", request.query.get("disabled", ""), "choice",
                 choices=(("", "All"), ("false", "Active"), ("true", "Disabled")),
             ),
+            *search.fields,
         ],
         columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
@@ -161,7 +163,12 @@ async def show_user(request: AdminRequest) -> Response[str]:
         "Made by": user.origin,
         "Since": user.created_at,
     }
-    tables = [await _applications(request, user), await _identities(user), await _mails(request, user)]
+    tables = [
+        await user_attributes.table(request, user),
+        await _applications(request, user),
+        await _identities(user),
+        await _mails(request, user),
+    ]
     if Permission.SESSIONS_READ in request.caller.allowed:
         tables[:0] = [await _sessions(request, user), await _reach(user)]
     if Permission.ORGANIZATIONS_READ in request.caller.allowed:
@@ -184,6 +191,7 @@ def _acts(request: AdminRequest, user: User) -> list[Action]:
     found = []
     if Permission.USERS_WRITE in request.caller.allowed:
         found += [
+            Action("Edit attributes", f"{path}/attributes"),
             *([Action("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
             Action("Reset second factors", f"{path}/reset_factors"),
             Action("Enable", f"{path}/enable")

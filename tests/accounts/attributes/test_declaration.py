@@ -14,8 +14,8 @@ from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import CLAIMS_BY_SCOPE, PROTECTED_CLAIMS
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
-from tests.accounts.attributes.conftest import Declare
 from tests.conftest import MakeClient
+from tests.support.attributes import Declare
 
 LABEL = {"default": "Department", "de": "Abteilung", "pt-BR": "Departamento"}
 STRING: dict[str, Any] = {"name": "department", "type": "string", "label": LABEL}

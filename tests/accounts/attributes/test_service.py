@@ -17,8 +17,8 @@ from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.oauth.sign_out import sign_out_for_deletion
-from tests.accounts.attributes.conftest import Declare
 from tests.conftest import MakeUser
+from tests.support.attributes import Declare
 
 #: Values of each type, as they are given and returned.
 OF_TYPE: list[tuple[str, Any]] = [

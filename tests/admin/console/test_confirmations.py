@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from idp.accounts.attributes import declaration
 from idp.accounts.tables import User
 from idp.admin.console import screen
 from idp.admin.roles import Role, grant
@@ -98,6 +99,9 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     assertions = await id_jag_policies.add(
         workload.client_id, audience="https://login.named.example", audience_client_id="named"
     )
+    attribute = await declaration.declare(
+        name=f"named_{uuid7_text()[-8:]}", type="string", label={"default": "Named attribute"}
+    )
     assert session is not None
     assert resource_server is not None
     assert role is not None
@@ -118,9 +122,11 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
         "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),
         "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
+        "attributes": ({"attribute": attribute.name}, [attribute.name, "Named attribute", "Values that go with it"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
+    await declaration.delete(attribute.name)
     await webhooks.remove(webhook_id)
     await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)

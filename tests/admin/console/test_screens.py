@@ -7,6 +7,7 @@ from typing import Any
 import pyotp
 import pytest
 
+from idp.accounts.attributes import declaration
 from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
@@ -83,6 +84,9 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     organization = await organizations.create(f"shown-{secrets.token_hex(4)}", "Shown")
     await organizations.add_members(organization.id, [auditor.id])
     role = await roles.create("Shown", organization_id=organization.id)
+    attribute = await declaration.declare(
+        name=f"a_{secrets.token_hex(4)}", type="string", label={"default": "Shown"}, searchable=True
+    )
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
@@ -113,8 +117,10 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "type_id": details.id,
         "kid": (await lifecycle.list_keys())[0].kid,
         "upstream_id": provider.id,
+        "attribute": attribute.name,
         "form": "csv",
     }
+    await declaration.delete(attribute.name)
     await webhooks.remove(webhook_id)
     await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
@@ -295,6 +301,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
     [
         "users",
         "organizations",
+        "attributes",
         "clients",
         "keys",
         "upstreams",
