@@ -9,7 +9,7 @@ from idp.cli.options import JSON_OBJECT, given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 
-PURPOSES = ("jwt_bearer", "id_jag", "token_exchange")
+PURPOSES = ("jwt_bearer", "id_jag", "token_exchange", "login_hint")
 SUBJECTS = ("identity", "email", "client")
 
 

@@ -24,6 +24,7 @@ _PURPOSES = {
     Purpose.JWT_BEARER: "JWT bearer grant: its assertions give access tokens",
     Purpose.ID_JAG: "Identity assertions (ID-JAG) of an enterprise identity provider",
     Purpose.TOKEN_EXCHANGE: "Subjects of token exchange",
+    Purpose.LOGIN_HINT: "Hints of whom a client wants to ask (CIBA)",
 }
 _SUBJECTS = {
     SubjectSource.IDENTITY: "the user to whom this identity is linked",

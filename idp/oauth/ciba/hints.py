@@ -11,12 +11,15 @@ from idp.accounts.tables import User
 from idp.errors import InvalidRequestError, OAuthError
 from idp.keys import vault
 from idp.oauth import subjects
+from idp.oauth.ciba import hint_tokens
 from idp.oauth.clients.models import Client
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters
 from idp.settings import DAY
 
 HINTS = ("login_hint", "id_token_hint", "login_hint_token")
+#: RFC 2606 section 2: a domain that does not exist.
+NOBODYS_DOMAIN = "nobody.invalid"
 #: Age up to which an ID token is accepted as a hint, also after it has expired.
 MAX_HINT_AGE = 90 * DAY
 
@@ -42,7 +45,7 @@ async def find(parameters: Parameters, client: Client) -> Person:
     account (docs/decisions/0069-ciba.md). An ID token of the client is no secret to it, so there it is told.
 
     Raises:
-        OAuthError: ``invalid_request`` or ``unknown_user_id``.
+        OAuthError: ``invalid_request``, ``unknown_user_id`` or ``expired_login_hint_token``.
     """
     hints = [name for name in HINTS if name in parameters]
     if len(hints) != 1:
@@ -52,15 +55,19 @@ async def find(parameters: Parameters, client: Client) -> Person:
             return await _by_email(parameters["login_hint"])
         case "id_token_hint":
             return await _by_id_token(parameters["id_token_hint"], client)
-    raise InvalidRequestError("login_hint_token is not supported. Use login_hint or id_token_hint.")
+        case _:
+            return await _by_hint_token(parameters["login_hint_token"], client)
 
 
 async def _by_email(text: str) -> Person:
     try:
         email = normalise_email(text)
     except InvalidEmailError as error:
-        raise _unknown("login_hint must be the email address of a user.") from error
-    user = await user_by_email(email)
+        raise _unknown("The hint must be the email address of a user.") from error
+    return _person(await user_by_email(email), email)
+
+
+def _person(user: User | None, email: str) -> Person:
     if user is None or user.disabled_at is not None:
         return Person(_of_nobody(email), email, None)
     return Person(user.id, email, user)
@@ -68,6 +75,15 @@ async def _by_email(text: str) -> Person:
 
 def _of_nobody(email: str) -> UUID:
     return UUID(bytes=hmac.digest(vault.derive("ciba-nobody"), email.encode(), "sha256")[:16])
+
+
+async def _by_hint_token(token: str, client: Client) -> Person:
+    hinted = await hint_tokens.read(token, client)
+    if hinted.email is not None:
+        return await _by_email(hinted.email)
+    user = await user_by_id(hinted.user_id) if hinted.user_id is not None else None
+    # No mail goes to this address: it is what the limits count by.
+    return _person(user, user.email if user is not None else f"{_of_nobody(hinted.about).hex}@{NOBODYS_DOMAIN}")
 
 
 async def _by_id_token(token: str, client: Client) -> Person:

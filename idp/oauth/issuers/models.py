@@ -19,6 +19,7 @@ class Purpose(StrEnum):
     JWT_BEARER = "jwt_bearer"
     ID_JAG = "id_jag"
     TOKEN_EXCHANGE = "token_exchange"
+    LOGIN_HINT = "login_hint"
 
 
 class SubjectSource(StrEnum):
@@ -35,8 +36,8 @@ class TrustedIssuer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         issuer: its ``iss``.
         jwks, jwks_uri: its keys. Without both, its discovery document names them.
-        purposes: what its tokens are accepted for: the JWT bearer grant, identity assertions (ID-JAG), or as subjects
-            of token exchange.
+        purposes: what its tokens are accepted for: the JWT bearer grant, identity assertions (ID-JAG), as subjects of
+            token exchange, or as hints of whom a client wants to ask (CIBA).
         clients: the clients that may present its tokens.
         subject: whom ``sub`` means: the user to whom this identity is linked; in addition, the user who has the
             verified ``email`` of the token; or the client itself.

@@ -180,8 +180,11 @@ def _check_subject(issuer: TrustedIssuer) -> None:
     by_email = issuer.subject is SubjectSource.EMAIL or issuer.create_users
     if by_email and not issuer.email_domains:
         raise InvalidTrustedIssuerError("email_domains is needed if users are found or created by their address.")
-    if issuer.subject is SubjectSource.CLIENT and (issuer.create_users or Purpose.ID_JAG in issuer.purposes):
-        raise InvalidTrustedIssuerError("With the subject client there are no users: neither id_jag nor create_users.")
+    about_users = {Purpose.ID_JAG, Purpose.LOGIN_HINT} & set(issuer.purposes)
+    if issuer.subject is SubjectSource.CLIENT and (issuer.create_users or about_users):
+        raise InvalidTrustedIssuerError(
+            "With the subject client there are no users: neither id_jag nor login_hint nor create_users."
+        )
 
 
 def _check_scope(issuer: TrustedIssuer) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -22,11 +22,13 @@ from idp.settings import settings
 
 #: The ``typ`` of an identity assertion authorization grant, which must have one.
 ID_JAG_TYPE: Final = "oauth-id-jag+jwt"
-#: Allowed values of ``typ``. A token of another kind is refused (RFC 8725 section 3.11).
+#: Allowed values of ``typ``. A token of another kind is refused (RFC 8725 section 3.11). One without ``typ`` is a JWT.
 TYPES: Final[Mapping[Purpose, tuple[str, ...]]] = {
     Purpose.JWT_BEARER: ("jwt", "authorization-grant+jwt"),
     Purpose.ID_JAG: (ID_JAG_TYPE,),
     Purpose.TOKEN_EXCHANGE: ("jwt", "at+jwt"),
+    # Otherwise whoever gets a hint could present it as a grant.
+    Purpose.LOGIN_HINT: ("login-hint+jwt",),
 }
 #: Purposes whose tokens are grants for this server, and are used once.
 GRANTS: Final = frozenset({Purpose.JWT_BEARER, Purpose.ID_JAG})
@@ -62,12 +64,44 @@ class VerifiedAssertion(msgspec.Struct, frozen=True, kw_only=True):
     claims: jose.Claims
 
 
+class ExternalHint(NamedTuple):
+    """Whom a trusted issuer names.
+
+    Attributes:
+        about: the issuer and its ``sub``.
+        user_id: the user here, who may be disabled; None: nobody who is known here.
+    """
+
+    about: str
+    user_id: UUID | None
+
+
 async def verify_external(token: str, purpose: Purpose, client: Client) -> VerifiedAssertion:
     """Verify a token of a trusted issuer that a client presents. A grant must then be used up (:func:`use_up`).
 
     Raises:
         UntrustedTokenError: it is not of a trusted issuer, not valid, or about nobody here.
     """
+    issuer, claims = await _verify(token, purpose, client)
+    subject: str = claims["sub"]
+    user_id = None if issuer.subject is SubjectSource.CLIENT else await _user(issuer, subject, claims)
+    return VerifiedAssertion(purpose=purpose, issuer=issuer, subject=subject, user_id=user_id, claims=claims)
+
+
+async def verify_hint(token: str, client: Client) -> ExternalHint:
+    """Verify a token of a trusted issuer that says whom the client wants to ask. It creates no user.
+
+    Raises:
+        UntrustedTokenError: it is not of a trusted issuer, or not valid.
+    """
+    issuer, claims = await _verify(token, Purpose.LOGIN_HINT, client)
+    known = msgspec.structs.replace(issuer, create_users=False)
+    user_id = await people.find_user(known, claims["sub"], claims)
+    return ExternalHint(f"{issuer.issuer} {claims['sub']}", user_id)
+
+
+async def _verify(token: str, purpose: Purpose, client: Client) -> tuple[TrustedIssuer, jose.Claims]:
+    """Return the issuer of a token and its claims."""
     issuer = _issuer(token, purpose, client)
     try:
         algorithms = profiles.algorithms(client, issuer.algorithms)
@@ -78,9 +112,7 @@ async def verify_external(token: str, purpose: Purpose, client: Client) -> Verif
     except KeysUnavailableError as error:
         raise UntrustedTokenError(Reason.KEYS_UNAVAILABLE, error.description) from error
     _check(claims, purpose, issuer, client)
-    subject: str = claims["sub"]
-    user_id = None if issuer.subject is SubjectSource.CLIENT else await _user(issuer, subject, claims)
-    return VerifiedAssertion(purpose=purpose, issuer=issuer, subject=subject, user_id=user_id, claims=claims)
+    return issuer, claims
 
 
 async def use_up(assertion: VerifiedAssertion) -> None:
@@ -116,8 +148,8 @@ def _issuer(token: str, purpose: Purpose, client: Client) -> TrustedIssuer:
         raise UntrustedTokenError(Reason.UNTRUSTED_ISSUER, "The issuer is not trusted for this purpose.")
     if client.client_id not in issuer.clients:
         raise UntrustedTokenError(Reason.WRONG_CLIENT, "The client may not present tokens of this issuer.")
-    if purpose is Purpose.ID_JAG and not unverified.header.get("typ"):
-        raise UntrustedTokenError(Reason.WRONG_TYPE, f"The typ of the token must be {ID_JAG_TYPE}.")
+    if "jwt" not in TYPES[purpose] and not unverified.header.get("typ"):
+        raise UntrustedTokenError(Reason.WRONG_TYPE, f"The typ of the token must be {TYPES[purpose][0]}.")
     return issuer
 
 
@@ -148,7 +180,7 @@ def _check(claims: jose.Claims, purpose: Purpose, issuer: TrustedIssuer, client:
 def _accepted(purpose: Purpose, issuer: TrustedIssuer) -> tuple[str, ...]:
     """Return the values of ``aud`` that a token may have."""
     ours = settings().issuer
-    if purpose is Purpose.ID_JAG:
+    if purpose in (Purpose.ID_JAG, Purpose.LOGIN_HINT):
         return (ours,)
     endpoints = (ours, f"{ours}/token")
     return endpoints if purpose is Purpose.JWT_BEARER else (*endpoints, *issuer.audiences)

@@ -474,7 +474,7 @@ async def test_a_trusted_issuer(owner: Admin) -> None:
     (row,) = await fetch("SELECT config FROM trusted_issuer WHERE issuer = $1", issuer)
     config = json.loads(row["config"])
     assert config == config | {
-        "purposes": ["jwt_bearer", "id_jag", "token_exchange"], "subject": "email",
+        "purposes": ["jwt_bearer", "id_jag", "token_exchange", "login_hint"], "subject": "email",
         "email_domains": ["a.example", "b.example"], "enabled": True,
         "algorithms": ["ES256"], "create_users": True, "max_lifetime": 60, "scope": "", "jwks": None,
     }  # fmt: skip

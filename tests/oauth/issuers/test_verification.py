@@ -28,7 +28,8 @@ from tests.support.tokens import hmac_signed, unsigned
 pytestmark = pytest.mark.usefixtures("db")
 
 AUDIENCE = settings().issuer
-ALL = tuple(Purpose)
+#: Login hints: tests/oauth/ciba/test_hint_tokens.py.
+ALL = tuple(purpose for purpose in Purpose if purpose is not Purpose.LOGIN_HINT)
 
 
 @pytest.fixture(scope="module")
