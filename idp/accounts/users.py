@@ -57,6 +57,20 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
     return user
 
 
+async def named_user(name: str) -> User | None:
+    """Return the user with an email address or an id, as operators enter it.
+
+    Raises:
+        InvalidEmailError: the address is not valid.
+    """
+    if "@" in name:
+        return await users.user_by_email(normalise_email(name))
+    try:
+        return await users.user_by_id(UUID(name))
+    except ValueError:
+        return None
+
+
 async def insert_user(user: User) -> bool:
     """Insert a user, in the caller's transaction. Returns False if the address is taken."""
     if not await users.insert_user(user):

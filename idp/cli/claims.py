@@ -109,3 +109,37 @@ async def remove(mapping_id: UUID) -> None:
 
     await registration.remove(mapping_id)
     click.echo(f"The claim mapping {mapping_id} is removed.")
+
+
+@claims.command()
+@click.argument("client_id")
+@click.argument("user")
+@click.option("--scope", default="", help="The scopes of the request. Default: as of a request without scope.")
+@click.option("--resource", multiple=True, help="A resource server of the request. May be repeated.")
+@click.option("--claim", "names", multiple=True, help="A claim to explain even if nothing has it. May be repeated.")
+@json_option
+@with_database
+async def preview(
+    *, client_id: str, user: str, scope: str, resource: tuple[str, ...], names: tuple[str, ...], as_json: bool
+) -> None:
+    """Show what tokens of a client would say about a user, and why.
+
+    Nothing is issued. USER is an email address or an id.
+    """
+    from idp.accounts.attributes.registry import attributes
+    from idp.cli.users import find_user
+    from idp.oauth.claims.preview import WORDS
+    from idp.oauth.claims.preview import preview as preview_of
+    from idp.oauth.clients.registry import registry
+
+    await registry.load()
+    await attributes.load()
+    found = await preview_of(client_id, (await find_user(user)).id, scope=scope.split(), resource=resource, names=names)
+    if as_json:
+        print_json(found)
+        return
+    print_details({"scope": found.scope, "for": found.resource or "this server", "note": found.notes})
+    print_table(
+        ("In", "Claim", "Value", "Why", "Source"),
+        [(each.place, each.claim, each.value, WORDS[each.why], each.source or "") for each in found.explained],
+    )

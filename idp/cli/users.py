@@ -281,18 +281,9 @@ async def find_user(user: str) -> "User":
     Raises:
         UnknownUserError: there is no such user.
     """
-    from uuid import UUID
+    from idp.accounts.users import named_user
 
-    from idp.accounts.addresses import normalise_email
-    from idp.accounts.repository.users import user_by_email, user_by_id
-
-    if "@" in user:
-        found = await user_by_email(normalise_email(user))
-    else:
-        try:
-            found = await user_by_id(UUID(user))
-        except ValueError:
-            found = None
+    found = await named_user(user)
     if found is None:
         raise UnknownUserError
     return found

@@ -58,7 +58,6 @@ API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
 
 #: Routes of pages where the change is not authorized by a session, each with what authorizes it.
 WITHOUT_SESSION = {
-    "/access/{request_id:str}": "nothing changes: it leads to a sign-in, or back to the client",
     "/admin/setup": "the token of the link, used up by the statement of the change",
     "/consent/{request_id:str}": "see below",
     "/device": "a code is looked up; nothing changes",

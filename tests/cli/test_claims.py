@@ -38,16 +38,26 @@ async def test_what_is_refused(cli: Cli) -> None:
     assert "needs a scope" in cli("claims", "add", "x", "--source", "groups", code=1).err
 
 
+async def test_what_tokens_would_say(cli: Cli) -> None:
+    client_id = json.loads(cli(*CLIENT, "--scope", "openid groups").out)["client_id"]
+    email = f"{secrets.token_hex(6)}@example.com"
+    cli("users", "create", email, "--generate", "--no-mail")
+    shown = cli("claims", "preview", client_id, email, "--scope", "openid groups roles").out
+    assert "the user has none" in shown
+    assert "not registered for: roles" in shown
+    found = json.loads(cli("claims", "preview", client_id, email, "--claim", "shoe_size", "--json").out)
+    assert {each["why"] for each in found["explained"] if each["claim"] == "shoe_size"} == {"no_mapping"}
+    assert "There is no user" in cli("claims", "preview", client_id, "nobody", code=1).err
+    assert "There is no client" in cli("claims", "preview", "nobody", email, code=1).err
+
+
 def test_the_commands_of_the_documentation(cli: Cli) -> None:
     """docs/claims.md, with another name for its client and its resource server."""
     text = (Path(__file__).parents[2] / "docs" / "claims.md").read_text().replace("\\\n", " ")
     own = f"wiki-{secrets.token_hex(4)}"
     scope = f"directory-{secrets.token_hex(4)}"
-    for name, new in (
-        ("--id wiki", f"--id {own}"),
-        ("--client wiki", f"--client {own}"),
-        ("api.example", f"{own}.example"),
-    ):
+    names = {"--id wiki": f"--id {own}", "--client wiki": f"--client {own}", "preview wiki": f"preview {own}"}
+    for name, new in (names | {"api.example": f"{own}.example", "ada@": f"{own}@"}).items():
         text = text.replace(name, new)
     commands = re.findall(r"^\$ idp (.*)$", text.replace("--scope directory", f"--scope {scope}"), re.MULTILINE)
     assert len(commands) > 6

@@ -1,6 +1,7 @@
 """Operations on the mappings of claims: what clients get about users in their tokens and responses."""
 
 from http import HTTPStatus
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -9,7 +10,9 @@ from idp.admin.access import check_client
 from idp.admin.api import models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
+from idp.infra.db.listing import InvalidQueryError
 from idp.oauth.claims import registration
+from idp.oauth.claims.preview import preview
 from idp.oauth.claims.repository import CLAIM_MAPPINGS, read
 
 _READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
@@ -49,3 +52,32 @@ async def remove_mapping(call: Call) -> None:
     if mapping.client_id is not None:
         await check_client(call.caller, mapping.client_id)
     await registration.remove(mapping.id)
+
+
+@operation(
+    "GET", "/clients/{client_id}/claims", Permission.USERS_READ, "Show what tokens of a client would say about a user",
+    content=models.ClaimPreview,
+    query={
+        "user_id": "The user. Required.",
+        "scope": "The scopes of the request, separated by spaces. Default: as of a request without scope.",
+        "resource": "The resource servers of the request, separated by spaces.",
+        "claim": "Claims to explain even if nothing has them, separated by spaces.",
+    },
+)  # fmt: skip
+async def preview_claims(call: Call) -> models.ClaimPreview:
+    for permission in (_READ, Permission.GROUPS_READ):
+        call.caller.require(permission)
+    try:
+        user_id = UUID(call.query.get("user_id", ""))
+    except ValueError as error:
+        raise InvalidQueryError("user_id", "user_id must be the id of a user.") from error
+    words = {name: call.query.get(name, "").split() for name in ("scope", "resource", "claim")}
+    found = await preview(
+        call.params["client_id"],
+        user_id,
+        scope=words["scope"],
+        resource=words["resource"],
+        names=words["claim"],
+        audience=call.caller.audience,
+    )
+    return msgspec.convert(msgspec.to_builtins(found), models.ClaimPreview)

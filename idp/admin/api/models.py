@@ -14,6 +14,7 @@ from idp.admin.roles import Role
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
+from idp.oauth.claims.evaluation import Why
 from idp.oauth.claims.models import Place, Shape
 from idp.oauth.claims.sources import Source
 from idp.oauth.clients.dynamic.ceiling import USER_GRANTS
@@ -298,6 +299,32 @@ class NewClaimMapping(Sent):
     shape: Shape = Shape.VALUE
     client_id: str | None = None
     scope: str | None = None
+
+
+class ExplainedClaim(Shown):
+    """A claim in one place, and why it is there or not. The value is null if it is not there, or ``hidden`` from you.
+
+    ``source`` is what it is made of; null for claims of the profile. ``mapping_id`` is null for claims of a scope.
+    """
+
+    place: Place
+    claim: str
+    why: Why
+    value: Any
+    scope: str | None
+    source: str | None
+    mapping_id: UUID | None
+    hidden: bool
+
+
+class ClaimPreview(Shown):
+    """What a client would get about a user. ``content`` are the claims about the user in each place."""
+
+    scope: str
+    resource: list[str]
+    notes: list[str]
+    content: dict[str, dict[str, Any]]
+    explained: list[ExplainedClaim]
 
 
 class ExchangePolicy(Shown):

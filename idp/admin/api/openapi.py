@@ -164,7 +164,10 @@ def _header(name: str, description: str, *, required: bool) -> dict[str, Any]:
 def _query(operation: Operation) -> list[dict[str, Any]]:
     listing = operation.listing
     if listing is None:
-        return []
+        return [
+            {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+            for name, text in operation.query.items()
+        ]
     orders = [sign + name for name in listing.sorts for sign in ("", "-")]
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
     found = [

@@ -98,6 +98,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         body: the type of the request body; None: no body.
         content: the type of the response body; None: no body.
         listing: for lists, the filters and sort orders.
+        query: for others, the parameters of the query with their descriptions.
         within: for the list of a record: the filter whose value is the parameter of the path.
         current: loads the record that the operation changes. If set, ``If-Match`` is required.
     """
@@ -111,6 +112,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     content: Any = None
     listing: Listing | None = None
+    query: Mapping[str, str] = {}
     within: str | None = None
     current: Handler | None = None
     status: HTTPStatus = HTTPStatus.OK

@@ -6,12 +6,10 @@ from idp.admin.console import (
     audit,
     authorization_details,
     claim_mappings,
+    claim_preview,
     clients,
     deliveries,
     exchange_policies,
-    group_members,
-    group_roles,
-    groups,
     id_jag_policies,
     initial_access_tokens,
     keys,
@@ -20,8 +18,6 @@ from idp.admin.console import (
     organizations,
     overview,
     resource_servers,
-    role_holders,
-    roles,
     setup,
     shared_signals,
     trusted_issuers,
@@ -34,11 +30,11 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "attributes", "audit", "authorization_details", "claim_mappings", "clients", "deliveries",
-    "exchange_policies", "group_members", "group_roles", "groups", "id_jag_policies", "initial_access_tokens", "keys",
-    "organization_members", "organization_roles", "organizations", "overview", "resource_servers", "role_holders",
-    "roles", "shared_signals", "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks",
-    "workload_identities",
+    "ROUTES", "admins", "attributes", "audit", "authorization_details", "claim_mappings", "claim_preview", "clients",
+    "deliveries",
+    "exchange_policies", "id_jag_policies", "initial_access_tokens", "keys", "organization_members",
+    "organization_roles", "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers",
+    "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

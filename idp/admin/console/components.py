@@ -60,13 +60,12 @@ class Action(NamedTuple):
 
 
 class Table(msgspec.Struct):
-    """A table with its heading. ``next`` is the URL of the page with the next rows."""
+    """A table with its heading."""
 
     heading: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     empty: str = "None."
-    next: str | None = None
 
 
 def when(at: datetime | None, otherwise: str = "never") -> Cell:

@@ -25,10 +25,14 @@ class Why(StrEnum):
 
     INCLUDED = "included"
     SCOPE_NOT_REQUESTED = "scope_not_requested"
+    SCOPE_NOT_ALLOWED = "scope_not_allowed"
     NOT_IN_THIS_PLACE = "not_in_this_place"
     RESOURCE_SERVER_DOES_NOT_ASK = "resource_server_does_not_ask"
     #: An ID token without the claims of the profile.
     ONLY_AT_USERINFO = "only_at_userinfo"
+    #: By a rule of the client, or of a scope.
+    REPLACED = "replaced"
+    NO_MAPPING = "no_mapping"
     USER_HAS_NONE = "user_has_none"
     FILTERED_OUT = "filtered_out"
     ABOVE_LIMIT = "above_limit"

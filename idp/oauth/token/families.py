@@ -12,7 +12,6 @@ from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.errors import InvalidGrantError, Refused
 from idp.infra.db.engine import transaction
-from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import profiles
@@ -33,9 +32,7 @@ class StartedFamily(NamedTuple):
     refresh_token: str | UnsetType
 
 
-async def start_offline_family(
-    client: Client, grant: Grant, confirmation: Confirmation | None, grant_type: str
-) -> StartedFamily:
+async def start_offline_family(client: Client, grant: Grant, confirmation: Confirmation | None) -> StartedFamily:
     """Start the family of a grant that a user gave away from the browser of the client: it belongs to no session.
 
     Call it in the transaction that consumes what the user allowed, and that begins with :func:`lock_sign_ins`. The
@@ -48,7 +45,6 @@ async def start_offline_family(
 
     Raises:
         InvalidGrantError: the user is disabled.
-        AccessDeniedError: the user may not use the client.
     """
     expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
     kept_until = expires_at if profiles.rules(client).keeps_refresh_tokens else None
@@ -59,9 +55,6 @@ async def start_offline_family(
     if stored is None:
         refused = Refused(Reason.USER_DISABLED, grant.user_id)
         raise InvalidGrantError("What the user allowed is not valid any more.", refused)
-    await check_tokens(
-        client, grant.user_id, grant.acr, grant_type, code="access_denied", directory_version=stored.directory_version
-    )
     await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
     return StartedFamily(stored, refresh.token if refresh else UNSET)
 

@@ -744,6 +744,21 @@ async def test_a_claim_mapping(owner: Caller) -> None:
     assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
 
 
+async def test_what_tokens_would_say(owner: Caller, alice: User) -> None:
+    new = {"client_name": "Wiki", "redirect_uris": ["https://w.example/"], "scope": "openid groups"}
+    client_id = (await owner("POST", "/clients", new)).json()["client_id"]
+    path = f"/clients/{client_id}/claims"
+    found = (await owner("GET", f"{path}?user_id={alice.id}&scope=openid+groups+roles&claim=shoe_size")).json()
+    assert found["content"]["id_token"] == {"groups": []}
+    assert found["notes"] == ["The client is not registered for: roles."]
+    why = {each["claim"]: each["why"] for each in found["explained"] if each["place"] == "id_token"}
+    assert why.items() >= {"groups": "user_has_none", "roles": "scope_not_allowed", "shoe_size": "no_mapping"}.items()
+    problem(await owner("GET", path), 400, "invalid-query")
+    problem(await owner("GET", f"{path}?user_id=00000000-0000-0000-0000-000000000001"), 404, "not-found")
+    problem(await owner("GET", f"/clients/nobody/claims?user_id={alice.id}"), 404, "not-found")
+    assert (await owner.changed("DELETE", f"/clients/{client_id}")).status_code == 204
+
+
 async def test_a_trusted_issuer(owner: Caller) -> None:
     client_id = (
         await owner("POST", "/clients", {"client_name": "Wiki", "grant_types": ["client_credentials"]})

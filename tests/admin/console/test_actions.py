@@ -1,5 +1,6 @@
 """Actions of the console, from the form to the database."""
 
+import asyncio
 import json
 import re
 import secrets
@@ -19,6 +20,7 @@ from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth import subjects
+from idp.oauth.claims import registration as claim_mappings
 from idp.oauth.clients.members import MEMBERS, Kind, default_of, kind_of
 from idp.oauth.clients.metadata import FIXED, metadata_of
 from idp.oauth.clients.presets import KINDS
@@ -443,6 +445,27 @@ async def test_a_claim_mapping(owner: Admin) -> None:
     assert client.client_id in (await owner.get(path)).text
     assert "Deleted." in (await owner.confirm(f"{path}/remove")).text
     assert not await fetch("SELECT FROM claim_mapping WHERE client_id = $1", client.client_id)
+
+
+async def test_what_tokens_would_say(owner: Admin, alice: User) -> None:
+    client, _ = await register_client(
+        client_name="Wiki", redirect_uris=["https://wiki.example/"], scope="openid groups"
+    )
+    tenant = {"kind": "constant", "value": "<b>"}
+    mapping = await claim_mappings.add(client.client_id, claim="tenant", source=tenant, places=["id_token"])
+    path = f"/admin/clients/{client.client_id}"
+    assert f"{path}/claims" in (await owner.get(path)).text
+    assert "Enter a user." in (await owner.get(f"{path}/claims")).text
+    # The server has the mapping after its next load.
+    async with asyncio.timeout(30):
+        while "tenant" not in (
+            text := (await owner.get(f"{path}/claims?user={alice.email}&scope=openid+groups+roles")).text
+        ):
+            await asyncio.sleep(0.02)
+    for shown in ("the user has none", "not registered for its scope", "&lt;b&gt;", f"/claim_mappings/{mapping.id}"):
+        assert shown in text
+    assert "There is no user" in (await owner.get(f"{path}/claims?user=nobody")).text
+    assert "before the @-sign" in (await owner.get(f"{path}/claims?user=@")).text
 
 
 async def test_a_trusted_issuer(owner: Admin) -> None:
