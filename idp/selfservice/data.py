@@ -15,6 +15,8 @@ from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.audit.repository import audit_events
+from idp.directory.effective import memberships
+from idp.directory.why import explained
 from idp.federation.repository import identities_of
 from idp.http.access import Access
 from idp.http.pages import page
@@ -72,6 +74,7 @@ async def export(user: User) -> dict[str, Any]:
         "exported_at": clock.now(),
         "claims": {"sub": str(user.id)} | claims_of(user, CLAIMS),
         "attributes": await attributes.values(user.id, Audience.PERSON),
+        **await _directory(user),
         "created_at": user.created_at,
         "passkeys": [
             {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}
@@ -84,6 +87,22 @@ async def export(user: User) -> dict[str, Any]:
         "consents": await consent.authorized_applications(user.id),
         "sessions": await sessions.all_sessions(user.id),
         "events": await audit_events.events_of_user(user.id, limit=EXPORTED_EVENTS),
+    }
+
+
+async def _directory(user: User) -> dict[str, Any]:
+    """Return the groups, roles and organizations of a user."""
+    found, held = await explained(user.id), await memberships(user.id)
+    return {
+        "groups": [{"name": each.name, "direct": each.direct} for each in found.groups],
+        "roles": [
+            {"name": each.name, "client_id": each.client_id, "direct": each.direct}
+            for each in found.roles
+            if each.organization_id is None
+        ],
+        "organizations": [
+            {"slug": each.slug, "name": each.name, "roles": each.roles} for each in held.organizations.values()
+        ],
     }
 
 

@@ -12,6 +12,7 @@ from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.profile import FIELDS, InvalidProfileError, time_zones, update_profile
 from idp.accounts.tables import User
+from idp.directory.effective import memberships
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
@@ -36,7 +37,7 @@ async def profile_page(
     error: str | None = None,
     wrong: str = "",
 ) -> Response[str]:
-    """Render the page: the form of the profile, and the one of attributes if there are any.
+    """Render the page: the form of the profile, the one of attributes if there are any, and the names of groups.
 
     Args:
         values: the entered profile, by default the stored one.
@@ -54,6 +55,7 @@ async def profile_page(
         time_zones=sorted(time_zones()),
         attributes=forms.fields(editable, own, entered),
         facts=forms.facts(fixed, own),
+        groups=(await memberships(account.user.id)).group_names,
         error=error,
         wrong=wrong,
     )

@@ -224,6 +224,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "error": "No.",
         "attributes": attribute_fields(),
         "facts": [forms.Fact("Cost centre", "C-17")],
+        "groups": ("Engineering", "Backend"),
     },
     "account/security.html": ACCOUNT
     | {
@@ -435,6 +436,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/profile.html", {"wrong": "attributes.a0", "facts": []}),
     ("account/profile.html", {"attributes": [], "error": None, "wrong": ""}),
     ("account/profile.html", {"attributes": [], "facts": []}),
+    ("account/profile.html", {"groups": ()}),
     ("account/email.html", {"sent_to": None, "error": "No."}),
     ("account/email.html", {"token": "abc"}),
     ("account/apps.html", {"apps": []}),

@@ -9,6 +9,7 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
+from idp.directory import groups, organizations, roles
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import recovery_codes
 from idp.signin.factors import service as factors
@@ -88,6 +89,28 @@ async def test_values_that_are_not_fit(home: Browser, alice: User, field: str, v
     row = await fetchrow("SELECT name FROM users WHERE id = $1", alice.id)
     assert row is not None
     assert row["name"] == "Alice Example"
+
+
+async def test_groups_are_shown_and_exported(home: Browser, alice: User, make_client: MakeClient) -> None:
+    """With those above them; the export says which roles follow."""
+    assert 'id="groups"' not in as_page(await home.get("/account")).text
+    top = await groups.create(f"{alice.id} <top>")
+    low = await groups.create(f"{alice.id} low", parent_id=top.id)
+    client_id = (await make_client()).client_id
+    editor = await roles.create("editor", client_id)
+    await groups.give_role(top.id, editor.id)
+    await groups.add_members(low.id, [alice.id])
+    organization = await organizations.create(f"o-{str(alice.id)[-12:]}", "Customer")
+    await organizations.add_members(organization.id, [alice.id])
+    page = as_page(await home.get("/account"))
+    shown = page.text.partition('id="groups"')[2].partition("</ul>")[0]
+    assert re.findall(r"<li dir=\"auto\">(.*?)</li>", shown) == [f"{alice.id} &lt;top&gt;", f"{alice.id} low"]
+    assert str(top.id) not in page.text
+    data = as_page(await home.get("/account/data"))
+    exported = json.loads(as_page(await home.submit(data, "data-download")).text)
+    assert exported["groups"] == [{"name": top.name, "direct": False}, {"name": low.name, "direct": True}]
+    assert exported["roles"] == [{"name": "editor", "client_id": client_id, "direct": False}]
+    assert exported["organizations"] == [{"slug": organization.slug, "name": "Customer", "roles": []}]
 
 
 # Security
