@@ -39,7 +39,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import outbox
 from idp.oauth import consent, introspection, metadata, revocation, userinfo
-from idp.oauth.authorize import challenge, pushed
+from idp.oauth.authorize import challenge, organization_choice, pushed
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.ciba import endpoint as backchannel_authentication
 from idp.oauth.ciba import pages as backchannel_pages
@@ -96,6 +96,7 @@ MODULES = (
     invitation,
     logos,
     metadata,
+    organization_choice,
     passkeys,
     profile,
     pushed,

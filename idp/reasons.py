@@ -24,6 +24,7 @@ class Reason(StrEnum):
     ISSUED_TOO_EARLY = "issued_too_early"
     SESSION_ENDED = "session_ended"
     USER_DISABLED = "user_disabled"
+    NOT_A_MEMBER = "not_a_member"
     CLIENT_DISABLED = "client_disabled"
     WRONG_CLIENT = "wrong_client"
     WRONG_REDIRECT_URI = "wrong_redirect_uri"

@@ -52,7 +52,11 @@ PROTECTED_CLAIMS = frozenset(
     }
 )
 #: The claims of the directory (:mod:`idp.directory`) by their scope.
-DIRECTORY_CLAIMS: Mapping[str, tuple[str, ...]] = {"groups": ("groups",), "roles": ("roles",)}
+DIRECTORY_CLAIMS: Mapping[str, tuple[str, ...]] = {
+    "groups": ("groups",),
+    "roles": ("roles",),
+    "organization": ("organization",),
+}
 #: The members of an address (section 5.1.1).
 ADDRESS_MEMBERS = ("formatted", "street_address", "locality", "region", "postal_code", "country")
 

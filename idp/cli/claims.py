@@ -9,7 +9,7 @@ from idp.cli.database import with_database
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 #: As in :mod:`idp.oauth.claims`, which is slow to import.
-_SOURCES = ("groups", "roles", "attribute", "profile", "constant")
+_SOURCES = ("groups", "roles", "organization", "attribute", "profile", "constant")
 _PLACES = ("access_token", "id_token", "userinfo", "introspection")
 _SHAPES = ("value", "spaces", "commas", "object")
 
@@ -33,6 +33,11 @@ def claims() -> None:
     help="Of roles: those of the whole server, of a client, or both (default).",
 )
 @click.option("--roles-client", help="Of roles: the client. Default: the one that the token is for.")
+@click.option(
+    "--organization-member",
+    type=click.Choice(["id", "slug", "name", "roles"]),
+    help="Of the organisation: only this. Default: an object of all.",
+)
 @click.option("--attribute", help="The name of a declared attribute.")
 @click.option("--profile-claim", help="The name of a claim of the profile, such as nickname.")
 @click.option("--value", help="The text of a constant.")

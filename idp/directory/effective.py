@@ -72,6 +72,11 @@ async def memberships(user_id: UUID, version: int | None = None) -> Memberships:
     return found
 
 
+async def is_member_of(user_id: UUID, organization_id: UUID) -> bool:
+    """Return whether a user is a member of an organization that is enabled. It asks the database."""
+    return organization_id in (await memberships(user_id)).organizations
+
+
 def _computed(row: StoredMemberships) -> Memberships:
     def client(role: StoredRole) -> str:
         return role.client_id or ""

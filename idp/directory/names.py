@@ -50,6 +50,11 @@ def checked_slug(slug: str) -> str:
     return slug
 
 
+def is_slug_or_id(text: str) -> bool:
+    """Return whether a text can be the slug or the id of an organization."""
+    return _SLUG.fullmatch(text) is not None
+
+
 def checked_description(text: str) -> str:
     """Return a description in the form in which it is stored.
 

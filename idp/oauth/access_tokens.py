@@ -31,6 +31,7 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
         client: the client that it was issued to.
         named: the ids in the claims; None for a token of the client_credentials grant.
         directory_version: the version of the groups and roles of the user.
+        organization_id: the organization that the user signed in for.
         user: the user, if requested.
     """
 
@@ -38,6 +39,7 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
     client: Client
     named: TokenOfUser | None = None
     directory_version: int | None = None
+    organization_id: UUID | None = None
     user: TokenUser | None = None
 
     @property
@@ -161,12 +163,10 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
         revoked = await repository.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, client)
     user = await repository.user_of_live_access_token(named) if with_user else None
-    version = user.directory_version if user is not None else None
-    if not with_user:
-        version = await repository.version_if_live(named)
-    if version is None:
+    live = user if with_user else await repository.state_if_live(named)
+    if live is None:
         return await refused_access_token(named, registry.not_before(client))
-    return LiveAccessToken(claims, client, named, version, user)
+    return LiveAccessToken(claims, client, named, live.directory_version, live.organization_id, user)
 
 
 async def lock(live: LiveAccessToken) -> bool:

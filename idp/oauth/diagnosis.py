@@ -46,6 +46,7 @@ def _of_family(state: FamilyState, not_before: datetime) -> Reason | None:
         (state.created_at < not_before, Reason.ISSUED_TOO_EARLY),
         (state.family_expired, Reason.FAMILY_EXPIRED),
         (state.session_ended, Reason.SESSION_ENDED),
+        (state.not_member, Reason.NOT_A_MEMBER),
     )
     return next((reason for holds, reason in causes if holds), None)
 
@@ -79,6 +80,7 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
         (state.user_disabled, Reason.USER_DISABLED),
         (state.session_ended, Reason.SESSION_ENDED),
         (state.consumed, Reason.REVOKED),
+        (state.not_member, Reason.NOT_A_MEMBER),
         (state.expired, Reason.EXPIRED),
         (state.redirect_uri != redemption.redirect_uri, Reason.WRONG_REDIRECT_URI),
         (state.code_challenge != redemption.code_challenge, Reason.PKCE_MISMATCH),

@@ -135,7 +135,8 @@ async def _about(live: LiveAccessToken) -> dict[str, Any]:
         return {}
     scopes = live.claims["scope"].split()
     asked = Asked(place=Place.INTROSPECTION, client=live.client, scopes=scopes, resource=live.resource)
-    return await claims(asked, ClaimUser(live.user_id, live.directory_version))
+    user = ClaimUser(live.user_id, live.directory_version, organization_id=live.organization_id)
+    return await claims(asked, user)
 
 
 def _visible_details(client: Client, claims: Mapping[str, Any]) -> Details:

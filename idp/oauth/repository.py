@@ -13,6 +13,7 @@ import msgspec
 
 from idp import ids
 from idp.accounts.tables import User
+from idp.directory.repository.organizations import is_member
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -116,7 +117,7 @@ WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 
 def live_family_of_user(user_id: str) -> str:
     """Return the SQL condition that a family ``f`` of a user ``u`` still yields tokens: neither the family, nor the
-    user, nor (without offline access) the session has ended.
+    user, nor (without offline access) the session has ended, and the user is a member of its organization.
 
     Args:
         user_id: the id of the user, as SQL, which is compared in each table (docs/decisions/0048-keys-by-person.md).
@@ -127,6 +128,7 @@ def live_family_of_user(user_id: str) -> str:
     AND (f.offline_access OR EXISTS (
         SELECT FROM session AS s
         WHERE s.user_id = {user_id} AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
+    AND (f.organization_id IS NULL OR {is_member(user_id, "f.organization_id")})
     """
 
 
@@ -137,13 +139,14 @@ WHERE f.id = a.family_id AND {live_family_of_user("a.user_id")}
 """
 _LIVE_ACCESS_TOKEN = CoalescedQuery(
     "user_id uuid, family_id uuid, jti text",
-    f"SELECT a.number, u.directory_version {_ACCESS_TOKEN_LIVES}",
+    f"SELECT a.number, u.directory_version, f.organization_id {_ACCESS_TOKEN_LIVES}",
 )
 # What else an exchange of the token depends on.
 _LIVE_SUBJECT = CoalescedQuery(
     "user_id uuid, family_id uuid, jti text",
     f"""
-SELECT a.number, f.client_id, f.session_id, f.scope, f.resource, f.authorization_details, u.directory_version,
+SELECT a.number, f.client_id, f.session_id, f.organization_id, f.scope, f.resource, f.authorization_details,
+       u.directory_version,
        EXISTS (SELECT FROM admin_role AS r WHERE r.user_id = a.user_id) AS is_admin,
        EXISTS (SELECT FROM session AS s
                WHERE s.user_id = a.user_id AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
@@ -154,7 +157,7 @@ SELECT a.number, f.client_id, f.session_id, f.scope, f.resource, f.authorization
 # With the columns that userinfo needs.
 _LIVE_ACCESS_TOKEN_WITH_USER = CoalescedQuery(
     "user_id uuid, family_id uuid, jti text",
-    f"SELECT a.number, {all_columns(User, 'u')}, f.claims AS requested {_ACCESS_TOKEN_LIVES}",
+    f"SELECT a.number, {all_columns(User, 'u')}, f.claims AS requested, f.organization_id {_ACCESS_TOKEN_LIVES}",
 )
 
 _ENABLED_USER = CoalescedQuery(
@@ -178,13 +181,14 @@ INSERT INTO revoked_access_token (jti, expires_at) VALUES ($1, $2) ON CONFLICT D
 
 
 # The state of a family ``f`` and its user ``u``, whose id is $1, to explain a refusal.
-_FAMILY_STATE = """
+_FAMILY_STATE = f"""
     f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked, f.revoked_reason,
     f.expires_at <= now() AS family_expired, u.disabled_at IS NOT NULL AS user_disabled,
     NOT f.offline_access AND NOT EXISTS (
         SELECT FROM session AS s
         WHERE s.user_id = $1 AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
-    ) AS session_ended
+    ) AS session_ended,
+    f.organization_id IS NOT NULL AND NOT {is_member("$1", "f.organization_id")} AS not_member
 """
 
 # $1 user_id  $2 family_id  $3 jti  $4 token_hash
@@ -204,16 +208,17 @@ FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.user_id = $1 
 """  # noqa: S608
 
 # A redeemed code has a family; one that was consumed by a sign-out has none. $1 user_id  $2 code_hash
-_STATE_OF_CODE = """
+_STATE_OF_CODE = f"""
 SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.confirmation, c.created_at,
        f.id AS family_id,
        c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
-       u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended
+       u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended,
+       c.organization_id IS NOT NULL AND NOT {is_member("$1", "c.organization_id")} AS not_member
 FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id
 JOIN session AS s ON s.user_id = c.user_id AND s.id = c.session_id
 LEFT JOIN token_family AS f ON f.user_id = c.user_id AND f.id = c.family_id
 WHERE c.user_id = $1 AND c.code_hash = $2
-"""
+"""  # noqa: S608
 
 
 class StoredConsent(msgspec.Struct, frozen=True):
@@ -357,10 +362,12 @@ class TokenUser(msgspec.Struct, frozen=True):
     Attributes:
         row: the columns of the user, by name, for :func:`idp.accounts.claims.claims_of`.
         requested: the ``claims`` parameter of the family, as JSON.
+        organization_id: the organization of the family.
     """
 
     row: Mapping[str, Any]
     requested: str | None
+    organization_id: UUID | None
 
     @property
     def directory_version(self) -> int:
@@ -379,6 +386,18 @@ class TokenOfUser(NamedTuple):
     jti: str
 
 
+class LiveTokenState(msgspec.Struct, frozen=True):
+    """What the claims of a live access token depend on.
+
+    Attributes:
+        directory_version: that of its user.
+        organization_id: the organization of the family.
+    """
+
+    directory_version: int
+    organization_id: UUID | None
+
+
 class LiveSubject(msgspec.Struct, frozen=True, kw_only=True):
     """The token family of a live token, and what else its exchange depends on.
 
@@ -390,6 +409,7 @@ class LiveSubject(msgspec.Struct, frozen=True, kw_only=True):
 
     client_id: str
     session_id: UUID | None
+    organization_id: UUID | None
     scope: str
     resource: list[str]
     authorization_details: str | None
@@ -398,23 +418,22 @@ class LiveSubject(msgspec.Struct, frozen=True, kw_only=True):
     session_lives: bool
 
 
-async def version_if_live(token: TokenOfUser) -> int | None:
-    """Return the ``directory_version`` of the user of an access token.
+async def state_if_live(token: TokenOfUser) -> LiveTokenState | None:
+    """Return what the claims of an access token depend on.
 
     None if the token or its family is revoked or has ended, or its user is disabled.
     """
-    row = await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict())
-    return int(row["directory_version"]) if row is not None else None
+    return one(LiveTokenState, await _LIVE_ACCESS_TOKEN.fetchrow(**token._asdict()))
 
 
 async def user_of_live_access_token(token: TokenOfUser) -> TokenUser | None:
-    """Return the user and the requested claims of an access token; None as of :func:`version_if_live`."""
+    """Return the user and the requested claims of an access token; None as of :func:`state_if_live`."""
     row = await _LIVE_ACCESS_TOKEN_WITH_USER.fetchrow(**token._asdict())
-    return TokenUser(row, row["requested"]) if row else None
+    return TokenUser(row, row["requested"], row["organization_id"]) if row else None
 
 
 async def live_subject(token: TokenOfUser) -> LiveSubject | None:
-    """Return what the exchange of a token depends on; None as of :func:`version_if_live`."""
+    """Return what the exchange of a token depends on; None as of :func:`state_if_live`."""
     return one(LiveSubject, await _LIVE_SUBJECT.fetchrow(**token._asdict()))
 
 
@@ -424,7 +443,7 @@ async def is_enabled(user_id: UUID) -> bool:
 
 
 async def lock_live_access_token(token: TokenOfUser) -> bool:
-    """Return whether an access token is live, as of :func:`version_if_live`. It stays so until the transaction ends."""
+    """Return whether an access token is live, as of :func:`state_if_live`. It stays so until the transaction ends."""
     return await fetchrow(_LOCK_ACCESS_TOKEN, *token) is not None
 
 
@@ -450,6 +469,7 @@ class FamilyState(msgspec.Struct, frozen=True, kw_only=True):
     family_expired: bool
     user_disabled: bool
     session_ended: bool
+    not_member: bool
 
 
 class RefreshTokenState(FamilyState, frozen=True, kw_only=True):
@@ -480,6 +500,7 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
     expired: bool
     user_disabled: bool
     session_ended: bool
+    not_member: bool
 
 
 async def state_of_refresh_token(

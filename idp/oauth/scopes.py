@@ -7,6 +7,9 @@ import msgspec
 from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS
 from idp.infra.i18n import gettext as _
 
+#: A request may name the organization in this scope, as ``organization:acme``.
+ORGANIZATION = "organization"
+
 #: The standard scopes, each with the claims about the user that it requests (section 5.4).
 STANDARD_SCOPES: Mapping[str, tuple[str, ...]] = {
     "openid": (), **CLAIMS_BY_SCOPE, **DIRECTORY_CLAIMS, "offline_access": (),
@@ -39,6 +42,7 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
         "phone": (_("See your phone number"),),
         "groups": (_("See your groups"), _("The groups that you are in here, such as teams and departments.")),
         "roles": (_("See your roles"), _("What you may do here and in this application.")),
+        "organization": (_("See your organisation"), _("The one that you sign in for, and your roles there.")),
         "offline_access": (_("Keep this access while you are away"), _("Until you or the application end it.")),
     }
 
@@ -71,6 +75,7 @@ def _claim_names() -> Mapping[str, str]:
         "phone_number_verified": _("Whether your phone number is confirmed"),
         "groups": _("Groups"),
         "roles": _("Roles"),
+        "organization": _("Organisation"),
     }
 
 

@@ -67,7 +67,7 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
         requested=ClaimsRequest.from_json(requested).userinfo,
         profile=True,
     )
-    user = ClaimUser(live.user.row["id"], live.directory_version, live.user.row)
+    user = ClaimUser(live.user.row["id"], live.directory_version, live.user.row, live.organization_id)
     found = await claims(asked, user) | {"sub": live.claims["sub"]}
     if client.userinfo_signed_response_alg is None:
         return json(found)

@@ -78,6 +78,13 @@ async def _consent(browser: Browser, client: RelyingParty, email: str) -> Filled
     return _filled(browser, page, "consent-allow")
 
 
+async def _organization(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    page = await client.authorize(browser, organization="nobody-is-in-it")
+    if isinstance(page, Page) and "login-submit" in page.ids:
+        page = await browser.sign_in(page, email, PASSWORD)
+    return _filled(browser, page, "organization-switch")
+
+
 async def _device(browser: Browser, client: RelyingParty, email: str) -> Filled:
     await client.sign_in(browser, email)
     registered, _ = await register_client(**METADATA)
@@ -167,6 +174,7 @@ WAYS: dict[str, Way] = {
     "/account/totp/remove": _any_account_form("/account/totp/remove"),
     "/account/upstreams/{identity_id:uuid}/unlink": _any_account_form(f"/account/upstreams/{NOBODY}/unlink"),
     "/account/two-step": _any_account_form("/account/two-step", two_step="on"),
+    "/authorize/{request_id:str}/organization": _organization,
     "/consent/{request_id:str}": _consent,
     "/device": _device,
     "/device/confirm": _device_confirm,

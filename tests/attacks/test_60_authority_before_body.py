@@ -41,6 +41,7 @@ from tests.admin.console.conftest import sign_in_admin
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.devices import enter, start_device
+from tests.support.directory import an_organization
 from tests.support.routes import Route, routes
 from tests.support.server import Server
 
@@ -59,6 +60,7 @@ API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
 #: Routes of pages where the change is not authorized by a session, each with what authorizes it.
 WITHOUT_SESSION = {
     "/admin/setup": "the token of the link, used up by the statement of the change",
+    "/authorize/{request_id:str}/organization": "see below",
     "/consent/{request_id:str}": "see below",
     "/device": "a code is looked up; nothing changes",
     "/device/confirm": "see below",
@@ -75,6 +77,7 @@ TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
+    *("organization", "organization_member", "role", "user_role"),
     *("workload_identity", "claim_mapping", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
     "backchannel_request",
 )
@@ -525,6 +528,32 @@ async def test_60_consent_and_code(
     assert f'/authorize/{form.action.rpartition("/")[2]}"' in answer.body, answer.body
     for table in ("consent", "authorization_code"):
         assert await fetch(f"SELECT FROM {table} WHERE user_id = $1", alice.id) == []
+
+
+async def test_60_the_choice_of_an_organization(
+    server: Server, browser: Browser, alice: User, make_client: MakeClient, watch: Watch
+) -> None:
+    """Nothing is chosen in a session that ended before the body arrived or during the response."""
+    client = await make_client(scope="openid organization")
+    organizations = [await an_organization(alice) for _ in range(2)]
+    page = as_page(await client.authorize(browser))
+    page = as_page(await browser.sign_in(page, alice.email, "correct horse battery staple"))
+    (form,) = page.forms
+    body = urlencode(form.fields | {"organization": str(organizations[0].id)}).encode()
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Origin": server.issuer,
+        "Cookie": "; ".join(f"{name}={value}" for name, value in browser.cookies.items()),
+    }
+    held = await hold(server, "POST", form.action, headers, body)
+    await let_decide()
+    async with transaction():
+        await sign_out_user(alice.id, "signed_out_by_user")
+        during = asyncio.create_task((await hold(server, "POST", form.action, headers, body)).finish())
+        await watch.until_waiting(1)
+    assert (await during).status == 403
+    assert (await held.finish()).status == 200
+    assert await fetch("SELECT FROM authorization_request WHERE chosen_by = $1", alice.id) == []
 
 
 async def test_60_the_denial_of_a_device(

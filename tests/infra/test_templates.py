@@ -44,6 +44,13 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Organization:
+    id: str = "01a22c86-99d2-7bf7-a03a-80c8a1eee5a5"
+    slug: str = "acme"
+    name: str = "Acme Ltd"
+
+
+@dataclass(frozen=True)
 class Document:
     host: str = "northwind.example"
     first_seen: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
@@ -271,6 +278,14 @@ PAGES: dict[str, dict[str, Any]] = {
         "destination": "Afterwards you go back to northwind.example.",
         "resources": ["Northwind Orders API"],
     },
+    "organization.html": {
+        "action": "/authorize/f1/organization",
+        "csrf_token": "token",
+        "client": Client(),
+        "user": User(),
+        "organizations": [Organization(), Organization(slug="northwind", name="Northwind")],
+        "lost": False,
+    },
     "device.html": {
         "action": "/device",
         "csrf_token": "token",
@@ -303,6 +318,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "claims": [],
         "details": [],
         "resources": [],
+        "organizations": [],
     },
     "error.html": {
         "status": 400,
@@ -448,6 +464,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("consent.html", {"scopes": [], "claims": [], "resources": ["Orders", "Stock"]}),
     ("error.html", {"error": None, "request_id": "", "way_out": []}),
     ("logout.html", {"hidden": {}, "user": None, "client": None}),
+    ("organization.html", {"lost": True}),
+    ("organization.html", {"organizations": []}),
+    ("approve.html", {"organizations": [Organization(), Organization(slug="northwind", name="Northwind")]}),
     ("device.html", {"error": "This code is not right."}),
     ("device.html", {"user_code": ""}),
     ("device_confirm.html", {"unchecked": False, "place": "203.0.113.7"}),

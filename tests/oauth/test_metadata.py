@@ -77,7 +77,17 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "check_session_iframe": f"{issuer}/session/check",
         "frontchannel_logout_supported": True,
         "frontchannel_logout_session_supported": True,
-        "scopes_supported": ["openid", "profile", "email", "address", "phone", "groups", "roles", "offline_access"],
+        "scopes_supported": [
+            "openid",
+            "profile",
+            "email",
+            "address",
+            "phone",
+            "groups",
+            "roles",
+            "organization",
+            "offline_access",
+        ],
         "response_types_supported": ["code"],
         "response_modes_supported": [
             *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")

@@ -1,11 +1,11 @@
-"""Groups and roles of users, for tests of what follows from them."""
+"""Groups, organizations and roles of users, for tests of what follows from them."""
 
 import secrets
 from uuid import UUID
 
 from idp.accounts.tables import User
-from idp.directory import groups, roles
-from idp.directory.models import Group, Role
+from idp.directory import groups, organizations, roles
+from idp.directory.models import Group, Organization, Role
 from idp.infra.db.engine import execute
 
 _MANY = """
@@ -38,3 +38,17 @@ async def a_role(*users: User, name: str = "role", client_id: str | None = None)
 async def many_groups(user: User, number: int) -> None:
     """Add a user to new groups with long names."""
     await execute(_MANY, user.id, f"department {secrets.token_hex(20)}", number)
+
+
+async def an_organization(*users: User, name: str = "Acme") -> Organization:
+    """Create an organization with a slug of its own, and add users to it."""
+    organization = await organizations.create(f"{name.lower()}-{secrets.token_hex(6)}", name)
+    await organizations.add_members(organization.id, [user.id for user in users])
+    return organization
+
+
+async def a_role_in(organization: Organization, *users: User, name: str = "role") -> Role:
+    """Create a role of an organization, and give it to members."""
+    role = await roles.create(f"{name} {secrets.token_hex(6)}", organization_id=organization.id)
+    await roles.give(role.id, [user.id for user in users])
+    return role

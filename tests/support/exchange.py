@@ -89,6 +89,7 @@ async def sign_in(
     scope: str | None = None,
     confirmation: Confirmation | None = None,
     details: Details = (),
+    organization_id: UUID | None = None,
 ) -> SignedIn:
     """Sign a user in to a client, with all of its scopes by default."""
     session_id = ids.uuid7()
@@ -106,6 +107,7 @@ async def sign_in(
         auth_age=0,
         amr=("pwd",),
         acr="1",
+        organization_id=organization_id,
     )
     stored = await insert_family(grant, client.client_id, 3600)
     assert stored is not None

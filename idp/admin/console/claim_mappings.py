@@ -28,11 +28,13 @@ _INTRO = (
 _SOURCES = {
     "groups": "Groups of the user",
     "roles": "Roles of the user",
+    "organization": "The organisation that the user signed in for",
     "attribute": "An attribute",
     "profile": "A claim of the profile",
     "constant": "The same text for everyone",
 }
 _ROLES = {"all": "of the server and of the client", "server": "of the server", "client": "of the client"}
+_MEMBERS = {"": "an object of all", "id": "its id", "slug": "its slug", "name": "its name", "roles": "the roles there"}
 _SHAPES = {
     Shape.VALUE: "a list, or a single value",
     Shape.SPACES: "one text, joined by spaces",
@@ -79,6 +81,7 @@ def _form(request: AdminRequest, values: Mapping[str, str], error: str | None = 
         field("groups", "Only these groups", "lines", help="One per line. Empty: all."),
         field("roles_of", "Roles", "choice", choices=tuple(_ROLES.items())),
         field("roles_client", "Client of the roles", help="Its client_id. Empty: the one that the token is for."),
+        field("organization_member", "Of the organisation", "choice", choices=tuple(_MEMBERS.items())),
         field("attribute", "Attribute", help="Its name."),
         field("profile_claim", "Claim of the profile", help="Such as nickname."),
         field("value", "Text"),

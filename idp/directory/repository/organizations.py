@@ -39,6 +39,18 @@ UPDATE organization_member SET admin = $3 WHERE user_id = $1 AND organization_id
 _MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2"
 
 
+def is_member(user_id: str, organization_id: str) -> str:
+    """Return the SQL condition that a user is a member of an organization that is enabled.
+
+    Args:
+        user_id, organization_id: as SQL.
+    """
+    return f"""EXISTS (
+        SELECT FROM organization_member AS m, organization AS o
+        WHERE m.user_id = {user_id} AND m.organization_id = {organization_id}
+          AND o.id = m.organization_id AND o.disabled_at IS NULL)"""
+
+
 async def insert_organization(id: UUID, slug: str, name: str) -> Organization | None:
     """Insert an organization. Returns None if the slug is taken."""
     return one(Organization, await fetchrow(_INSERT, id, slug, name))

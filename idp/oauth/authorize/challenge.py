@@ -28,9 +28,9 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent, subjects
-from idp.oauth.authorize import acr, pending_request, pushed, request_object
+from idp.oauth.authorize import acr, organization_choice, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import validate
-from idp.oauth.authorize.code import issue_code
+from idp.oauth.authorize.code import issue_code, not_member
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import MAX_LENGTH, within_registration
 from idp.oauth.binding import dpop, proofs
@@ -229,9 +229,16 @@ async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, 
         return _refuse("redirect_to_web", "The user must consent in a browser.", more)
     if asked.subject is not None and asked.subject != subjects.subject(sign_in.client, session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
+    decided = await organization_choice.decided(asked, sign_in.client, session.user_id, None)
+    if decided is None and asked.organization is not None:
+        raise not_member(session.user_id)
+    if decided is None:
+        held = await organization_choice.offered(session.user_id)
+        description = "The user must choose an organization: in a browser, or by the parameter organization."
+        return _refuse("redirect_to_web", description, more | {"organizations": held})
     async with transaction():
         await pending_request.finish(sign_in.pending)
-        code = await issue_code(asked, sign_in.client, session)
+        code = await issue_code(decided, sign_in.client, session)
     return _answer({"authorization_code": code} | more)
 
 

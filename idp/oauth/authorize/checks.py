@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetError, OAuthError, UnauthorizedClientError
 from idp.keys import jose
-from idp.oauth.authorize import legacy
+from idp.oauth.authorize import legacy, organizations
 from idp.oauth.authorize.request import MAX_LENGTH, AuthorizationRequest, granted_scope, read
 from idp.oauth.authorize.response_modes import RESPONSE_MODES, allowed, effective
 from idp.oauth.clients import profiles
@@ -93,6 +93,11 @@ def scope_is_known(parameters: Parameters, client: Client) -> None:
         raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 
 
+def organization_is_well_formed(parameters: Parameters, client: Client) -> None:
+    """One organization at most, in the parameter or in the scope."""
+    organizations.named(parameters)
+
+
 def pkce_is_s256(parameters: Parameters, client: Client) -> None:
     """RFC 7636 section 4.4.1: S256 only, and required for a code unless the client is confidential and opted out."""
     challenge = parameters.get("code_challenge")
@@ -152,6 +157,7 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     prompt_is_consistent,
     resources_are_registered,
     resource_is_named,
+    organization_is_well_formed,
     dpop_jkt_is_a_thumbprint,
 )
 
@@ -161,6 +167,7 @@ POLLED_CHECKS = (
     scope_is_known,
     resources_are_registered,
     resource_is_named,
+    organization_is_well_formed,
     dpop_jkt_is_a_thumbprint,
 )
 

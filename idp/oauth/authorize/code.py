@@ -1,7 +1,10 @@
 """Issuing authorization codes (RFC 6749 section 4.1.2)."""
 
+from uuid import UUID
+
 from idp import ids
-from idp.errors import FlowFinishedError, OAuthError, SessionEndedError
+from idp.directory.effective import is_member_of
+from idp.errors import FlowFinishedError, OAuthError, Refused, SessionEndedError
 from idp.oauth import codes
 from idp.oauth.authorize import acr, repository
 from idp.oauth.authorize.repository import NewCode
@@ -10,6 +13,7 @@ from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.details.granted import to_json
+from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -24,6 +28,22 @@ def check_acr(asked: AuthorizationRequest, client: Client, session: SignedIn) ->
         raise OAuthError("unmet_authentication_requirements", "The user must show a further factor.")
 
 
+async def check_member(asked: AuthorizationRequest, session: SignedIn) -> None:
+    """Check that the user is a member of the organization of a request, after a statement has stored nothing.
+
+    Raises:
+        OAuthError: ``access_denied``: the user is not, or the organization was disabled or deleted.
+    """
+    if asked.organization_id is not None and not await is_member_of(session.user_id, asked.organization_id):
+        raise not_member(session.user_id)
+
+
+def not_member(user_id: UUID) -> OAuthError:
+    """Return the error of a request for an organization. It does not say whether there is such an organization."""
+    refused = Refused(Reason.NOT_A_MEMBER, user_id)
+    return OAuthError("access_denied", "The user is not a member of the organization.", refused=refused)
+
+
 def _lifetime(client: Client) -> int:
     configured = settings().authorization_code_lifetime
     return min(configured, profiles.rules(client).code_lifetime or configured)
@@ -35,7 +55,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
     A pushed request is used up in the same statement.
 
     Raises:
-        OAuthError: the session does not reach the required ``acr``.
+        OAuthError: the session does not reach the required ``acr``, or the user is not a member of the organization.
         SessionEndedError: the session ended since the request began.
         FlowFinishedError: there was an authorization response to the pushed request already.
     """
@@ -49,6 +69,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             client_id=asked.client_id,
             user_id=session.user_id,
             session_id=session.id,
+            organization_id=asked.organization_id,
             redirect_uri=asked.redirect_uri,
             code_challenge=asked.code_challenge,
             nonce=asked.nonce,
@@ -66,6 +87,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         )
     )
     if stored is None:
+        await check_member(asked, session)
         raise SessionEndedError
     if not stored:
         raise FlowFinishedError

@@ -17,7 +17,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
-from idp.oauth.authorize import acr, legacy, pending_request, polled, pushed, request_object
+from idp.oauth.authorize import acr, legacy, organization_choice, pending_request, polled, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import issue_code
@@ -185,9 +185,14 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_login(request, asked, client, wanted, pending)
         if not _satisfies_acr(asked, wanted, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
+        decided = await organization_choice.decided(
+            asked, client, session.user_id, organization_choice.chosen_by(session.user_id, pending)
+        )
+        if decided is None:
+            return await _send_to_choice(request, asked, session, pending)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
-        return await _grant(asked, client, session, pending, state)
+        return await _grant(decided, client, session, pending, state)
     except OAuthError as error:
         return await _refuse(asked, client, pending, error, session, state=state)
 
@@ -264,6 +269,18 @@ async def _send_to_login(
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"
     return see_other(path, key_cookies(key))
+
+
+async def _send_to_choice(
+    request: AnyRequest, asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None
+) -> Response[Any]:
+    if "none" in asked.prompt:
+        raise organization_choice.cannot_ask(asked, session.user_id)
+    if pending is not None:
+        return see_other(organization_choice.path(pending))
+    key = await new_flow_key(request)
+    pending = await pending_request.store(key, asked)
+    return see_other(organization_choice.path(pending), key_cookies(key))
 
 
 async def _send_to_consent(

@@ -7,7 +7,7 @@ token in a URL gets into histories and to scripts, and is bound to no key of the
 from idp import ids
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, SessionEndedError, UnauthorizedClientError
-from idp.oauth.authorize.code import check_acr
+from idp.oauth.authorize.code import check_acr, check_member
 from idp.oauth.authorize.request import AuthorizationRequest, granted_scope
 from idp.oauth.claims.evaluation import access_token_claims
 from idp.oauth.claims.user import ClaimUser
@@ -64,6 +64,7 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
 
     Raises:
         OAuthError: the session does not reach the required ``acr``, or the client may no longer use the response type.
+        OAuthError: ``access_denied``: the user is not a member of the organization any more.
         SessionEndedError: the session ended since the request began.
     """
     _check_registered(asked.response_type, client)
@@ -82,12 +83,14 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
         auth_age=session.auth_age,
         amr=session.amr,
         acr=session.acr,
+        organization_id=asked.organization_id,
     )
     words = asked.response_type.split()
     if "token" not in words and CODE in words:
         return grant
     stored = await insert_family(grant, client.client_id, settings().access_token_lifetime)
     if stored is None:
+        await check_member(asked, session)
         raise SessionEndedError
     await end_earlier_sign_ins(client, session.user_id, session.auth_time)
     return stored
@@ -120,7 +123,7 @@ async def _access_token(client: Client, grant: Grant) -> str:
         session_id=grant.session_id,
         family_id=grant.family_id,
     )
-    user = ClaimUser(grant.user_id, grant.directory_version)
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
     return access_token(
         client,
         subject(client, grant.user_id),

@@ -18,12 +18,17 @@ from idp.signin.browser import Browser, BrowserBinding, BrowserKey
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
-    """An unfinished authorization request of this browser."""
+    """An unfinished authorization request of this browser.
+
+    ``organization_id`` is the organization that the user ``chosen_by`` chose.
+    """
 
     binding: BrowserBinding
     asked: AuthorizationRequest
     created_at: datetime
     consented_by: UUID | None = None
+    organization_id: UUID | None = None
+    chosen_by: UUID | None = None
 
 
 async def store(key: BrowserKey, asked: AuthorizationRequest) -> PendingRequest:
@@ -82,7 +87,9 @@ async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
     if stored.finished:
         raise FlowFinishedError(application=_application(asked))
     i18n.prefer(asked.ui_locales)
-    return PendingRequest(binding, asked, stored.created_at, stored.consented_by)
+    return PendingRequest(
+        binding, asked, stored.created_at, stored.consented_by, stored.organization_id, stored.chosen_by
+    )
 
 
 def _application(asked: AuthorizationRequest) -> tuple[str, str] | None:
@@ -113,4 +120,15 @@ async def mark_consented(pending: PendingRequest, user_id: UUID) -> None:
         FlowFinishedError: it is finished already, or expired.
     """
     if not await repository.set_consented_by(pending.binding.id, pending.binding.hash, user_id):
+        raise FlowFinishedError
+
+
+async def choose_organization(pending: PendingRequest, organization_id: UUID, user_id: UUID) -> None:
+    """Record the organization that this user chose for this request. It does not count for another user.
+
+    Raises:
+        FlowFinishedError: the request is finished already, or expired.
+    """
+    binding = pending.binding
+    if not await repository.choose_organization(binding.id, binding.hash, organization_id, user_id):
         raise FlowFinishedError

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.directory.repository.organizations import is_member
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
@@ -30,7 +31,8 @@ UPDATE authorization_request SET id = $2, browser_hash = $3, created_at = now()
 WHERE id = $1 AND browser_hash IS NULL AND finished_at IS NULL AND expires_at > now()
 """
 _FIND_REQUEST = """
-SELECT request, consented_by, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+SELECT request, consented_by, organization_id, chosen_by, created_at, finished_at IS NOT NULL AS finished,
+       expires_at > now() AS live
 FROM authorization_request WHERE id = $1 AND browser_hash = $2
 """
 _IS_PENDING = "SELECT FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
@@ -38,6 +40,9 @@ _PENDING = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at
 _FINISH_REQUEST = f"UPDATE authorization_request SET finished_at = now() WHERE {_PENDING}"  # noqa: S608
 _SET_CONSENTED_BY = f"""
 UPDATE authorization_request SET consented_by = $3 WHERE {_PENDING}
+"""  # noqa: S608
+_CHOOSE_ORGANIZATION = f"""
+UPDATE authorization_request SET organization_id = $3, chosen_by = $4 WHERE {_PENDING}
 """  # noqa: S608
 _FINISH_OF_CLIENT = """
 UPDATE authorization_request SET finished_at = now() WHERE client_id = $1 AND finished_at IS NULL
@@ -70,15 +75,17 @@ _USE_ALL_PUSHED = "UPDATE pushed_request SET used_at = now() WHERE used_at IS NU
 # if the session is live, and there is a code only if it was not used before. resource, amr: separated by spaces.
 # The client takes part in the session from then on; in order, because concurrent statements insert the same rows.
 _INSERT_CODE = CoalescedQuery(
-    "user_id uuid, code_hash bytea, pushed bytea, family_id uuid, client_id text, session_id uuid, redirect_uri text, "
+    "user_id uuid, code_hash bytea, pushed bytea, family_id uuid, client_id text, session_id uuid, "
+    "organization_id uuid, redirect_uri text, "
     "code_challenge text, nonce text, scope text, resource text, claims text, confirmation text, "
     "authorization_details text, offline_access boolean, auth_time timestamptz, auth_age int, amr text, acr text, "
     "lifetime float8",
-    """
+    f"""
 WITH live AS MATERIALIZED (
     SELECT a.* FROM asked AS a, users AS u, session AS s
     WHERE u.id = a.user_id AND u.disabled_at IS NULL
       AND s.user_id = a.user_id AND s.id = a.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+      AND (a.organization_id IS NULL OR {is_member("a.user_id", "a.organization_id")})
     FOR SHARE OF s
 ), used AS (
     UPDATE pushed_request AS p SET used_at = now() FROM live AS l
@@ -87,11 +94,12 @@ WITH live AS MATERIALIZED (
 ), answered AS (
     SELECT l.*, l.pushed IS NULL OR u.number IS NOT NULL AS stored FROM live AS l LEFT JOIN used AS u USING (number)
 ), code AS (
-    INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge,
-                                    nonce, scope, resource, claims, confirmation, authorization_details,
-                                    offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
-    SELECT user_id, code_hash, family_id, client_id, session_id, redirect_uri, code_challenge, nonce, scope,
-           string_to_array(resource, ' '), claims::jsonb, confirmation::jsonb, authorization_details::jsonb,
+    INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, organization_id,
+                                    redirect_uri, code_challenge, nonce, scope, resource, claims, confirmation,
+                                    authorization_details, offline_access, auth_time, auth_age, amr, acr, created_at,
+                                    expires_at)
+    SELECT user_id, code_hash, family_id, client_id, session_id, organization_id, redirect_uri, code_challenge, nonce,
+           scope, string_to_array(resource, ' '), claims::jsonb, confirmation::jsonb, authorization_details::jsonb,
            offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, now(),
            now() + make_interval(secs => lifetime)
     FROM answered WHERE stored
@@ -101,7 +109,7 @@ WITH live AS MATERIALIZED (
     SELECT user_id, session_id, client_id, now() FROM code ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 )
 SELECT number, stored FROM answered
-""",
+""",  # noqa: S608
 )
 
 
@@ -110,6 +118,8 @@ class StoredRequest(msgspec.Struct, frozen=True):
 
     request: str
     consented_by: UUID | None
+    organization_id: UUID | None
+    chosen_by: UUID | None
     created_at: datetime
     finished: bool
     live: bool
@@ -135,6 +145,7 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     family_id: UUID
     client_id: str
     session_id: UUID
+    organization_id: UUID | None = None
     redirect_uri: str
     code_challenge: str | None
     nonce: str | None
@@ -190,6 +201,11 @@ async def set_consented_by(id: str, browser_hash: bytes, user_id: UUID) -> bool:
     return bool(await execute(_SET_CONSENTED_BY, id, browser_hash, user_id))
 
 
+async def choose_organization(id: str, browser_hash: bytes, organization_id: UUID, user_id: UUID) -> bool:
+    """Record the organization that a user chose. Returns False if the request is finished, or expired."""
+    return bool(await execute(_CHOOSE_ORGANIZATION, id, browser_hash, organization_id, user_id))
+
+
 async def finish_requests_of_client(client_id: str) -> int:
     """Finish the requests of a client. Returns their number."""
     return await execute(_FINISH_OF_CLIENT, client_id)
@@ -230,7 +246,8 @@ async def use_all_pushed() -> int:
 async def insert_code(code: NewCode) -> bool | None:
     """Store a code, and use up the pushed request that it answers.
 
-    Returns False if that is used already; None if the user is disabled or the session has ended. Then nothing changes.
+    Returns False if that is used already; None if the user is disabled or not a member of the organization, or the
+    session has ended. Then nothing changes.
     """
     row = await _INSERT_CODE.fetchrow(**msgspec.structs.asdict(code))
     return bool(row["stored"]) if row is not None else None

@@ -4,11 +4,13 @@ It is read once from the parameters, then stored, and never taken from the brows
 """
 
 from typing import Any, Self
+from uuid import UUID
 
 import msgspec
 import structlog
 
 from idp.errors import InvalidRequestError, OAuthError
+from idp.oauth.authorize import organizations
 from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
 from idp.oauth.details.models import Details
@@ -92,6 +94,10 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Set if the response does not go through the browser. The request then has no redirect URI and no response type.
     polled: PolledRequest | None = None
     authorization_details: Details = ()
+    #: The slug or the id of the organization that the request names.
+    organization: str | None = None
+    #: The organization that the user signs in for, once it is known.
+    organization_id: UUID | None = None
 
     @property
     def claims_by_name(self) -> tuple[str, ...]:
@@ -159,6 +165,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         idp_hint=parameters.get("idp_hint", ""),
         subject=_read_subject(parameters, claims),
         authorization_details=details,
+        organization=organizations.named(parameters),
     )
     return within_registration(asked, client)
 
@@ -241,4 +248,5 @@ def granted_scope(parameters: Parameters, client: Client) -> tuple[str, ...]:
     """
     if "scope" not in parameters and "authorization_details" not in parameters:
         return default_scope(client, requested_resources(parameters))
-    return tuple(name for name in words(parameters, "scope") if name in client.scopes)
+    scope = map(organizations.without_name, words(parameters, "scope"))
+    return tuple(name for name in dict.fromkeys(scope) if name in client.scopes)

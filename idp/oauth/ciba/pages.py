@@ -4,6 +4,7 @@ A mail or the account page leads to it. It needs a session of the user who was a
 sign-in at the client would need.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,7 +22,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.geoip import place
 from idp.infra.i18n import gettext as _
 from idp.oauth import consent
-from idp.oauth.authorize import acr
+from idp.oauth.authorize import acr, organization_choice
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
 from idp.oauth.ciba.repository import WaitingRequest
@@ -127,8 +128,17 @@ async def show_request(request: AnyRequest, request_id: FromPath[UUID]) -> Respo
         binding_message=waiting.binding_message,
         created_at=waiting.created_at,
         place=place(waiting.ip_address),
+        organizations=await _to_choose_from(asked, client, session),
         **consent.shown(asked, client),
     )
+
+
+async def _to_choose_from(asked: AuthorizationRequest, client: Client, session: SignedIn) -> list[dict[str, str]]:
+    """Return the organizations of the user, if one must be chosen."""
+    decided = await organization_choice.decided(asked, client, session.user_id, None)
+    if asked.organization is not None or decided is not None:
+        return []
+    return await organization_choice.offered(session.user_id)
 
 
 @post(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)
@@ -142,8 +152,9 @@ async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Res
     check_form_token(form, _secret(request), asking.form_purpose)
     match form.get("action"):
         case "allow":
+            decided = await _with_organization(asked, client, session, form)
             async with transaction():
-                await service.allow(waiting.id, asked, client, session)
+                await service.allow(waiting.id, decided, client, session)
                 await consent.save(asked, client, session)
             return see_other(f"{service.PATH}?done=request-allowed")
         case "deny":
@@ -153,6 +164,25 @@ async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Res
             await service.deny(waiting.id, session, report=True)
             return see_other(f"{service.PATH}?done=request-reported")
     raise PageError(_("Please choose"), _("Allow or deny the request."))
+
+
+async def _with_organization(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, form: Mapping[str, str]
+) -> AuthorizationRequest:
+    """Return the request with the organization that the user chose, if they had to.
+
+    Raises:
+        PageError: they chose none, or the request names one that they are not in.
+    """
+    chosen = await organization_choice.chosen_in(form, session.user_id)
+    decided = await organization_choice.decided(asked, client, session.user_id, chosen)
+    if decided is None and asked.organization is not None:
+        raise PageError(
+            _("You are not a member"), _("The application asks for an organisation that you do not belong to.")
+        )
+    if decided is None:
+        raise PageError(_("Please choose"), _("Choose the organisation that you allow this for."))
+    return decided
 
 
 def _secret(request: AnyRequest) -> str:

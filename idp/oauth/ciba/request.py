@@ -7,7 +7,12 @@ import msgspec
 
 from idp.accounts.addresses import INVISIBLE
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError
-from idp.oauth.authorize.checks import lengths_are_bounded, resource_is_named, resources_are_registered
+from idp.oauth.authorize.checks import (
+    lengths_are_bounded,
+    organization_is_well_formed,
+    resource_is_named,
+    resources_are_registered,
+)
 from idp.oauth.authorize.request import AuthorizationRequest, granted_scope, read
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
@@ -20,7 +25,7 @@ MAX_BINDING_MESSAGE = 128
 #: Minimum number of seconds to decide: a mail must arrive.
 MIN_LIFETIME = 30
 #: Parameters that mean the same as at the authorization endpoint.
-_SHARED = frozenset({"scope", "acr_values", "resource", "authorization_details"})
+_SHARED = frozenset({"scope", "acr_values", "resource", "authorization_details", "organization"})
 #: RFC 6750 section 2.1; at least 128 bits in base64, at most 1024 characters (CIBA Core section 7.1).
 _NOTIFICATION_TOKEN = re.compile(r"(?=.{22,1024}$)[A-Za-z0-9._~+/-]+=*")
 
@@ -71,6 +76,7 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     openid_is_requested,
     resources_are_registered,
     resource_is_named,
+    organization_is_well_formed,
     user_code_is_not_used,
     binding_message_can_be_shown,
 )

@@ -139,12 +139,19 @@ async def evaluated(rule: Rule, asked: Asked, user: ClaimUser) -> Evaluated:
     """Return what a rule adds for a user, if nothing is against it (:func:`why_not`)."""
     client_id = client_of_roles(asked)
     value, filtered = await rule.source.read(user, client_id)
-    if asked.limited and isinstance(value, tuple) and len(value) > settings().max_groups_in_token:
+    if asked.limited and _size(value) > settings().max_groups_in_token:
         return Evaluated(None, Why.ABOVE_LIMIT)
     written = rule.written(value, rule.source.client_of_roles(client_id))
     if value in (None, ()):
         return Evaluated(written, Why.FILTERED_OUT if filtered else Why.USER_HAS_NONE)
     return Evaluated(written, Why.INCLUDED if written is not None else Why.FILTERED_OUT)
+
+
+def _size(value: Any) -> int:
+    """Return the number of names in a value."""
+    if isinstance(value, dict):
+        value = value.get("roles")
+    return len(value) if isinstance(value, list | tuple) else 1
 
 
 def _without(left_out: Sequence[Rule], mapped: dict[str, Any], asked: Asked) -> dict[str, Any]:

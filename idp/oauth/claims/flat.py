@@ -12,6 +12,7 @@ from idp.oauth.claims.sources import SOURCES, Source
 FIELDS: dict[str, dict[str, str]] = {
     "groups": {"prefix": "prefix", "strip_prefix": "strip_prefix", "groups": "names"},
     "roles": {"roles_of": "of", "roles_client": "client_id"},
+    "organization": {"organization_member": "member"},
     "attribute": {"attribute": "name"},
     "profile": {"profile_claim": "claim"},
     "constant": {"value": "value"},

@@ -5,16 +5,17 @@ from collections.abc import Collection, Iterable
 from idp.accounts.attributes.models import Attribute as DeclaredAttribute
 from idp.accounts.attributes.registry import attributes
 from idp.oauth.claims.models import Place, Rule
-from idp.oauth.claims.sources import Attribute, Groups, Roles
+from idp.oauth.claims.sources import Attribute, Groups, Organization, Roles
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 
 _EVERYWHERE = tuple(Place)
-#: The scopes ``groups`` and ``roles``. Applications such as kubectl, oauth2-proxy and Grafana read them in the ID
+#: The scopes of the directory. Applications such as kubectl, oauth2-proxy and Grafana read groups and roles in the ID
 #: token. A client that does not request them has a lean one.
 STANDARD = (
     Rule(claim="groups", scope="groups", source=Groups(), places=_EVERYWHERE, when_asked=True),
     Rule(claim="roles", scope="roles", source=Roles(), places=_EVERYWHERE, when_asked=True),
+    Rule(claim="organization", scope="organization", source=Organization(), places=_EVERYWHERE, when_asked=True),
 )
 
 

@@ -116,6 +116,29 @@ class Roles(_Source, frozen=True, kw_only=True, tag="roles"):
         return Found(tuple(sorted(names)), not names and bool(held.role_ids))
 
 
+class Organization(_Source, frozen=True, kw_only=True, tag="organization"):
+    """The organization that the user signed in for.
+
+    Attributes:
+        member: only this of it: the id, the slug, the name or the names of the roles there; None: an object of all.
+    """
+
+    member: Literal["id", "slug", "name", "roles"] | None = None
+
+    @property
+    def several(self) -> bool:
+        return self.member == "roles"
+
+    async def read(self, user: ClaimUser, client_id: str | None) -> Found:
+        found = await user.organization()
+        if found is None:
+            return Found(None)
+        whole = {"id": str(found.id), "slug": found.slug, "name": found.name, "roles": list(found.roles)}
+        if self.member is None:
+            return Found(whole)
+        return Found(found.roles if self.member == "roles" else whole[self.member])
+
+
 class Attribute(_Source, frozen=True, kw_only=True, tag="attribute"):
     """A declared attribute of the user (:mod:`idp.accounts.attributes`)."""
 
@@ -158,7 +181,7 @@ class Constant(_Source, frozen=True, kw_only=True, tag="constant"):
         return Found(self.value)
 
 
-Source = Groups | Roles | Attribute | Profile | Constant
+Source = Groups | Roles | Organization | Attribute | Profile | Constant
 #: Every source by its ``kind``.
 SOURCES: dict[str, type[_Source]] = {str(source.__struct_config__.tag): source for source in get_args(Source)}
 

@@ -8,7 +8,7 @@ from idp.accounts.attributes import service as attributes
 from idp.accounts.claims import UserRow
 from idp.accounts.repository.users import user_by_id
 from idp.directory import effective
-from idp.directory.models import Memberships
+from idp.directory.models import Memberships, OrganizationMembership
 
 
 class ClaimUser:
@@ -17,10 +17,18 @@ class ClaimUser:
     Args:
         directory_version: the version of their groups and roles, if a statement of this request has returned it.
         row: their row, if it has been read.
+        organization_id: the organization that they signed in for.
     """
 
-    def __init__(self, id: UUID, directory_version: int | None = None, row: UserRow | None = None) -> None:
+    def __init__(
+        self,
+        id: UUID,
+        directory_version: int | None = None,
+        row: UserRow | None = None,
+        organization_id: UUID | None = None,
+    ) -> None:
         self.id = id
+        self.organization_id = organization_id
         self._directory_version = directory_version
         self._row = row
         self._memberships: Memberships | None = None
@@ -31,6 +39,12 @@ class ClaimUser:
         if self._row is None:
             self._row = await user_by_id(self.id)
         return self._row
+
+    async def organization(self) -> OrganizationMembership | None:
+        """Return the organization that they signed in for; None if there is none, or they are no member any more."""
+        if self.organization_id is None:
+            return None
+        return (await self.memberships()).organizations.get(self.organization_id)
 
     async def memberships(self) -> Memberships:
         """Return the groups and roles, with those that follow from others."""

@@ -41,6 +41,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
         client: the client that the token was issued to, or that may present it if another server issued it.
         issuer_id: the id of the trusted issuer of a token that is not ours. Its family starts with the exchange.
         user_id, family_id, session_id: None for a client that acts in its own name.
+        organization_id: the organization that the user signed in for.
         directory_version: the version of the groups and roles of the user, if it is known.
         is_admin: whether the user has a role at the admin API.
         scope: the scopes of the token, or of its family for an ID token.
@@ -55,6 +56,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID | None = None
     family_id: UUID | None = None
     session_id: UUID | None = None
+    organization_id: UUID | None = None
     directory_version: int | None = None
     is_admin: bool = False
     scope: frozenset[str]
@@ -161,6 +163,7 @@ def _with_user(party: Party, named: TokenOfUser, live: LiveSubject) -> Party:
         user_id=named.user_id,
         family_id=named.family_id,
         session_id=live.session_id,
+        organization_id=live.organization_id,
         directory_version=live.directory_version,
         is_admin=live.is_admin,
     )

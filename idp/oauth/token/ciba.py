@@ -71,6 +71,7 @@ def _grant(approved: ApprovedRequest, client: Client) -> Grant:
         auth_age=approved.auth_age,
         amr=approved.amr,
         acr=approved.acr,
+        organization_id=asked.organization_id,
     )
 
 

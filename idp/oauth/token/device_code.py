@@ -92,6 +92,7 @@ def _grant(redeemed: Redeemed, client: Client, family_id: UUID) -> Grant:
         auth_age=redeemed.auth_age,
         amr=redeemed.amr,
         acr=redeemed.acr,
+        organization_id=asked.organization_id,
     )
 
 

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from idp import clock
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
+from idp.directory.effective import is_member_of
 from idp.errors import InvalidGrantError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth.binding.confirmation import Confirmation
@@ -44,7 +45,7 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
         confirmation: the key that the request proves. It binds the refresh tokens of a public client.
 
     Raises:
-        InvalidGrantError: the user is disabled.
+        InvalidGrantError: the user is disabled, or not a member of the organization.
     """
     expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
     kept_until = expires_at if profiles.rules(client).keeps_refresh_tokens else None
@@ -53,7 +54,8 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
     bound_to = confirmation if client.public else None
     stored = await families.insert_offline_family(grant, client.client_id, expires_at, bound_to, refresh)
     if stored is None:
-        refused = Refused(Reason.USER_DISABLED, grant.user_id)
+        member = grant.organization_id is None or await is_member_of(grant.user_id, grant.organization_id)
+        refused = Refused(Reason.USER_DISABLED if member else Reason.NOT_A_MEMBER, grant.user_id)
         raise InvalidGrantError("What the user allowed is not valid any more.", refused)
     await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
     return StartedFamily(stored, refresh.token if refresh else UNSET)

@@ -13,6 +13,7 @@ class Grant(msgspec.Struct, frozen=True):
 
     Attributes:
         auth_age: the seconds by which the proof was older than the sign-in at ``auth_time``; None: unknown.
+        organization_id: the organization that the user signed in for.
         directory_version: the version of what the user was given (:mod:`idp.directory.effective`), as of the statement
             that returned the grant; None: unknown.
     """
@@ -29,6 +30,7 @@ class Grant(msgspec.Struct, frozen=True):
     auth_age: int | None
     amr: Sequence[str]
     acr: str
+    organization_id: UUID | None = None
     directory_version: int | None = None
 
     @property

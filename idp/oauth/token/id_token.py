@@ -67,5 +67,6 @@ async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> 
         profile=client.scope_claims_in_id_token or not beside.opens_userinfo,
         reaches_userinfo=beside.opens_userinfo,
     )
-    claims = await claims_about(asked, ClaimUser(grant.user_id, grant.directory_version)) | claims
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
+    claims = await claims_about(asked, user) | claims
     return await client_jwts.make(client, "id_token", "JWT", claims)

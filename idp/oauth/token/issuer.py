@@ -55,7 +55,7 @@ async def issue(
     resource = resource or grant.resource
     details = at_resources(details or from_json(grant.authorization_details), resource)
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
-    user = ClaimUser(grant.user_id, grant.directory_version)
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
     token = access_token(
         client,
         subject(client, grant.user_id),

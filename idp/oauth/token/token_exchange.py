@@ -209,7 +209,7 @@ async def _about(subject: Party, asked: Exchange, scope: Sequence[str]) -> dict[
     """Return the claims about the user: those that the client of the new token gets, not those of the old one."""
     if subject.user_id is None:
         raise ValueError("The subject is not a user.")
-    user = ClaimUser(subject.user_id, subject.directory_version)
+    user = ClaimUser(subject.user_id, subject.directory_version, organization_id=subject.organization_id)
     return await access_token_claims(asked.client, scope, asked.resource, user)
 
 

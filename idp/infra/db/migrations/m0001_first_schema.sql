@@ -813,18 +813,22 @@ CREATE INDEX authorization_details_type_resource ON authorization_details_type (
 
 -- A validated authorization request that waits for its user. "browser_hash" binds it to one browser. It is null for a
 -- request that came by POST, until a browser claims it; before that nobody can consent to it.
+-- "organization_id" was chosen by the user "chosen_by".
 -- "consented_by" is the user who consented to this very request. "client_id" may be that of a document, which has a row
 -- from the first consent on.
 CREATE TABLE authorization_request (
-    id           text PRIMARY KEY,
-    browser_hash bytea,
-    client_id    text NOT NULL,
-    request      jsonb NOT NULL,
-    consented_by uuid,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    expires_at   timestamptz NOT NULL,
-    finished_at  timestamptz,
-    CONSTRAINT authorization_request_claimed CHECK (browser_hash IS NOT NULL OR consented_by IS NULL)
+    id              text PRIMARY KEY,
+    browser_hash    bytea,
+    client_id       text NOT NULL,
+    request         jsonb NOT NULL,
+    consented_by    uuid,
+    organization_id uuid,
+    chosen_by       uuid,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    expires_at      timestamptz NOT NULL,
+    finished_at     timestamptz,
+    CONSTRAINT authorization_request_claimed CHECK (browser_hash IS NOT NULL OR consented_by IS NULL),
+    CONSTRAINT authorization_request_chosen CHECK ((organization_id IS NULL) = (chosen_by IS NULL))
 );
 
 CREATE INDEX authorization_request_expires_at ON authorization_request (expires_at);
@@ -876,13 +880,15 @@ CREATE INDEX device_authorization_expires_at ON device_authorization (expires_at
 -- An authorization code (RFC 6749 section 4.1.2) with everything that its tokens will say. "auth_time" is when the
 -- person signed in here; "auth_age" by how many seconds the proof was older (null: unknown). "family_id" becomes a
 -- token family at redemption. "confirmation" is the key that it is bound to, as the claim "cnf" (RFC 7800). The code
--- carries "user_id" sealed. A consumed one stays until it expires, so that a second use is noticed.
+-- carries "user_id" sealed. A consumed one stays until it expires, so that a second use is noticed. Of "organization_id"
+-- the user must be a member when it is redeemed.
 CREATE TABLE authorization_code (
     user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     code_hash             bytea NOT NULL,
     family_id             uuid NOT NULL,
     client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
     session_id            uuid NOT NULL,
+    organization_id       uuid,
     redirect_uri          text NOT NULL,
     code_challenge        text,
     nonce                 text,
@@ -950,12 +956,14 @@ CREATE INDEX backchannel_request_expires_at ON backchannel_request (expires_at);
 CREATE INDEX backchannel_request_client_id ON backchannel_request (client_id);
 
 -- Everything issued from one authorization: revoking the family revokes all of it. Its id opens the "jti" of each of
--- its access tokens. Without "offline_access" it ends with the session.
+-- its access tokens. Without "offline_access" it ends with the session. It yields tokens only while the user is a member
+-- of "organization_id", if there is one.
 CREATE TABLE token_family (
     user_id               uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     id                    uuid NOT NULL,
     client_id             text NOT NULL REFERENCES client ON DELETE CASCADE,
     session_id            uuid,
+    organization_id       uuid,
     scope                 text NOT NULL,
     resource              text[] NOT NULL,
     claims                jsonb,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.directory.repository.organizations import is_member
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.rows import one
@@ -20,7 +21,7 @@ _REDEEM_CODE = CoalescedQuery(
     "confirmation text, family_confirmation text, "
     "not_before timestamptz, family_id uuid, family_expires_at timestamptz, jti uuid, token_hash bytea, "
     "issued_at timestamptz, expires_at timestamptz",
-    """
+    f"""
 WITH code AS (
     UPDATE authorization_code AS c SET consumed_at = now(), family_id = a.family_id
     FROM asked AS a, users AS u, session AS s
@@ -31,25 +32,26 @@ WITH code AS (
       AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
       AND u.id = a.user_id AND u.disabled_at IS NULL
       AND s.user_id = a.user_id AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
+      AND (c.organization_id IS NULL OR {is_member("a.user_id", "c.organization_id")})
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
               a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.authorization_details, c.offline_access,
-              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr, u.directory_version
+              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr, c.organization_id, u.directory_version
 ), family AS (
     INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, confirmation,
-                              authorization_details, offline_access, auth_time, auth_age, amr, acr, created_at,
-                              expires_at)
+                              authorization_details, offline_access, auth_time, auth_age, amr, acr, organization_id,
+                              created_at, expires_at)
     SELECT user_id, family_id, client_id, session_id, scope, resource, claims, confirmation, authorization_details,
-           offline_access, auth_time, auth_age, amr, acr, now(), family_expires_at
+           offline_access, auth_time, auth_age, amr, acr, organization_id, now(), family_expires_at
     FROM code
 ), refresh AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, nonce, auth_time,
-       auth_age, amr, acr, directory_version
+       auth_age, amr, acr, organization_id, directory_version
 FROM code
-""",
+""",  # noqa: S608
 )
 
 # $1 user_id  $2 code_hash  $3 client_id  $4 resources

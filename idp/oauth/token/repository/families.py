@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from idp.directory.repository.organizations import is_member
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
@@ -31,15 +32,16 @@ EXPIRING = (
 
 # A family without a code, whose client takes part in the session from then on. The lock of the session makes a
 # concurrent sign-out wait, and then revoke the family.
-_INSERT_FAMILY = NamedQuery("""
+_INSERT_FAMILY = NamedQuery(f"""
 WITH family AS (
-    INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, offline_access,
-                              auth_time, auth_age, amr, acr, created_at, expires_at)
-    SELECT s.user_id, :family_id, :client_id, s.id, :scope, :resource, :claims, false,
-           :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
+    INSERT INTO token_family (user_id, id, client_id, session_id, organization_id, scope, resource, claims,
+                              offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
+    SELECT s.user_id, :family_id, :client_id, s.id, :organization_id, :scope, :resource, :claims,
+           false, :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
     FROM users AS u, session AS s
     WHERE u.id = :user_id AND u.disabled_at IS NULL
       AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
+      AND (:organization_id::uuid IS NULL OR {is_member(":user_id", ":organization_id")})
     FOR SHARE OF s
     RETURNING user_id, session_id, client_id
 ), participant AS (
@@ -47,23 +49,24 @@ WITH family AS (
     SELECT user_id, session_id, client_id, now() FROM family ON CONFLICT DO NOTHING
 )
 SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
-""")
+""")  # noqa: S608
 
 # A family without a session, and its first refresh token, unless jti is null.
-_INSERT_OFFLINE_FAMILY = NamedQuery("""
+_INSERT_OFFLINE_FAMILY = NamedQuery(f"""
 WITH family AS (
     INSERT INTO token_family (user_id, id, client_id, scope, resource, claims, authorization_details, confirmation,
-                              offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
+                              organization_id, offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
     SELECT u.id, :family_id, :client_id, :scope, :resource, :claims, :authorization_details, :confirmation,
-           true, :auth_time, :auth_age, :amr, :acr, now(), :family_expires_at
+           :organization_id, true, :auth_time, :auth_age, :amr, :acr, now(), :family_expires_at
     FROM users AS u WHERE u.id = :user_id AND u.disabled_at IS NULL
+      AND (:organization_id::uuid IS NULL OR {is_member(":user_id", ":organization_id")})
     RETURNING user_id, id
 ), refresh AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, :jti, id, :token_hash, :issued_at, :expires_at FROM family WHERE :jti::uuid IS NOT NULL
 )
 SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
-""")
+""")  # noqa: S608
 
 # $1 user_id  $2 family_id  $3 client_id
 _DETAILS_OF_FAMILY = """
@@ -112,7 +115,7 @@ class RevokedFamily(msgspec.Struct, frozen=True):
 async def insert_family(grant: Grant, client_id: str, lifetime: float) -> Grant | None:
     """Store the family of a grant for ``lifetime`` seconds. Returns the grant with its ``directory_version``.
 
-    Returns None if its user is disabled, or its session has ended.
+    Returns None if its user is disabled or not a member of its organization, or its session has ended.
     """
     given = {"client_id": client_id, "lifetime": lifetime}
     values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
@@ -133,7 +136,7 @@ async def insert_offline_family(
 ) -> Grant | None:
     """Store the family of a grant without a session, and its refresh token.
 
-    Returns the grant with its ``directory_version``; None if its user is disabled.
+    Returns the grant with its ``directory_version``; None if its user is disabled, or not a member of its organization.
 
     Args:
         confirmation: the key that the refresh tokens are bound to.
@@ -152,6 +155,7 @@ async def insert_offline_family(
         auth_age=grant.auth_age,
         amr=grant.amr,
         acr=grant.acr,
+        organization_id=grant.organization_id,
         family_expires_at=family_expires_at,
         jti=new.jti if new else None,
         token_hash=new.hash if new else None,

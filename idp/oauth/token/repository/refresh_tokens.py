@@ -35,13 +35,13 @@ WITH old AS (
       AND {live_family_of_user("a.user_id")}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
               f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details, f.auth_time,
-              f.auth_age, f.amr, f.acr, u.directory_version
+              f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version
 ), new AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, new_jti, family_id, new_hash, new_issued_at, new_expires_at FROM old
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, NULL AS nonce,
-       auth_time, auth_age, amr, acr, directory_version
+       auth_time, auth_age, amr, acr, organization_id, directory_version
 FROM old
 """,  # noqa: S608
 )
@@ -56,7 +56,7 @@ _KEEP = CoalescedQuery(
 WITH found AS MATERIALIZED (
     SELECT a.number, a.jti, least(a.ends_at, now() + make_interval(secs => a.lifetime)) AS extended_to,
            f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
-           NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, u.directory_version
+           NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version
     FROM asked AS a, refresh_token AS r, token_family AS f, users AS u
     WHERE r.user_id = a.user_id AND r.jti = a.jti AND r.token_hash = a.token_hash
       AND f.id = r.family_id AND f.client_id = a.client_id
@@ -85,7 +85,7 @@ _REPEATABLE = """(
 # $10 the proved key
 _REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
-       NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, u.directory_version,
+       NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version,
        n.jti, n.token_hash, n.issued_at, n.expires_at
 FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now()
