@@ -1,5 +1,6 @@
 """`idp upstreams`: the upstream identity providers."""
 
+import json
 from typing import Any
 
 import rich_click as click
@@ -20,6 +21,15 @@ def _pairs(context: click.Context, option: click.Parameter, values: tuple[str, .
     if any(not sign for _, sign, _ in pairs):
         raise click.BadParameter("write it as NAME=VALUE.", context, option)
     return {name: value for name, _, value in pairs} if values else None
+
+
+def _rules(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[Any] | None:
+    """Parse rules, each a JSON object. Returns None if there are none."""
+    try:
+        rules = [json.loads(value) for value in values if value]
+    except ValueError as error:
+        raise click.BadParameter("write it as a JSON object.", context, option) from error
+    return rules if values else None
 
 
 #: Upstream configuration that `add` and `update` accept.
@@ -48,6 +58,10 @@ _CONFIGURATION = together(
     click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether to keep its tokens, encrypted."),
     click.option("--logout/--no-logout", default=None, help="Whether signing out here signs out there too."),
     click.option("--option", "options", multiple=True, callback=_pairs, help="An option of its kind: team_id=X."),
+    click.option(
+        "--rule", "rules", multiple=True, callback=_rules,
+        help='What a claim gives, such as {"claim": "groups", "equals": "staff", "group": "Staff"}. May be repeated.',
+    ),
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class GroupRow(Table, tablename="groups", db=engine):
 class GroupMember(Table, tablename="group_member", db=engine):
     """A member of a group. Members of the groups below it are not listed.
 
-    ``origin`` is what added it: ``admin``, or the name of what may remove it again, such as an upstream.
+    ``origin`` is what added it: ``admin``, or what may remove it again: ``upstream:<id>``, the rules of an upstream.
     """
 
     user_id = ForeignKey(User)

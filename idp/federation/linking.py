@@ -13,9 +13,10 @@ from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import insert_user
 from idp.audit.events import record
+from idp.directory import provisioned
 from idp.errors import ProofError
 from idp.federation import repository
-from idp.federation.models import UpstreamSession, UserInfo
+from idp.federation.models import Scalar, UpstreamSession, UserInfo, origin_of
 from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
@@ -37,6 +38,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
         tokens: the provider's tokens, encrypted, if they are to be stored.
         auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
         sid: the session at the provider, if the provider names it.
+        proved: as in :class:`~idp.federation.models.UserInfo`.
     """
 
     upstream_id: str
@@ -49,6 +51,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     tokens: bytes | None = None
     auth_time: int | None = None
     sid: str = ""
+    proved: dict[str, tuple[Scalar, ...] | None] = {}
 
     @property
     def session(self) -> UpstreamSession:
@@ -65,6 +68,7 @@ def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) 
     return ExternalIdentity(
         upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
         person.two_factors, tokens, person.auth_time, person.sid or "",
+        dict(person.proved),
     )  # fmt: skip
 
 
@@ -185,6 +189,9 @@ async def unlink(
     upstream_id = await repository.delete_identity(user_id, identity_id)
     if upstream_id is not None:
         await record("identity_unlinked", user_id=user_id, detail={"upstream": upstream_id})
+        if all(identity.upstream_id != upstream_id for identity in linked if identity.id != identity_id):
+            # Otherwise no later sign-in would take back what its rules gave.
+            await provisioned.replace(user_id, origin_of(upstream_id))
     return upstream_id
 
 

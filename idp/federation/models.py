@@ -1,11 +1,42 @@
 """Structs: the configuration of a provider, an authorization request to it, and the user it identified."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 
 from idp.settings import settings
+
+#: A value of a claim that rules read.
+Scalar = str | int | float | bool
+#: The values of claims, by their paths. None: the user has no such claim. A claim whose values are unknown is left out.
+ProvedClaims = Mapping[str, tuple[Scalar, ...] | None]
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What follows from a claim of a provider: a group, a role, or the value of an attribute.
+
+    Attributes:
+        claim: its name, or a path such as ``realm_access.roles``.
+        equals, prefix: which of its values count. Neither: all.
+        each: each value that counts is the name of a group; with ``prefix``, the rest of it.
+        group_prefix: with ``each``: what the names of the groups begin with here, before the value.
+        group, role: the id of what any of the values gives. When a rule is saved, a name as well.
+        client_id: the client of a role that is named, when a rule is saved.
+        attribute: the name of the attribute that gets the values.
+    """
+
+    claim: str
+    equals: str | None = None
+    prefix: str | None = None
+    each: bool = False
+    group_prefix: str = ""
+    group: str | None = None
+    role: str | None = None
+    client_id: str | None = None
+    attribute: str | None = None
 
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +57,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         keep_tokens: store its access and refresh tokens, encrypted.
         logout: a sign-out here continues with a sign-out at the provider.
         options: options of its kind.
+        rules: what users get by its claims at each sign-in (:mod:`idp.federation.provisioning`).
     """
 
     id: str
@@ -44,7 +76,13 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_tokens: bool = False
     logout: bool = False
     options: dict[str, str] = {}
+    rules: tuple[Rule, ...] = ()
     disabled: bool = False
+
+    @property
+    def origin(self) -> str:
+        """The origin of what its rules give."""
+        return origin_of(self.id)
 
     def lacks(self, option: str) -> bool:
         """Return whether the operator switched off a feature that OpenID providers have."""
@@ -59,6 +97,11 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def backchannel_logout_uri(self) -> str:
         """Where the provider reports the end of a session (OpenID Connect Back-Channel Logout section 2.2)."""
         return f"{settings().issuer}/upstreams/{self.id}/backchannel-logout"
+
+
+def origin_of(upstream_id: str) -> str:
+    """Return the origin of what the rules of a provider give."""
+    return f"upstream:{upstream_id}"
 
 
 class AuthorizationRequest(NamedTuple):
@@ -95,6 +138,7 @@ class UserInfo(NamedTuple):
         auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
         sid: the session at the provider, if it names it.
         tokens: the token response.
+        proved: the claims that the rules of the provider read.
     """
 
     issuer: str
@@ -106,6 +150,7 @@ class UserInfo(NamedTuple):
     tokens: dict[str, Any] | None = None
     auth_time: int | None = None
     sid: str | None = None
+    proved: ProvedClaims = MappingProxyType({})
 
 
 class UpstreamSession(msgspec.Struct, frozen=True):

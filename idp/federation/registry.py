@@ -9,7 +9,7 @@ import msgspec
 
 from idp.accounts import profile
 from idp.audit.events import record
-from idp.federation import providers, repository
+from idp.federation import providers, repository, rules
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import Upstream
 from idp.infra.db.cache_invalidation import exclusive_change
@@ -42,6 +42,7 @@ def configure(**values: Any) -> Upstream:
         raise InvalidUpstreamError("The name must be one line of up to 60 characters.")
     if unknown := upstream.claims.keys() - profile.FIELDS.keys() - {"email"}:
         raise InvalidUpstreamError(f"There are no such claims: {', '.join(sorted(unknown))}.")
+    rules.check(upstream.rules)
     providers.KINDS[kind].check(upstream)
     return upstream
 
@@ -106,9 +107,14 @@ def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
 
 
 async def add(upstream: Upstream) -> bool:
-    """Add a provider. Returns False if the id is taken."""
-    config, sealed = _to_row(upstream)
+    """Add a provider. Returns False if the id is taken.
+
+    Raises:
+        InvalidUpstreamError: a rule names a group, a role or an attribute that does not exist.
+    """
     async with exclusive_change(TOPIC):
+        upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules))
+        config, sealed = _to_row(upstream)
         if upstream.id in {known.id for known in from_settings(settings())} or not await repository.insert_upstream(
             upstream.id, config, sealed
         ):
@@ -137,6 +143,7 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
         upstream = configure(**msgspec.structs.asdict(known) | changes)
         if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
             raise InvalidUpstreamError("Its id, its kind and its issuer cannot be changed. Add another one.")
+        upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules, known.rules))
         if not await repository.update_upstream(upstream_id, *_to_row(upstream), expected):
             return None
         await record("upstream_updated", detail={"upstream": upstream_id})

@@ -1,7 +1,10 @@
 """`idp upstreams`."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -162,3 +165,28 @@ def test_apple(cli: Cli) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     cli(*ADD, "--kind", "apple", "--option", "team_id=T", "--option", "key_id=K", input=pem)
+
+
+async def test_the_commands_of_the_document(cli: Cli) -> None:
+    """docs/provisioning.md."""
+    for kind in ("google", "github"):
+        cli(*ADD, "--kind", kind, **SECRET)
+    for name in ("entra", "okta", "keycloak"):
+        cli(*ADD, "--id", name, "--name", name, "--issuer", "https://login.example", **SECRET)
+    text = (Path(__file__).parents[2] / "docs" / "provisioning.md").read_text().replace("\\\n", " ")
+    for command in re.findall(r"^\$ idp (.*)$", text, re.MULTILINE):
+        cli(*shlex.split(command))
+    stored = {one.id: one.rules for one in await load_stored()}
+    assert {name: len(rules) for name, rules in stored.items()} == {
+        "google": 1, "github": 2, "entra": 2, "okta": 2, "keycloak": 2
+    }  # fmt: skip
+    assert all(UUID(rule.group or rule.role) for rule in stored["entra"])  # type: ignore[arg-type]
+    shown = next(one for one in cli("upstreams", "list", "--json").json if one["id"] == "okta")
+    assert shown["rules"][0] == {"claim": "groups", "prefix": "idp-", "each": True}
+    cli("upstreams", "update", "okta", "--rule", "{", code=2)
+    assert "no group nobody" in cli.fails(
+        "upstreams", "update", "okta", "--rule", '{"claim": "x", "equals": "y", "group": "nobody"}'
+    )
+    assert "rules" in cli.fails("upstreams", "update", "okta", "--rule", "7")
+    cli("upstreams", "update", "okta", "--rule", "")
+    assert [one.rules for one in await load_stored() if one.id == "okta"] == [()]

@@ -288,6 +288,8 @@ class Octocat:
         default_factory=lambda: [(f"{secrets.token_hex(6)}@example.com", True, True)]
     )
     organizations: dict[str, str] = field(default_factory=dict)
+    #: None: the app may not read them.
+    teams: list[str] | None = field(default_factory=list)
 
 
 class GitHub(StandIn):
@@ -328,6 +330,14 @@ class GitHub(StandIn):
             )  # fmt: skip
         if path == "/api/v3/user/emails":
             return self.addresses or _json([{"email": a, "primary": p, "verified": v} for a, p, v in person.emails])
+        if path == "/api/v3/user/memberships/orgs":
+            active = [name for name, state in person.organizations.items() if state == "active"]
+            return _json([{"state": "active", "organization": {"login": name}} for name in active])
+        if path == "/api/v3/user/teams":
+            if person.teams is None:
+                return _json({"message": "Forbidden"}, 403)
+            pairs = [team.split("/") for team in person.teams]
+            return _json([{"slug": slug, "organization": {"login": name}} for name, slug in pairs])
         organization = path.removeprefix("/api/v3/user/memberships/orgs/")
         if organization in person.organizations:
             return _json({"state": person.organizations[organization]})

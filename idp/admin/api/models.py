@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from idp.accounts.attributes import models as attributes
 from idp.accounts.attributes.declaration import FIXED as FIXED_OF_ATTRIBUTE
 from idp.admin.roles import Role
+from idp.federation.models import Rule
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.lifecycle import KeyInfo
 from idp.keys.propagation import Witness
@@ -598,6 +599,7 @@ class NewUpstream(Sent):
     keep_tokens: bool = False
     logout: bool = False
     options: dict[str, str] = {}
+    rules: list[Rule] = []
 
 
 class UpstreamChange(Sent):
@@ -616,6 +618,7 @@ class UpstreamChange(Sent):
     keep_tokens: bool | UnsetType = UNSET
     logout: bool | UnsetType = UNSET
     options: dict[str, str] | UnsetType = UNSET
+    rules: list[Rule] | UnsetType = UNSET
 
 
 class Order(Sent):

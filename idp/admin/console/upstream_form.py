@@ -1,5 +1,6 @@
 """The form of an upstream: converts its configuration to form fields and back."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,12 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
             field("claims", "Mapping of its claims, one per line", "lines", "Such as given_name=profile.first."),
             field("mfa_acr", "The acr of a sign-in with two factors"),
         ]  # fmt: skip
+    found.append(
+        field(
+            "rules", "Rules, one per line", "lines",
+            'What its claims give, such as {"claim": "groups", "equals": "staff", "group": "Staff"}.',
+        )
+    )  # fmt: skip
     found += [field(name, label, "check") for name, label in CHECKS.items()]
     if new:
         found.insert(0, Field("id", "Id, as in its redirect URI", values.get("id") or kind))
@@ -90,6 +97,7 @@ def _as_text(config: Mapping[str, Any]) -> dict[str, str]:
     required = config.get("required_claims", {}).items()
     values["required_claims"] = "\n".join(f"{name}={','.join(allowed)}" for name, allowed in required)
     values["claims"] = "\n".join(f"{name}={path}" for name, path in config.get("claims", {}).items())
+    values["rules"] = "\n".join(json.dumps(rule, ensure_ascii=False) for rule in config.get("rules", ()))
     return values
 
 
@@ -111,7 +119,15 @@ def configuration(form: Mapping[str, str], kind: str) -> dict[str, Any]:
         name: tuple(filter(None, (each.strip() for each in allowed.split(",")))) for name, allowed in required.items()
     }
     values["claims"] = _pairs(entered.get("claims", ""))
+    values["rules"] = tuple(_rule(line) for line in entered.get("rules", "").splitlines() if line.strip())
     return values | ({"client_secret": entered["client_secret"]} if entered.get("client_secret") else {})
+
+
+def _rule(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidUpstreamError("A rule is one line, written as a JSON object.") from error
 
 
 def _pairs(text: str) -> dict[str, str]:

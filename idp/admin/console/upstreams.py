@@ -12,12 +12,15 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found,
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
+from idp.directory.repository.groups import names_of_groups
+from idp.directory.repository.roles import roles_by_ids
 from idp.errors import VersionConflictError
 from idp.federation import registry
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import OpenIDProvider
 from idp.federation.repository import UPSTREAMS
+from idp.federation.rules import uuid_or_none
 from idp.settings import settings
 
 _WRITE = Permission.UPSTREAMS_WRITE
@@ -119,6 +122,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
             config["creates_accounts"], config["creates_accounts"]
         ),
         **{label: config[name] for name, label in CHECKS.items()},
+        **{f"Rule {number}": text for number, text in enumerate(await _described(config.get("rules", ())), 1)},
         "Since": when(row["created_at"]),
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
@@ -135,6 +139,25 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         request, "record", section=SECTION, heading=config["name"], facts=facts(shown),
         acts=buttons if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
+
+
+async def _described(rules: list[dict[str, Any]]) -> list[Cell]:
+    """Return rules as sentences, with what they give by its name."""
+    ids = [one for rule in rules if (one := uuid_or_none(rule.get("group") or rule.get("role") or "")) is not None]
+    names = await names_of_groups(ids) | {role.id: role.name for role in (await roles_by_ids(ids)).values()}
+    return [_sentence(rule, {str(key): name for key, name in names.items()}) for rule in rules]
+
+
+def _sentence(rule: dict[str, Any], names: dict[str, str]) -> Cell:
+    condition = next((f" {name} {rule[name]}" for name in ("equals", "prefix") if name in rule), "")
+    if rule.get("each"):
+        return Cell(f"{rule['claim']}{condition}: the groups named {rule.get('group_prefix', '')}…")
+    kind = next(kind for kind in ("group", "role", "attribute") if kind in rule)
+    if kind == "attribute":
+        return Cell(f"{rule['claim']}{condition}: attribute {rule[kind]}")
+    if rule[kind] not in names:
+        return Cell(f"{rule['claim']}{condition}: a {kind} that is deleted. The rule is skipped.", mood="bad")
+    return Cell(f"{rule['claim']}{condition}: {kind} {names[rule[kind]]}")
 
 
 @screen("GET", "/upstreams/{upstream_id}/change", _WRITE)

@@ -50,6 +50,7 @@ _HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
 _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
 _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
 _NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
+_KEEP = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
 _ADD_MEMBERS = """
 INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
@@ -67,6 +68,9 @@ SELECT count(*) AS number FROM unnest($1::uuid[], $2::uuid[]) AS p (user_id, gro
 JOIN group_member AS m ON m.user_id = p.user_id AND m.group_id = p.group_id
 """
 _REMOVE_MEMBERS = "DELETE FROM group_member WHERE user_id = ANY ($1::uuid[]) AND group_id = $2 RETURNING user_id"
+_REMOVE_OF_ORIGIN = """
+DELETE FROM group_member WHERE user_id = $1 AND group_id = ANY ($2::uuid[]) AND origin = $3 RETURNING group_id
+"""
 # Not one of an organization, which only its members have.
 _GIVE_ROLE = """
 INSERT INTO group_role (group_id, role_id) SELECT g.id, r.id FROM groups AS g, role AS r
@@ -129,6 +133,11 @@ async def names_of_groups(ids: Collection[UUID]) -> dict[UUID, str]:
     return {row["id"]: row["name"] for row in await fetch(_NAMES, list(ids))}
 
 
+async def keep_groups(ids: Collection[UUID]) -> dict[UUID, str]:
+    """As :func:`names_of_groups`. They are not deleted until the end of the transaction."""
+    return {row["id"]: row["name"] for row in await fetch(_KEEP, list(ids))}
+
+
 async def insert_members(group_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
     """Add users that exist to a group. Returns those that were not in it."""
     return [row["user_id"] for row in await fetch(_ADD_MEMBERS, list(user_ids), group_id, origin)]
@@ -153,6 +162,11 @@ def _columns(pairs: Collection[tuple[UUID, UUID]]) -> tuple[list[UUID], list[UUI
 async def delete_members(group_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:
     """Remove users from a group. Returns those that were in it."""
     return [row["user_id"] for row in await fetch(_REMOVE_MEMBERS, list(user_ids), group_id)]
+
+
+async def delete_memberships_of_origin(user_id: UUID, group_ids: Collection[UUID], origin: str) -> list[UUID]:
+    """Remove a user from groups that an origin added them to. Returns those groups."""
+    return [row["group_id"] for row in await fetch(_REMOVE_OF_ORIGIN, user_id, list(group_ids), origin)]
 
 
 async def insert_group_role(group_id: UUID, role_id: UUID) -> bool:

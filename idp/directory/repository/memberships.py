@@ -83,6 +83,19 @@ WHERE r.organization_id IS NULL
 ORDER BY name, id
 """
 
+_ORIGINS = """
+SELECT true AS is_group, group_id AS id, origin FROM group_member WHERE user_id = $1
+UNION ALL SELECT false, role_id, origin FROM user_role WHERE user_id = $1 AND organization_id IS NULL
+"""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """A group or a role that a user was given, and by what."""
+
+    is_group: bool
+    id: UUID
+    origin: str
+
 
 class Reason(msgspec.Struct, frozen=True):
     """A group or a role of a user, and why: ids of groups and roles of the same user."""
@@ -141,3 +154,8 @@ async def memberships(user_id: UUID) -> StoredMemberships | None:
 async def reasons(user_id: UUID) -> list[Reason]:
     """Return the groups and roles of a user with the reasons, ordered by name. Of an unknown user: none."""
     return many(Reason, await fetch(_REASONS, user_id))
+
+
+async def origins_of_user(user_id: UUID) -> list[Origin]:
+    """Return the groups and roles that a user was given. Roles of organizations are left out."""
+    return many(Origin, await fetch(_ORIGINS, user_id))

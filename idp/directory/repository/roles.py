@@ -27,6 +27,7 @@ _BY_NAME = f"""
 SELECT {all_columns(RoleRow)} FROM role
 WHERE client_id IS NOT DISTINCT FROM $1 AND organization_id IS NOT DISTINCT FROM $2 AND name_key = $3
 """  # noqa: S608
+_BY_IDS = f"SELECT {all_columns(RoleRow)} FROM role WHERE id = ANY ($1::uuid[])"  # noqa: S608
 _DESCRIBE = f"""
 UPDATE role AS r SET name = $2, name_key = $3, description = $4, updated_at = now()
 WHERE id = $1 AND NOT EXISTS (
@@ -62,6 +63,13 @@ WHERE r.id = $2 AND (r.organization_id IS NULL OR EXISTS (
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 _TAKE = "DELETE FROM user_role WHERE user_id = ANY ($1::uuid[]) AND role_id = $2 RETURNING user_id"
+_TAKE_OF_ORIGIN = """
+DELETE FROM user_role WHERE user_id = $1 AND role_id = ANY ($2::uuid[]) AND origin = $3 RETURNING role_id
+"""
+_KEEP = f"""
+SELECT {all_columns(RoleRow)} FROM role WHERE id = ANY ($1::uuid[]) AND organization_id IS NULL
+ORDER BY id FOR KEY SHARE
+"""  # noqa: S608
 _COUNT_HOLDERS = "SELECT count(*) AS number FROM user_role WHERE role_id = $1"
 _CONTAINED = f"""
 SELECT {all_columns(RoleRow, "r")} FROM role_contained AS c JOIN role AS r ON r.id = c.contained_id
@@ -91,6 +99,11 @@ async def role_by_id(id: UUID) -> Role | None:
 
 async def role_by_name(client_id: str | None, name_key: str, organization_id: UUID | None = None) -> Role | None:
     return one(Role, await fetchrow(_BY_NAME, client_id, organization_id, name_key))
+
+
+async def roles_by_ids(ids: Collection[UUID]) -> dict[UUID, Role]:
+    """Return the existing roles among these ids."""
+    return {role.id: role for role in many(Role, await fetch(_BY_IDS, list(ids)))}
 
 
 async def describe_role(id: UUID, name: str, name_key: str, description: str) -> Role | None:
@@ -134,6 +147,16 @@ async def count_holders(id: UUID) -> int:
 async def insert_user_roles(role_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
     """Give a role to users that exist; a role of an organization: to members. Returns those who did not have it."""
     return [row["user_id"] for row in await fetch(_GIVE, list(user_ids), role_id, origin)]
+
+
+async def keep_roles(ids: Collection[UUID]) -> dict[UUID, Role]:
+    """Return roles by id, without those of organizations. They are not deleted until the end of the transaction."""
+    return {role.id: role for role in many(Role, await fetch(_KEEP, list(ids)))}
+
+
+async def delete_user_roles_of_origin(user_id: UUID, role_ids: Collection[UUID], origin: str) -> list[UUID]:
+    """Take roles from a user that an origin gave. Returns those roles."""
+    return [row["role_id"] for row in await fetch(_TAKE_OF_ORIGIN, user_id, list(role_ids), origin)]
 
 
 async def delete_user_roles(role_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 from authlib.common.errors import AuthlibBaseError
 
-from idp.federation import claims_mapping
+from idp.federation import claims_mapping, rules
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 CLOUD = "https://github.com"
 HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28", "User-Agent": "idp"}
+#: The claims that rules can read: the organizations of the user, and the teams as ``organization/team``.
+ORGANIZATIONS, TEAMS = "organizations", "teams"
+#: Pages of 100 that are read of each.
+MAX_PAGES = 5
 CLAIMS = {
     "name": "name",
     "preferred_username": "login",
@@ -51,6 +55,10 @@ class GitHub:
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:
             raise InvalidUpstreamError("GitHub has no claims to require. Use organizations instead.")
+        if unknown := {rule.claim for rule in upstream.rules} - {ORGANIZATIONS, TEAMS}:
+            raise InvalidUpstreamError(
+                f"GitHub has no claims {', '.join(sorted(unknown))}, only organizations and teams."
+            )
 
     async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         async with _client(upstream) as client:
@@ -91,6 +99,7 @@ class GitHub:
             raise UntrustedResponseError("The provider does not say who the person is.")
         if upstream.organizations and not await self._is_member(upstream, client):
             raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
+        proved = rules.read(upstream.rules, await self._memberships(upstream, client), complete=False)
         emails = await self._emails(upstream, client)
         # The public address of the profile may be unverified, so it is ignored.
         verified = [entry for entry in emails if entry["verified"] is True]
@@ -104,6 +113,7 @@ class GitHub:
             claims_mapping.is_verified_address(upstream, user) and upstream.trust_email,
             claims_mapping.map_claims(upstream, user, CLAIMS),
             tokens=tokens,
+            proved=proved,
         )
 
     async def _is_member(self, upstream: Upstream, client: "AsyncOAuth2Client") -> bool:
@@ -116,6 +126,30 @@ class GitHub:
             if response.status_code not in (200, 403, 404):
                 response.raise_for_status()
         return False
+
+    async def _memberships(self, upstream: Upstream, client: "AsyncOAuth2Client") -> dict[str, list[str]]:
+        """Return the claims that rules read. Those that cannot be read completely are left out."""
+        wanted, found = {rule.claim for rule in upstream.rules}, {}
+        if ORGANIZATIONS in wanted:
+            entries = await self._all(upstream, client, "/user/memberships/orgs?state=active&")
+            found[ORGANIZATIONS] = entries and [entry["organization"]["login"] for entry in entries]
+        if TEAMS in wanted:
+            entries = await self._all(upstream, client, "/user/teams?")
+            found[TEAMS] = entries and [f"{entry['organization']['login']}/{entry['slug']}" for entry in entries]
+        return {name: values for name, values in found.items() if values is not None}
+
+    async def _all(self, upstream: Upstream, client: "AsyncOAuth2Client", path: str) -> list[Any] | None:
+        """Return a list of all pages, or None if there are more, or if the app may not read it."""
+        found: list[Any] = []
+        for page in range(1, MAX_PAGES + 1):
+            response = await client.get(f"{_api(upstream)}{path}per_page=100&page={page}", headers=HEADERS)
+            if response.status_code in (403, 404):
+                return None
+            response.raise_for_status()
+            found += response.json()
+            if len(response.json()) < 100:
+                return found
+        return None
 
     async def _emails(self, upstream: Upstream, client: "AsyncOAuth2Client") -> Any:
         """Return the addresses, or none if the app may not read them. The user then verifies one by our mail."""
@@ -147,7 +181,7 @@ class GitHub:
 
 
 def _client(upstream: Upstream) -> "AsyncOAuth2Client":
-    if upstream.organizations and "read:org" not in upstream.scope.split():
+    if (upstream.organizations or upstream.rules) and "read:org" not in upstream.scope.split():
         upstream = msgspec.structs.replace(upstream, scope=f"{upstream.scope} read:org")
     return oauth_client(upstream, upstream.client_secret, "client_secret_post")
 

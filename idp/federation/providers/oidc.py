@@ -10,7 +10,7 @@ import structlog
 from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
-from idp.federation import claims_mapping, discovery, logout_tokens
+from idp.federation import claims_mapping, discovery, logout_tokens, rules
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -135,7 +135,9 @@ class OpenIDProvider:
         self._check_callback(metadata, parameters)
         tokens = await self._redeem(upstream, metadata, request, parameters["code"])
         token = await self._id_token(upstream, metadata, request, tokens)
-        claims = self.callback_claims(parameters) | await self._userinfo(upstream, metadata, tokens, token) | token
+        userinfo = await self._userinfo(upstream, metadata, tokens, token)
+        proved = (userinfo or {}) | token
+        claims = self.callback_claims(parameters) | proved
         if not self.is_allowed(upstream, claims):
             raise NotInAllowedOrganizationError("The person is not of those who may sign in.")
         email = claims_mapping.find_email(upstream, claims)
@@ -149,6 +151,7 @@ class OpenIDProvider:
             tokens,
             _auth_time(token),
             logout_tokens.sid_of(token),
+            rules.read(upstream.rules, proved, complete=userinfo is not None),
         )
 
     @staticmethod
@@ -215,14 +218,16 @@ class OpenIDProvider:
 
     async def _userinfo(
         self, upstream: Upstream, metadata: dict[str, Any], tokens: dict[str, Any], token: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Return the claims of the userinfo endpoint if the ID token has no email (section 5.3.2).
+    ) -> dict[str, Any] | None:
+        """Return the claims of the userinfo endpoint (section 5.3.2), if the ID token lacks some that are needed.
 
         The ID token identifies the user. If the endpoint rejects the token, or its signature cannot be verified, the
-        sign-in continues without these claims.
+        sign-in continues without these claims: None.
         """
         endpoint = metadata.get("userinfo_endpoint")
-        if "email" in token or not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
+        if "email" in token and not rules.lacking(upstream.rules, token):
+            return {}
+        if not isinstance(endpoint, str) or not isinstance(tokens.get("access_token"), str):
             return {}
         try:
             async with self._client(upstream, metadata) as client:
@@ -230,7 +235,7 @@ class OpenIDProvider:
                 response = await client.get(endpoint)
             if 400 <= response.status_code < 500:
                 log.warning("userinfo_ignored", reason="The endpoint refuses the token.", status=response.status_code)
-                return {}
+                return None
             response.raise_for_status()
             if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
                 claims = await self._signed_userinfo(upstream, metadata, token, response.text)
@@ -239,7 +244,7 @@ class OpenIDProvider:
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             raise UpstreamUnavailableError("The userinfo endpoint does not answer as it should.") from error
         if claims is None:
-            return {}
+            return None
         if not isinstance(claims, dict) or claims.get("sub") != token["sub"]:
             raise UntrustedResponseError("The userinfo response has another subject.")
         return claims

@@ -16,7 +16,7 @@ from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository.users import confirm_email, owner_of_email, user_by_email, user_by_id
 from idp.audit import unauthenticated_limit
 from idp.audit.events import record
-from idp.federation import authorization_requests, errors, linking, providers
+from idp.federation import authorization_requests, errors, linking, providers, provisioning
 from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
 from idp.federation.linking import ExternalIdentity
@@ -159,6 +159,8 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
             _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
         ) from error
     if user_id is not None:
+        if flow.user_id in (None, user_id):
+            await provisioning.apply(user_id, identity)
         return VerifiedStep(user_id, done, user_locked=True, upstream=identity.session)
     if identity.email is None or not identity.email_verified:
         await flows.store_identity(flow, identity)
@@ -177,6 +179,7 @@ async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> V
     user_id = await linking.create_user(identity)
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
+    await provisioning.apply(user_id, identity)
     return VerifiedStep(user_id, done, upstream=identity.session)
 
 
@@ -192,6 +195,7 @@ async def link_identity(flow: Flow, user_id: UUID) -> None:
     if user is not None and user.email == identity.email and await linking.link(user_id, identity):
         provider = upstreams.get(identity.upstream_id)
         await linking.notify(user_id, "identity_linked", provider.name if provider else identity.upstream_id)
+        await provisioning.apply(user_id, identity)
 
 
 async def _send(flow: Flow, username: str, browser: Browser) -> None:

@@ -30,6 +30,7 @@ from tests.admin.api.conftest import API, Caller, make_caller
 from tests.conftest import MakeClient, MakeUser
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
+from tests.support.directory import a_group
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
@@ -279,6 +280,11 @@ async def test_an_upstream(owner: Caller) -> None:
     assert created.json()["has_client_secret"]
     path = f"/upstreams/{name}"
     assert (await owner.changed("PATCH", path, {"name": "Acme 2"})).json()["config"]["name"] == "Acme 2"
+    rules = [{"claim": "groups", "equals": "x", "group": (group := await a_group()).name}]
+    changed = await owner.changed("PATCH", path, {"rules": rules})
+    assert changed.json()["config"]["rules"] == [{"claim": "groups", "equals": "x", "group": str(group.id)}]
+    refused = await owner.changed("PATCH", path, {"rules": [rules[0] | {"group": "nobody"}]})
+    assert refused.status_code == 422
     stored = await fetchrow("SELECT client_secret FROM upstream WHERE id = $1", name)
     assert stored is not None
     assert stored["client_secret"]

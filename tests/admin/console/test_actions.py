@@ -1,6 +1,7 @@
 """Actions of the console, from the form to the database."""
 
 import asyncio
+import html
 import json
 import re
 import secrets
@@ -15,6 +16,7 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
+from idp.directory import groups
 from idp.federation import registry
 from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, lifecycle
@@ -32,6 +34,7 @@ from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page, as_page
+from tests.support.directory import a_group
 from tests.support.oauth import PASSWORD
 
 
@@ -643,6 +646,37 @@ async def test_the_form_has_the_fields_of_each_kind_of_upstream(owner: Admin) ->
     after = next(each for each in await registry.load_stored() if each.id == name)
     assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
     assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
+
+
+async def test_the_rules_of_an_upstream(owner: Admin) -> None:
+    """They are entered as lines of JSON, and shown with what they give."""
+    name, group = f"u{secrets.token_hex(4)}", await a_group()
+    fields = {
+        "id": name,
+        "name": "Acme",
+        "issuer": "https://login.acme.example",
+        "client_id": "x",
+        "client_secret": "y",
+    }
+    rules = [
+        {"claim": "groups", "equals": "<x>", "group": group.name},
+        {"claim": "groups", "each": True, "prefix": "idp-"},
+    ]
+    refused = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules="{")
+    assert (refused.status, "A rule is one line" in refused.text) == (400, True)
+    refused = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules='{"claim": "x", "attribute": "none"}')
+    assert (refused.status, "There is no attribute none" in refused.text) == (400, True)
+    answer = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules="\n".join(map(json.dumps, rules)))
+    assert f"groups equals &lt;x&gt;: group {group.name}" in answer.text
+    (stored,) = [one.rules for one in await registry.load_stored() if one.id == name]
+    await groups.delete(group.id)
+    answer = await owner.get(f"/admin/upstreams/{name}")
+    assert "a group that is deleted. The rule is skipped." in answer.text
+    form = await owner.get(f"/admin/upstreams/{name}/change")
+    (entered,) = re.findall(r'name="rules"[^>]*>(.*?)</textarea>', form.text, re.DOTALL)
+    await owner.confirm(form.path, name="Acme Inc", client_id="x", rules=html.unescape(entered).strip())
+    assert [one.rules for one in await registry.load_stored() if one.id == name] == [stored]
+    await owner.confirm(f"/admin/upstreams/{name}/delete")
 
 
 async def test_an_event_shows_its_hash_and_checkpoint(owner: Admin, alice: User) -> None:
