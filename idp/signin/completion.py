@@ -19,7 +19,7 @@ from idp.signin.repository import upstream_sessions
 from idp.signin.repository.sessions import end_other_session_of_token, end_other_sessions
 from idp.signin.sessions import SignedIn, StartedSession
 from idp.signin.subject import SignInSubject
-from idp.signin.transitions import FIRST, SECOND, CompletedStep, Step, proves
+from idp.signin.transitions import FIRST, NOT_KEPT, SECOND, CompletedStep, Step, proves
 
 
 class CompletedSignIn(NamedTuple):
@@ -52,7 +52,7 @@ async def complete(
     """
     finished = await flows.note_step(flow, person.id, step, finish=True, upstream=upstream)
     # A factor that was skipped in this flow is offered again in the next one.
-    steps = tuple(done for done in finished.done if done.step is not Step.ENROL)
+    steps = tuple(done for done in finished.done if done.step not in NOT_KEPT)
     started = await _start_session(browser, person, steps)
     if finished.upstream is not None:
         await upstream_sessions.insert(person.id, started.session.id, finished.upstream)

@@ -5,8 +5,9 @@ cancelled. :mod:`idp.signin.transitions` decides its steps.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -46,7 +47,8 @@ class Display(msgspec.Struct, frozen=True):
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     """An account to create once its address is verified.
 
-    ``invitation_id`` names the invitation that allows it, if one is needed or was used.
+    ``invitation_id`` names the invitation that allows it, if one is needed or was used. ``attributes`` are values by
+    attribute.
     """
 
     email: str = ""
@@ -55,6 +57,7 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     locale: str | None = None
     invitation_id: UUID | None = None
     invited_email: str | None = None
+    attributes: dict[str, Any] = {}
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -69,6 +72,7 @@ class Flow(msgspec.Struct, frozen=True):
         registration: waits for its address to be verified.
         identity: an identity at an upstream provider whose account here is not known yet.
         upstream: the session at an upstream provider that a step was proved with.
+        attributes: those that the application requires of its users.
         key: the key to which the flow moves with its next change, if any.
     """
 
@@ -87,6 +91,7 @@ class Flow(msgspec.Struct, frozen=True):
     registration: Registration | None = None
     identity: ExternalIdentity | None = None
     upstream: UpstreamSession | None = None
+    attributes: tuple[str, ...] = ()
     created_at: datetime | None = None
     key: BrowserKey | None = None
 
@@ -108,6 +113,7 @@ async def start(
     max_age: int | None = None,
     step_up: SignedIn | None = None,
     registration: Registration | None = None,
+    attributes: Collection[str] = (),
     binding: BrowserBinding | None = None,
 ) -> BrowserBinding:
     """Start a flow. Send the browser to :func:`path` with the cookies of the key.
@@ -119,6 +125,7 @@ async def start(
         step_up: a session whose steps count already, with their age, so that only the missing ones are asked for. If a
             new factor is missing, an old session does not count: the user signs in once more.
         registration: the known data of an account that an invitation allows.
+        attributes: those of which the user must have a value. The flow asks for them after the identity is proved.
         binding: a binding that the caller shares with its own request.
     """
     binding = binding or key.bind()
@@ -141,6 +148,7 @@ async def start(
             session_id=step_up.id if step_up else None,
             done=[str(step) for step in done],
             registration=_to_json(registration) if registration else None,
+            attributes=list(attributes) or None,
             lifetime=settings().flow_lifetime,
         )
     )
@@ -216,6 +224,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
         turn=row.turn,
         registration=msgspec.json.decode(row.registration, type=Registration) if row.registration else None,
         identity=_identity(row.identity),
+        attributes=tuple(row.attributes or ()),
         created_at=row.created_at,
     )
 

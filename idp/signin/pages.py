@@ -108,7 +108,7 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     except StepRefusedError as error:
         flow = await flows.load(browser_of(request), flow_id)
         state = await service.state_of(browser_of(request), flow)
-        return await _show(request, flow, state, wanted, error=str(error), entered=form)
+        return await _show(request, flow, state, wanted, error=str(error), wrong=error.field, entered=form)
     except TooManyRequestsError as error:
         state = await service.state_of(browser_of(request), flow)
         shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
@@ -166,13 +166,18 @@ async def _show(
     step: Step,
     *,
     error: str | None = None,
+    wrong: str = "",
     entered: dict[str, str] | None = None,
     token: str | None = None,
 ) -> Response[str]:
-    """Render a page of the flow. Entered values are shown again, except secrets."""
+    """Render a page of the flow. Entered values are shown again, except secrets.
+
+    Args:
+        wrong: the name of the field with the error.
+    """
     allowed = transitions.allowed(state)
     entered = entered or {}
-    context = await AUTHENTICATION_METHODS[step].context(flow)
+    context = await AUTHENTICATION_METHODS[step].context(flow, entered)
     if Step.PASSKEY in allowed and step is Step.PASSWORD:
         context["passkey_options"] = await passkey.options(flow)
     return page(
@@ -188,6 +193,7 @@ async def _show(
         linking=flow.identity if flow.identity and flow.identity.email_verified else None,
         name=entered.get("name", ""),
         error=error,
+        wrong=wrong,
         token=token,
         cancel=flow.cancel_to is not None,
         others=[other for other in allowed if other is not step],

@@ -23,6 +23,7 @@ from idp.signin.steps import (
     Fields,
     StepRefusedError,
     VerifiedStep,
+    attributes,
     email_code,
     enrol,
     passkey,
@@ -44,6 +45,7 @@ AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
     Step.TOTP: totp,
     Step.RECOVERY_CODE: recovery_code,
     Step.ENROL: enrol,
+    Step.ATTRIBUTES: attributes,
 }
 
 _NO_FACTORS: Final = Factors(frozenset(), False)
@@ -77,16 +79,19 @@ async def state_of(browser: Browser, flow: Flow) -> State:
         FlowFinishedError: its user is disabled or deleted.
     """
     if flow.user_id is None:
-        return _state(flow, flow.done, None)
+        return await _state(flow, flow.done, None)
     person = await subject_by_id(flow.user_id, browser)
     if person is None or person.disabled:
         raise FlowFinishedError
-    return _state(flow, flow.done, person)
+    return await _state(flow, flow.done, person)
 
 
-def _state(flow: Flow, done: tuple[CompletedStep, ...], person: SignInSubject | None) -> State:
+async def _state(flow: Flow, done: tuple[CompletedStep, ...], person: SignInSubject | None) -> State:
     factors, trusted = (person.factors, person.trusted) if person is not None else (_NO_FACTORS, False)
-    return State(done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.required)
+    missing = person is not None and bool(await attributes.missing(flow, person.id))
+    return State(
+        done, _offered(flow), factors.has, factors.two_step and not trusted, flow.acr, flow.required, missing=missing
+    )
 
 
 def _offered(flow: Flow) -> frozenset[Step]:
@@ -201,7 +206,7 @@ async def _note(browser: Browser, flow: Flow, verified: VerifiedStep | None, *, 
     if person is None or person.disabled:
         raise FlowFinishedError
     done = (*flow.done, step)
-    if not transitions.complete(_state(flow, done, person)):
+    if not transitions.complete(await _state(flow, done, person)):
         later = await flows.note_step(flow, person.id, step, finish=False, upstream=verified.upstream)
         return StepResult(later, key=flow.key, recovery_codes=verified.recovery_codes)
     trust = trust and transitions.reached(done) != transitions.SINGLE_FACTOR and step.step in SECOND

@@ -96,6 +96,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     - ``registration``: an account to create once its address is verified.
     - ``identity``: an identity at an upstream provider whose account here is not known yet.
     - ``upstream``: the session at an upstream provider that a step was proved with.
+    - ``attributes``: those that the application requires; null for none.
     - ``kept_form``: the encrypted form that the sign-in returns to.
     """
 
@@ -115,6 +116,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     identity = JSONB(null=True, secret=True)
     upstream = JSONB(null=True)
     display = JSONB(null=True)
+    attributes = Array(Text(), null=True)
     kept_form = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)

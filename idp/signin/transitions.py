@@ -25,6 +25,8 @@ class Step(StrEnum):
     RECOVERY_CODE = "recovery_code"
     #: Set up a second factor, or skip it.
     ENROL = "enrol"
+    #: Enter attributes that the application requires.
+    ATTRIBUTES = "attributes"
 
 
 #: Steps that identify the user, in the order in which they are offered.
@@ -34,6 +36,9 @@ SECOND = (Step.PASSKEY, Step.TOTP, Step.RECOVERY_CODE)
 
 #: The authentication method of :attr:`Step.UPSTREAM`, by which what came from such a sign-in is found.
 FEDERATED = "fed"
+#: Steps that prove nothing. A session does not keep them: each sign-in asks again.
+NOT_KEPT = (Step.ENROL, Step.ATTRIBUTES)
+
 #: Authentication context class references, each including those before it: one factor, two factors, a
 #: phishing-resistant key (OpenID Connect Extended Authentication Profile ACR Values).
 ACR_VALUES = ("1", "2", "phr")
@@ -74,6 +79,7 @@ class State(msgspec.Struct, frozen=True):
         acr: the level that the application requests.
         required: the level without which the sign-in does not finish. A user who cannot reach :attr:`acr` may finish
             with this level.
+        missing: the user has no value of an attribute that the application requires.
     """
 
     done: tuple[CompletedStep, ...] = ()
@@ -82,6 +88,7 @@ class State(msgspec.Struct, frozen=True):
     two_step: bool = False
     acr: str = SINGLE_FACTOR
     required: str = SINGLE_FACTOR
+    missing: bool = False
 
     @property
     def target(self) -> str:
@@ -130,7 +137,7 @@ def auth_age(done: Iterable[CompletedStep], at: datetime) -> int | None:
 
 
 def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedStep, ...]:
-    """Return the steps of a sign-in that finished ``at``, for a step-up: with times, without a skipped enrolment."""
+    """Return the steps of a sign-in that finished ``at``, for a step-up: with times, only those that prove."""
     done = tuple(done)
     age = auth_age(done, at)
     proved = int(at.timestamp()) - (age or 0)
@@ -139,7 +146,7 @@ def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedSte
         if taken.auth_time is not None or (age is None and taken.step is Step.UPSTREAM)
         else CompletedStep(taken.step, taken.amr, proved)
         for taken in done
-        if taken.step is not Step.ENROL
+        if taken.step not in NOT_KEPT
     )
 
 
@@ -155,6 +162,13 @@ def falls_short(level: str, of: str) -> bool:
 
 def allowed(state: State) -> tuple[Step, ...]:
     """Return the steps that may follow, the usual one first. Empty if the sign-in is complete."""
+    proving = _proving(state)
+    # Whatever the user enters belongs to an identity that is proved completely.
+    return (Step.ATTRIBUTES,) if state.missing and reached(state.done) and not proving else proving
+
+
+def _proving(state: State) -> tuple[Step, ...]:
+    """Return the steps that may follow to prove the identity."""
     level = reached(state.done)
     if level is None:
         return tuple(step for step in FIRST if step in state.offered)

@@ -176,6 +176,8 @@ class Walker:
                 return {"state": "x" * 43, "code": "x", "upstream": "google"}
             case Step.ENROL:
                 return await self._factor(flow)
+            case Step.ATTRIBUTES:
+                return {"attributes": "a", "attributes.a": "x"}
 
     async def _factor(self, flow: Flow) -> dict[str, str]:
         """A new factor, or where none is insisted on, none."""

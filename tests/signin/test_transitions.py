@@ -34,6 +34,7 @@ AMR = {
     Step.TOTP: ("otp",),
     Step.RECOVERY_CODE: ("otp",),
     Step.ENROL: (),
+    Step.ATTRIBUTES: (),
 }
 
 
@@ -45,9 +46,9 @@ def starts() -> Iterator[State]:
     """Every state in which a sign-in can begin."""
     for count in range(len(SECOND) + 1):
         for has in combinations(SECOND, count):
-            for two_step, acr, required in product((False, True), ACR_VALUES, ACR_VALUES):
+            for two_step, missing, acr, required in product((False, True), (False, True), ACR_VALUES, ACR_VALUES):
                 if not falls_short(acr, required):
-                    yield State(has=frozenset(has), two_step=two_step, acr=acr, required=required)
+                    yield State(has=frozenset(has), two_step=two_step, acr=acr, required=required, missing=missing)
 
 
 def walk(state: State) -> Iterator[State]:
@@ -63,7 +64,7 @@ def walk(state: State) -> Iterator[State]:
             yield from walk(State(
                 (*state.done, *taken(outcome)), state.offered,
                 state.has | ({outcome} & set(SECOND) if step is Step.ENROL else set()),
-                state.two_step, state.acr, state.required,
+                state.two_step, state.acr, state.required, state.missing and step is not Step.ATTRIBUTES,
             ))  # fmt: skip
 
 
@@ -74,8 +75,8 @@ ENDS = [state for state in STATES if complete(state)]
 def test_every_path_ends() -> None:
     """No dead end, and no cycle."""
     assert all(complete(state) or allowed(state) for state in STATES)
-    # The longest path skips a passkey and then adds the required app.
-    assert max(len(state.done) for state in ENDS) <= 4
+    # The longest path skips a passkey, then adds the required app, and enters attributes.
+    assert max(len(state.done) for state in ENDS) <= 5
 
 
 def test_nothing_ends_without_a_first_step() -> None:
@@ -91,6 +92,23 @@ def test_every_end_has_the_required_level() -> None:
         level = reached(state.done)
         assert level is not None
         assert not falls_short(level, state.required), state
+
+
+def test_attributes_come_last() -> None:
+    """They are asked for once, of a user whose identity is proved as it must be, and are part of no session."""
+    assert any(Step.ATTRIBUTES in allowed(state) for state in STATES)
+    for state in STATES:
+        if Step.ATTRIBUTES in allowed(state):
+            assert allowed(state) == (Step.ATTRIBUTES,)
+            level = reached(state.done)
+            assert level is not None
+            assert not falls_short(level, state.required)
+            assert not (state.two_step and state.has and level == SINGLE_FACTOR)
+    for state in ENDS:
+        assert not state.missing
+        assert [taken.step for taken in state.done].count(Step.ATTRIBUTES) <= 1
+        assert Step.ATTRIBUTES not in {taken.step for taken in inherited(state.done, AT)}
+    assert allowed(State(offered=frozenset(), missing=True)) == ()
 
 
 def test_two_step_users_always_take_a_second_step() -> None:

@@ -35,6 +35,14 @@ class Attributes:
         """Return the attributes that an audience edits, in the order of pages."""
         return [one for one in self.all() if one.is_editable(audience)]
 
+    def required_for(self, client_id: str) -> list[str]:
+        """Return the names of the attributes that the users of a client must have."""
+        return [one.name for one in self._by_name.values() if not {client_id, "*"}.isdisjoint(one.required_for)]
+
+    def asked_at_registration(self) -> list[Attribute]:
+        """Return the attributes that the registration page asks for, in the order of pages."""
+        return [one for one in self.all() if one.registration != "no"]
+
     def released(self, scopes: Iterable[str]) -> list[Attribute]:
         """Return the attributes that are released with one of the scopes."""
         wanted = frozenset(scopes)

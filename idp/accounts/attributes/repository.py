@@ -34,7 +34,11 @@ _VALUES = """
     SELECT attribute, text_value, number_value, boolean_value, date_value FROM user_attribute
     WHERE user_id = $1 ORDER BY attribute, position
 """
-_NAMES = "SELECT DISTINCT attribute FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
+# Declarations of which a user has no value.
+_MISSING = f"""
+    {_ATTRIBUTES} AS a WHERE a.name = ANY ($2::text[])
+    AND NOT EXISTS (SELECT FROM user_attribute AS v WHERE v.user_id = $1 AND v.attribute = a.name)
+"""
 _DELETE_VALUES = "DELETE FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
 #: The text that a search compares. It is short enough for an index.
 _KEY = """
@@ -168,9 +172,9 @@ def _value(row: _Values) -> Value:
     return next(each for each in given if each is not None)
 
 
-async def names_with_value(user_id: UUID, names: Collection[str]) -> set[str]:
-    """Return those of the attributes of which a user has a value."""
-    return {row["attribute"] for row in await fetch(_NAMES, user_id, list(names))}
+async def missing(user_id: UUID, names: Collection[str]) -> list[StoredAttribute]:
+    """Return those of the declarations of which a user has no value."""
+    return [read(row) for row in await fetch(_MISSING, user_id, list(names))]
 
 
 async def delete_values(user_id: UUID, names: Collection[str]) -> None:

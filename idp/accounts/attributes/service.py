@@ -10,7 +10,7 @@ from uuid import UUID
 
 from idp.accounts.attributes import repository
 from idp.accounts.attributes.errors import InvalidValueError, NotEditableError, UndeclaredError
-from idp.accounts.attributes.models import Attribute, Audience, Type, Value
+from idp.accounts.attributes.models import Attribute, Audience, Type, Value, in_order
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.attributes.values import checked
 from idp.accounts.repository import users
@@ -54,6 +54,31 @@ def _shaped(stored: Iterable[tuple[str, Value]], declared: Iterable[Attribute]) 
 
 def _exact(attribute: Attribute, value: Value) -> Value:
     return int(value) if attribute.type is Type.INTEGER else value
+
+
+async def missing(user_id: UUID, names: Collection[str]) -> list[Attribute]:
+    """Return the attributes of which a user has no value and could enter one, in the order of pages.
+
+    By the declarations in the database: two servers must agree on what is missing, or one would send the browser to
+    the other again and again.
+    """
+    found = await repository.missing(user_id, names) if names else []
+    return in_order(one for one in found if one.is_editable(Audience.PERSON))
+
+
+def check_entered(
+    declared: Iterable[Attribute], entered: Mapping[str, Any], required: Collection[str]
+) -> dict[str, Any]:
+    """Check values before they can be stored, and return those that are no longer empty.
+
+    Raises:
+        InvalidValueError: a value is not valid, or one that is required is empty.
+    """
+    found = {one.name: checked(one, entered.get(one.name)) for one in declared}
+    for name in required:
+        if not found.get(name):
+            raise InvalidValueError(name, _("A value is needed here."))
+    return {name: entered[name] for name, values in found.items() if values}
 
 
 async def change(

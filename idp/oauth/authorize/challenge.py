@@ -11,6 +11,7 @@ import msgspec
 from litestar import MediaType, Request, Response, post
 
 from idp.accounts.addresses import InvalidEmailError
+from idp.accounts.attributes.registry import attributes as declared
 from idp.accounts.passwords import InvalidPasswordError
 from idp.errors import (
     FlowExpiredError,
@@ -164,6 +165,7 @@ async def _begin(browser: Browser, client: Client, form: dict[str, str], proof: 
             acr=wanted.acr,
             required=wanted.essential,
             max_age=asked.max_proof_age,
+            attributes=declared.required_for(client.client_id),
             binding=pending.binding,
         )
     return _ChallengeRequest(client, pending, await flows.load_bound(pending.binding), form)
@@ -199,6 +201,8 @@ async def _insufficient(
     if steps == (Step.ENROL,):
         # Setting up a factor needs a page: a secret to scan, or a new passkey.
         return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
+    if steps == (Step.ATTRIBUTES,):
+        return _refuse("redirect_to_web", "The user must complete their profile in a browser.", answer)
     if Step.PASSKEY in steps:
         answer["passkey_options"] = await passkey.options(flow)
     return _refuse("insufficient_authorization", description, answer)

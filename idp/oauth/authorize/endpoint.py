@@ -6,6 +6,8 @@ from typing import Any
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
+from idp.accounts.attributes import service as attributes
+from idp.accounts.attributes.registry import attributes as declared
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
 from idp.federation.registry import upstreams
@@ -190,6 +192,8 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         )
         if decided is None:
             return await _send_to_choice(request, asked, session, pending)
+        if await attributes.missing(session.user_id, declared.required_for(client.client_id)):
+            return await _send_for_attributes(request, asked, client, pending, session)
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
         return await _grant(decided, client, session, pending, state)
@@ -262,6 +266,7 @@ async def _send_to_login(
         required=wanted.essential,
         max_age=asked.max_proof_age,
         step_up=step_up,
+        attributes=declared.required_for(client.client_id),
     )
     path = flows.path(binding)
     if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
@@ -281,6 +286,29 @@ async def _send_to_choice(
     key = await new_flow_key(request)
     pending = await pending_request.store(key, asked)
     return see_other(organization_choice.path(pending), key_cookies(key))
+
+
+async def _send_for_attributes(
+    request: AnyRequest,
+    asked: AuthorizationRequest,
+    client: Client,
+    pending: PendingRequest | None,
+    session: SignedIn,
+) -> Response[Any]:
+    """Redirect the browser to a sign-in that only asks for attributes, because the session is sufficient."""
+    if "none" in asked.prompt:
+        raise OAuthError("interaction_required", "The user must enter something that the client requires.")
+    key = await new_flow_key(request)
+    pending = pending or await pending_request.store(key, asked)
+    binding = await flows.start(
+        key,
+        pending_request.path(pending),
+        cancel_to=f"{pending_request.path(pending)}/cancel",
+        display=consent.display(client, asked.ui_locales),
+        step_up=session,
+        attributes=declared.required_for(client.client_id),
+    )
+    return see_other(flows.path(binding), key_cookies(key))
 
 
 async def _send_to_consent(

@@ -30,6 +30,7 @@ class NewFlow(msgspec.Struct, frozen=True):
     session_id: UUID | None
     done: list[str]
     registration: str | None
+    attributes: list[str] | None
     lifetime: float
 
 
@@ -49,6 +50,7 @@ class FlowRow(msgspec.Struct, frozen=True):
     turn: int
     registration: str | None
     identity: str | None
+    attributes: list[str] | None
     created_at: datetime
     finished: bool
     live: bool
@@ -74,12 +76,14 @@ class NotedStep(msgspec.Struct, frozen=True):
 
 _INSERT_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
-                             max_age, user_id, session_id, done, registration, turn, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, now(), now() + make_interval(secs => $14))
+                             max_age, user_id, session_id, done, registration, attributes, turn, created_at,
+                             expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, now(), now() + make_interval(secs => $15))
 """
 _FIND_FLOW = """
     SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
-           registration, identity, created_at, finished_at IS NOT NULL AS finished, expires_at > now() AS live
+           registration, identity, attributes, created_at, finished_at IS NOT NULL AS finished,
+           expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _FLOW_IS_LIVE = "SELECT FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
@@ -128,7 +132,8 @@ _STORED_FORM = """
 async def insert_flow(new: NewFlow) -> None:
     await execute(
         _INSERT_FLOW, new.binding.id, new.binding.hash, new.return_to, new.cancel_to, new.login_hint, new.display,
-        new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.lifetime,
+        new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.attributes,
+        new.lifetime,
     )  # fmt: skip
 
 

@@ -24,13 +24,20 @@ class StepRefusedError(ProofError):
 
     Attributes:
         user_id: the account that was tried, if known, for the audit trail. The user is not told.
+        field: the name of the field with the value, where the page has several.
     """
 
     def __init__(
-        self, message: str, user_id: UUID | None = None, *, reason: Reason | None = Reason.INVALID_INPUT
+        self,
+        message: str,
+        user_id: UUID | None = None,
+        *,
+        reason: Reason | None = Reason.INVALID_INPUT,
+        field: str = "",
     ) -> None:
         super().__init__(message, reason)
         self.user_id = user_id
+        self.field = field
 
 
 class VerifiedStep(NamedTuple):
@@ -54,8 +61,12 @@ class VerifiedStep(NamedTuple):
 class AuthenticationMethod(Protocol):
     """A way to sign in."""
 
-    async def context(self, flow: Flow, /) -> dict[str, Any]:
-        """Return the values that the template of the step needs besides the flow."""
+    async def context(self, flow: Flow, entered: Fields, /) -> dict[str, Any]:
+        """Return the values that the template of the step needs besides the flow.
+
+        Args:
+            entered: values that were refused and are shown again.
+        """
 
     async def verify(self, flow: Flow, fields: Fields, browser: Browser, /) -> Any:
         """Check the entered values, outside of any transaction. Slow work such as hashing belongs here.

@@ -23,7 +23,7 @@ from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return the address that a code was sent to, if one was."""
     return {"sent_to": await email_proofs.pending_email(Purpose.SIGN_IN, flow.binding.id)}
 

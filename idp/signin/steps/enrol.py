@@ -19,7 +19,7 @@ from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Step, falls_short
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return the secret for an authenticator app, if that is enough, and the options to create a passkey."""
     assert flow.user_id is not None  # noqa: S101 -- a first step comes before this one
     user = await user_by_id(flow.user_id)

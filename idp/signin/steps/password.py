@@ -26,7 +26,7 @@ class VerifiedPassword(NamedTuple):
     password_hash: str
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return no values. The page asks for address and password together, and also accepts a passkey."""
     return {}
 

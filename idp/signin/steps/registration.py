@@ -3,6 +3,8 @@
 The user first enters their data, and then the code from the mail that proves their address.
 """
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +13,10 @@ import msgspec
 from idp.accounts import email_proofs, invitations, profile
 from idp.accounts import registration as accounts
 from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.attributes import forms, service
+from idp.accounts.attributes.errors import InvalidValueError, NotEditableError
+from idp.accounts.attributes.models import Attribute, Audience
+from idp.accounts.attributes.registry import attributes as registry
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import MAX_NAME_LENGTH
@@ -27,11 +33,17 @@ from idp.signin.transitions import CompletedStep, Step
 DONE = CompletedStep(Step.REGISTRATION, ("otp",))
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, entered: Fields) -> dict[str, Any]:
     """Return the data that was entered, or the address to which a code was sent."""
     kept = flow.registration or Registration()
     sent_to = await email_proofs.pending_email(Purpose.REGISTRATION, flow.binding.id) if kept.password_hash else None
-    return {"registration": kept, "sent_to": sent_to}
+    asked = registry.asked_at_registration()
+    fields = forms.fields(asked, kept.attributes, entered or None, _required(asked))
+    return {"registration": kept, "sent_to": sent_to, "attributes": fields}
+
+
+def _required(asked: Iterable[Attribute]) -> list[str]:
+    return [one.name for one in asked if one.registration == "required"]
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration | Fields:
@@ -53,6 +65,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration |
     name = " ".join(fields.get("name", "")[: 4 * MAX_NAME_LENGTH].split()) or None
     if name is not None and profile.FIELDS["name"](name) is None:
         raise StepRefusedError(_("The value is too long, or contains characters that cannot be shown."))
+    attributes = _attributes(fields)
     password = fields.get("password", "")
     try:
         await check_new_password(password, user_inputs=[email, name or ""])
@@ -61,7 +74,16 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration |
         raise StepRefusedError(str(error)) from error
     if email != kept.invited_email:
         await limits.count_mail(email, browser)
-    return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name)
+    return msgspec.structs.replace(kept, email=email, password_hash=password_hash, name=name, attributes=attributes)
+
+
+def _attributes(fields: Fields) -> dict[str, Any]:
+    """Return the entered values of attributes, which are stored once the account exists."""
+    asked = registry.asked_at_registration()
+    try:
+        return service.check_entered(asked, forms.entered(asked, fields), _required(asked))
+    except InvalidValueError as error:
+        raise StepRefusedError(forms.sentence(asked, error), field=forms.field_name(error.field)) from error
 
 
 async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep | None:
@@ -111,4 +133,7 @@ async def _create(email: str, kept: Registration) -> VerifiedStep:
     )
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
+    # The declarations may have changed since the values were entered. Then the account begins without them.
+    with suppress(InvalidValueError, NotEditableError):
+        await service.change(user_id, kept.attributes, Audience.PERSON)
     return VerifiedStep(user_id, DONE)

@@ -12,7 +12,7 @@ from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import CompletedStep, Step
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return no values."""
     return {}
 

@@ -54,7 +54,7 @@ def _allowed(flow: Flow) -> list[Upstream]:
     return upstreams.allowed(flow.display.upstreams if flow.display else None)
 
 
-async def context(flow: Flow) -> dict[str, Any]:
+async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return the identity from a provider, if there is one, and the address that is to be proved."""
     sent_to = await email_proofs.pending_email(Purpose.UPSTREAM, flow.binding.id) if flow.identity else None
     return {"identity": flow.identity, "sent_to": sent_to}

@@ -535,6 +535,7 @@ CREATE TABLE signin_flow (
     identity     jsonb,
     upstream     jsonb,
     display      jsonb,
+    attributes   text[],
     kept_form    bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
