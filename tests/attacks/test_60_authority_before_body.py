@@ -79,7 +79,8 @@ TABLES = (
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
     *("organization", "organization_member", "role", "user_role"),
     *("workload_identity", "claim_mapping", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
-    "backchannel_request",
+    *("backchannel_request", "groups", "group_member", "role", "role_contained", "user_role", "group_role"),
+    *("organization", "organization_member"),
 )
 FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
