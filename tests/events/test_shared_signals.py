@@ -17,6 +17,7 @@ from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.audit.events import record
+from idp.directory import groups, roles
 from idp.events.ssf import streams, types
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.clients.registration import register_client
@@ -481,6 +482,31 @@ async def test_claims_that_the_client_may_know(
     claims = await _verified(transmitter, token, party.client_id)
     assert claims["events"][types.TOKEN_CLAIMS_CHANGE]["claims"] == {"email": user.email, "email_verified": False}
     assert claims["sub_id"] == subject
+
+
+async def test_groups_and_roles_that_changed(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:
+    """As they are when the event is sent, for the scopes of the client; without one of these there is no event."""
+    clients = [
+        await _party(transmitter, receiver_http, scope=f"ssf.read ssf.manage {scope}")
+        for scope in ("groups", "roles", "email")
+    ]
+    streams = [await party.stream({"method": POLL}) for party in clients]
+    for party, stream in zip(clients, streams, strict=True):
+        subject = _subject(transmitter, user)
+        await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+    group, role = await groups.create(f"group {user.id}"), await roles.create(f"role {user.id}")
+    await groups.add_members(group.id, [user.id])
+    await roles.give(role.id, [user.id])
+    await _record("user_enabled", user.id)
+
+    async def changes(number: int, count: int) -> list[Any]:
+        tokens = (await clients[number].fetch_sets(streams[number], count)).values()
+        found = [(await _verified(transmitter, token, clients[number].client_id))["events"] for token in tokens]
+        return [event[types.TOKEN_CLAIMS_CHANGE]["claims"] for event in found if types.TOKEN_CLAIMS_CHANGE in event]
+
+    assert await changes(0, 2) == [{"groups": [group.name]}]
+    assert await changes(1, 3) == [{"roles": [role.name]}] * 2
+    assert await changes(2, 1) == []
 
 
 async def _change_address(user: User, email: str) -> None:

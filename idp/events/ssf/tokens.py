@@ -6,7 +6,6 @@ from uuid import UUID
 import msgspec
 
 from idp import clock
-from idp.accounts.claims import claims_of
 from idp.accounts.repository.users import user_by_id
 from idp.audit.repository.feed import FedEvent
 from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
@@ -20,9 +19,12 @@ from idp.keys import vault
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth import subjects
+from idp.oauth.claims.evaluation import Asked
+from idp.oauth.claims.evaluation import claims as claims_about
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.stored import receiver
-from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
 #: Kinds of deliveries: tokens that are pushed, that wait for a poll, and those of a paused stream.
@@ -133,9 +135,10 @@ async def token(delivery: DueDelivery, stream: Stream) -> str:
 
 async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[str]) -> dict[str, Any]:
     """Return the claims of the user that the client may know, as they are now."""
-    user = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
-    names = claims_of_scopes(scope for scope in scopes if scope in client.scopes)
-    values = claims_of(user, names) if user is not None else {}
+    row = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
+    known = [scope for scope in scopes if scope in client.scopes]
+    asked = Asked(place=Place.USERINFO, client=client, scopes=known, profile=True)
+    values = await claims_about(asked, ClaimUser(row.id, row=row)) if row is not None else {}
     if not values:
         raise DeliveryRejectedError("The client may not know what changed, or the user is gone.")
     return values

@@ -64,6 +64,11 @@ _SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
     "email_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)), Signal(IDENTIFIER_CHANGED)),
     "email_verified": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
     "profile_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("profile", "address", "phone")),),
+    # Roles follow from groups.
+    "group_member_added": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("groups", "roles")),),
+    "group_member_removed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("groups", "roles")),),
+    "user_role_granted": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("roles",)),),
+    "user_role_revoked": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("roles",)),),
 }
 #: The kinds of events of the audit trail that are signals.
 KINDS: Final = frozenset(_SIGNALS)
