@@ -11,6 +11,7 @@ from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.signin.transitions import Step
+from tests.admin.console.conftest import make_directory
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.conftest import MakeUser
 from tests.support.chromium import arrived
@@ -48,9 +49,11 @@ async def enter(page: Page, owner: Person) -> None:
 async def paths(owner: Person) -> list[str]:
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/callback"])
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
+    made = await make_directory(owner.user.id)
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
-        "admins", "settings", "workload_identities", "claim_mappings", "token_exchange", "trusted_issuers",
+        "admins", "settings", "groups", "roles", "workload_identities", "claim_mappings", "token_exchange",
+        "trusted_issuers",
         "id_jag_policies",
     )  # fmt: skip
     return [
@@ -70,6 +73,12 @@ async def paths(owner: Person) -> list[str]:
         "/admin/token_exchange/new",
         "/admin/trusted_issuers/new",
         "/admin/id_jag_policies/new",
+        f"/admin/groups/{made['group_id']}",
+        f"/admin/groups/{made['group_id']}/add_members",
+        f"/admin/groups/{made['group_id']}/delete",
+        f"/admin/roles/{made['role_id']}",
+        f"/admin/roles/{made['role_id']}/contain",
+        "/admin/groups/new",
         "/admin/keys/rotate",
         "/admin/upstreams/new/oidc",
     ]

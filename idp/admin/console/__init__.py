@@ -10,6 +10,9 @@ from idp.admin.console import (
     clients,
     deliveries,
     exchange_policies,
+    group_members,
+    group_roles,
+    groups,
     id_jag_policies,
     initial_access_tokens,
     keys,
@@ -18,6 +21,8 @@ from idp.admin.console import (
     organizations,
     overview,
     resource_servers,
+    role_holders,
+    roles,
     setup,
     shared_signals,
     trusted_issuers,
@@ -31,10 +36,10 @@ from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
     "ROUTES", "admins", "attributes", "audit", "authorization_details", "claim_mappings", "claim_preview", "clients",
-    "deliveries",
-    "exchange_policies", "id_jag_policies", "initial_access_tokens", "keys", "organization_members",
-    "organization_roles", "organizations", "overview", "resource_servers", "shared_signals", "trusted_issuers",
-    "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
+    "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "id_jag_policies",
+    "initial_access_tokens", "keys", "organization_members", "organization_roles", "organizations", "overview",
+    "resource_servers", "role_holders", "roles", "shared_signals", "trusted_issuers", "upstreams", "user_attributes",
+    "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -1,6 +1,7 @@
 """Screens of clients: guided creation, metadata and actions."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response
@@ -14,6 +15,7 @@ from idp.admin.console.components import (
     Action,
     Cell,
     Field,
+    Table,
     asked_page,
     facts,
     next_url,
@@ -26,6 +28,8 @@ from idp.admin.console.components import (
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
+from idp.directory.repository.roles import OWN_ROLES
+from idp.infra.db.listing import list_page
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS
 from idp.oauth.clients.members import default_of
@@ -190,7 +194,15 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
     return render(
         request, "record", section="clients", heading=row["client_name"], facts=facts(shown), secret=secret,
         acts=_acts(request, row), snippets=snippets.of_client(row, secret or "THE_SECRET"),
+        tables=[await _roles(row)] if Permission.GROUPS_READ in request.caller.allowed else [],
     )  # fmt: skip
+
+
+async def _roles(row: dict[str, Any]) -> Table:
+    found = await list_page(OWN_ROLES, {"client_id": row["client_id"]}, limit=20)
+    rows = [[Cell(each["name"], f"{HOME}/roles/{each['id']}"), text(each["description"])] for each in found.rows]
+    more = f"{HOME}/roles?{urlencode({'client_id': row['client_id']})}" if found.next_cursor else None
+    return Table("Roles", ("Name", "Description"), rows, next=more)
 
 
 def _secrets(row: dict[str, Any]) -> dict[str, Cell]:
@@ -215,10 +227,13 @@ def _shown(value: Any) -> Any:
 
 
 def _acts(request: AdminRequest, row: Any) -> list[Action]:
+    of_it = urlencode({"client_id": row["client_id"]})
+    may_add = Permission.GROUPS_WRITE in request.caller.allowed
+    new_role = [Action("New role", f"{HOME}/roles/new?{of_it}")] if may_add else []
     path = f"{HOME}{_path(row['client_id'])}"
     preview = [Action("Claims of a user", f"{path}/claims")] if may_preview(request.caller) else []
     if Permission.CLIENTS_WRITE not in request.caller.allowed:
-        return preview
+        return [*preview, *new_role]
     found = [*preview, Action("Change", f"{path}/change"), Action("Upload a logo", f"{path}/logo")]
     if row["logo_uri"]:
         found.append(Action("Remove the logo", f"{path}/remove_logo"))
@@ -229,6 +244,7 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
     found.append(
         Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
     )
+    found += new_role
     found.append(Action("Reject issued tokens", f"{path}/not_before", danger=True))
     return [*found, Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
 

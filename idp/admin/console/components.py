@@ -60,12 +60,13 @@ class Action(NamedTuple):
 
 
 class Table(msgspec.Struct):
-    """A table with its heading."""
+    """A table with its heading. ``next`` is the URL of the page with the next rows."""
 
     heading: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     empty: str = "None."
+    next: str | None = None
 
 
 def when(at: datetime | None, otherwise: str = "never") -> Cell:

@@ -1,15 +1,12 @@
 """Screens of the members of an organization."""
 
-from collections.abc import Collection
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from litestar import Response
 
-from idp.accounts.addresses import InvalidEmailError, normalise_email
-from idp.accounts.repository.users import user_by_email
 from idp.admin.access import lock_users_first
+from idp.admin.console import named
 from idp.admin.console.components import Action, Cell, Field, Table, asked_page, facts, next_url, one
 from idp.admin.console.organizations import COLUMNS, ONE, SECTION, member_cells, organization, role_cells
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
@@ -17,7 +14,7 @@ from idp.admin.roles import Permission
 from idp.directory import organizations, roles
 from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
-from idp.errors import NotFoundError, ValidationError
+from idp.errors import NotFoundError
 from idp.infra.db.engine import transaction
 from idp.infra.db.listing import all_rows, list_page
 
@@ -31,7 +28,7 @@ async def list_members(request: AdminRequest) -> Response[str]:
     found = await asked_page(request, MEMBERS, organization_id=str(row["id"]))
     path = f"{HOME}/{SECTION}/{row['id']}"
     add = {
-        "heading": "Add members", "action": f"{path}/members", "fields": [_addresses("")], "label": "Add",
+        "heading": "Add members", "action": f"{path}/members", "fields": [named.users_field("")], "label": "Add",
     }  # fmt: skip
     return render(
         request, "list", section=SECTION, heading=f"Members of {row['name']}", path=f"{path}/members",
@@ -40,39 +37,21 @@ async def list_members(request: AdminRequest) -> Response[str]:
     )  # fmt: skip
 
 
-def _addresses(value: str) -> Field:
-    return Field("emails", "Email addresses of users, one per line", value, "lines", required=True)
-
-
 @screen("POST", f"{ONE}/members", _WRITE, page=f"/{SECTION}")
 async def add_members(request: AdminRequest) -> Response[Any]:
-    row, entered = await organization(request), request.form.get("emails", "")
+    row, entered = await organization(request), request.form.get("users", "")
     path = f"/{SECTION}/{row['id']}/members"
     try:
-        user_ids = await _users(entered.split())
+        user_ids = await named.users(entered)
         lock_users_first(request.caller, user_ids)
         await organizations.add_members(row["id"], user_ids)
     except (*FORM_ERRORS, NotFoundError) as error:
         return render(
-            request, "form", section=SECTION, heading=f"Add members to {row['name']}", fields=[_addresses(entered)],
-            action=f"{HOME}{path}", label="Add", back=f"{HOME}{path}", error=error.description, status=400,
+            request, "form", section=SECTION, heading=f"Add members to {row['name']}", label="Add",
+            fields=[named.users_field(entered)], action=f"{HOME}{path}", back=f"{HOME}{path}",
+            error=error.description, status=400,
         )  # fmt: skip
     return redirect_with_notice(path)
-
-
-async def _users(emails: Collection[str]) -> list[UUID]:
-    found = []
-    for email in emails:
-        try:
-            user = await user_by_email(normalise_email(email))
-        except InvalidEmailError:
-            user = None
-        if user is None:
-            raise ValidationError(f"There is no user with the address {email[:100]}.")
-        found.append(user.id)
-    if not found:
-        raise ValidationError("Enter at least one address.")
-    return found
 
 
 @screen("GET", _MEMBER, _READ)

@@ -53,6 +53,7 @@ SIGNED_IN_AGAIN = (
 #: The tabs with the permission that each needs.
 TABS: tuple[tuple[str, str, Permission], ...] = (
     ("users", "Users", Permission.USERS_READ),
+    ("groups", "Groups", Permission.GROUPS_READ),
     ("organizations", "Organisations", Permission.ORGANIZATIONS_READ),
     ("attributes", "Attributes", Permission.ATTRIBUTES_READ),
     ("clients", "Clients", Permission.CLIENTS_READ),
@@ -67,6 +68,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
 )
 #: The screens of a tab that has several. They need its permission.
 SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
+    "groups": (("groups", "Groups"), ("roles", "Roles")),
     "clients": (
         ("clients", "Clients"),
         ("initial_access_tokens", "Initial access tokens"),
@@ -296,6 +298,9 @@ NOTICES = {
     "deleted": "Deleted.",
     "secret-ended": "The old secret is not accepted any more.",
     "granted": "The role is granted.",
+    "given": "The role is given.",
+    "added": "Added.",
+    "removed": "Removed.",
     "revoked": "The role is revoked.",
     "retried": "The mail is tried again.",
     "queued": "It is on its way.",

@@ -10,7 +10,7 @@ from idp.accounts import invitations, profile, recovery, users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import check_user
-from idp.admin.console import actions, reports, user_attributes
+from idp.admin.console import actions, reports, user_attributes, user_memberships
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import (
     Action,
@@ -171,6 +171,8 @@ async def show_user(request: AdminRequest) -> Response[str]:
     ]
     if Permission.SESSIONS_READ in request.caller.allowed:
         tables[:0] = [await _sessions(request, user), await _reach(user)]
+    if Permission.GROUPS_READ in request.caller.allowed:
+        tables += await user_memberships.tables(request, user.id)
     if Permission.ORGANIZATIONS_READ in request.caller.allowed:
         tables.append(await _organizations(user))
     if Permission.AUDIT_READ in request.caller.allowed:
@@ -200,8 +202,10 @@ def _acts(request: AdminRequest, user: User) -> list[Action]:
         ]
     if Permission.SESSIONS_WRITE in request.caller.allowed:
         found.append(Action("Sign out everywhere", f"{path}/sign_out"))
+    if Permission.GROUPS_WRITE in request.caller.allowed:
+        found += [Action("Add to a group", f"{path}/add_to_group"), Action("Give a role", f"{path}/give_role")]
     if Permission.ADMINS_WRITE in request.caller.allowed:
-        found.append(Action("Give a role", f"{path}/role"))
+        found.append(Action("Make an administrator", f"{path}/role"))
     if Permission.USERS_WRITE in request.caller.allowed:
         found += [Action("Contain", f"{path}/contain", danger=True), Action("Delete", f"{path}/delete", danger=True)]
     return found
@@ -429,7 +433,7 @@ async def ask_for_role(request: AdminRequest) -> Response[str]:
     user = await _user(request.params["user_id"])
     choices = [(role.value, role.replace("_", " ")) for role in Role]
     return render(
-        request, "form", section="users", heading=f"Give {user.email} a role", label="Give the role",
+        request, "form", section="users", heading=f"Make {user.email} an administrator", label="Give the role",
         subject=facts(await _named(str(user.id))),
         fields=[Field("role", "Role", Role.AUDITOR, "choice", choices=choices)],
         action=f"{HOME}/users/{user.id}/role", back=f"{HOME}/users/{user.id}",

@@ -2,18 +2,38 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from uuid import UUID
 
 import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.admin.roles import Role, grant
+from idp.directory import groups, roles
 from idp.ids import uuid7_text
 from idp.signin.transitions import Step
 from tests.support.browser import Browser, Page, open_browser
 from tests.support.oauth import PASSWORD
 from tests.support.person import Person, equip
 from tests.support.server import Server
+
+
+async def make_directory(user_id: UUID, name: str = "Shown") -> dict[str, str]:
+    """A group and a role of a user, and a role in it, by the names that paths have for them."""
+    mark = f"{name} {uuid7_text()}"
+    group = await groups.create(f"{mark} group")
+    role, contained = [await roles.create(f"{mark} {each}") for each in ("role", "contained")]
+    await roles.contain(role.id, contained.id)
+    await groups.give_role(group.id, role.id)
+    await groups.add_members(group.id, [user_id])
+    await roles.give(role.id, [user_id])
+    return {"group_id": str(group.id), "role_id": str(role.id), "contained_id": str(contained.id)}
+
+
+async def delete_directory(made: dict[str, str]) -> None:
+    await groups.delete(UUID(made["group_id"]))
+    for name in ("role_id", "contained_id"):
+        await roles.delete(UUID(made[name]))
 
 
 class Admin:

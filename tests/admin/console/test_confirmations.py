@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +12,7 @@ from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
 from idp.delivery import outbox as deliveries
+from idp.directory import organizations, roles
 from idp.events import webhooks
 from idp.events.ssf import streams
 from idp.federation import registry
@@ -29,7 +31,7 @@ from idp.oauth.exchange import registration as exchange
 from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
-from tests.admin.console.conftest import Admin
+from tests.admin.console.conftest import Admin, delete_directory, make_directory
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, as_page
@@ -40,7 +42,7 @@ from tests.support.streams import make_stream
 pytestmark = pytest.mark.fault(46)
 
 #: Screens of records whose GET is a page of its own, not a question.
-SHOWN = re.compile(r"/(?:new/.*|change|rotate|export/.*)$")
+SHOWN = re.compile(r"/(?:new/.*|change|rename|rotate|export/.*)$")
 ASKING = sorted(
     path
     for route in screen.ROUTES
@@ -51,6 +53,13 @@ ASKING = sorted(
 )
 
 Names = dict[str, tuple[dict[str, str], list[str]]]
+
+
+async def _make_customer(user: User) -> dict[str, str]:
+    organization = await organizations.create(f"named-{uuid7_text()[-12:]}", "Named customer")
+    await organizations.add_members(organization.id, [user.id])
+    role = await roles.create("Named role", organization_id=organization.id)
+    return {"organization_id": str(organization.id), "role_id": str(role.id), "user_id": str(user.id)}
 
 
 @pytest.fixture
@@ -106,7 +115,12 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     assert resource_server is not None
     assert role is not None
     assert mail is not None
+    directory = await make_directory(alice.id, "Named")
+    customer = await _make_customer(alice)
     yield {
+        "groups": (directory | {"user_id": str(alice.id)}, ["Named", "group"]),
+        "roles": (directory | {"user_id": str(alice.id)}, ["Named", "role"]),
+        "organizations": (customer, ["Named customer"]),
         "users": ({"user_id": str(alice.id), "sid": str(session["id"])}, [alice.email, str(alice.id)]),
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
@@ -127,6 +141,8 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
     }
     await declaration.delete(attribute.name)
+    await delete_directory(directory)
+    await organizations.delete(UUID(customer["organization_id"]))
     await webhooks.remove(webhook_id)
     await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)

@@ -18,7 +18,7 @@ async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_
     path = f"/admin/organizations/{made.id}"
     assert page.path == path
     assert slug in (await owner.get(f"/admin/organizations?q={slug.upper()}")).text
-    await _submit(owner, f"{path}/members", emails=f"{user.email}\n{other.email.upper()}")
+    await _submit(owner, f"{path}/members", users=f"{user.email}\n{other.email.upper()}")
     page = await owner.get(path)
     assert all(text in page.text for text in (user.email, "Zora", other.email))
     for name in ("Editor", "Reader"):
@@ -72,7 +72,7 @@ async def test_what_is_refused_is_shown_in_the_form(owner: Admin, make_user: Mak
     page = await owner.get(f"{path}/members")
     (form,) = (form for form in page.forms if "csrf_token" in form.fields and form.action.endswith("/members"))
     for emails in ("", "nobody@example.com", f"{(await make_user()).email}\n<script>"):
-        answer = as_page(await owner.browser.post(form.action, form.fields | {"emails": emails}))
+        answer = as_page(await owner.browser.post(form.action, form.fields | {"users": emails}))
         assert answer.status == 400
         assert "<script>" not in answer.text.partition("<main")[2]
     assert await organizations.repository.members_among(made.id, []) == set()

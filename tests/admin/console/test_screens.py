@@ -32,7 +32,7 @@ from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
-from tests.admin.console.conftest import Admin, sign_in_admin
+from tests.admin.console.conftest import Admin, delete_directory, make_directory, sign_in_admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Page
@@ -87,6 +87,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     attribute = await declaration.declare(
         name=f"a_{secrets.token_hex(4)}", type="string", label={"default": "Shown"}, searchable=True
     )
+    directory = await make_directory(auditor.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
@@ -106,8 +107,9 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "delivery_id": str(delivery_id),
         "client_id": client.client_id,
         "organization_id": str(organization.id),
-        "role_id": str(role.id),
         "mapping_id": str(mapping.id),
+        "organization_role_id": str(role.id),
+        **directory,
         "identity_id": str(rule.id),
         "policy_id": str(policy.id),
         "issuer_id": trusted.id,
@@ -124,6 +126,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await webhooks.remove(webhook_id)
     await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
+    await delete_directory(directory)
     await initial_tokens.delete(token_id)
     await trusted_issuers.remove(trusted.id)
     await delete_type(details.id)
@@ -133,7 +136,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
 
 def url(path: str, records: dict[str, str]) -> str:
     kind = "oidc" if "/upstreams/" in path else "web"
-    for name, value in (records | {"kind": kind}).items():
+    role = records["organization_role_id" if "/organizations/" in path else "role_id"]
+    for name, value in (records | {"kind": kind, "role_id": role}).items():
         path = path.replace(f"{{{name}:str}}", value)
     assert "{" not in path
     return path
@@ -302,6 +306,8 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "users",
         "organizations",
         "attributes",
+        "groups",
+        "roles",
         "clients",
         "keys",
         "upstreams",
@@ -329,7 +335,9 @@ async def test_an_unknown_record_is_not_found(owner: Admin, kind: str, name: str
 @pytest.mark.parametrize(
     "query", ["cursor=x", "sort=password_hash", "q=%25", "disabled=maybe", "since=yesterday", "x=1"]
 )
-@pytest.mark.parametrize("path", ["users", "clients", "audit", "outbox", "deliveries", "shared_signals"])
+@pytest.mark.parametrize(
+    "path", ["users", "groups", "roles", "clients", "audit", "outbox", "deliveries", "shared_signals"]
+)
 async def test_an_invalid_query_shows_the_list(owner: Admin, path: str, query: str) -> None:
     assert (await owner.get(f"/admin/{path}?{query}")).status == 200
 
