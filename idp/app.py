@@ -39,6 +39,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import outbox
 from idp.oauth import consent, introspection, metadata, revocation, userinfo
+from idp.oauth.access_policies import page as access_page
 from idp.oauth.authorize import challenge, organization_choice, pushed
 from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.ciba import endpoint as backchannel_authentication
@@ -74,6 +75,7 @@ from idp.signin import pages as signin
 log = structlog.get_logger()
 
 MODULES = (
+    access_page,
     account_attributes,
     account_devices,
     admin_api,

@@ -25,6 +25,13 @@ from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
+from idp.oauth.access_policies.tables import (
+    AccessPolicyAttribute,
+    AccessPolicyGroup,
+    AccessPolicyOrganization,
+    AccessPolicyRole,
+    AccessPolicyRow,
+)
 from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.claims.tables import ClaimMappingRow
 from idp.oauth.clients.dynamic.tables import ClientRegistration, InitialAccessToken
@@ -66,6 +73,11 @@ APP_CONFIG = AppConfig(
     app_name="idp",
     migrations_folder_path=Path(__file__).parent / "infra" / "db" / "migrations",
     table_classes=[
+        AccessPolicyAttribute,
+        AccessPolicyGroup,
+        AccessPolicyOrganization,
+        AccessPolicyRole,
+        AccessPolicyRow,
         Activity,
         AdminRole,
         AssertedFamily,

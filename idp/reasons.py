@@ -66,6 +66,15 @@ class Reason(StrEnum):
     DOCUMENT_UNAVAILABLE = "document_unavailable"
     DOCUMENT_INVALID = "document_invalid"
 
+    # Users whom an access policy does not allow a client
+    NOT_IN_GROUP = "not_in_group"
+    NOT_IN_ORGANIZATION = "not_in_organization"
+    WITHOUT_ROLE = "without_role"
+    WITHOUT_ATTRIBUTE = "without_attribute"
+    OUTSIDE_OF_NETWORK = "outside_of_network"
+    OUTSIDE_OF_TIME = "outside_of_time"
+    ACR_TOO_LOW = "acr_too_low"
+
     # Sign-ins
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"

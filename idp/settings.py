@@ -488,6 +488,9 @@ class Settings(BaseSettings):
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")
     logo_url: str | None = _option(None, "URL of a logo that replaces the default one.")
+    access_contact: str = _option(
+        "", "Whom users ask for access to an application that names no contacts: an address, a URL or a few words."
+    )
     theme_color: Annotated[str | None, AfterValidator(_check_color)] = _option(
         None, "The colour of buttons and links, such as #0f5568."
     )

@@ -28,6 +28,14 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.directory.repository.memberships", "users"),
         ("idp.directory.repository.organizations", "users"),
         ("idp.directory.repository.roles", "users"),
+        # What access policies name cannot be deleted; the error names the clients.
+        ("idp.accounts.attributes.repository", "access_policy_attribute"),
+        ("idp.directory.repository.groups", "access_policy_group"),
+        ("idp.directory.repository.groups", "client"),
+        ("idp.directory.repository.organizations", "access_policy_organization"),
+        ("idp.directory.repository.organizations", "client"),
+        ("idp.directory.repository.roles", "access_policy_role"),
+        ("idp.directory.repository.roles", "client"),
         # The user of an identity must be enabled; an import names the users who have an identity.
         ("idp.federation.repository", "users"),
         # A code is issued only for an enabled user and a live session, in the statement that stores it.

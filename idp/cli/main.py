@@ -14,6 +14,7 @@ COMMANDS = {
     "db": ("Migrations, and recovery after a restored backup.", "idp.cli.db:db"),
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),
+    "access": ("Access policies: which users may use a client.", "idp.cli.access:access"),
     "initial-tokens": ("The tokens with which clients register themselves.", "idp.cli.initial_tokens:initial_tokens"),
     "workloads": (
         "Workload identity: clients that authenticate by a token of a trusted issuer.",

@@ -1,5 +1,7 @@
 """The errors of groups, organizations and roles."""
 
+from collections.abc import Sequence
+
 from idp.errors import ConflictError, NotFoundError, ValidationError
 
 
@@ -67,3 +69,14 @@ class TooDeepError(ValidationError):
 
 class NotEmptyError(ConflictError):
     """Other groups are in this group."""
+
+
+class InUseError(ConflictError):
+    """The access policy of a client names the group, the role or the organization, so that it cannot be deleted.
+
+    Args:
+        clients: their names.
+    """
+
+    def __init__(self, what: str, clients: Sequence[str]) -> None:
+        super().__init__(f"The access policy of {' and of '.join(clients)} names this {what}. Change it first.")

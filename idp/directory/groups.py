@@ -16,6 +16,7 @@ from idp.directory import names
 from idp.directory.effective import TOPIC
 from idp.directory.errors import (
     CycleError,
+    InUseError,
     NameTakenError,
     NotEmptyError,
     OtherOwnerError,
@@ -123,9 +124,13 @@ async def delete(id: UUID, expected: Group | None = None) -> int:
         UnknownGroupError: there is no such group.
         VersionConflictError: the group has changed.
         NotEmptyError: other groups are in it.
+        InUseError: the access policy of a client names it.
     """
     async with exclusive_change(TOPIC):
+        await repository.lock_group(id)
         group = await _found(id, expected)
+        if clients := await repository.clients_using_group(id):
+            raise InUseError("group", clients)
         members = await repository.count_members(id)
         if not await repository.delete_group(id):
             raise NotEmptyError("Other groups are in this group. Delete or move them first.")

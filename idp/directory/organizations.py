@@ -14,7 +14,13 @@ from idp.accounts.repository import users
 from idp.audit.events import record
 from idp.directory import names
 from idp.directory.effective import TOPIC
-from idp.directory.errors import NotMemberError, SlugTakenError, UnknownMemberError, UnknownOrganizationError
+from idp.directory.errors import (
+    InUseError,
+    NotMemberError,
+    SlugTakenError,
+    UnknownMemberError,
+    UnknownOrganizationError,
+)
 from idp.directory.models import ADMIN, Organization
 from idp.directory.repository import organizations as repository
 from idp.errors import VersionConflictError
@@ -95,9 +101,13 @@ async def delete(id: UUID) -> None:
 
     Raises:
         UnknownOrganizationError: there is no such organization.
+        InUseError: the access policy of a client names it.
     """
     async with exclusive_change(TOPIC):
+        await repository.lock_organization(id)
         organization = await found(id)
+        if clients := await repository.clients_using_organization(id):
+            raise InUseError("organization", clients)
         await repository.delete_organization(id)
         await _record("organization_deleted", organization)
 

@@ -10,6 +10,7 @@ from idp.directory import names
 from idp.directory.effective import TOPIC
 from idp.directory.errors import (
     CycleError,
+    InUseError,
     NameTakenError,
     NotMemberError,
     OtherOwnerError,
@@ -84,9 +85,13 @@ async def delete(id: UUID, expected: Role | None = None) -> int:
     Raises:
         UnknownRoleError: there is no such role.
         VersionConflictError: the role has changed.
+        InUseError: the access policy of a client names it.
     """
     async with exclusive_change(TOPIC):
+        await repository.lock_role(id)
         role = await _found(id, expected)
+        if clients := await repository.clients_using_role(id):
+            raise InUseError("role", clients)
         holders = await repository.count_holders(id)
         await repository.delete_role(id)
         await _record("role_deleted", role, name=role.name, holders=holders)

@@ -26,7 +26,7 @@ KINDS: Final = (
     "consent", "consent_withdrawn", "token_family_revoked", "device_authorization", "backchannel_request",
     "backchannel_decision",
     "client_registered", "client_updated", "client_disabled", "client_enabled", "client_expired", "client_deleted",
-    "client_contained", "client_secret_rotated",
+    "client_contained", "client_secret_rotated", "access_policy_set", "access_policy_removed",
     "resource_server_registered", "resource_server_updated", "resource_server_deleted",
     "upstream_added", "upstream_updated", "upstream_disabled", "upstream_enabled", "upstream_deleted",
     "upstream_contained",

@@ -177,16 +177,21 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
             return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
-            key = await new_flow_key(request)
-            binding = await flows.start(
-                key,
-                pending_request.path(pending),
-                cancel_to=f"{pending_request.path(pending)}/cancel",
-                display=display(client, pending.asked.ui_locales),
-                max_age=pending.asked.max_proof_age,
-            )
-            return see_other(flows.path(binding), key_cookies(key))
+            return await sign_in_as_another(request, pending, client)
     raise PageError(_("Please choose"), _("Allow or deny the request."), status=HTTPStatus.BAD_REQUEST)
+
+
+async def sign_in_as_another(request: AnyRequest, pending: PendingRequest, client: Client) -> Response[Any]:
+    """Redirect to a sign-in that returns to the request, whoever is signed in now."""
+    key = await new_flow_key(request)
+    binding = await flows.start(
+        key,
+        pending_request.path(pending),
+        cancel_to=f"{pending_request.path(pending)}/cancel",
+        display=display(client, pending.asked.ui_locales),
+        max_age=pending.asked.max_proof_age,
+    )
+    return see_other(flows.path(binding), key_cookies(key))
 
 
 async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> None:

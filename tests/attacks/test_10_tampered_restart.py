@@ -34,7 +34,7 @@ TAMPERED = {
 }
 
 #: The pages of everything that the id of a flow may identify.
-STEPS = (("/login/", ""), ("/authorize/", ""), ("/authorize/", "/cancel"), ("/consent/", ""))
+STEPS = (("/login/", ""), ("/authorize/", ""), ("/authorize/", "/cancel"), ("/consent/", ""), ("/access/", ""))
 #: Fewer than the server's connections.
 TIMES = limits.PASSWORDS.free
 

@@ -59,6 +59,7 @@ API = [route for route in CHANGING if route.path.startswith("/admin/api/")]
 
 #: Routes of pages where the change is not authorized by a session, each with what authorizes it.
 WITHOUT_SESSION = {
+    "/access/{request_id:str}": "nothing changes: it leads to a sign-in, or back to the client",
     "/admin/setup": "the token of the link, used up by the statement of the change",
     "/authorize/{request_id:str}/organization": "see below",
     "/consent/{request_id:str}": "see below",
@@ -79,8 +80,7 @@ TABLES = (
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
     *("organization", "organization_member", "role", "user_role"),
     *("workload_identity", "claim_mapping", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
-    *("backchannel_request", "groups", "group_member", "role", "role_contained", "user_role", "group_role"),
-    *("organization", "organization_member"),
+    *("backchannel_request", "access_policy", "groups", "group_member", "role_contained", "group_role"),
 )
 FIELDS = {"csrf_token": "", "password": "seven tired otters nap", "email": "thief@example.com", "action": "remove",
           "two_step": "on", "code": "000000", "role": "owner", "name": "Thief"}  # fmt: skip
@@ -403,7 +403,8 @@ def _acts_on(name: str) -> list[Route]:
         route
         for route in (*API, *CONSOLE)
         if f"{{{name}" in route.path
-        and not route.path.endswith(("/role", "/admin_role", "/end"))
+        # A question about access changes nothing.
+        and not route.path.endswith(("/role", "/admin_role", "/end", "/access_policy/check"))
         and not _MEMBERSHIPS.search(route.path)
     ]
 

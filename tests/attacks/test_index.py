@@ -83,6 +83,7 @@ ROWS = {
     71: "caches that are not reloaded",
     72: "text injected into mails and consoles",
     73: "frames at sign-out that widen the content policy",
+    74: "access to an application that was withdrawn, by what was given before",
 }
 
 

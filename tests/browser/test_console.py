@@ -65,6 +65,8 @@ async def paths(owner: Person) -> list[str]:
         f"/admin/clients/{client.client_id}",
         f"/admin/clients/{client.client_id}/change",
         f"/admin/clients/{client.client_id}/logo",
+        f"/admin/clients/{client.client_id}/access",
+        f"/admin/clients/{client.client_id}/access/change",
         "/admin/clients/new/web",
         "/admin/resource_servers/new",
         "/admin/authorization_details/new",

@@ -1,6 +1,7 @@
 """The pages on a phone without JavaScript, and by keyboard only."""
 
 import re
+from urllib.parse import urlencode
 
 import pyotp
 import pytest
@@ -9,6 +10,8 @@ from playwright.async_api import Page, expect
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute
 from tests.browser.conftest import HOME, sign_in, sign_out
+from tests.conftest import MakeClient
+from tests.support.access_policies import set_policy
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 
@@ -60,6 +63,23 @@ async def test_a_second_step(script_free: Page, alice: User) -> None:
     await page.fill("#code", app.now())
     await page.click("#totp-submit")
     await expect(page).to_have_url(HOME)
+
+
+async def test_an_application_for_others(script_free: Page, make_client: MakeClient, alice: User) -> None:
+    """The page says whom to ask; the way to another account and the way back work."""
+    page = script_free
+    party = await make_client(client_name="Payroll", contacts=["payroll@example.com"])
+    await set_policy(party, networks=["192.0.2.0/24"])
+    await sign_in(page, alice)
+    await page.goto(f"/authorize?{urlencode(party.parameters())}")
+    await expect(page.locator("#access-denied")).to_be_visible()
+    await expect(page.get_by_role("link", name="payroll@example.com")).to_be_visible()
+    await page.click("#access-switch")
+    await expect(page.locator("#login-submit")).to_be_visible()
+    await page.goto(f"/authorize?{urlencode(party.parameters())}")
+    async with page.expect_request(lambda request: request.url.startswith(party.redirect_uri)) as sent:
+        await page.click("#access-back", no_wait_after=True)
+    assert "error=access_denied" in (await sent.value).url
 
 
 async def test_pages_that_need_a_script_say_so(script_free: Page, alice: User) -> None:

@@ -14,6 +14,7 @@ from tests.support.routes import posts_of_pages, routes
 #: Who may call which route. A new route, or one that becomes public, must be added here too.
 DECLARED = {
     "/": "page",
+    "/access/{request_id:str}": "page",
     "/.well-known/jwks.json": "public",
     "/.well-known/oauth-authorization-server": "public",
     "/.well-known/openid-configuration": "public",
@@ -161,6 +162,7 @@ def test_development_mode_adds_only_its_own() -> None:
 def test_the_forms_of_our_pages_are_found() -> None:
     """The tests of attack row 51 (tests/attacks/README.md) use this list."""
     assert {str(route) for route in posts_of_pages()} == {
+        "POST /access/{request_id:str}",
         "POST /account",
         "POST /account/apps/{client_id:str}/revoke",
         "POST /account/attributes",

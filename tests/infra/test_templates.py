@@ -261,6 +261,15 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/apps.html": ACCOUNT | {"apps": [App()]},
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
+    "access_denied.html": {
+        "action": "/access/f1",
+        "csrf_token": "token",
+        "client": Client(),
+        "contacts": [("help@northwind.example", "mailto:help@northwind.example"), ("extension 4711", None)],
+        "user": User(),
+        "back": "back",
+        "may_switch": True,
+    },
     "consent.html": {
         "action": "/consent/f1",
         "csrf_token": "token",
@@ -460,6 +469,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/email.html", {"token": "abc"}),
     ("account/apps.html", {"apps": []}),
     ("account/data.html", {"error": "No.", "done": None}),
+    ("access_denied.html", {"contacts": [], "may_switch": False, "request_id": ""}),
     ("consent.html", {"resources": [], "user": User(name=None)}),
     ("consent.html", {"unchecked": True}),
     ("consent.html", {"document": Document(), "details": [Detail()]}),
@@ -509,6 +519,7 @@ IDS = {
     "account/ask.html": {"ask-confirm"},
     "forgot.html": {"code", "new-password", "reset-submit"},
     "reset.html": {"new-password", "reset-submit"},
+    "access_denied.html": {"access-denied", "access-back"},
     "consent.html": {"consent-allow", "consent-deny"},
     "device.html": {"user_code", "device-submit"},
     "device_confirm.html": {"device-confirm", "device-deny", "device-warning"},
@@ -706,7 +717,7 @@ def test_login_shows_the_metadata_of_the_client(pages: Templates) -> None:
 def test_request_id_stands_on_error_pages_only(pages: Templates) -> None:
     for name, context in PAGES.items():
         html = pages.render(name, **context | {"request_id": "the-request"})
-        assert ("the-request" in html) == (name == "error.html"), name
+        assert ("the-request" in html) == (name in ("error.html", "access_denied.html")), name
 
 
 def test_direction_and_language(pages: Templates) -> None:

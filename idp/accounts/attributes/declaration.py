@@ -10,7 +10,7 @@ import msgspec
 
 from idp.accounts.addresses import INVISIBLE
 from idp.accounts.attributes import repository, values
-from idp.accounts.attributes.errors import InvalidAttributeError, UnknownAttributeError
+from idp.accounts.attributes.errors import AttributeInUseError, InvalidAttributeError, UnknownAttributeError
 from idp.accounts.attributes.models import (
     DEFAULT,
     MAX_ATTRIBUTES,
@@ -76,6 +76,7 @@ async def update(name: str, expected: datetime | None = None, /, **changes: Any)
     Raises:
         UnknownAttributeError: there is no such attribute.
         InvalidAttributeError: a member is not valid, or one that cannot change is changed.
+        AttributeInUseError: the access policy of a client names it, and people could edit it themselves.
     """
     async with exclusive_change(TOPIC):
         before = await _lock(name)
@@ -86,6 +87,8 @@ async def update(name: str, expected: datetime | None = None, /, **changes: Any)
         if fixed := [field for field in FIXED if getattr(attribute, field) != getattr(before, field)]:
             raise InvalidAttributeError(f"The {fixed[0]} cannot be changed. Declare another attribute.", fixed[0])
         await _check_against(attribute, await repository.attributes())
+        if "person" in attribute.editable_by:
+            await _check_unused(name)
         changed = [field for field in declared if getattr(attribute, field) != declared[field]]
         if not changed:
             return before
@@ -106,11 +109,13 @@ async def delete(name: str, expected: datetime | None = None) -> int | None:
 
     Raises:
         UnknownAttributeError: there is no such attribute.
+        AttributeInUseError: the access policy of a client names it.
     """
     async with exclusive_change(TOPIC):
         before = await _lock(name)
         if expected is not None and before.updated_at != expected:
             return None
+        await _check_unused(name)
         number = await repository.delete_attribute(name)
         await record("attribute_deleted", detail={"attribute": name, "values": number})
     return number
@@ -121,6 +126,15 @@ async def _lock(name: str) -> StoredAttribute:
     if stored is None:
         raise UnknownAttributeError
     return stored
+
+
+async def _check_unused(name: str) -> None:
+    """
+    Raises:
+        AttributeInUseError: the access policy of a client names the attribute, which is locked.
+    """
+    if clients := await repository.clients_using_attribute(name):
+        raise AttributeInUseError(clients)
 
 
 async def _check_against(attribute: Attribute, others: Iterable[Attribute]) -> None:

@@ -1,8 +1,9 @@
 """The errors of attributes and their values."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
-from idp.errors import NotFoundError, PermissionDeniedError, ValidationError
+from idp.errors import ConflictError, NotFoundError, PermissionDeniedError, ValidationError
 
 
 class InvalidAttributeError(ValidationError):
@@ -17,6 +18,17 @@ class InvalidAttributeError(ValidationError):
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.field = field
+
+
+class AttributeInUseError(ConflictError):
+    """The access policy of a client names the attribute.
+
+    Args:
+        clients: their names.
+    """
+
+    def __init__(self, clients: Sequence[str]) -> None:
+        super().__init__(f"The access policy of {' and of '.join(clients)} names this attribute. Change it first.")
 
 
 class UnknownAttributeError(NotFoundError):

@@ -28,6 +28,12 @@ _UPDATE = """
     UPDATE attribute SET config = $2, updated_at = now() WHERE name = $1
     RETURNING name, config, created_at, updated_at
 """
+# Whoever saves an access policy holds its attributes: it is there already, or comes after the change.
+_USED_BY = """
+SELECT c.metadata ->> 'client_name' AS name
+FROM access_policy_attribute AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.attribute = $1
+ORDER BY 1 LIMIT 10
+"""
 _COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE client_id = ANY ($1::text[])"
 _COUNT_VALUES = "SELECT count(*) AS number FROM user_attribute WHERE attribute = $1"
 _VALUES = """
@@ -152,6 +158,11 @@ async def count_clients(client_ids: Collection[str]) -> int:
     """Return the number of existing clients among these ids."""
     (row,) = await fetch(_COUNT_CLIENTS, list(client_ids))
     return int(row["number"])
+
+
+async def clients_using_attribute(name: str) -> list[str]:
+    """Return the names of up to ten clients whose access policies name an attribute. The caller has locked it."""
+    return [row["name"] for row in await fetch(_USED_BY, name)]
 
 
 async def count_values(name: str) -> int:

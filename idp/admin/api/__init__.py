@@ -1,6 +1,7 @@
 """The admin API. One file per resource declares the operations; routes and OpenAPI are generated from them."""
 
 from idp.admin.api import (
+    access_policies,
     applications,
     attributes,
     authorization_details,
@@ -25,6 +26,7 @@ from idp.admin.api.operation import OPERATIONS, route_of
 
 __all__ = [
     "ROUTES",
+    "access_policies",
     "applications",
     "attributes",
     "authorization_details",

@@ -1,6 +1,7 @@
 """The admin console. Each file declares the screens of one section."""
 
 from idp.admin.console import (
+    access_policies,
     admins,
     attributes,
     audit,
@@ -35,11 +36,11 @@ from idp.admin.console import (
 from idp.admin.console.screen import ROUTES as SCREENS
 
 __all__ = [
-    "ROUTES", "admins", "attributes", "audit", "authorization_details", "claim_mappings", "claim_preview", "clients",
-    "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "id_jag_policies",
-    "initial_access_tokens", "keys", "organization_members", "organization_roles", "organizations", "overview",
-    "resource_servers", "role_holders", "roles", "shared_signals", "trusted_issuers", "upstreams", "user_attributes",
-    "users", "webhooks", "workload_identities",
+    "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
+    "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups",
+    "id_jag_policies", "initial_access_tokens", "keys", "organization_members", "organization_roles", "organizations",
+    "overview", "resource_servers", "role_holders", "roles", "shared_signals", "trusted_issuers", "upstreams",
+    "user_attributes", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -8,7 +8,7 @@ from litestar import Response
 
 from idp import clock
 from idp.admin.access import check_client, check_scope
-from idp.admin.console import actions, client_form, reports, snippets
+from idp.admin.console import access_policies, actions, client_form, reports, snippets
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.claim_preview import may_preview
 from idp.admin.console.components import (
@@ -30,6 +30,7 @@ from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.directory.repository.roles import OWN_ROLES
 from idp.infra.db.listing import list_page
+from idp.oauth.access_policies.repository import policy_of
 from idp.oauth.clients import logos, registration, service
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS
 from idp.oauth.clients.members import default_of
@@ -179,6 +180,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
     shown = {
         "client_id": row["client_id"],
         "State": _state(row),
+        "Who may use it": await _who(client_id),
         "Registered": ORIGINS[row["origin"]],
         **({"Deleted if unused": row["expires_at"]} if row["expires_at"] else {}),
         **({"Document read": when(row["document_fetched_at"])} if row["origin"] == "document" else {}),
@@ -203,6 +205,11 @@ async def _roles(row: dict[str, Any]) -> Table:
     rows = [[Cell(each["name"], f"{HOME}/roles/{each['id']}"), text(each["description"])] for each in found.rows]
     more = f"{HOME}/roles?{urlencode({'client_id': row['client_id']})}" if found.next_cursor else None
     return Table("Roles", ("Name", "Description"), rows, next=more)
+
+
+async def _who(client_id: str) -> Cell:
+    policy = await policy_of(client_id)
+    return Cell("everybody" if policy is None else "see its access policy", f"{HOME}{access_policies.path(client_id)}")
 
 
 def _secrets(row: dict[str, Any]) -> dict[str, Cell]:

@@ -46,6 +46,13 @@ SET path = m.above || b.path[m.depth:],
 FROM moved AS m, deepest AS d
 WHERE b.path @> ARRAY[m.id] AND d.depth <= $3
 """
+# Whoever saves an access policy holds its groups: it is there already, or comes after the deletion.
+_HOLD = "SELECT id FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
+_LOCK = "SELECT FROM groups WHERE id = $1 FOR UPDATE"
+_USED_BY = """
+SELECT DISTINCT c.metadata ->> 'client_name' AS name
+FROM access_policy_group AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.group_id = $1 ORDER BY 1 LIMIT 10
+"""
 _HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
 _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
 _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
@@ -89,6 +96,21 @@ async def insert_group(
 
 async def group_by_id(id: UUID) -> Group | None:
     return one(Group, await fetchrow(_BY_ID, id))
+
+
+async def lock_group(id: UUID) -> None:
+    """Lock a group until the end of the transaction."""
+    await fetchrow(_LOCK, id)
+
+
+async def hold_groups(ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the groups that exist. They are not deleted before the end of the transaction."""
+    return {row["id"] for row in await fetch(_HOLD, list(ids))}
+
+
+async def clients_using_group(id: UUID) -> list[str]:
+    """Return the names of up to ten clients whose access policies name a group."""
+    return [row["name"] for row in await fetch(_USED_BY, id)]
 
 
 async def group_by_name(name_key: str) -> Group | None:

@@ -23,6 +23,14 @@ UPDATE organization SET name = $2, updated_at = now() WHERE id = $1 RETURNING {a
 """  # noqa: S608
 _DISABLE = "UPDATE organization SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
 _ENABLE = "UPDATE organization SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
+# Whoever saves an access policy holds its organizations: it is there already, or comes after the deletion.
+_HOLD = "SELECT id FROM organization WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
+_LOCK = "SELECT FROM organization WHERE id = $1 FOR UPDATE"
+_USED_BY = """
+SELECT DISTINCT c.metadata ->> 'client_name' AS name
+FROM access_policy_organization AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.organization_id = $1
+ORDER BY 1 LIMIT 10
+"""
 _DELETE = "DELETE FROM organization WHERE id = $1"
 _ADD_MEMBERS = """
 INSERT INTO organization_member (user_id, organization_id, origin, created_at)
@@ -63,6 +71,21 @@ async def organization_by_id(id: UUID) -> Organization | None:
 async def keep_organization(id: UUID) -> Organization | None:
     """Return an organization, which is not deleted until the end of the transaction."""
     return one(Organization, await fetchrow(_KEEP, id))
+
+
+async def lock_organization(id: UUID) -> None:
+    """Lock an organization until the end of the transaction."""
+    await fetchrow(_LOCK, id)
+
+
+async def hold_organizations(ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the organizations that exist. They are not deleted before the end of the transaction."""
+    return {row["id"] for row in await fetch(_HOLD, list(ids))}
+
+
+async def clients_using_organization(id: UUID) -> list[str]:
+    """Return the names of up to ten clients whose access policies name an organization."""
+    return [row["name"] for row in await fetch(_USED_BY, id)]
 
 
 async def organization_by_slug(slug: str) -> Organization | None:

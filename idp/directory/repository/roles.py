@@ -36,6 +36,16 @@ WHERE id = $1 AND NOT EXISTS (
       AND name_key = $3 AND id <> $1)
 RETURNING {all_columns(RoleRow)}
 """  # noqa: S608
+# Whoever saves an access policy holds its roles: it is there already, or comes after the deletion.
+_HOLD = """
+SELECT id FROM role WHERE id = ANY ($1::uuid[]) AND (client_id IS NULL OR client_id = $2) AND organization_id IS NULL
+ORDER BY id FOR KEY SHARE
+"""
+_LOCK = "SELECT FROM role WHERE id = $1 FOR UPDATE"
+_USED_BY = """
+SELECT DISTINCT c.metadata ->> 'client_name' AS name
+FROM access_policy_role AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.role_id = $1 ORDER BY 1 LIMIT 10
+"""
 _DELETE = "DELETE FROM role WHERE id = $1"
 # Unless the contained role contains the other one already. A role of an organization contains only others of it, and
 # no other role contains one: whoever has it is a member. $1 role_id  $2 contained_id
@@ -95,6 +105,23 @@ async def insert_role(
 
 async def role_by_id(id: UUID) -> Role | None:
     return one(Role, await fetchrow(_BY_ID, id))
+
+
+async def lock_role(id: UUID) -> None:
+    """Lock a role until the end of the transaction."""
+    await fetchrow(_LOCK, id)
+
+
+async def hold_roles(ids: Collection[UUID], client_id: str) -> set[UUID]:
+    """Return those of the roles that are of a client or of the whole server. They are not deleted before the end of the
+    transaction.
+    """
+    return {row["id"] for row in await fetch(_HOLD, list(ids), client_id)}
+
+
+async def clients_using_role(id: UUID) -> list[str]:
+    """Return the names of up to ten clients whose access policies name a role."""
+    return [row["name"] for row in await fetch(_USED_BY, id)]
 
 
 async def role_by_name(client_id: str | None, name_key: str, organization_id: UUID | None = None) -> Role | None:

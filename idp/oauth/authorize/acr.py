@@ -9,6 +9,7 @@ from typing import NamedTuple
 from idp.errors import OAuthError
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.signin.transitions import ACR_VALUES, SINGLE_FACTOR, falls_short
 
 
@@ -24,7 +25,8 @@ class AcrRequest(NamedTuple):
 
 
 def requested(asked: AuthorizationRequest, client: Client) -> AcrRequest:
-    """Return the ``acr`` that a request and its client require. A request can only raise ``default_acr_values``.
+    """Return the ``acr`` that a request and its client require. A request can only raise ``default_acr_values``, and
+    that of the access policy.
 
     Raises:
         OAuthError: none of the essential acr values is supported.
@@ -34,9 +36,17 @@ def requested(asked: AuthorizationRequest, client: Client) -> AcrRequest:
     essential = claim is not None and claim.essential and bool(values)
     if essential and not set(values) & set(ACR_VALUES):
         raise OAuthError("unmet_authentication_requirements", "The essential acr cannot be met.")
-    required = max(_first(client.default_acr_values), _first(values if essential else ()), key=ACR_VALUES.index)
+    required = max(
+        (_first(client.default_acr_values), _first(values if essential else ()), _of_policy(client)),
+        key=ACR_VALUES.index,
+    )
     voluntary = _first((*asked.acr_values, *(() if essential else values)))
     return AcrRequest(required, voluntary)
+
+
+def _of_policy(client: Client) -> str:
+    policy = registry.access_policy(client)
+    return policy.acr if policy is not None and policy.acr is not None else SINGLE_FACTOR
 
 
 def _first(values: tuple[str, ...]) -> str:

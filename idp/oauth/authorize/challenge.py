@@ -29,6 +29,7 @@ from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent, subjects
+from idp.oauth.access_policies.decision import check_session
 from idp.oauth.authorize import acr, organization_choice, pending_request, pushed, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code, not_member
@@ -229,6 +230,7 @@ async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
 
 async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, Any]) -> Response[Any]:
     asked = sign_in.pending.asked
+    await check_session(sign_in.client, session, "challenge")
     if await consent.is_needed(asked, sign_in.client, session, None):
         return _refuse("redirect_to_web", "The user must consent in a browser.", more)
     if asked.subject is not None and asked.subject != subjects.subject(sign_in.client, session.user_id):

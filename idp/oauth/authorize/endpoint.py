@@ -19,6 +19,8 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
+from idp.oauth.access_policies import page as access_page
+from idp.oauth.access_policies.decision import AccessDeniedError, check_session
 from idp.oauth.authorize import acr, legacy, organization_choice, pending_request, polled, pushed, request_object
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
@@ -145,11 +147,12 @@ async def resume(request: AnyRequest, request_id: FromPath[str]) -> Response[Any
 
 @get("/authorize/{request_id:str}/cancel", opt={"access": Access.PAGE})
 async def cancel(request: AnyRequest, request_id: FromPath[str]) -> Response[Any]:
-    """Refuse the request: the user cancelled the sign-in."""
+    """Refuse the request: the user cancelled the sign-in, or may not use the client."""
     pending = await pending_request.load(browser_of(request), request_id)
     client = await _still_registered(pending.asked)
-    error = OAuthError("access_denied", "The user cancelled the sign-in.")
-    return await _refuse(pending.asked, client, pending, error, await current_session(request))
+    session = await current_session(request)
+    error = await access_page.reason_to_cancel(client, session)
+    return await _refuse(pending.asked, client, pending, error, session)
 
 
 async def _still_registered(asked: AuthorizationRequest) -> Client:
@@ -185,6 +188,8 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         wanted = acr.requested(asked, client)
         if session is None or not _satisfies_request(asked, client, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
+        # Nobody is asked for a second factor, or for consent, to what they may not use.
+        await check_session(client, session, "authorization")
         if not _satisfies_acr(asked, wanted, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
         decided = await organization_choice.decided(
@@ -197,6 +202,10 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         if await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
         return await _grant(decided, client, session, pending, state)
+    except AccessDeniedError as error:
+        if "none" not in asked.prompt:
+            return await access_page.send_to(request, asked, pending, error)
+        return await _refuse(asked, client, pending, error, session, state=state)
     except OAuthError as error:
         return await _refuse(asked, client, pending, error, session, state=state)
 

@@ -22,6 +22,8 @@ from idp.infra.db.engine import transaction
 from idp.infra.geoip import place
 from idp.infra.i18n import gettext as _
 from idp.oauth import consent
+from idp.oauth.access_policies.decision import AccessDeniedError, check_session
+from idp.oauth.access_policies.page import denied_page
 from idp.oauth.authorize import acr, organization_choice
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
@@ -113,12 +115,30 @@ def _is_young(asking: _Asking) -> bool:
     return session.age() <= oldest
 
 
+async def _denied(request: AnyRequest, asking: _Asking) -> Response[Any] | None:
+    """Return the page for a user who may not use the client; None: they may. They can still deny the request."""
+    try:
+        await check_session(asking.client, asking.session, "ciba", asking.session.acr)
+    except AccessDeniedError:
+        return await denied_page(
+            asking.client,
+            asking.session,
+            action=asking.path,
+            csrf_token=form_token(_secret(request), asking.form_purpose),
+            back="deny",
+            may_switch=False,
+        )
+    return None
+
+
 @get(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)
 async def show_request(request: AnyRequest, request_id: FromPath[UUID]) -> Response[Any]:
     """Show what a client asks. It changes nothing."""
     asking = await _load(request, request_id)
     if isinstance(asking, Response):
         return asking
+    if (denied := await _denied(request, asking)) is not None:
+        return denied
     waiting, asked, client, session = asking
     return page(
         "approve.html",
@@ -152,6 +172,8 @@ async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Res
     check_form_token(form, _secret(request), asking.form_purpose)
     match form.get("action"):
         case "allow":
+            if (denied := await _denied(request, asking)) is not None:
+                return denied
             decided = await _with_organization(asked, client, session, form)
             async with transaction():
                 await service.allow(waiting.id, decided, client, session)

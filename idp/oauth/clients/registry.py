@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from idp import clock
+from idp.oauth.access_policies import repository as access_policies
+from idp.oauth.access_policies.models import AccessPolicy
 from idp.oauth.claims import repository as claims
 from idp.oauth.claims.models import ClaimMapping
 from idp.oauth.clients import repository
@@ -72,6 +74,8 @@ class _Records(msgspec.Struct, frozen=True):
     id_jag: Mapping[str, tuple[IdJagPolicy, ...]] = {}
     #: By client, or None for those for every client, what puts claims into its tokens.
     claims: Mapping[str | None, tuple[ClaimMapping, ...]] = {}
+    #: By client, the access policies.
+    access_policies: Mapping[str, AccessPolicy] = {}
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -162,6 +166,7 @@ class Registry:
                     (mapping for mapping in await claims.mappings() if not mapping.is_protected),
                     lambda mapping: mapping.client_id,
                 ),
+                {policy.client_id: policy for policy in await access_policies.policies()},
             )
             self._loaded = loaded
 
@@ -184,6 +189,10 @@ class Registry:
     def exchange_policies(self, client: Client) -> tuple[ExchangePolicy, ...]:
         """Return what a client may exchange: delegation first, then in the order in which they were added."""
         return self._records.exchange_policies.get(client.client_id, ())
+
+    def access_policy(self, client: Client) -> AccessPolicy | None:
+        """Return which users may use a client; None: all."""
+        return self._records.access_policies.get(client.client_id)
 
     def workload_identities(self, issuer: str) -> tuple[WorkloadIdentity, ...]:
         """Return the rules of workload identity for an issuer."""

@@ -12,6 +12,7 @@ from idp import clock, ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts, codes
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
@@ -105,12 +106,20 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
 
 
 async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
-    if not is_single_session(client):
+    """Consume the code, if the user may still use the client.
+
+    Raises:
+        AccessDeniedError: they may not.
+    """
+    if not is_single_session(client) and registry.access_policy(client) is None:
         return await redeem_code(redemption)
     async with transaction():
         await lock_sign_ins(client, redemption.user_id)
         grant = await redeem_code(redemption)
         if grant is not None:
+            await check_tokens(
+                client, grant.user_id, grant.acr, "authorization_code", directory_version=grant.directory_version
+            )
             await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
         return grant
 

@@ -49,7 +49,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
             raise InvalidTargetError("The resource is not one of those granted.")
         if details:
             check_within(details, grant.authorization_details or "[]")
-        grant, token = await start_offline_family(client, grant, confirmation)
+        grant, token = await start_offline_family(client, grant, confirmation, "ciba")
     return await issue(
         client, grant, token, grant_type="ciba", resource=resource, confirmation=confirmation, details=details
     )

@@ -62,7 +62,8 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         await lock_sign_ins(client, stored.user_id or await repository.user_of(code_hash))
         redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
         if redeemed is not None:
-            grant, refresh_token = await start_offline_family(client, _grant(redeemed, client, family_id), confirmation)
+            grant = _grant(redeemed, client, family_id)
+            grant, refresh_token = await start_offline_family(client, grant, confirmation, codes.GRANT_TYPE)
     if redeemed is None:
         raise await _refused(client, code_hash, stored)
     return await issue(

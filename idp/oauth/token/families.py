@@ -13,6 +13,7 @@ from idp.audit.events import record
 from idp.directory.effective import is_member_of
 from idp.errors import InvalidGrantError, Refused
 from idp.infra.db.engine import transaction
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import profiles
@@ -33,7 +34,9 @@ class StartedFamily(NamedTuple):
     refresh_token: str | UnsetType
 
 
-async def start_offline_family(client: Client, grant: Grant, confirmation: Confirmation | None) -> StartedFamily:
+async def start_offline_family(
+    client: Client, grant: Grant, confirmation: Confirmation | None, grant_type: str
+) -> StartedFamily:
     """Start the family of a grant that a user gave away from the browser of the client: it belongs to no session.
 
     Call it in the transaction that consumes what the user allowed, and that begins with :func:`lock_sign_ins`. The
@@ -46,6 +49,7 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
 
     Raises:
         InvalidGrantError: the user is disabled, or not a member of the organization.
+        AccessDeniedError: the user may not use the client.
     """
     expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
     kept_until = expires_at if profiles.rules(client).keeps_refresh_tokens else None
@@ -57,6 +61,9 @@ async def start_offline_family(client: Client, grant: Grant, confirmation: Confi
         member = grant.organization_id is None or await is_member_of(grant.user_id, grant.organization_id)
         refused = Refused(Reason.USER_DISABLED if member else Reason.NOT_A_MEMBER, grant.user_id)
         raise InvalidGrantError("What the user allowed is not valid any more.", refused)
+    await check_tokens(
+        client, grant.user_id, grant.acr, grant_type, code="access_denied", directory_version=stored.directory_version
+    )
     await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
     return StartedFamily(stored, refresh.token if refresh else UNSET)
 

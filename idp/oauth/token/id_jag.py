@@ -5,6 +5,7 @@ client as it is registered there. It is short-lived, and cannot be revoked.
 """
 
 import secrets
+from collections.abc import Iterable
 from typing import Any, Final
 
 from idp import clock
@@ -15,6 +16,7 @@ from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetErro
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth import subjects
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -59,9 +61,10 @@ async def issue(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenRe
     user = await _user(subject)
     policy = _choose(client, form, user, subject)
     scope = _scope(form, policy)
+    relying_party = _relying_party(policy)
+    await _check_access(subject, user, [client] if relying_party is None else [client, relying_party])
     await prove()
     now, jti = clock.timestamp(), secrets.token_urlsafe(16)
-    relying_party = _relying_party(policy)
     if relying_party is None and client.sector is not None:
         raise InvalidTargetError("The audience would know the user by another sub than this client.")
     claims = {
@@ -111,6 +114,18 @@ async def _user(subject: Party) -> User:
         refused = Refused(Reason.USER_DISABLED, subject.user_id, subject.family_id)
         raise InvalidRequestError("The subject_token is not valid, has expired or was revoked.", refused=refused)
     return user
+
+
+async def _check_access(subject: Party, user: User, clients: Iterable[Client]) -> None:
+    """Refuse a user who may not use the client, or the application at the audience as far as it signs users in here.
+
+    Raises:
+        AccessDeniedError: they may not.
+    """
+    for each in clients:
+        await check_tokens(
+            each, user.id, subject.claims["acr"], TOKEN_TYPE, code="invalid_request", family_id=subject.family_id
+        )
 
 
 def _choose(client: Client, form: Parameters, user: User, subject: Party) -> IdJagPolicy:

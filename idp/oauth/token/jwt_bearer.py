@@ -20,6 +20,7 @@ from idp.audit.events import note
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError, InvalidTargetError, Refused
 from idp.keys import jose
 from idp.oauth import subjects
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.claims.evaluation import access_token_claims
 from idp.oauth.claims.user import ClaimUser
@@ -71,6 +72,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
 
     Raises:
         InvalidGrantError: the assertion is not valid, or was used.
+        AccessDeniedError: its user may not use the client.
         InvalidScopeError: it gives none of the scopes.
         InvalidTargetError: it is not for a resource, or the client may get no tokens for it.
         OAuthError: ``invalid_authorization_details``.
@@ -82,6 +84,8 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         assertion = await verify_external(token, Purpose.ID_JAG if is_id_jag(token) else Purpose.JWT_BEARER, client)
         granted = _granted(client, form, assertion)
         grant = _grant(assertion, granted)
+        if grant is not None:
+            await check_tokens(client, grant.user_id, grant.acr, GRANT_TYPE)
         confirmation = await prove()
         await use_up(assertion)
     except UntrustedTokenError as error:

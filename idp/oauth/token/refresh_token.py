@@ -3,6 +3,7 @@
 The token of a client whose profile forbids rotation is kept instead (FAPI 2.0 Security Profile section 5.3.2.1).
 """
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
@@ -13,6 +14,7 @@ from idp.errors import InvalidGrantError, InvalidRequestError, InvalidScopeError
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.oauth import client_jwts
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
@@ -62,11 +64,8 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
     details = requested(form, client)
     if details:
         check_within(details, await details_of_family(presented, client.client_id))
-    if profiles.rules(client).keeps_refresh_tokens:
-        kept = await refresh_tokens.keep(rotation, settings().refresh_token_lifetime)
-        rotated = (kept, form["refresh_token"]) if kept is not None else await _repeat(rotation)
-    else:
-        rotated = await _rotate(rotation)
+    use = partial(_keep, form["refresh_token"]) if profiles.rules(client).keeps_refresh_tokens else _rotate
+    rotated = await _permitted(client, rotation, use)
     if rotated is None:
         live = await refresh_tokens.live_refresh_token(presented, client.client_id, rotation.not_before)
         bound = Confirmation.from_json(live.confirmation) if live else None
@@ -76,7 +75,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
             raise InvalidScopeError("The scope exceeds the granted scope.")
         if live and rotation.resource:
             raise InvalidTargetError("The resource is not one of those granted.")
-        rotated = None if live else await _rotate_ancestor(rotation)
+        rotated = None if live else await _permitted(client, rotation, _rotate_ancestor)
     if rotated is None:
         raise _invalid(await _why_refused(client, rotation))
     grant, successor = rotated
@@ -103,6 +102,37 @@ async def _why_refused(client: Client, rotation: Rotation) -> Refused:
     if revoked is not None:
         return Refused(Reason.REUSED, revoked.user_id, revoked.id)
     return await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
+
+
+async def _permitted(
+    client: Client, rotation: Rotation, use: Callable[[Rotation], Awaitable[tuple[Grant, str] | None]]
+) -> tuple[Grant, str] | None:
+    """Use a token, if its user may still use the client. Otherwise it stays as it was: they may regain access.
+
+    Raises:
+        AccessDeniedError: they may not.
+    """
+    if registry.access_policy(client) is None:
+        return await use(rotation)
+    async with transaction():
+        used = await use(rotation)
+        if used is not None:
+            grant, _ = used
+            await check_tokens(
+                client,
+                grant.user_id,
+                grant.acr,
+                "refresh_token",
+                family_id=grant.family_id,
+                directory_version=grant.directory_version,
+            )
+        return used
+
+
+async def _keep(token: str, rotation: Rotation) -> tuple[Grant, str] | None:
+    """Use a token that is not rotated. One that was rotated before is repeated."""
+    kept = await refresh_tokens.keep(rotation, settings().refresh_token_lifetime)
+    return (kept, token) if kept is not None else await _repeat(rotation)
 
 
 async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from idp import clock
 from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refused
+from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.claims.evaluation import access_token_claims
 from idp.oauth.claims.user import ClaimUser
@@ -79,6 +80,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         confirmation=await prove(),
     )
     policy = attempt.policy = choose(registry.exchange_policies(client), asked)
+    await _check_access(subject, client)
     scope = attempt.scope = attempt.scope or sorted(allowed_scopes(policy, asked))
     details = _details(form, asked)
     lifetime = _lifetime(policy, asked)
@@ -148,6 +150,25 @@ def _check_subject(subject: Party) -> None:
         raise _refuse("The subject_token must be about a user.", Reason.WRONG_TYPE, subject)
     if exchanges(subject.claims["jti"]) >= settings().token_exchange_max_depth:
         raise _refuse("The subject_token was exchanged too often.", Reason.TOO_MANY_EXCHANGES, subject)
+
+
+async def _check_access(subject: Party, client: Client) -> None:
+    """Refuse a user who may not use the client that gets the new token.
+
+    Raises:
+        AccessDeniedError: as section 2.2.2 says of tokens that are unacceptable by policy.
+    """
+    if subject.user_id is None:
+        raise ValueError("The subject is not a user.")
+    await check_tokens(
+        client,
+        subject.user_id,
+        subject.claims.get("acr", NO_SIGN_IN),
+        GRANT_TYPE,
+        code="invalid_request",
+        family_id=subject.family_id,
+        directory_version=subject.directory_version,
+    )
 
 
 def _check_actor(subject: Party, actor: Party | None, named: Actor) -> None:

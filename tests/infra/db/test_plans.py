@@ -36,6 +36,8 @@ VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.piccolo")
 #: Tables with a few rows each. Some statements read all rows of one.
 SMALL = {
+    "access_policy", "access_policy_attribute", "access_policy_group", "access_policy_organization",
+    "access_policy_role",
     "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
     "claim_mapping", "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind",
     "event_stream",

@@ -160,7 +160,7 @@ async def test_the_version_of_a_statement_finds_what_is_remembered(db: str, alic
     await execute("DELETE FROM group_member WHERE user_id = $1", alice.id)
     assert claims_of((await sign_in(app, alice)).id_token)["groups"] == [group.name]
     async with transaction():
-        grant, _ = await start_offline_family(app, _grant(alice.id), None)
+        grant, _ = await start_offline_family(app, _grant(alice.id), None, "device_code")
     assert claims_of(str((await issue(app, grant, grant_type="x")).id_token))["groups"] == [group.name]
     await execute("UPDATE users SET directory_version = directory_version + 1 WHERE id = $1", alice.id)
     assert claims_of((await sign_in(app, alice)).id_token)["groups"] == []

@@ -57,7 +57,7 @@ async def a_client(**metadata: Any) -> Client:
 
 async def start(client: Client, grant: Grant) -> TokenResponse:
     async with transaction():
-        grant, token = await start_offline_family(client, grant, KEY)
+        grant, token = await start_offline_family(client, grant, KEY, "device_code")
     return await issue(client, grant, token, grant_type="refresh_token", confirmation=KEY)
 
 

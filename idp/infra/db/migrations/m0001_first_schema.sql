@@ -1294,3 +1294,43 @@ CREATE TABLE user_attribute (
 
 -- Users by a value, and all values of an attribute.
 CREATE INDEX user_attribute_search_key ON user_attribute (attribute, search_key);
+
+-- Which users may use a client. A client without a row may be used by all.
+CREATE TABLE access_policy (
+    client_id  text PRIMARY KEY REFERENCES client ON DELETE CASCADE,
+    conditions jsonb NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- Without what it names, a policy would allow more. The roles of a client go with the client.
+CREATE TABLE access_policy_group (
+    client_id text NOT NULL REFERENCES client ON DELETE CASCADE,
+    group_id  uuid NOT NULL REFERENCES groups ON DELETE RESTRICT,
+    PRIMARY KEY (client_id, group_id)
+);
+
+CREATE INDEX access_policy_group_group_id ON access_policy_group (group_id);
+
+CREATE TABLE access_policy_role (
+    client_id text NOT NULL REFERENCES client ON DELETE CASCADE,
+    role_id   uuid NOT NULL REFERENCES role ON DELETE NO ACTION,
+    PRIMARY KEY (client_id, role_id)
+);
+
+CREATE INDEX access_policy_role_role_id ON access_policy_role (role_id);
+
+CREATE TABLE access_policy_organization (
+    client_id       text NOT NULL REFERENCES client ON DELETE CASCADE,
+    organization_id uuid NOT NULL REFERENCES organization ON DELETE RESTRICT,
+    PRIMARY KEY (client_id, organization_id)
+);
+
+CREATE INDEX access_policy_organization_organization_id ON access_policy_organization (organization_id);
+
+CREATE TABLE access_policy_attribute (
+    client_id text NOT NULL REFERENCES client ON DELETE CASCADE,
+    attribute text NOT NULL REFERENCES attribute ON DELETE RESTRICT,
+    PRIMARY KEY (client_id, attribute)
+);
+
+CREATE INDEX access_policy_attribute_attribute ON access_policy_attribute (attribute);
