@@ -2,11 +2,12 @@
 
 import asyncio
 import os
-import time
 from pathlib import Path
 
+import pytest
+
 from idp.delivery import outbox, stream
-from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import fetchrow, transaction
 from tests.delivery.conftest import HANDLERS
 from tests.support.receivers import Receivers
 
@@ -29,8 +30,7 @@ async def _queue(receivers: Receivers, names: list[str]) -> None:
         await outbox.queue_many(many)
 
 
-async def _seconds_until_good_ones_are_done() -> float:
-    started = time.perf_counter()
+async def _until_good_ones_are_done() -> None:
     task = asyncio.create_task(outbox.run(HANDLERS))
     try:
         async with asyncio.timeout(60):
@@ -40,7 +40,7 @@ async def _seconds_until_good_ones_are_done() -> float:
                 )
                 assert row is not None
                 if row["number"] == GOOD * EACH:
-                    return time.perf_counter() - started
+                    return
                 await asyncio.sleep(0.02)
     finally:
         outbox.LAST_SECONDS = 0.1
@@ -49,17 +49,17 @@ async def _seconds_until_good_ones_are_done() -> float:
         outbox.LAST_SECONDS = 5.0
 
 
-async def test_twenty_bad_receivers_do_not_delay_eighty_good_ones(receivers: Receivers) -> None:
+async def test_twenty_bad_receivers_do_not_delay_eighty_good_ones(
+    receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that hangs is not given up before the test ends. Whatever waited for it would never be delivered."""
+    monkeypatch.setattr(stream, "SEND_SECONDS", 600.0)
     good = [f"good{n}" for n in range(GOOD)]
-    await _queue(receivers, good)
-    alone = await _seconds_until_good_ones_are_done()
-    await execute("TRUNCATE delivery, delivery_stream")
     bad = [f"bad{n}" for n in range(HANGING + FAILING)]
     receivers.behaviours = dict.fromkeys(bad[:HANGING], "hang") | dict.fromkeys(bad[HANGING:], "500 |Out of order")
     await _queue(receivers, bad + good)
     before = _memory()
-    together = await _seconds_until_good_ones_are_done()
-    assert together < 1.5 * alone + 1
+    await _until_good_ones_are_done()
     assert _memory() - before < 30 * 2**20
     asked = [request.path for request in receivers.received if request.path.startswith("bad")]
     assert set(asked) == set(bad)

@@ -126,8 +126,9 @@ class Watch:
         asked = clock.system()
         rows = await asyncio.wait_for(fetch(_POLL), TIMEOUT_SECONDS)
         self.skew = asked + (clock.system() - asked) / 2 - rows[0]["now"]
-        self._doubt = self.read_only = rows[0]["read_only"]
+        self.read_only = rows[0]["read_only"]
         if self.read_only:
+            self._doubt = True
             await lines().read_only()
         numbers = {row["topic"]: row["number"] for row in rows}
         for topic in self.handlers:
