@@ -15,6 +15,8 @@ import msgspec
 from idp import clock, ids
 from idp.accounts import imported_hashes
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
+from idp.accounts.attributes import records as attribute_records
+from idp.accounts.attributes.search import PREFIX
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.imported_hashes import UnsupportedHashError
@@ -28,7 +30,8 @@ BATCH_SIZE = 500
 MAX_TEXT_LENGTH = 1000
 
 _IN_ADDRESS = {f"address.{member}": member for member in ADDRESS_MEMBERS}
-#: The allowed columns: standard claims by name, and others. ``password`` is rejected with its own message.
+#: The allowed columns: standard claims by name, and others; also those of declared attributes
+#: (:func:`idp.accounts.attributes.records.columns`). ``password`` is rejected with its own message.
 COLUMNS = (
     TEXT_CLAIMS
     | VERIFICATION_CLAIMS.keys()
@@ -72,6 +75,7 @@ class _NewUser(NamedTuple):
     row: dict[str, Any]
     totp_secret: str | None
     identities: list[Identity]
+    attributes: attribute_records.Values
 
 
 class RejectedRecord(NamedTuple):
@@ -142,6 +146,7 @@ async def _insert(new: list[_NewUser], store: StoreRelated) -> int:
         for one in new:
             if one.row["id"] in added and (one.totp_secret is not None or one.identities):
                 await store(one.row["id"], one.totp_secret, one.identities)
+        await attribute_records.insert((one.row["id"], one.attributes) for one in new if one.row["id"] in added)
         if added:
             await audit("users_imported", detail={"count": len(added)})
     return len(added)
@@ -154,7 +159,7 @@ def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
     values = record.values
     secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None
     row["two_step"] = secret is not None
-    new = _NewUser(record.line, row, secret, _identities(values.get("identities")))
+    new = _NewUser(record.line, row, secret, _identities(values.get("identities")), attribute_records.read(values))
     unique: list[tuple[str, Any]] = [("address", row["email"])]
     if values.get("sub") not in (None, ""):
         unique.append(("sub", row["id"]))
@@ -179,7 +184,10 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
         MalformedRecordError, InvalidEmailError, UnsupportedHashError: a value is not valid.
     """
     values = {name: value for name, value in values.items() if value not in (None, "")}
-    if unknown := sorted(values.keys() - COLUMNS):
+    unknown = sorted(
+        name for name in values.keys() - COLUMNS if name != attribute_records.COLUMN and not name.startswith(PREFIX)
+    )
+    if unknown:
         raise MalformedRecordError(f"There is no column “{unknown[0][:60]}”.")
     if "password" in values:
         raise MalformedRecordError("Passwords are not imported, only their hashes: use password_hash.")

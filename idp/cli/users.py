@@ -8,6 +8,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.users_export import export_command
 from idp.cli.users_import import import_command
 from idp.errors import NotFoundError
 
@@ -38,6 +39,7 @@ def users() -> None:
 
 
 users.add_command(import_command)
+users.add_command(export_command)
 
 
 @users.command()

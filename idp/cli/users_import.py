@@ -33,10 +33,12 @@ async def import_command(
 ) -> None:
     """Import users from FILE: CSV with a header line, or JSON lines.
 
-    Columns are the standard claims of OpenID Connect, password_hash, totp_secret, identities and disabled; email is
-    required. Existing users are left unchanged, so an interrupted import can be repeated with the same file. Exits
-    with 1 if a line was refused.
+    Columns are the standard claims of OpenID Connect, password_hash, totp_secret, identities, disabled and declared
+    attributes, such as attributes.department; email is required. Existing users are left unchanged, so an interrupted
+    import can be repeated with the same file. Exits with 1 if a line was refused.
     """
+    from idp.accounts.attributes import records as attribute_records
+    from idp.accounts.attributes.registry import attributes
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
     from idp.federation.repository import emails_of_identities
@@ -45,7 +47,9 @@ async def import_command(
     format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
     if format_ is None:
         raise UnknownFormatError
-    records = read_csv(file, COLUMNS) if format_ == "csv" else read_json_lines(file)
+    await attributes.load()
+    columns = COLUMNS | attribute_records.columns()
+    records = read_csv(file, columns) if format_ == "csv" else read_json_lines(file)
     counts = {"imported": 0, "existing": 0, "refused": 0}
     shown: list[RejectedRecord] = []
     with writing_report(report, file, RejectedRecord._fields) as write, showing_progress(file) as progress:

@@ -32,7 +32,9 @@ ONLY_IN_THE_TRAIL = {
         "upstreams_ordered", "workload_identity_added",
         "workload_identity_removed",
     ),
-    "reading by administrators": ("audit_exported", "data_exported", "key_exported", "subject_identified"),
+    "reading by administrators": (
+        "audit_exported", "data_exported", "key_exported", "subject_identified", "users_exported",
+    ),
     "the trail and the deliveries themselves": (
         "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",
         "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -131,3 +132,24 @@ async def test_on_a_terminal_there_is_a_progress_bar(cli: Cli, domain: str) -> N
     assert out == b"1500 imported, 0 existing, 0 refused.\n"
     assert "1,500 lines" in seen.decode()
     assert "━" in seen.decode()
+
+
+async def test_an_export_of_all_users(cli: Cli, domain: str) -> None:
+    users_file(cli, domain)
+    cli("users", "import", "users.jsonl")
+    assert "users are written" in cli("users", "export", "all.jsonl").err
+    path = cli.folder / "all.jsonl"
+    assert path.stat().st_mode & 0o077 == 0
+    found = [user for line in path.read_text("utf-8").splitlines() if domain in (user := json.loads(line))["email"]]
+    assert len(found) == 3
+    assert not any("hash" in name for user in found for name in user)
+    table = csv.DictReader(cli("users", "export", "-", "--format", "csv").out.splitlines())
+    assert {row["sub"] for row in table} >= {user["sub"] for user in found}
+    assert "use --format" in cli.fails("users", "export", "all.txt")
+    assert "cannot be written" in cli.fails("users", "export", "nowhere/all.csv")
+    text = (ROOT / "docs" / "import.md").read_text()
+    for command in re.findall(r"^\$ idp (.*)$", text, re.MULTILINE):
+        cli(*command.split())
+    # Everybody exists, by the same id.
+    again = cli("users", "import", "all.jsonl", "--dry-run", "--json").json
+    assert (again["imported"], again["refused"]) == (0, 0)

@@ -36,6 +36,10 @@ ORDER BY 1 LIMIT 10
 """
 _COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE client_id = ANY ($1::text[])"
 _COUNT_VALUES = "SELECT count(*) AS number FROM user_attribute WHERE attribute = $1"
+_VALUES_OF_USERS = """
+    SELECT user_id, attribute, text_value, number_value, boolean_value, date_value FROM user_attribute
+    WHERE user_id = ANY ($1::uuid[]) ORDER BY user_id, attribute, position
+"""
 _VALUES = """
     SELECT attribute, text_value, number_value, boolean_value, date_value FROM user_attribute
     WHERE user_id = $1 ORDER BY attribute, position
@@ -93,6 +97,12 @@ class _Values(msgspec.Struct, frozen=True):
     number_value: float | None
     boolean_value: bool | None
     date_value: date | None
+
+
+class _ValuesOfUsers(_Values, frozen=True):
+    """A value with its user."""
+
+    user_id: UUID
 
 
 def read(row: Mapping[str, Any]) -> StoredAttribute:
@@ -174,6 +184,14 @@ async def count_values(name: str) -> int:
 async def values_of_user(user_id: UUID) -> list[tuple[str, Value]]:
     """Return the names of attributes with each value of a user, in order. Numbers are floating-point."""
     return [(row.attribute, _value(row)) for row in many(_Values, await fetch(_VALUES, user_id))]
+
+
+async def values_of_users(user_ids: Collection[UUID]) -> dict[UUID, list[tuple[str, Value]]]:
+    """As :func:`values_of_user`, for several users. Those without values are left out."""
+    found: dict[UUID, list[tuple[str, Value]]] = {}
+    for row in many(_ValuesOfUsers, await fetch(_VALUES_OF_USERS, list(user_ids))):
+        found.setdefault(row.user_id, []).append((row.attribute, _value(row)))
+    return found
 
 
 def _value(row: _Values) -> Value:

@@ -42,6 +42,12 @@ async def stored_values(user_id: UUID, audience: Audience = Audience.OWNER) -> d
     return _shaped(await repository.values_of_user(user_id), visible)
 
 
+async def values_of_users(user_ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """As :func:`values`, for several users. Those without values are left out."""
+    stored = await repository.values_of_users(user_ids)
+    return {user_id: _shaped(values, attributes.all()) for user_id, values in stored.items()}
+
+
 def _shaped(stored: Iterable[tuple[str, Value]], declared: Iterable[Attribute]) -> dict[str, Any]:
     known = {one.name: one for one in declared}
     by_name = {name: [value for _name, value in group] for name, group in groupby(stored, lambda one: one[0])}

@@ -88,6 +88,7 @@ _COUNT_USERS = f"""
 """  # noqa: S608
 _COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
 _IDS_OF_EMAILS = "SELECT email, user_id AS id FROM user_email WHERE email = ANY ($1)"
+_PAGE = f"SELECT {all_columns(User)} FROM users WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anyone could have created with another person's address. Accounts that the operator created, imported or
 # gave a role are excluded, and so are accounts with a verified address.
@@ -304,6 +305,11 @@ async def emails_by_id(user_ids: Collection[UUID]) -> dict[UUID, str]:
 async def ids_of_emails(emails: Collection[str]) -> dict[str, UUID]:
     """Return the ids of the users who have one of these normalised addresses."""
     return {row.email: row.id for row in many(_Email, await fetch(_IDS_OF_EMAILS, list(emails)))}
+
+
+async def page_of_users(after: UUID, limit: int) -> list[User]:
+    """Return the users after an id, in the order of ids."""
+    return [user for row in await fetch(_PAGE, after, limit) if (user := _user(row)) is not None]
 
 
 async def owner_of_email(email: str) -> UUID | None:

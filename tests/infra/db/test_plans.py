@@ -112,6 +112,8 @@ SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
+    "idp.accounts.repository.users._PAGE",
+    "idp.accounts.attributes.repository._VALUES_OF_USERS",
     "idp.accounts.repository.users._IDS_OF_EMAILS",
     # Groups, organizations and roles are given to several users at once.
     "idp.accounts.repository.users._INCREASE_DIRECTORY_VERSION",

@@ -1,0 +1,49 @@
+"""Export of users: records that :mod:`idp.accounts.imports` reads, without secrets."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from idp.accounts.attributes import records, service
+from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS, claims_of
+from idp.accounts.repository import users
+from idp.accounts.tables import User
+from idp.audit.events import record
+
+PAGE_SIZE = 1000
+_FIRST = UUID(int=0)
+#: The claims of a record. The time of the last change is not imported.
+CLAIMS = sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"address"})
+
+
+async def export_users() -> AsyncIterator[list[dict[str, Any]]]:
+    """Yield pages of users in the order of their ids, as JSON. The audit trail records it at the end.
+
+    A user who is created or changed meanwhile is in it as before or as after.
+    """
+    after, number = _FIRST, 0
+    while page := await users.page_of_users(after, PAGE_SIZE):
+        attributes = await service.values_of_users([user.id for user in page])
+        yield [_record(user, attributes.get(user.id, {})) for user in page]
+        after, number = page[-1].id, number + len(page)
+    await record("users_exported", detail={"count": number})
+
+
+def _record(user: User, attributes: dict[str, Any]) -> dict[str, Any]:
+    found = {"sub": str(user.id)} | claims_of(user, CLAIMS)
+    if user.disabled_at is not None:
+        found["disabled"] = True
+    return found | ({records.COLUMN: attributes} if attributes else {})
+
+
+def as_columns(values: dict[str, Any]) -> dict[str, str]:
+    """Return a record as text by column."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if name == records.COLUMN:
+            flat |= records.as_columns(value)
+        elif isinstance(value, dict):
+            flat |= {f"{name}.{member}": text for member, text in value.items()}
+        else:
+            flat[name] = ("true" if value else "false") if isinstance(value, bool) else str(value)
+    return flat
