@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts.attributes import provisioned as attributes
 from idp.accounts.repository import users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
@@ -51,7 +52,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     tokens: bytes | None = None
     auth_time: int | None = None
     sid: str = ""
-    proved: dict[str, tuple[Scalar, ...] | None] = {}
+    proved: dict[str, tuple[Scalar, ...]] = {}
 
     @property
     def session(self) -> UpstreamSession:
@@ -192,6 +193,7 @@ async def unlink(
         if all(identity.upstream_id != upstream_id for identity in linked if identity.id != identity_id):
             # Otherwise no later sign-in would take back what its rules gave.
             await provisioned.replace(user_id, origin_of(upstream_id))
+            await attributes.replace(user_id, origin_of(upstream_id), {})
     return upstream_id
 
 

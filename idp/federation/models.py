@@ -11,8 +11,8 @@ from idp.settings import settings
 
 #: A value of a claim that rules read.
 Scalar = str | int | float | bool
-#: The values of claims, by their paths. None: the user has no such claim. A claim whose values are unknown is left out.
-ProvedClaims = Mapping[str, tuple[Scalar, ...] | None]
+#: The values of claims, by their paths. A claim whose values are unknown is left out.
+ProvedClaims = Mapping[str, tuple[Scalar, ...]]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

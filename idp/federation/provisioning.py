@@ -6,16 +6,12 @@ before is taken. A claim whose values are unknown changes nothing (docs/decision
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
 import structlog
 
-from idp.accounts.attributes import repository, service
-from idp.accounts.attributes.errors import InvalidValueError
-from idp.accounts.attributes.models import Attribute, Type
-from idp.accounts.attributes.registry import attributes
-from idp.accounts.attributes.values import checked, parse_one
+from idp.accounts.attributes import provisioned as attributes
+from idp.accounts.attributes.provisioned import text_of
 from idp.audit.events import record
 from idp.directory import names, provisioned
 from idp.directory.provisioned import Given
@@ -23,7 +19,7 @@ from idp.directory.repository import groups
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import ProvedClaims, Rule, Scalar, Upstream
 from idp.federation.registry import upstreams
-from idp.federation.rules import MAX_GROUPS, counts, text_of, uuid_or_none
+from idp.federation.rules import MAX_GROUPS, counts, uuid_or_none
 
 log = structlog.get_logger()
 
@@ -36,7 +32,8 @@ async def apply(user_id: UUID, identity: ExternalIdentity) -> None:
     unknown = {rule.claim for rule in upstream.rules if rule.claim not in identity.proved}
     given, too_many = await _groups(upstream, identity.proved)
     missing = await provisioned.replace(user_id, upstream.origin, given, _roles(upstream.rules, identity.proved))
-    refused = await _change_attributes(user_id, upstream.rules, identity.proved)
+    values, kept = _attributes(upstream.rules, identity.proved)
+    refused = await attributes.replace(user_id, upstream.origin, values, kept)
     for kind, ids in (("group", missing.groups), ("role", missing.roles)):
         if ids:
             log.warning("upstream_rule_skipped", reason=f"A {kind} does not exist.", path=upstream.id, count=len(ids))
@@ -49,7 +46,7 @@ async def apply(user_id: UUID, identity: ExternalIdentity) -> None:
 
 def matching(rule: Rule, proved: ProvedClaims) -> list[Scalar]:
     """Return the values that count for a rule. Of an absent or unknown claim: none."""
-    return [value for value in proved.get(rule.claim) or () if counts(rule, value)]
+    return [value for value in proved.get(rule.claim, ()) if counts(rule, value)]
 
 
 async def _groups(upstream: Upstream, proved: ProvedClaims) -> tuple[Given, int]:
@@ -91,42 +88,14 @@ def _targets(rules: Iterable[tuple[Rule, str | None]], proved: ProvedClaims) -> 
     return ids, kept
 
 
-async def _change_attributes(user_id: UUID, rules: Iterable[Rule], proved: ProvedClaims) -> list[str]:
-    """Set attributes to the values of claims. Returns those whose values are refused; they stay as they are.
-
-    An empty claim removes the values, an absent one does not: an administrator may have entered them.
-    """
+def _attributes(rules: Iterable[Rule], proved: ProvedClaims) -> tuple[dict[str, list[Scalar]], set[str]]:
+    """Return the values of attributes, and the attributes that a rule with an unknown claim may give."""
     given: dict[str, list[Scalar]] = {}
+    kept = set[str]()
     for rule in rules:
-        if rule.attribute is not None and proved.get(rule.claim) is not None:
+        if rule.attribute is not None and rule.claim in proved:
             given.setdefault(rule.attribute, []).extend(matching(rule, proved))
-    known = {name: attributes.get(name) for name in given}
-    stored = await service.values(user_id) if given else {}
-    if all(one is not None and _value(one, given[name]) == stored.get(name) for name, one in known.items()):
-        return []
-    declared = await repository.hold_attributes(given)
-    changes: dict[str, Any] = {}
-    refused = sorted(given.keys() - declared.keys())
-    for name, attribute in declared.items():
-        try:
-            value = _value(attribute, given[name])
-            checked(attribute, value)
-        except InvalidValueError:
-            refused.append(name)
-        else:
-            changes[name] = value
-    if changes:
-        await service.change(user_id, changes)
-    return sorted(refused)
-
-
-def _value(attribute: Attribute, values: list[Scalar]) -> Any:
-    """Return the values of a claim as JSON of an attribute."""
-    text = attribute.type in (Type.STRING, Type.CHOICE)
-    shaped = [
-        text_of(one) if text else parse_one(attribute.type, one) if isinstance(one, str) else one for one in values
-    ]
-    shaped = list(dict.fromkeys(shaped))
-    if len(shaped) > 1 or (attribute.multivalued and shaped):
-        return shaped
-    return shaped[0] if shaped else None
+        elif rule.attribute is not None:
+            kept.add(rule.attribute)
+    # Some of the values alone would remove the others.
+    return {name: values for name, values in given.items() if name not in kept}, kept

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from idp.accounts.attributes import repository as attributes
+from idp.accounts.attributes.provisioned import text_of
 from idp.directory import names
 from idp.directory.repository import groups, roles
 from idp.federation.errors import InvalidUpstreamError
@@ -123,12 +124,12 @@ def read(rules: Iterable[Rule], claims: Mapping[str, Any], *, complete: bool = T
     by_claim: dict[str, list[Rule]] = {}
     for rule in rules:
         by_claim.setdefault(rule.claim, []).append(rule)
-    found: dict[str, tuple[Scalar, ...] | None] = {}
+    found: dict[str, tuple[Scalar, ...]] = {}
     for path, readers in by_claim.items():
         value = value_at(claims, path)
         if value in (None, ""):
             if complete and not _is_elsewhere(claims, path):
-                found[path] = None
+                found[path] = ()
             else:
                 log.warning("upstream_claim_unknown", reason="It is not in the token.", path=path)
             continue
@@ -178,11 +179,6 @@ def _scalars(values: Iterable[Any]) -> Iterable[Scalar]:
 
 
 # Which values count
-
-
-def text_of(value: Scalar) -> str:
-    """Return a value as text, as JSON writes it."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def counts(rule: Rule, value: Scalar) -> bool:

@@ -1,5 +1,6 @@
 """Just-in-time provisioning: what the claims of an upstream give at each sign-in, and what they take."""
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -296,7 +297,7 @@ async def test_a_name_is_exact(add: Add, apply: Apply, alice: User) -> None:
 
 
 async def test_attributes(add: Add, apply: Apply, alice: User, declare: Declare) -> None:
-    """A value that an attribute refuses leaves it. So does an absent claim."""
+    """A value that an attribute refuses leaves it."""
     number, several, flag = await declare("integer"), await declare(multivalued=True), await declare("boolean")
     upstream = await add(
         issuer="https://one.example",
@@ -306,16 +307,49 @@ async def test_attributes(add: Add, apply: Apply, alice: User, declare: Declare)
             {"claim": "https://one.example/flag", "attribute": flag.name},
         ],
     )
-    await apply(upstream, **{"number": "12", "groups": ["cost-1", "x", "cost-2"], "https://one.example/flag": True})
+    true = {"https://one.example/flag": True}
+    await apply(upstream, **{"number": "12", "groups": ["cost-1", "x", "cost-2"], **true})
     values = {number.name: 12, several.name: ["cost-1", "cost-2"], flag.name: True}
     assert await attributes.values(alice.id) == values
-    await apply(upstream, number=["1", "2"], groups=[f"cost-{n}" for n in range(51)])
+    await apply(upstream, **{"number": ["1", "2"], "groups": [f"cost-{n}" for n in range(51)], **true})
     assert await attributes.values(alice.id) == values
     assert (await events_of(alice.id))[-1] == "provisioning_incomplete"
+    await apply(upstream, number="12", _claim_names={"groups": "src1"})
+    assert await attributes.values(alice.id) == {number.name: 12, several.name: ["cost-1", "cost-2"]}
+    await registry.update(upstream.id, rules=())
     await apply(upstream)
-    assert await attributes.values(alice.id) == values
-    await apply(upstream, number=[], groups=[])
-    assert await attributes.values(alice.id) == {flag.name: True}
+    assert await attributes.values(alice.id) == {}
+
+
+async def test_values_that_others_set_stay(add: Add, apply: Apply, alice: User, declare: Declare) -> None:
+    one, two = await declare(), await declare()
+    upstream = await add(
+        issuer="https://one.example",
+        rules=[{"claim": "one", "attribute": one.name}, {"claim": "two", "attribute": two.name}],
+    )
+    await attributes.change(alice.id, {one.name: "mine"})
+    await apply(upstream, one="theirs", two="theirs")
+    assert await attributes.values(alice.id) == {one.name: "mine", two.name: "theirs"}
+    await attributes.change(alice.id, {two.name: "mine"})
+    await apply(upstream)
+    assert await attributes.values(alice.id) == {one.name: "mine", two.name: "mine"}
+    await attributes.change(alice.id, {one.name: None})
+    await apply(upstream, one="theirs")
+    assert await attributes.values(alice.id) == {one.name: "theirs", two.name: "mine"}
+
+
+async def test_groups_are_given_while_they_are_deleted(add: Add, apply: Apply, alice: User) -> None:
+    """A sign-in does not fail."""
+    made = [await a_group() for _ in range(6)]
+    upstream = await add(issuer="https://one.example", rules=[{"claim": "groups", "each": True}])
+    await apply(upstream)
+    names = [group.name for group in made]
+    await asyncio.gather(
+        *(apply(upstream, groups=names[: number % 7]) for number in range(12)),
+        *(groups.delete(group.id) for group in made),
+    )
+    await apply(upstream, groups=names)
+    assert await memberships(alice.id) == set()
 
 
 # Which rules are valid

@@ -49,6 +49,7 @@ _MISSING = f"""
     {_ATTRIBUTES} AS a WHERE a.name = ANY ($2::text[])
     AND NOT EXISTS (SELECT FROM user_attribute AS v WHERE v.user_id = $1 AND v.attribute = a.name)
 """
+_ORIGINS = "SELECT DISTINCT attribute, origin FROM user_attribute WHERE user_id = $1"
 _DELETE_VALUES = "DELETE FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
 #: The text that a search compares. It is short enough for an index.
 _KEY = """
@@ -56,9 +57,9 @@ _KEY = """
 """
 _INSERT_VALUES = f"""
     INSERT INTO user_attribute
-        (user_id, attribute, position, text_value, number_value, boolean_value, date_value, search_key)
+        (user_id, attribute, position, text_value, number_value, boolean_value, date_value, search_key, origin)
     SELECT v.user_id, v.attribute, v.position, v.text_value, v.number_value, v.boolean_value, v.date_value,
-           CASE WHEN (a.config ->> 'searchable')::boolean THEN {_KEY} END
+           CASE WHEN (a.config ->> 'searchable')::boolean THEN {_KEY} END, v.origin
     FROM jsonb_populate_recordset(NULL::user_attribute, $1::jsonb) AS v JOIN attribute AS a ON a.name = v.attribute
 """  # noqa: S608
 
@@ -206,15 +207,21 @@ async def missing(user_id: UUID, names: Collection[str]) -> list[StoredAttribute
     return [read(row) for row in await fetch(_MISSING, user_id, list(names))]
 
 
+async def origins_of_values(user_id: UUID) -> dict[str, str | None]:
+    """Return what set the values of a user, by attribute. None: a user or an administrator."""
+    return {row["attribute"]: row["origin"] for row in await fetch(_ORIGINS, user_id)}
+
+
 async def delete_values(user_id: UUID, names: Collection[str]) -> None:
     """Delete the values of some attributes of a user."""
     await execute(_DELETE_VALUES, user_id, list(names))
 
 
-async def insert_values(values: Iterable[tuple[UUID, Attribute, Sequence[Value]]]) -> None:
+async def insert_values(values: Iterable[tuple[UUID, Attribute, Sequence[Value]]], origin: str | None = None) -> None:
     """Insert the values of users who have none of these attributes. The caller holds the declarations."""
     rows = [
-        {"user_id": user_id, "attribute": attribute.name, "position": position, _COLUMNS[attribute.type]: value}
+        {"user_id": user_id, "attribute": attribute.name, "position": position, "origin": origin}
+        | {_COLUMNS[attribute.type]: value}
         for user_id, attribute, several in values
         for position, value in enumerate(several)
     ]

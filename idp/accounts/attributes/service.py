@@ -94,6 +94,7 @@ async def change(
     *,
     required: Collection[str] = (),
     expected: Mapping[str, Any] | None = None,
+    origin: str | None = None,
 ) -> list[str] | None:
     """Change values of a user. Joins the caller's transaction.
 
@@ -104,6 +105,7 @@ async def change(
         audience: who changes them.
         required: attributes that must have a value afterwards.
         expected: the values that the caller has read, as the audience sees them.
+        origin: what sets the values, if not a user or an administrator.
 
     Returns:
         the names of the attributes whose values are others now; None if the values are not the expected ones.
@@ -137,6 +139,7 @@ async def change(
         if changed:
             await users.increase_directory_version([user_id])
             await repository.delete_values(user_id, changed)
-            await repository.insert_values((user_id, declared[name], found) for name, found in changed.items())
+            values_ = ((user_id, declared[name], found) for name, found in changed.items())
+            await repository.insert_values(values_, origin)
             await record("attributes_changed", user_id=user_id, detail={"attributes": sorted(changed)})
     return sorted(changed)

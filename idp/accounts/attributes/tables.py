@@ -31,7 +31,8 @@ class AttributeRow(Table, tablename="attribute", db=engine):
 class UserAttribute(Table, tablename="user_attribute", db=engine):
     """One value of an attribute of a user, in the column of its type. ``position`` is its place among several.
 
-    ``search_key`` is what a search compares; null if the attribute is not searchable.
+    ``search_key`` is what a search compares; null if the attribute is not searchable. ``origin`` is what set the value,
+    such as ``upstream:<id>``; null: a user or an administrator.
     """
 
     user_id = ForeignKey(User)
@@ -42,5 +43,6 @@ class UserAttribute(Table, tablename="user_attribute", db=engine):
     boolean_value = Boolean(null=True)
     date_value = Date(null=True)
     search_key = Text(null=True)
+    origin = Text(null=True)
 
     user_attribute_pkey = PrimaryKey([user_id, attribute, position])

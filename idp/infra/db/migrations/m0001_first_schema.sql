@@ -1277,7 +1277,8 @@ CREATE TABLE attribute (
     updated_at timestamptz NOT NULL DEFAULT now()
 );
 
--- The values of users, each in the column of its type. "search_key" is null unless the attribute is searchable.
+-- The values of users, each in the column of its type. "search_key" is null unless the attribute is searchable, "origin"
+-- if a user or an administrator set the value.
 CREATE TABLE user_attribute (
     user_id       uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     attribute     text NOT NULL REFERENCES attribute ON DELETE RESTRICT,
@@ -1287,6 +1288,7 @@ CREATE TABLE user_attribute (
     boolean_value boolean,
     date_value    date,
     search_key    text,
+    origin        text,
     PRIMARY KEY (user_id, attribute, position),
     CONSTRAINT user_attribute_one_value
         CHECK (num_nonnulls(text_value, number_value, boolean_value, date_value) = 1)
