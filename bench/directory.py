@@ -1,4 +1,4 @@
-"""The figures of groups and roles: one page of each list, and what follows for a user, in a large directory."""
+"""The figures of groups, roles and SCIM: one page of each list, and what follows for a user, in a large directory."""
 
 import statistics
 import time
@@ -11,11 +11,15 @@ import msgspec
 
 from bench import large
 from bench.figures import Bench, Figure, Part
+from idp import clock
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.memberships import memberships
 from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.listing import Listing, list_page
+from idp.scim import paging
+from idp.scim.access import Caller
+from idp.scim.attributes import GROUP, USER, ResourceType
 
 #: Maximum of the median time of a page, in milliseconds.
 PAGE_MS = 50
@@ -25,6 +29,8 @@ EFFECTIVE_MS = 10
 STATEMENTS = 100
 #: Groups and roles of the user who has many.
 GROUPS_OF_ONE, ROLES_OF_ONE = 50, 20
+#: The SCIM client.
+ORIGIN = "scim:measured"
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -128,6 +134,18 @@ INSERT INTO user_role (user_id, role_id, organization_id, origin)
 SELECT user_id, md5(organization_id::text || '0')::uuid, organization_id, origin FROM organization_member
 """
 
+# All users and groups are known to a SCIM client, and a few users are disabled.
+_OF_SCIM = """
+INSERT INTO scim_user (user_id, origin, external_id) SELECT id, $1, 'user ' || n FROM numbered_user
+"""
+_GROUPS_OF_SCIM = """
+INSERT INTO scim_group (group_id, origin, external_id) SELECT id, $1, 'group ' || n FROM numbered_group
+"""
+_DISABLED = """
+UPDATE users AS u SET disabled_at = now(), updated_at = now() + interval '1 day'
+FROM numbered_user AS n WHERE n.id = u.id AND n.n % 1000 = 0
+"""
+
 
 async def fill(dsn: str, client_id: str, scale: Scale) -> None:
     """Give groups, organizations and roles to the users of a database that has none."""
@@ -149,6 +167,9 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
             (_ORGANIZATIONS, scale.organizations),
             (_ORGANIZATION_MEMBERS, scale.organizations),
             (_ORGANIZATION_ROLES,),
+            (_OF_SCIM, ORIGIN),
+            (_GROUPS_OF_SCIM, ORIGIN),
+            (_DISABLED,),
         ):
             await connection.execute(statement, *arguments)
         await connection.execute("VACUUM (ANALYZE)")
@@ -184,6 +205,10 @@ async def directory(bench: Bench, scale: Scale) -> Figure:
         Part.of(name, await _p50(bench, partial(_pages, listing, filters)), PAGE_MS)
         for name, listing, filters in _lists(known, bench.sample.client_id)
     ]
+    parts += [
+        Part.of(f"SCIM: {name}", await _p50(bench, partial(_scim_pages, types, query)), PAGE_MS)
+        for name, types, query in await _scim_lists(known)
+    ]
     parts.append(Part.of("effective memberships", await _p50(bench, partial(_effective, known.user)), EFFECTIVE_MS))
     name = (
         f"{scale.users:,} users, {scale.groups:,} groups, {scale.memberships:,} memberships:"
@@ -218,6 +243,37 @@ async def _pages(listing: Listing, filters: dict[str, str]) -> list[float]:
         taken.append(time.perf_counter() - started)
         assert page.rows, listing.source
         cursor = page.next_cursor
+    return taken
+
+
+async def _scim_lists(known: _Known) -> list[tuple[str, list[ResourceType], dict[str, str]]]:
+    row = await fetchrow("SELECT email FROM users WHERE id = $1", known.user)
+    assert row is not None
+    return [
+        ("users", [USER], {}),
+        ("users by cursor", [USER], {"cursor": ""}),
+        ("users by family name", [USER], {"cursor": "", "sortBy": "name.familyName"}),
+        ("a user by userName", [USER], {"filter": f'userName eq "{row["email"]}"'}),
+        ("a user by externalId", [USER], {"filter": 'externalId eq "user 7"'}),
+        ("users that changed", [USER], {"filter": f'meta.lastModified gt "{clock.now().isoformat()}"'}),
+        ("disabled users", [USER], {"filter": "active eq false"}),
+        ("users of the large group", [USER], {"cursor": "", "filter": f'groups.value eq "{known.large_group}"'}),
+        ("groups", [GROUP], {"excludedAttributes": "members"}),
+        ("groups with members", [GROUP], {"cursor": ""}),
+        ("a group by displayName", [GROUP], {"filter": 'displayName eq "group 7"'}),
+    ]
+
+
+async def _scim_pages(types: list[ResourceType], query: dict[str, str]) -> list[float]:
+    """Return the time of each page, from the first one, and again if there are no more."""
+    taken: list[float] = []
+    asked = dict(query)
+    while len(taken) < STATEMENTS:
+        started = time.perf_counter()
+        page = await paging.page(Caller(ORIGIN, writes=False), types, paging.read_query(types, asked))
+        taken.append(time.perf_counter() - started)
+        assert page["Resources"], asked
+        asked = query | ({"cursor": page["nextCursor"]} if "nextCursor" in page else {})
     return taken
 
 

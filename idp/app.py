@@ -53,6 +53,8 @@ from idp.oauth.device import pages as device_pages
 from idp.oauth.logout import announce, backchannel, from_upstream, rp_initiated, session_management
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
+from idp.scim import access as scim_access
+from idp.scim import endpoint as scim
 from idp.selfservice import (
     apps,
     data,
@@ -106,6 +108,7 @@ MODULES = (
     requests,
     revocation,
     rp_initiated,
+    scim,
     security,
     session_management,
     signin,
@@ -262,6 +265,8 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     registry.build_in(api_resource())
     if ssf.is_on():
         registry.build_in(ssf.resource())
+    if scim_access.is_on():
+        registry.build_in(scim_access.resource())
     health.WARNINGS["database_mark"] = lambda: restore_detection.keeper.foreign
     health.CHECKS["keys"] = lambda: DEFAULT_ALGORITHM in key_set.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]

@@ -56,6 +56,7 @@ from idp.oauth.tables import (
     SessionClient,
     TokenFamily,
 )
+from idp.scim.tables import ScimGroup, ScimToken, ScimUser
 from idp.signin.tables import (
     Device,
     DeviceToken,
@@ -133,6 +134,9 @@ APP_CONFIG = AppConfig(
         RoleContained,
         RoleRow,
         RootKey,
+        ScimGroup,
+        ScimToken,
+        ScimUser,
         Session,
         SessionClient,
         Setup,

@@ -469,6 +469,10 @@ class Settings(BaseSettings):
         "none", "The users of whom a new stream gets events: those that its receiver added, or all."
     )
 
+    scim: bool = _option(
+        False, "Let other systems, which have a SCIM token, manage users and groups at `/scim/v2` (RFC 7644)."
+    )
+
     # The audit trail
     audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.")
     audit_failure_limit: int = _option(

@@ -16,7 +16,7 @@ ROOT = Path(idp.__file__).parent
 #: The layers, from commands and pages down to what everything uses. An import points downwards, or stays in its layer.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "admin", "dev"}),
-    frozenset({"selfservice", "events"}),
+    frozenset({"selfservice", "events", "scim"}),
     frozenset({"signin", "oauth"}),
     frozenset({"http"}),
     frozenset({"federation", "directory", "accounts"}),
@@ -120,6 +120,7 @@ HELPERS_OF_ROUTES = {
     "idp.oauth.binding.proofs",
     "idp.oauth.protected",
     "idp.oauth.token.refresh_cookie",
+    "idp.scim.answers",
     "idp.selfservice.account_page",
     "idp.signin.http",
 }
@@ -210,7 +211,7 @@ def test_one_module_speaks_to_a_library(library: str, only: set[str]) -> None:
 
 def test_one_module_accepts_access_tokens() -> None:
     """Every resource of ours checks the key that a token is bound to. Introspection and revocation accept none, token
-    exchange checks the key by its policy, and the admin API locks one that was accepted.
+    exchange checks the key by its policy, and the admin API and SCIM lock one that was accepted.
     """
     found = {name for name, imported in arrows() if imported == "idp.oauth.access_tokens"}
     assert found == {
@@ -219,6 +220,7 @@ def test_one_module_accepts_access_tokens() -> None:
         "idp.oauth.revocation",
         "idp.oauth.exchange.parties",
         "idp.admin.api.operation",
+        "idp.scim.access",
     }
 
 

@@ -44,6 +44,14 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A user approves a device in a live session, and a device gets tokens only of an enabled user.
         ("idp.oauth.device.repository", "session"),
         ("idp.oauth.device.repository", "users"),
+        # SCIM searches users and groups by what its clients call them, and never changes one that is an administrator.
+        ("idp.scim.repository.groups", "admin_role"),
+        ("idp.scim.repository.groups", "group_member"),
+        ("idp.scim.repository.groups", "groups"),
+        ("idp.scim.repository.groups", "users"),
+        ("idp.scim.repository.users", "group_member"),
+        ("idp.scim.repository.users", "groups"),
+        ("idp.scim.repository.users", "users"),
         # A family without offline access ends with its session, and every family ends while its user is disabled.
         # A token of an administrator is not exchanged by impersonation.
         ("idp.oauth.repository", "admin_role"),

@@ -71,3 +71,9 @@ def normalise_email(text: str) -> str:
         reason = str(error) if isinstance(error, validator.EmailNotValidError) else "The email address is not text."
         raise InvalidEmailError(reason) from error
     return f"{_fold(address.local_part)}@{address.ascii_domain}"
+
+
+def mask_email(email: str) -> str:
+    """Return an address that only its owner recognises: ``a…@example.com``."""
+    local, _, domain = email.partition("@")
+    return f"{local[:1]}…@{domain}"

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from idp.accounts import email_proofs
+from idp.accounts.addresses import mask_email
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository import users
 from idp.accounts.repository.email_proofs import VerifiedEmail
@@ -70,9 +71,3 @@ async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str |
     await sign_out(user.id, "email_changed")
     await outbox.queue(changed.before, "email_changed", name=changed.name, email=mask_email(proved.email))
     return "email_changed"
-
-
-def mask_email(email: str) -> str:
-    """Return an address that only its owner recognises: ``a…@example.com``."""
-    local, _, domain = email.partition("@")
-    return f"{local[:1]}…@{domain}"

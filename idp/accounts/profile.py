@@ -113,14 +113,22 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     Raises:
         InvalidProfileError: a value is not valid.
     """
-    claims = {name: _validate(name, entered.get(name, "").strip()) for name in FIELDS}
-    address = _validate_address(entered)
+    claims, address = validated(entered)
     stored = msgspec.json.encode(address).decode() if address else None
     async with transaction():
         if not await users.update_profile(user.id, user.updated_at, claims, stored):
             return False
         await record("profile_changed", user_id=user.id)
     return True
+
+
+def validated(entered: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """Return the claims and the address of a profile as :func:`update_profile` gets it.
+
+    Raises:
+        InvalidProfileError: a value is not valid.
+    """
+    return {name: _validate(name, entered.get(name, "").strip()) for name in FIELDS}, _validate_address(entered)
 
 
 def _validate(name: str, text: str) -> str | None:

@@ -31,6 +31,8 @@ class Origin(StrEnum):
     #: By the command line, console, admin API or setup.
     OPERATOR = "operator"
     IMPORT = "import"
+    #: By another system, over SCIM.
+    SCIM = "scim"
 
 
 class User(Table, tablename="users", db=engine):

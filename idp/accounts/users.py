@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.accounts.addresses import is_same_spelling, normalise_email
+from idp.accounts.addresses import is_same_spelling, mask_email, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
@@ -15,6 +15,7 @@ from idp.accounts.tables import Origin, User
 from idp.audit.events import record
 from idp.errors import ConflictError
 from idp.infra.db.engine import transaction
+from idp.mail import outbox
 
 #: Ends all sessions and tokens of a user in the current transaction, with a reason. A callback, because sessions and
 #: tokens belong to packages above this one.
@@ -33,11 +34,14 @@ class EmailTakenError(ConflictError):
         super().__init__("A user with this email address already exists.")
 
 
-async def create_user(email: str, password: str | None, **claims: Any) -> User:
+async def create_user(
+    email: str, password: str | None, *, origin: Origin = Origin.OPERATOR, **claims: Any
+) -> User:  # fmt: skip
     """Create a user on behalf of the operator.
 
     Args:
         password: None: sign-in by password is not possible until one is set.
+        origin: who creates it.
         claims: standard claims by name (OpenID Connect Core section 5.1); the address as a dict.
 
     Raises:
@@ -46,7 +50,7 @@ async def create_user(email: str, password: str | None, **claims: Any) -> User:
         InvalidPasswordError: the password is too short or too long.
         OverloadedError: too many passwords are being hashed.
     """
-    user = User(email=normalise_email(email), origin=Origin.OPERATOR, **_columns(claims))
+    user = User(email=normalise_email(email), origin=origin, **_columns(claims))
     # A verification of another spelling does not apply to the normalised address.
     user.email_verified = user.email_verified and is_same_spelling(email.strip(), user.email)
     if password is not None:
@@ -137,6 +141,34 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
             return False
         await sign_out(user_id, "user_disabled")
         await record("user_disabled", user_id=user_id, detail={"reason": reason} if reason is not None else {})
+    return True
+
+
+async def assign_email(user_id: UUID, email: str, origin: Origin, sign_out: SignOut) -> bool:
+    """Change the address of a user on behalf of the operator, and end all sessions and tokens. The old address is told.
+
+    The new address is not verified.
+
+    Args:
+        email: the normalised address.
+        origin: who answers for it. The user counts as created so, and is not one whom a stranger could have created.
+
+    Returns:
+        False if the user has this address, or there is no such user.
+
+    Raises:
+        EmailTakenError: another user has this address.
+    """
+    async with transaction():
+        await users.lock_user(user_id)
+        before = await users.user_by_id(user_id)
+        if before is None or before.email == email:
+            return False
+        if not await users.assign_email(user_id, email, origin):
+            raise EmailTakenError
+        await record("email_changed", user_id=user_id, private={"before": before.email, "after": email})
+        await sign_out(user_id, "email_changed")
+        await outbox.queue(before.email, "email_changed", name=before.name, email=mask_email(email))
     return True
 
 

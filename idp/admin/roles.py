@@ -41,6 +41,8 @@ class Permission(StrEnum):
     ORGANIZATIONS_WRITE = "admin:organizations:write"
     EVENTS_READ = "admin:events:read"
     EVENTS_WRITE = "admin:events:write"
+    SCIM_TOKENS_READ = "admin:scim_tokens:read"
+    SCIM_TOKENS_WRITE = "admin:scim_tokens:write"
     AUDIT_READ = "admin:audit:read"
     SETTINGS_READ = "admin:settings:read"
     ADMINS_READ = "admin:admins:read"

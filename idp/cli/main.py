@@ -36,6 +36,7 @@ COMMANDS = {
         "The streams of security events that clients created.",
         "idp.cli.shared_signals:shared_signals",
     ),
+    "scim-tokens": ("The tokens with which other systems manage users.", "idp.cli.scim_tokens:scim_tokens"),
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),

@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request
 
 from idp.errors import PageError
-from idp.http.body import body_of
+from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.infra.db.readiness import readiness
 from idp.infra.i18n import gettext as _
@@ -73,5 +73,5 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     """
     for guard in GUARDS[opt["access"]]:
         guard(request)
-    await body_of(request).read()
+    await body_of(request).read(opt.get("body", MAX_BODY_BYTES))
     readiness.require(opt)

@@ -15,7 +15,7 @@ from litestar.types import Receive, Scope
 
 from idp.settings import settings
 
-#: Maximum size of a body, in bytes.
+#: Maximum size of a body, in bytes, of a route that declares no other: ``opt={"body": ...}``.
 MAX_BODY_BYTES: Final = 64 * 1024
 #: How much of the rest of a refused request's body is read, in bytes and seconds. A client that is still sending when
 #: the connection closes may lose the response.
@@ -39,18 +39,21 @@ class Body:
         self.unread = scope.get("method") not in _WITHOUT_BODY
         cast(dict[str, Any], scope)[_KEY] = self
 
-    async def read(self) -> bytes:
+    async def read(self, limit: int = MAX_BODY_BYTES) -> bytes:
         """Return the whole body.
 
+        Args:
+            limit: its maximum size in bytes. Applies to the first call.
+
         Raises:
-            HTTPException: 413, it is longer than :data:`MAX_BODY_BYTES`; 408, it did not arrive in time; 400, the
+            HTTPException: 413, it is longer than the limit; 408, it did not arrive in time; 400, the
                 client left, or sent malformed chunks.
         """
         if self._whole is None:
-            self._whole = await self._read() if self.unread else b""
+            self._whole = await self._read(limit) if self.unread else b""
         return self._whole
 
-    async def _read(self) -> bytes:
+    async def _read(self, limit: int) -> bytes:
         body = bytearray()
         try:
             async with asyncio.timeout(settings().body_timeout):
@@ -59,7 +62,7 @@ class Body:
                     if message["type"] != "http.request":
                         raise HTTPException(status_code=HTTPStatus.BAD_REQUEST)
                     body += message.get("body", b"")
-                    if len(body) > MAX_BODY_BYTES:
+                    if len(body) > limit:
                         raise HTTPException(status_code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         except TimeoutError:
             self.unread = False

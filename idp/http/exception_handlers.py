@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import structlog
@@ -310,6 +310,11 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
 
 
 def answer(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Return the response to an exception, by the handler of its nearest class."""
+    """Return the response to an exception: that of the route, if it has errors of its own (``opt={"errors": ...}``),
+    or by the handler of its nearest class.
+    """
+    own = (request.scope.get("state") or {}).get("errors")
+    if own is not None and (response := own(request, error)) is not None:
+        return cast(Response[Any], response)
     handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)
     return handler(request, error)

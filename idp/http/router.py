@@ -86,6 +86,7 @@ class Router:
             if route is None:
                 raise NotFoundException
             scope["path_template"] = route.template
+            scope["state"]["errors"] = route.errors
             method = scope["method"]
             if method == "OPTIONS":
                 if cors.is_preflight(route.cors, scope):

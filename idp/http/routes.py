@@ -41,6 +41,11 @@ class Route(NamedTuple):
     template: str
 
     @property
+    def errors(self) -> Any:
+        """Return the function that answers the errors of this path in a form of its own, if there is one."""
+        return next(iter(self.handlers.values())).opt.get("errors")
+
+    @property
     def allow(self) -> str:
         """Return the value of the Allow header."""
         return ", ".join(sorted({*self.handlers, *(("HEAD",) if "GET" in self.handlers else ()), "OPTIONS"}))

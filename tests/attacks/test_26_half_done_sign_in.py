@@ -53,8 +53,8 @@ async def test_26_at_every_route(half: Browser, person: Person, route: Route) ->
         assert answer.status_code == 303
         assert answer.headers["location"].startswith("/login/")
     if route.access is Access.BEARER:
-        # Shared signals are off.
-        assert answer.status_code == (404 if route.path.startswith("/ssf/") else 401)
+        # Shared signals and SCIM are off.
+        assert answer.status_code == (404 if route.path.startswith(("/ssf/", "/scim/")) else 401)
     assert person.user.email not in answer.text
     assert str(person.user.id) not in answer.text
 

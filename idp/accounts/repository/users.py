@@ -40,19 +40,27 @@ _RESET_PASSWORD = """
 """
 _DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
 _ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
-# Changes nothing if another user has the address.
-_CHANGE_EMAIL = """
-    WITH old AS (SELECT id, email, name FROM users WHERE id = $1 AND disabled_at IS NULL),
+
+
+def _change_of_email(changes: str, condition: str = "") -> str:
+    """Return the statement of a change, which changes nothing if another user has the address."""
+    return f"""
+    WITH old AS (SELECT id, email, name FROM users WHERE id = $1 {condition}),
     taken AS (
         INSERT INTO user_email AS e (email, user_id) SELECT $2, id FROM old
         ON CONFLICT (email) DO UPDATE SET user_id = EXCLUDED.user_id WHERE e.user_id = EXCLUDED.user_id
         RETURNING user_id
     ),
     released AS (DELETE FROM user_email AS e USING taken WHERE e.user_id = taken.user_id AND e.email <> $2)
-    UPDATE users AS u SET email = $2, email_verified = true, updated_at = now() FROM old, taken
+    UPDATE users AS u SET email = $2, {changes}, updated_at = now() FROM old, taken
     WHERE u.id = $1 AND old.id = u.id AND taken.user_id = u.id
     RETURNING old.email AS before, u.name
-"""
+    """  # noqa: S608
+
+
+_CHANGE_EMAIL = _change_of_email("email_verified = true", "AND disabled_at IS NULL")
+# Nobody but the operator can have chosen this address: it is not one of those that _CLAIMED describes.
+_ASSIGN_EMAIL = _change_of_email("email_verified = false, origin = $3")
 #: The text claims that users change themselves, in the order of the parameters of the statement.
 _PROFILE = tuple(sorted(TEXT_CLAIMS - {"email"}))
 _SET_PROFILE = ", ".join(f"{name} = ${number}" for number, name in enumerate(_PROFILE, 4))
@@ -259,6 +267,17 @@ async def change_email(user_id: UUID, email: str) -> ChangedEmail | None:
     The caller has locked the user: two changes at once would leave the lookup of an address behind.
     """
     return one(ChangedEmail, await fetchrow(_CHANGE_EMAIL, user_id, email))
+
+
+async def assign_email(user_id: UUID, email: str, origin: Origin) -> bool:
+    """Set an address that is not verified. Returns False if another user has it, or there is no such user.
+
+    The caller has locked the user, as in :func:`change_email`.
+
+    Args:
+        origin: who answers for the address from now on.
+    """
+    return await fetchrow(_ASSIGN_EMAIL, user_id, email, origin) is not None
 
 
 async def update_profile(

@@ -24,6 +24,7 @@ from idp.admin.console import (
     resource_servers,
     role_holders,
     roles,
+    scim_tokens,
     setup,
     shared_signals,
     trusted_issuers,
@@ -39,8 +40,8 @@ __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
     "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups",
     "id_jag_policies", "initial_access_tokens", "keys", "organization_members", "organization_roles", "organizations",
-    "overview", "resource_servers", "role_holders", "roles", "shared_signals", "trusted_issuers", "upstreams",
-    "user_attributes", "users", "webhooks", "workload_identities",
+    "overview", "resource_servers", "role_holders", "roles", "scim_tokens", "shared_signals", "trusted_issuers",
+    "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -62,6 +62,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
     ("outbox", "Outbox", Permission.OUTBOX_READ),
     ("webhooks", "Events", Permission.EVENTS_READ),
+    ("scim_tokens", "SCIM tokens", Permission.SCIM_TOKENS_READ),
     ("audit", "Audit", Permission.AUDIT_READ),
     ("admins", "Admins", Permission.ADMINS_READ),
     ("settings", "Settings", Permission.SETTINGS_READ),

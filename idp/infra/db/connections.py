@@ -89,6 +89,18 @@ class HeldConnection:
         except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
 
+    async def fetch_once(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
+        """Run a statement whose text is made for one request, in a transaction. It is planned for its arguments, and
+        takes no place of those that stay prepared.
+
+        Raises:
+            DatabaseUnavailableError: PostgreSQL did not respond.
+        """
+        try:
+            return (await self._fetch_unprepared(statement, arguments))[0]
+        except OSError as error:
+            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+
     async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
         found = self.statements.get(statement)
         _, prepared = found or await self._prepare(statement)

@@ -272,6 +272,12 @@ async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
     return rows
 
 
+async def fetch_once(statement: str, *arguments: object) -> list[asyncpg.Record]:
+    """Run one statement whose text is made for one request, inside a :func:`transaction`."""
+    current = cast(_Transaction, engine.current_transaction.get())
+    return await current.line.fetch_once(statement, arguments)
+
+
 async def ping() -> None:
     """Run an empty query, to see whether the database answers.
 

@@ -655,6 +655,30 @@ async def test_an_initial_access_token(owner: Caller) -> None:
     assert (await owner("DELETE", path)).status_code == 404
 
 
+async def test_a_scim_token(owner: Caller) -> None:
+    created = await owner("POST", "/scim_tokens", {"name": "Entra", "lifetime": 3600})
+    assert created.status_code == 201
+    token, id_ = created.json()["token"], created.json()["id"]
+    path = f"/scim_tokens/{id_}"
+    assert created.headers["location"].endswith(path)
+    shown = (await owner("GET", path)).json()
+    assert shown == shown | {"name": "Entra", "writes": True, "last_used_at": None, "old_expires_at": None}
+    listed = await owner("GET", "/scim_tokens")
+    assert shown in listed.json()["items"]
+    assert token not in listed.text
+    rotated = await owner("POST", f"{path}/rotate", {"overlap": 60})
+    assert rotated.status_code == 200
+    row = await fetchrow("SELECT token_hash, old_token_hash FROM scim_token WHERE id::text = $1", id_)
+    assert row is not None
+    assert tuple(row) == (ids.digest(rotated.json()["token"]), ids.digest(token))
+    for wrong in ({"name": ""}, {"name": "x", "lifetime": 0}, {"name": "x", "writes": "yes"}, {"name": "x", "id": id_}):
+        assert (await owner("POST", "/scim_tokens", wrong)).status_code == 422, wrong
+    assert (await owner("POST", f"{path}/rotate", {"overlap": -1})).status_code == 422
+    assert (await owner("DELETE", path)).status_code == 204
+    for method, where in (("GET", path), ("DELETE", path), ("POST", f"{path}/rotate")):
+        assert (await owner(method, where, {} if method == "POST" else None)).status_code == 404
+
+
 async def test_a_policy_of_token_exchange(owner: Caller) -> None:
     new = {"client_name": "Orders", "grant_types": [GRANT_TYPE], "scope": "stock:read"}
     client_id = (await owner("POST", "/clients", new)).json()["client_id"]

@@ -393,6 +393,28 @@ async def test_an_initial_access_token(owner: Admin) -> None:
     assert not await fetch("SELECT FROM initial_access_token WHERE name = $1", name)
 
 
+async def test_a_scim_token(owner: Admin) -> None:
+    name = f"Directory {secrets.token_hex(4)}"
+    for wrong in ({"name": ""}, {"days": "x"}, {"days": "0"}, {"days": "9999"}):
+        answer = await owner.confirm("/admin/scim_tokens/new", **({"name": name, "days": "30"} | wrong))
+        assert answer.status == 400, wrong
+    answer = await owner.confirm("/admin/scim_tokens/new", name=name, days="30")
+    (token,) = re.findall(r'id="client-secret" dir="ltr">([\w-]{43})<', answer.text)
+    (row,) = await fetch("SELECT * FROM scim_token WHERE name = $1", name)
+    assert (row["token_hash"], row["writes"]) == (ids.digest(token), True)
+    path = f"/admin/scim_tokens/{row['id']}"
+    shown = await owner.get(path)
+    assert "read and change users and groups" in shown.text
+    assert token not in shown.text
+    assert "IDP_SCIM is off" in (await owner.get("/admin/scim_tokens")).text
+    answer = await owner.confirm(f"{path}/rotate")
+    (new,) = re.findall(r'id="client-secret" dir="ltr">([\w-]{43})<', answer.text)
+    (row,) = await fetch("SELECT * FROM scim_token WHERE name = $1", name)
+    assert (row["token_hash"], row["old_token_hash"]) == (ids.digest(new), ids.digest(token))
+    assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
+    assert not await fetch("SELECT FROM scim_token WHERE name = $1", name)
+
+
 async def test_the_details_that_a_user_allowed(owner: Admin, alice: User) -> None:
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     details = '[{"type": "payment<1>", "amount": 1}, {"type": "payment<1>", "amount": 2}]'

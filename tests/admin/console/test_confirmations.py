@@ -31,6 +31,7 @@ from idp.oauth.exchange import registration as exchange
 from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
+from idp.scim import tokens as scim_tokens
 from tests.admin.console.conftest import Admin, delete_directory, make_directory
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
@@ -89,7 +90,10 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         type=f"named-{uuid7_text()}", resource=identifier, title="Named details",
         schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
     )  # fmt: skip
-    token_id, _ = await initial_tokens.create("Named token", Ceiling())
+    (token_id, _), (scim_token_id, _) = (
+        await initial_tokens.create("Named token", Ceiling()),
+        await scim_tokens.create("Named directory"),
+    )
     workload, _ = await register_client(
         client_name="Workload",
         grant_types=["client_credentials"],
@@ -133,6 +137,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
+        "scim_tokens": ({"scim_token_id": str(scim_token_id)}, ["Named directory"]),
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
         "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),
         "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
@@ -144,6 +149,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await delete_directory(directory)
     await organizations.delete(UUID(customer["organization_id"]))
     await webhooks.remove(webhook_id)
+    await scim_tokens.delete(scim_token_id)
     await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)
     await id_jag_policies.remove(assertions.id)

@@ -30,6 +30,7 @@ from idp.oauth.exchange import registration as exchange
 from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
+from idp.scim import tokens as scim_tokens
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import Admin, delete_directory, make_directory, sign_in_admin
@@ -92,6 +93,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
     stream = await make_stream("Shown")
+    scim_token_id, _ = await scim_tokens.create("Shown")
     delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
@@ -103,6 +105,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     yield found | {
         "user_id": str(auditor.id),
         "webhook_id": str(webhook_id),
+        "scim_token_id": str(scim_token_id),
         "stream_id": str(stream.id),
         "delivery_id": str(delivery_id),
         "client_id": client.client_id,
@@ -124,6 +127,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     }
     await declaration.delete(attribute.name)
     await webhooks.remove(webhook_id)
+    await scim_tokens.delete(scim_token_id)
     await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
     await delete_directory(directory)
@@ -323,6 +327,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "outbox",
         "deliveries",
         "webhooks",
+        "scim_tokens",
         "shared_signals",
     ],
 )

@@ -28,6 +28,10 @@ from idp.infra.db.engine import execute, fetch
 from idp.infra.db.listing import statement
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.clients.registration import register_client
+from idp.scim.filters import parse_filter, parse_path
+from idp.scim.repository import search
+from idp.scim.repository.groups import GROUPS as GROUPS_OF_SCIM
+from idp.scim.repository.users import USERS
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -41,7 +45,8 @@ SMALL = {
     "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
     "claim_mapping", "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind",
     "event_stream",
-    "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision", "root_key",
+    "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
+    "root_key", "scim_token",
     "setup", "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client",
     "upstream", "webhook", "workload_identity",
 }  # fmt: skip
@@ -76,6 +81,7 @@ WHOLE = (
     "idp.oauth.authorize.repository._USE_PUSHED_OF_CLIENT",
     "idp.oauth.device.repository._CANCEL_OF_CLIENT",
     "idp.oauth.ciba.repository._CANCEL_OF_CLIENT",
+    "idp.scim.repository.tokens._FORGET_",
     # All of them, after a backup was restored.
     "idp.oauth.device.repository._CANCEL_ALL",
     "idp.oauth.repository._CONSUME_ALL_CODES",
@@ -126,6 +132,9 @@ SEVERAL_PERSONS = (
     "idp.directory.repository.roles._TAKE",
     "idp.directory.repository.groups._COUNT_MEMBERS",
     "idp.directory.repository.roles._COUNT_HOLDERS",
+    # SCIM: the groups of the users of a page, the members of groups, and what a deleted client called users.
+    "idp.scim.repository.users._GROUPS",
+    "idp.scim.repository.groups.",
     # Whether any owner, or any role, exists.
     "idp.accounts.repository.admin_roles._HAS_OTHER_OWNER",
     "idp.admin.repository._OPEN",
@@ -285,6 +294,49 @@ async def test_lists_use_indexes(full: asyncpg.Connection, name: str, filters: t
     """The first page, and one after a cursor. What an index has put in order already is no sort."""
     for after in (False, True):
         nodes = await _plan(full, statement(LISTINGS[name], filters, after=after))
+        assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+        assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
+
+
+#: Filters of SCIM that use an index, with the order of the list.
+SEARCHES = {
+    "users": (USERS, None, None),
+    "users by name": (USERS, None, "userName"),
+    "users by family name": (USERS, None, "name.familyName"),
+    "new users": (USERS, None, "meta.created"),
+    "userName eq": (USERS, 'userName eq "a@example.com"', None),
+    "emails": (USERS, 'emails[type eq "work"].value eq "a@example.com"', None),
+    "externalId eq": (USERS, 'externalId eq "x"', None),
+    "id eq": (USERS, 'id eq "00000000-0000-7000-8000-000000000000"', None),
+    "userName sw": (USERS, 'userName sw "a@"', None),
+    "displayName eq": (USERS, 'displayName eq "Ann"', None),
+    "name.familyName sw": (USERS, 'name.familyName sw "ann"', None),
+    "changed": (USERS, 'meta.lastModified gt "2100-01-01T00:00:00Z"', "meta.lastModified"),
+    "disabled": (USERS, "active eq false", None),
+    "groups": (GROUPS_OF_SCIM, None, None),
+    "groups by name": (GROUPS_OF_SCIM, None, "displayName"),
+    "group displayName eq": (GROUPS_OF_SCIM, 'displayName eq "a"', None),
+    "group externalId eq": (GROUPS_OF_SCIM, 'externalId eq "a"', None),
+    "a member": (
+        GROUPS_OF_SCIM,
+        'id eq "00000000-0000-7000-8000-000000000000" and members eq "00000000-0000-7000-8000-000000000000"',
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+async def test_searches_of_scim_use_indexes(full: asyncpg.Connection, name: str) -> None:
+    """The first page, and one after a cursor. Each is planned for its values. The users of a group are sorted."""
+    searched, text, sort_by = SEARCHES[name]
+    order = search.Order() if sort_by is None else search.order_by(searched, parse_path(sort_by), descending=False)
+    for after in (None, search.Position("2026-01-01", "00000000-0000-7000-8000-000000000000")):
+        parameters: list[Any] = ["scim:x"]
+        where = search.condition(searched, parse_filter(text) if text else None, parameters)
+        page = search.page_statement(searched, where, order, after, parameters, limit=100)
+        nodes = list(
+            _nodes(msgspec.json.decode(await full.fetchval(f"EXPLAIN (FORMAT JSON) {page}", *parameters))[0]["Plan"])
+        )
         assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
         assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 

@@ -343,6 +343,9 @@ CREATE INDEX users_email ON users (email, id);
 CREATE INDEX users_email_prefix ON users (email text_pattern_ops);
 CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id);
 CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id);
+-- What SCIM clients ask for again and again: who has changed, and who is disabled.
+CREATE INDEX users_updated_at ON users (updated_at, id);
+CREATE INDEX users_disabled ON users (id) WHERE disabled_at IS NOT NULL;
 
 -- Lookup: the user of an email address, and the one place where addresses are unique. Written with users.email in one
 -- statement: the two tables refer to each other, so that neither can be forgotten.
@@ -1336,3 +1339,39 @@ CREATE TABLE access_policy_attribute (
 );
 
 CREATE INDEX access_policy_attribute_attribute ON access_policy_attribute (attribute);
+
+-- scim --------------------------------------------------------------------------------------------------------------
+
+-- A token with which another system manages users and groups. Its id is the SCIM client: a rotation replaces the value
+-- only. "old_token_hash" is the value before, valid until "old_expires_at".
+CREATE TABLE scim_token (
+    id             uuid PRIMARY KEY,
+    name           text NOT NULL,
+    writes         boolean NOT NULL,
+    token_hash     bytea NOT NULL UNIQUE,
+    expires_at     timestamptz NOT NULL,
+    old_token_hash bytea UNIQUE,
+    old_expires_at timestamptz,
+    last_used_at   timestamptz,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    updated_at     timestamptz NOT NULL DEFAULT now()
+);
+
+-- The "externalId" of a user or a group at a SCIM client, the "origin". The client makes it unique, if it wants.
+CREATE TABLE scim_user (
+    user_id     uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    origin      text NOT NULL,
+    external_id text NOT NULL,
+    PRIMARY KEY (user_id, origin)
+);
+
+CREATE INDEX scim_user_external_id ON scim_user (origin, external_id);
+
+CREATE TABLE scim_group (
+    group_id    uuid NOT NULL REFERENCES groups ON DELETE CASCADE,
+    origin      text NOT NULL,
+    external_id text NOT NULL,
+    PRIMARY KEY (group_id, origin)
+);
+
+CREATE INDEX scim_group_external_id ON scim_group (origin, external_id);

@@ -1,0 +1,87 @@
+"""`idp scim-tokens`: tokens with which other systems manage users and groups."""
+
+from uuid import UUID
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.options import DURATION
+from idp.cli.output import json_option, print_details, print_json, print_table
+
+
+@click.group("scim-tokens")
+def scim_tokens() -> None:
+    """The tokens with which other systems manage users and groups (SCIM 2.0)."""
+
+
+def _print_token(shown: dict[str, str], as_json: bool) -> None:
+    from idp.settings import settings
+
+    if as_json:
+        print_json(shown)
+        return
+    print_details(shown)
+    click.echo("The token is shown only now. It cannot be shown again.", err=True)
+    if not settings().scim:
+        click.echo("No system can use it yet: IDP_SCIM is off.", err=True)
+
+
+@scim_tokens.command()
+@click.argument("name")
+@click.option("--read-only", is_flag=True, help="It may read users and groups, and not change them.")
+@click.option("--lifetime", type=DURATION, default="366d", show_default=True, help="Time after which it expires.")
+@json_option
+@with_database
+async def create(name: str, read_only: bool, lifetime: int, as_json: bool) -> None:
+    """Create a token. It is shown once; only its hash is stored.
+
+    NAME says which system has it, for administrators.
+    """
+    from idp.scim import tokens as service
+
+    token_id, token = await service.create(name, writes=not read_only, lifetime=lifetime)
+    _print_token({"id": str(token_id), "token": token}, as_json)
+
+
+@scim_tokens.command("list")
+@json_option
+@with_database
+async def list_tokens(as_json: bool) -> None:
+    """List the tokens, newest last."""
+    from idp.scim.repository.tokens import tokens
+
+    found = await tokens()
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("Id", "Name", "Writes", "Expires", "The value before until", "Last used"),
+        [(t.id, t.name, t.writes, t.expires_at, t.old_expires_at, t.last_used_at) for t in found],
+    )
+
+
+@scim_tokens.command()
+@click.argument("token_id", type=click.UUID)
+@click.option("--lifetime", type=DURATION, default="366d", show_default=True, help="Time after which it expires.")
+@click.option(
+    "--overlap", type=DURATION, default="7d", show_default=True, help="Time for which the old value is valid."
+)
+@json_option
+@with_database
+async def rotate(token_id: UUID, lifetime: int, overlap: int, as_json: bool) -> None:
+    """Make a new value. The one before stays valid for a time, any older one ends."""
+    from idp.scim import tokens as service
+
+    token = await service.rotate(token_id, lifetime=lifetime, overlap=overlap)
+    _print_token({"id": str(token_id), "token": token}, as_json)
+
+
+@scim_tokens.command()
+@click.argument("token_id", type=click.UUID)
+@with_database
+async def delete(token_id: UUID) -> None:
+    """Delete a token. The users, groups and members that it added stay."""
+    from idp.scim import tokens as service
+
+    await service.delete(token_id)
+    click.echo(f"The SCIM token {token_id} is deleted.")

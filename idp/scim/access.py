@@ -1,0 +1,145 @@
+"""Who calls: the bearer of a SCIM token, or a client with an access token for SCIM.
+
+Neither ever changes a user who has a role of an administrator: whoever has the token could take over that account.
+"""
+
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+
+from idp import ids
+from idp.accounts.repository import admin_roles
+from idp.accounts.repository.users import lock_user
+from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenError, Refused
+from idp.infra import request_context
+from idp.infra.db.engine import authority
+from idp.infra.rate_limits import Rate, spend
+from idp.oauth import access_tokens, protected
+from idp.oauth.access_tokens import LiveAccessToken
+from idp.oauth.clients.models import ResourceServer
+from idp.reasons import Reason
+from idp.scim.errors import NotAllowedError, UnknownResourceError
+from idp.scim.repository import tokens as repository
+from idp.scim.tokens import origin_of
+from idp.settings import settings
+
+AnyRequest = Request[Any, Any, Any]
+
+PATH: Final = "/scim/v2"
+#: The name in audit events.
+ENDPOINT: Final = "scim"
+#: The scopes of access tokens. Only an owner lets a client request them, as all that begin with ``admin:``.
+READ, WRITE = "admin:scim:read", "admin:scim:write"
+#: Requests of one SCIM client. Entra ID wants 25 a second.
+REQUESTS: Final = Rate("SCIM requests of a client", burst=1000, interval=0.01)
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """A SCIM client.
+
+    Attributes:
+        origin: what it adds has this origin, and its ``externalId``s are its own.
+        writes: whether it may change what it reads.
+    """
+
+    origin: str
+    writes: bool
+
+    def require_write(self) -> None:
+        """
+        Raises:
+            NotAllowedError: it may only read.
+        """
+        if not self.writes:
+            raise NotAllowedError("This token may only read.")
+
+
+def is_on() -> bool:
+    return settings().scim
+
+
+def resource() -> ResourceServer:
+    """SCIM as a resource server (RFC 8707): clients get tokens for it by the client_credentials grant."""
+    return ResourceServer(
+        identifier=f"{settings().issuer}{PATH}", name="SCIM", scope=f"{READ} {WRITE}", witnessed=False
+    )
+
+
+async def authenticate(request: AnyRequest) -> Caller:
+    """Return the caller. Changes of this request are made only while the token is valid.
+
+    Raises:
+        BearerError: there is no token, or it is not valid, or lacks the scope.
+        TooManyRequestsError: the client has made too many requests.
+    """
+    presented = protected.in_header(request)
+    if presented is None:
+        raise MissingTokenError
+    if "." in presented.token or presented.scheme != "bearer":
+        caller = await _client(request)
+    else:
+        caller = await _bearer(presented.token)
+    request_context.actor.set(caller.origin)
+    await count(caller)
+    return caller
+
+
+async def count(caller: Caller) -> None:
+    """Count a request, or an operation of a bulk request.
+
+    Raises:
+        TooManyRequestsError: the client has made too many.
+    """
+    await spend((REQUESTS, caller.origin))
+
+
+async def _bearer(token: str) -> Caller:
+    hashed = ids.digest(token)
+    found = await repository.find_token(hashed)
+    if found is None:
+        raise protected.refuse(InvalidTokenError(refused=Refused(Reason.UNKNOWN)), None, ENDPOINT)
+    if found.unmarked:
+        await repository.mark_use(found.id)
+    authority.set(partial(_hold_token, hashed, found.id))
+    return Caller(origin_of(found.id), found.writes)
+
+
+async def _hold_token(token_hash: bytes, id: UUID) -> None:
+    if not await repository.hold_token(token_hash, id):
+        raise InvalidTokenError
+
+
+async def _client(request: AnyRequest) -> Caller:
+    """Return the client whose own access token the request has."""
+    live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
+    audience, client_id = live.claims["aud"], live.claims["client_id"]
+    right = resource().identifier in (audience if isinstance(audience, list) else [audience])
+    if not right or live.user_id is not None:
+        wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        raise protected.refuse(wrong, client_id, ENDPOINT)
+    scope = live.claims["scope"].split()
+    if READ not in scope and WRITE not in scope:
+        raise InsufficientScopeError(READ)
+    authority.set(partial(_hold_access_token, live))
+    return Caller(f"scim:{client_id}", WRITE in scope)
+
+
+async def _hold_access_token(live: LiveAccessToken) -> None:
+    if not await access_tokens.lock(live):
+        raise InvalidTokenError
+
+
+async def lock_target(user_id: UUID) -> None:
+    """Lock a user whom the current transaction changes.
+
+    Raises:
+        UnknownResourceError: there is no such user.
+        NotAllowedError: the user has a role of an administrator.
+    """
+    if not await lock_user(user_id):
+        raise UnknownResourceError
+    if await admin_roles.roles_of_user(user_id):
+        raise NotAllowedError("This user is an administrator. Only administrators may change such users.")

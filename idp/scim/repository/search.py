@@ -1,0 +1,221 @@
+"""Pages of users and groups: by index (RFC 7644 section 3.4.2.4) and by cursor (RFC 9865)."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+
+from idp.infra.db.engine import execute, fetch_once, fetchrow, transaction
+from idp.scim.attributes import ResourceType
+from idp.scim.errors import InvalidCursorError, InvalidValueError, TooManyError
+from idp.scim.filters import Filter, Path
+from idp.scim.repository.predicates import Column, Columns, Elements, Kind, Predicate
+
+#: Above this number, matches are estimated instead of counted.
+COUNTED: Final = 10_000
+#: Seconds that a filter may take.
+MAX_SECONDS: Final = 5
+_LIMIT_TIME: Final = f"SET LOCAL statement_timeout = '{MAX_SECONDS}s'"
+#: Searches that run at once in a process, so that slow ones leave connections to others.
+_searching: Final = asyncio.Semaphore(4)
+_ESTIMATE: Final = "SELECT reltuples::bigint AS number FROM pg_class WHERE oid = $1::text::regclass"
+_TYPES: Final = {Kind.ID: "uuid", Kind.TIME: "timestamptz", Kind.BOOLEAN: "boolean"}
+
+
+class Searched(msgspec.Struct, frozen=True, kw_only=True):
+    """A type of resources that can be searched.
+
+    Attributes:
+        select: the text after SELECT.
+        source: the text after FROM. $1 is the origin of the SCIM client.
+        id: the expression of the id.
+        table: the table, for estimates.
+        shown: the condition of resources that SCIM clients see.
+    """
+
+    resource: ResourceType
+    select: str
+    source: str
+    id: str
+    table: str
+    columns: Columns
+    shown: str = "true"
+
+
+class Order(msgspec.Struct, frozen=True):
+    """The order of a list: by an attribute, then by id. By id alone if there is none."""
+
+    column: Column | None = None
+    descending: bool = False
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """The last resource of a page: the text of what the list is ordered by, and the id."""
+
+    value: str | None
+    id: str
+
+
+class Found(NamedTuple):
+    """A page.
+
+    Attributes:
+        total: the number of matches, estimated above :data:`COUNTED`; None if a cursor was given.
+        next: the position of the next page; None at the end.
+    """
+
+    rows: list[asyncpg.Record]
+    total: int | None
+    next: Position | None
+
+
+def order_by(searched: Searched, path: Path, *, descending: bool) -> Order:
+    """Return the order by an attribute. One with several values is ordered by the only one that is stored.
+
+    Raises:
+        InvalidValueError: the list cannot be ordered by it.
+    """
+    name = str(path).lower()
+    found = searched.columns.get(name)
+    if found is None and path.sub is not None:
+        whole = searched.columns.get(path.attribute.lower())
+        found = whole.columns.get(path.sub.lower()) if isinstance(whole, Elements) and whole.single else None
+    elif isinstance(found, Elements):
+        found = found.columns.get("value") if found.single else None
+    if not isinstance(found, Column):
+        raise InvalidValueError("The list cannot be sorted by this attribute.")
+    return Order(found, descending)
+
+
+async def search(
+    searched: Searched,
+    origin: str,
+    filter: Filter | None,
+    order: Order,
+    *,
+    limit: int,
+    offset: int = 0,
+    after: Position | None = None,
+    counted: bool = True,
+    exact: bool = False,
+    others: Sequence[ResourceType] = (),
+) -> Found:
+    """Return a page of resources.
+
+    Args:
+        limit: the number of resources; 0: only count.
+        offset: the number of matches before the page.
+        after: the position of the page before.
+        counted: whether the number of matches is wanted.
+        exact: count all matches, however many there are.
+        others: further types that the request searches.
+
+    Raises:
+        InvalidFilterError: the filter names an unknown attribute, or compares one in a way that it does not support.
+        InvalidCursorError: the position is not of this list.
+        TooManyError: it would take too long.
+    """
+    parameters: list[Any] = [origin]
+    where = condition(searched, filter, parameters, others)
+    counting = list(parameters)
+    text = page_statement(searched, where, order, after, parameters, limit=limit + 1, offset=offset)
+    try:
+        async with _searching, transaction():
+            await execute(_LIMIT_TIME)
+            rows = await fetch_once(text, *parameters) if limit else []
+            total = None
+            if counted:
+                more = len(rows) > limit or not limit
+                total = offset + len(rows) if (rows or not offset) and not more else None
+                if total is None:
+                    total = await _count(searched, where, counting, offset, rows[:limit], more=more, exact=exact)
+    except asyncpg.QueryCanceledError as error:
+        raise TooManyError("The filter takes too long. Make it narrower.") from error
+    except asyncpg.DataError as error:
+        raise InvalidCursorError("The cursor is not of this list.") from error
+    if len(rows) <= limit:
+        return Found(rows, total, None)
+    end = rows[limit - 1] if limit else None
+    return Found(rows[:limit], total, Position(end["_sort"], end["_key"]) if end is not None else None)
+
+
+def condition(
+    searched: Searched, filter: Filter | None, parameters: list[Any], others: Sequence[ResourceType] = ()
+) -> str:
+    """Return the condition of a filter. Its values are appended to the parameters."""
+    if filter is None:
+        return searched.shown
+    predicate = Predicate(searched.resource, searched.columns, parameters, others)
+    return f"{searched.shown} AND {predicate.condition(filter)}"
+
+
+def page_statement(
+    searched: Searched, where: str, order: Order, after: Position | None, parameters: list[Any], *,
+    limit: int, offset: int = 0,
+) -> str:  # fmt: skip
+    """Return the statement of a page."""
+    key = order.column.compared if order.column is not None else searched.id
+    if after is not None:
+        where = f"{where} AND {_after(searched, order, after, parameters)}"
+    return (
+        f"SELECT {searched.select}, ({key})::text AS _sort, ({searched.id})::text AS _key"  # noqa: S608
+        f" FROM {searched.source} WHERE {where} ORDER BY {_ordering(searched, order)} LIMIT {limit} OFFSET {offset}"
+    )
+
+
+def _by_prefix(column: Column) -> bool:
+    """Return whether a column is ordered by bytes, as its index is."""
+    return column.kind is Kind.TEXT
+
+
+def _ordering(searched: Searched, order: Order) -> str:
+    direction = "DESC" if order.descending else "ASC"
+    if order.column is None:
+        return f"{searched.id} {direction}"
+    if _by_prefix(order.column):
+        return f"{order.column.compared} USING {'~>~' if order.descending else '~<~'}, {searched.id} {direction}"
+    return f"{order.column.compared} {direction}, {searched.id} {direction}"
+
+
+def _after(searched: Searched, order: Order, after: Position, parameters: list[Any]) -> str:
+    """Return the condition of what follows a resource. Without a value is last, in the reverse order first."""
+    sign = "<" if order.descending else ">"
+    parameters.append(after.id)
+    last = f"${len(parameters)}::text::uuid"
+    column = order.column
+    if column is None:
+        return f"{searched.id} {sign} {last}"
+    key = column.compared
+    if after.value is None:
+        rest = f"{key} IS NULL AND {searched.id} {sign} {last}"
+        return f"({rest} OR {key} IS NOT NULL)" if order.descending else f"({rest})"
+    parameters.append(after.value)
+    value = f"${len(parameters)}::text::{_TYPES.get(column.kind, 'text')}"
+    if not column.nullable and not _by_prefix(column):
+        return f"({key}, {searched.id}) {sign} ({value}, {last})"
+    beyond = f"~{sign}~" if _by_prefix(column) else sign
+    rest = f"{key} {beyond} {value} OR {key} = {value} AND {searched.id} {sign} {last}"
+    return f"({rest})" if order.descending or not column.nullable else f"({rest} OR {key} IS NULL)"
+
+
+async def _count(
+    searched: Searched, where: str, parameters: list[Any], offset: int, rows: list[asyncpg.Record], *,
+    more: bool, exact: bool,
+) -> int:  # fmt: skip
+    """Return the number of matches. Above :data:`COUNTED` it is such that a client that reads page after page does not
+    stop before the end.
+    """
+    limit = "" if exact else f"LIMIT {COUNTED + 1}"
+    counted = f"SELECT count(*) AS number FROM (SELECT FROM {searched.source} WHERE {where} {limit}) AS found"  # noqa: S608
+    (row,) = await fetch_once(counted, *parameters)
+    number: int = row["number"]
+    if number <= COUNTED or exact:
+        return number
+    if where == searched.shown:
+        estimate = await fetchrow(_ESTIMATE, searched.table)
+        number = max(number, estimate["number"] if estimate is not None else 0)
+    if not rows and offset:
+        return min(number, offset)
+    return max(number, offset + len(rows) + more)

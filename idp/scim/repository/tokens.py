@@ -1,0 +1,123 @@
+"""The statements on the tokens of SCIM clients."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.columns import all_columns
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import many, one
+from idp.scim.tables import ScimToken
+
+_INSERT = """
+INSERT INTO scim_token (id, name, writes, token_hash, expires_at, created_at, updated_at)
+VALUES ($1, $2, $3, $4, now() + $5 * interval '1 s', now(), now())
+"""
+_LIVE = "(token_hash = $1 AND expires_at > now() OR old_token_hash = $1 AND old_expires_at > now())"
+_FIND = f"""
+SELECT id, name, writes, last_used_at IS NULL OR last_used_at < now() - interval '1 min' AS unmarked
+FROM scim_token WHERE {_LIVE}
+"""  # noqa: S608
+_MARK = "UPDATE scim_token SET last_used_at = now() WHERE id = $1"
+# A rotation and a deletion wait for the transaction, the mark of its use does not.
+_HOLD = f"SELECT FROM scim_token WHERE {_LIVE} AND id = $2 FOR KEY SHARE"
+# $2 hash of the new value  $3 its lifetime  $4 seconds for which the value before stays valid
+_ROTATE = """
+UPDATE scim_token SET
+    old_token_hash = CASE WHEN $4 > 0 THEN token_hash END,
+    old_expires_at = CASE WHEN $4 > 0 THEN least(expires_at, now() + $4 * interval '1 s') END,
+    token_hash = $2, expires_at = now() + $3 * interval '1 s', updated_at = now()
+WHERE id = $1 RETURNING name
+"""
+_DELETE = "DELETE FROM scim_token WHERE id = $1 RETURNING name"
+_FORGET_USERS = "DELETE FROM scim_user WHERE origin = $1"
+_FORGET_GROUPS = "DELETE FROM scim_group WHERE origin = $1"
+_COLUMNS = "t.id, t.name, t.writes, t.expires_at, t.old_expires_at, t.last_used_at, t.created_at, t.updated_at"
+
+
+class LiveToken(msgspec.Struct, frozen=True):
+    """A token that is valid now.
+
+    Attributes:
+        unmarked: whether its use was not marked within the last minute.
+    """
+
+    id: UUID
+    name: str
+    writes: bool
+    unmarked: bool
+
+
+class StoredToken(msgspec.Struct, frozen=True):
+    """A token without its value."""
+
+    id: UUID
+    name: str
+    writes: bool
+    expires_at: datetime
+    old_expires_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class _Name(msgspec.Struct, frozen=True):
+    name: str
+
+
+async def insert_token(id: UUID, name: str, token_hash: bytes, *, writes: bool, lifetime: int) -> None:
+    """Insert a token that expires after ``lifetime`` seconds."""
+    await execute(_INSERT, id, name, writes, token_hash, lifetime)
+
+
+async def find_token(token_hash: bytes) -> LiveToken | None:
+    """Return the token with this value, new or old, if it is valid."""
+    return one(LiveToken, await fetchrow(_FIND, token_hash))
+
+
+async def mark_use(id: UUID) -> None:
+    """Note that a token is used now."""
+    await execute(_MARK, id)
+
+
+async def hold_token(token_hash: bytes, id: UUID) -> bool:
+    """Return whether a token is still valid, and keep it so until the end of the transaction."""
+    return await fetchrow(_HOLD, token_hash, id) is not None
+
+
+async def rotate_token(id: UUID, token_hash: bytes, lifetime: int, overlap: int) -> str | None:
+    """Replace the value of a token. The one before stays valid for ``overlap`` seconds, any older one ends.
+
+    Returns:
+        the name; None if there is no such token.
+    """
+    row = one(_Name, await fetchrow(_ROTATE, id, token_hash, lifetime, overlap))
+    return row.name if row is not None else None
+
+
+async def delete_token(id: UUID, origin: str) -> str | None:
+    """Delete a token, with the ids that its client gave. Returns the name; None if there is no such token."""
+    row = one(_Name, await fetchrow(_DELETE, id))
+    if row is None:
+        return None
+    await execute(_FORGET_USERS, origin)
+    await execute(_FORGET_GROUPS, origin)
+    return row.name
+
+
+async def tokens() -> list[StoredToken]:
+    """Return all tokens, the newest last."""
+    return many(StoredToken, await fetch(f"SELECT {all_columns(ScimToken)} FROM scim_token ORDER BY id"))  # noqa: S608
+
+
+#: For administrators.
+SCIM_TOKENS = Listing(
+    source="scim_token AS t",
+    columns=_COLUMNS,
+    key=Sort("t.id", "uuid"),
+    sorts={"created_at": Sort("t.created_at")},
+    default_sort="-created_at",
+    filters={"id": Filter("t.id = {}", "uuid", "One token.")},
+)

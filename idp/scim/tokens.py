@@ -1,0 +1,91 @@
+"""The tokens with which SCIM clients authenticate. Only their hashes are stored."""
+
+from typing import Final
+from uuid import UUID
+
+from idp import ids
+from idp.audit.events import record
+from idp.directory import names
+from idp.errors import NotFoundError, ValidationError
+from idp.infra.db.engine import transaction
+from idp.scim.repository import tokens as repository
+from idp.settings import DAY
+
+MAX_LIFETIME: Final = 3 * 366 * DAY
+DEFAULT_LIFETIME: Final = 366 * DAY
+MAX_OVERLAP: Final = 90 * DAY
+#: Time in which the value of a token can be changed at the client.
+DEFAULT_OVERLAP: Final = 7 * DAY
+
+
+class UnknownTokenError(NotFoundError):
+    """There is no such token."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no SCIM token with this id.")
+
+
+def origin_of(id: UUID) -> str:
+    """Return what marks the external ids and the members that a token added."""
+    return f"scim:{id}"
+
+
+async def create(name: str, *, writes: bool = True, lifetime: int = DEFAULT_LIFETIME) -> tuple[UUID, str]:
+    """Create a token and return its id and value.
+
+    Args:
+        name: for administrators: which system has it.
+        writes: whether it may change users and groups, or only read them.
+        lifetime: in seconds.
+
+    Raises:
+        ValidationError: the name or the lifetime is not allowed.
+    """
+    name = names.checked(name)
+    _check_lifetime(lifetime)
+    token_id, token = ids.uuid7(), ids.random_token()
+    async with transaction():
+        await repository.insert_token(token_id, name, ids.digest(token), writes=writes, lifetime=lifetime)
+        await record("scim_token_created", detail={"id": str(token_id), "name": name, "writes": writes})
+    return token_id, token
+
+
+async def rotate(id: UUID, *, lifetime: int = DEFAULT_LIFETIME, overlap: int = DEFAULT_OVERLAP) -> str:
+    """Replace the value of a token and return the new one. At most two values are valid at once.
+
+    Args:
+        lifetime: of the new value, in seconds.
+        overlap: seconds for which the value before stays valid, if it does not expire before.
+
+    Raises:
+        ValidationError: the lifetime or the overlap is not allowed.
+        UnknownTokenError: there is no such token.
+    """
+    _check_lifetime(lifetime)
+    if not 0 <= overlap <= MAX_OVERLAP:
+        raise ValidationError(f"The overlap must be within {MAX_OVERLAP // DAY} days.")
+    token = ids.random_token()
+    async with transaction():
+        name = await repository.rotate_token(id, ids.digest(token), lifetime, overlap)
+        if name is None:
+            raise UnknownTokenError
+        await record("scim_token_rotated", detail={"id": str(id), "name": name})
+    return token
+
+
+async def delete(id: UUID) -> None:
+    """Delete a token. The users, groups and members that it added stay; the ``externalId``s that it gave do not.
+
+    Raises:
+        UnknownTokenError: there is no such token.
+    """
+    async with transaction():
+        name = await repository.delete_token(id, origin_of(id))
+        if name is None:
+            raise UnknownTokenError
+        await record("scim_token_deleted", detail={"id": str(id), "name": name})
+
+
+def _check_lifetime(lifetime: int) -> None:
+    if not 1 <= lifetime <= MAX_LIFETIME:
+        raise ValidationError(f"The token must expire within {MAX_LIFETIME // DAY} days.")

@@ -1,0 +1,272 @@
+"""Users over SCIM: created, changed and deleted by the services of :mod:`idp.accounts`.
+
+The address is checked against the addresses that the client sends: an identity provider whose userName is not the
+address of the mail would otherwise provision accounts under which nobody signs in.
+"""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from idp.accounts import profile, users
+from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.repository.users import user_by_id
+from idp.accounts.tables import Origin, User
+from idp.federation.linking import release_email
+from idp.infra.db.engine import transaction
+from idp.oauth.credentials import credentials_changed
+from idp.oauth.sign_out import sign_out_for_deletion
+from idp.scim.access import Caller, lock_target
+from idp.scim.attributes import USER, WORK
+from idp.scim.errors import InvalidValueError, OutdatedError, UniquenessError, UnknownResourceError
+from idp.scim.patch import Document, apply, read_document, read_operations
+from idp.scim.repository import external_ids
+from idp.scim.repository import users as repository
+from idp.scim.repository.users import ADDRESS, CLAIMS, StoredUser
+from idp.scim.representation import of_user, version_of_user, writable
+from idp.signin.factors.repository import delete_factors
+
+MAX_EXTERNAL_ID = 256
+#: The reason in the audit trail.
+REASON = "scim"
+
+
+class _Target(msgspec.Struct, frozen=True):
+    """What a user is to be."""
+
+    email: str
+    entered: dict[str, str]
+    external_id: str | None
+    active: bool | None
+
+
+async def show(caller: Caller, user_id: UUID) -> Document:
+    """Return a user.
+
+    Raises:
+        UnknownResourceError: there is no such user.
+    """
+    return await _shown(await _stored(caller, user_id))
+
+
+async def shown(stored: Sequence[StoredUser], *, with_groups: bool) -> list[Document]:
+    """Return the representations of users."""
+    groups = await repository.groups_of([user.id for user in stored]) if with_groups and stored else {}
+    return [of_user(user, groups.get(user.id, ())) for user in stored]
+
+
+async def _shown(stored: StoredUser) -> Document:
+    return (await shown([stored], with_groups=True))[0]
+
+
+async def _stored(caller: Caller, user_id: UUID) -> StoredUser:
+    found = await repository.user(caller.origin, user_id)
+    if found is None:
+        raise UnknownResourceError
+    return found
+
+
+async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
+    """Create a user (RFC 7644 section 3.3).
+
+    Raises:
+        InvalidValueError: a value is missing or not valid.
+        UniquenessError: another user has the address.
+    """
+    target = _target(read_document(USER, body), {})
+    claims, address = _validated(target.entered)
+    async with transaction():
+        await release_email(target.email, delete_factors)
+        try:
+            user = await users.create_user(target.email, None, origin=Origin.SCIM, address=address, **claims)
+        except users.EmailTakenError as error:
+            raise UniquenessError(error.description) from error
+        if target.external_id is not None:
+            await external_ids.set_of_user(user.id, caller.origin, target.external_id)
+        if target.active is False:
+            await users.disable_user(user.id, credentials_changed, reason=REASON)
+        return await show(caller, user.id)
+
+
+async def replace(caller: Caller, user_id: UUID, body: Mapping[str, Any], expected: Sequence[str]) -> Document:
+    """Replace a user (section 3.5.1). Without ``active`` or ``externalId``, these stay.
+
+    Args:
+        expected: the versions in ``If-Match``; empty: any.
+
+    Raises:
+        InvalidValueError: a value is missing or not valid.
+        UniquenessError: another user has the address.
+        UnknownResourceError: there is no such user.
+        OutdatedError: the user has another version.
+        NotAllowedError: the user is an administrator.
+    """
+    after = read_document(USER, body)
+    async with transaction():
+        user, stored = await _locked(caller, user_id, expected)
+        before = writable(stored)
+        kept = {name: before[name] for name in ("active", "externalId") if name in before and name not in after}
+        await _change(caller, user, stored, _target(kept | after, {}))
+        return await show(caller, user_id)
+
+
+async def patch(caller: Caller, user_id: UUID, body: Mapping[str, Any], expected: Sequence[str]) -> Document:
+    """Change a user by operations (section 3.5.2).
+
+    Raises:
+        ScimError: an operation is malformed, or not possible.
+        UniquenessError: another user has the address.
+        UnknownResourceError: there is no such user.
+        OutdatedError: the user has another version.
+        NotAllowedError: the user is an administrator.
+    """
+    operations = read_operations(USER, body)
+    async with transaction():
+        user, stored = await _locked(caller, user_id, expected)
+        before = writable(stored)
+        after = deepcopy(before)
+        for operation in operations:
+            apply(after, operation)
+        await _change(caller, user, stored, _target(after, before))
+        return await show(caller, user_id)
+
+
+async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None:
+    """Delete a user (section 3.6).
+
+    Raises:
+        UnknownResourceError: there is no such user.
+        OutdatedError: the user has another version.
+        NotAllowedError: the user is an administrator.
+    """
+    async with transaction():
+        await _locked(caller, user_id, expected)
+        await profile.delete_user(user_id, sign_out_for_deletion)
+
+
+async def _locked(caller: Caller, user_id: UUID, expected: Sequence[str]) -> tuple[User, StoredUser]:
+    await lock_target(user_id)
+    stored, user = await _stored(caller, user_id), await user_by_id(user_id)
+    if user is None:
+        raise UnknownResourceError
+    check_version(expected, version_of_user(stored))
+    return user, stored
+
+
+def check_version(expected: Sequence[str], version: str | None) -> None:
+    """
+    Raises:
+        OutdatedError: ``If-Match`` names another version.
+    """
+    if expected and "*" not in expected and version not in expected:
+        raise OutdatedError
+
+
+async def _change(caller: Caller, user: User, stored: StoredUser, target: _Target) -> None:
+    """Make a user what it is to be. The user is locked."""
+    kept = _entered(user)
+    wanted = kept | target.entered
+    if wanted != kept:
+        try:
+            await profile.update_profile(user, wanted)
+        except profile.InvalidProfileError as error:
+            raise InvalidValueError(f"{error.field}: {error.description}") from error
+    if target.email != user.email:
+        try:
+            await users.assign_email(user.id, target.email, Origin.SCIM, credentials_changed)
+        except users.EmailTakenError as error:
+            raise UniquenessError(error.description) from error
+    if target.external_id != stored.external_id:
+        await external_ids.set_of_user(user.id, caller.origin, target.external_id)
+    if target.active is False and stored.disabled_at is None:
+        await users.disable_user(user.id, credentials_changed, reason=REASON)
+    elif target.active and stored.disabled_at is not None:
+        await users.enable_user(user.id)
+
+
+def _entered(user: User) -> dict[str, str]:
+    """Return the profile of a user as it is entered."""
+    members = msgspec.json.decode(user.address) if user.address else {}
+    return {name: getattr(user, name) or "" for name in profile.FIELDS} | {
+        f"address.{member}": members.get(member) or "" for member in ADDRESS.values()
+    }
+
+
+def _validated(entered: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str]]:
+    try:
+        return profile.validated(entered)
+    except profile.InvalidProfileError as error:
+        raise InvalidValueError(f"{error.field}: {error.description}") from error
+
+
+def _target(document: Document, before: Document) -> _Target:
+    """Return what a document wants a user to be.
+
+    Args:
+        before: the document before the operations; empty: the user is new or replaced.
+
+    Raises:
+        InvalidValueError: a value is missing or not valid.
+    """
+    email = _email(document.get("userName"))
+    _check_emails(document, before, email)
+    parts = {}
+    for path, claim in CLAIMS.items():
+        attribute, _, sub = path.partition(".")
+        value = (document.get(attribute) or {}).get(sub) if sub else document.get(attribute)
+        parts[claim] = value or ""
+    parts["name"] = _name(document, before)
+    parts["phone_number"] = (_stored_element(document, before, "phoneNumbers") or {}).get("value") or ""
+    address = _stored_element(document, before, "addresses") or {}
+    parts |= {f"address.{member}": address.get(name) or "" for name, member in ADDRESS.items()}
+    external_id = document.get("externalId")
+    if external_id is not None and not (len(external_id) <= MAX_EXTERNAL_ID and external_id.isprintable()):
+        raise InvalidValueError(f"externalId has up to {MAX_EXTERNAL_ID} characters that can be shown.")
+    return _Target(email, parts, external_id, document.get("active"))
+
+
+def _email(value: str | None) -> str:
+    if value is None:
+        raise InvalidValueError("userName is missing.")
+    try:
+        return normalise_email(value)
+    except InvalidEmailError as error:
+        raise InvalidValueError("userName must be an email address.") from error
+
+
+def _check_emails(document: Document, before: Document, email: str) -> None:
+    for element in document.get("emails") or []:
+        if element in before.get("emails", []) or not (_is_work(element) or element.get("primary")):
+            continue
+        try:
+            same = normalise_email(element.get("value") or "") == email
+        except InvalidEmailError:
+            same = False
+        if not same:
+            raise InvalidValueError(
+                "The primary address must be the userName. In your identity provider, map userName to the address."
+            )
+
+
+def _is_work(element: Document) -> bool:
+    return (element.get("type") or WORK).lower() == WORK
+
+
+def _stored_element(document: Document, before: Document, name: str) -> Document | None:
+    """Return the element that is stored: of those of the type work the new one, the primary one, or else the last."""
+    work = [element for element in document.get(name) or [] if _is_work(element)]
+    new = [element for element in work if element not in before.get(name, [])] or work
+    primary = [element for element in new if element.get("primary")] or new
+    return primary[-1] if primary else None
+
+
+def _name(document: Document, before: Document) -> str:
+    """Return the whole name, of which ``name.formatted`` is another spelling. ``displayName`` wins."""
+    display, formatted = document.get("displayName"), (document.get("name") or {}).get("formatted")
+    if not before:
+        return display or formatted or ""
+    changed = display if display != before.get("displayName") else formatted
+    return changed or ""

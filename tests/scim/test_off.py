@@ -1,0 +1,18 @@
+"""SCIM is off by default."""
+
+import httpx
+import pytest
+
+from idp.scim import tokens
+from tests.support.server import Server
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/Users", "/Groups/x", "/.search", "/ServiceProviderConfig", "/Schemas", "/ResourceTypes/User", "/Me", "/x"],
+)
+async def test_it_is_off_by_default(server: Server, http: httpx.AsyncClient, path: str) -> None:
+    token_id, token = await tokens.create("Off")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await http.get(f"{server.issuer}/scim/v2{path}", headers=headers)).status_code in (404, 405)
+    await tokens.delete(token_id)
