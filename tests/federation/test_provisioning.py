@@ -155,10 +155,11 @@ async def test_claims_that_are_in_userinfo_only(browser: Browser, provider: Open
     await sign_in(browser, upstream)
     user_id = await user_of(provider.person.sub)
     assert await memberships(user_id) == {(group.id, upstream.origin)}
-    provider.userinfo = (403, "application/json", "{}")
-    await again(browser, upstream)
-    assert await memberships(user_id) == {(group.id, upstream.origin)}
-    assert (await events_of(user_id))[-1] == "provisioning_incomplete"
+    for status, body in ((403, "{}"), (500, "{}"), (200, "nonsense")):
+        provider.userinfo = (status, "application/json", body)
+        await again(browser, upstream)
+        assert await memberships(user_id) == {(group.id, upstream.origin)}
+        assert (await events_of(user_id))[-1] == "provisioning_incomplete"
 
 
 async def test_an_identity_that_is_linked_by_the_sign_in(

@@ -242,6 +242,10 @@ class OpenIDProvider:
             else:
                 claims = response.json()
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
+            if "email" in token:
+                # Only rules need it, and no sign-in fails because of a rule.
+                log.warning("userinfo_ignored", reason="The endpoint does not answer as it should.")
+                return None
             raise UpstreamUnavailableError("The userinfo endpoint does not answer as it should.") from error
         if claims is None:
             return None
