@@ -101,7 +101,7 @@ async def prepare() -> Sample:
         client_name="Benchmark",
         redirect_uris=[REDIRECT_URI],
         grant_types=["authorization_code", "refresh_token", "client_credentials"],
-        scope=f"{SCOPE} offline_access read write",
+        scope=f"{SCOPE} groups roles offline_access read write",
         skip_consent=True,
     )
     assert secret is not None
@@ -260,7 +260,7 @@ def proved_requests(sample: Sample, issuer: str, number: int) -> list[Request]:
     ]
 
 
-async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]:
+async def refresh_tokens(sample: Sample, users: Sequence[UUID], scope: str = SCOPE) -> list[Request]:
     """Return a rotation for each user."""
     now, families = clock.now(), [ids.uuid7() for _ in users]
     made = [new_refresh_token(user, family) for user, family in zip(users, families, strict=True)]
@@ -273,7 +273,7 @@ async def refresh_tokens(sample: Sample, users: Sequence[UUID]) -> list[Request]
         "token_family",
         columns,
         [
-            (family, sample.client_id, user, session, SCOPE, [], False, now, 0, AMR, ACR, now, later)
+            (family, sample.client_id, user, session, scope, [], False, now, 0, AMR, ACR, now, later)
             for family, user, (session, _) in zip(families, users, await _sessions(users), strict=True)
         ],
     )

@@ -57,6 +57,7 @@ def test_the_commands_of_the_documentation(cli: Cli) -> None:
     own = f"wiki-{secrets.token_hex(4)}"
     scope = f"directory-{secrets.token_hex(4)}"
     names = {"--id wiki": f"--id {own}", "--client wiki": f"--client {own}", "preview wiki": f"preview {own}"}
+    names |= {"--id kubernetes": f"--id k8s-{own}", "--client kubernetes": f"--client k8s-{own}"}
     for name, new in (names | {"api.example": f"{own}.example", "ada@": f"{own}@"}).items():
         text = text.replace(name, new)
     commands = re.findall(r"^\$ idp (.*)$", text.replace("--scope directory", f"--scope {scope}"), re.MULTILINE)

@@ -15,10 +15,15 @@ class Attributes:
 
     def __init__(self) -> None:
         self._by_name: dict[str, Attribute] = {}
+        self._by_scope: dict[str, list[Attribute]] = {}
 
     async def load(self) -> None:
         """Reload all declarations. If that fails, the loaded ones stay."""
         self._by_name = {one.name: one for one in await repository.attributes()}
+        self._by_scope = {}
+        for one in self._by_name.values():
+            if one.scope is not None:
+                self._by_scope.setdefault(one.scope, []).append(one)
 
     def get(self, name: str) -> Attribute | None:
         return self._by_name.get(name)
@@ -45,8 +50,7 @@ class Attributes:
 
     def released(self, scopes: Iterable[str]) -> list[Attribute]:
         """Return the attributes that are released with one of the scopes."""
-        wanted = frozenset(scopes)
-        return [one for one in self._by_name.values() if one.scope in wanted]
+        return [one for scope in scopes for one in self._by_scope.get(scope, ())]
 
 
 attributes = Attributes()

@@ -95,9 +95,12 @@ async def claims(asked: Asked, user: ClaimUser) -> dict[str, Any]:
     """Return the claims about a user that go into a token or response."""
     names = asked.names
     found = await profile_claims(names, user) if names else {}
+    rules = rules_of(asked.client, asked.scopes, names)
+    if not rules:
+        return found
     mapped: dict[str, Any] = {}
     left_out: list[Rule] = []
-    for rule in rules_of(asked.client, asked.scopes):
+    for rule in rules:
         if why_not(rule, asked, names) is not None:
             continue
         value, why = await evaluated(rule, asked, user)

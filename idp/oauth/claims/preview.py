@@ -10,7 +10,9 @@ from idp.accounts.attributes.models import Audience
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import DIRECTORY_CLAIMS
 from idp.accounts.repository.users import user_by_id
+from idp.directory import organizations
 from idp.errors import NotFoundError
+from idp.oauth.authorize.organizations import without_name
 from idp.oauth.claims.evaluation import Asked, Why, claims, evaluated, profile_claims, why_not
 from idp.oauth.claims.flat import summary
 from idp.oauth.claims.models import ClaimMapping, Place, Rule
@@ -22,7 +24,7 @@ from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.repository import find_client
 from idp.oauth.resources import default_scope
-from idp.oauth.scopes import SCOPE_OF_CLAIM
+from idp.oauth.scopes import ORGANIZATION, SCOPE_OF_CLAIM
 
 #: Why a claim is there, or is not, in words.
 WORDS = {
@@ -96,7 +98,8 @@ async def preview(
     """Return what a client would get about a user.
 
     Args:
-        scope: the scopes of the request; empty: as of a request without ``scope``.
+        scope: the scopes of the request; empty: as of a request without ``scope``. One such as ``organization:acme``
+            says what the user signs in for.
         resource: the resource servers of the request.
         names: claims to explain even if nothing has them.
         audience: who asks, and so may not see each attribute.
@@ -104,6 +107,7 @@ async def preview(
     Raises:
         UnknownClientError: there is no such client.
         UnknownUserError: there is no such user.
+        UnknownOrganizationError: there is no such organization.
     """
     client, row = await find_client(client_id), await user_by_id(user_id)
     if client is None:
@@ -111,7 +115,8 @@ async def preview(
     if row is None:
         raise UnknownUserError
     within = registry.within_ceiling(client)
-    asked_scope = scope or default_scope(within, resource)
+    organization_id = await _organization(scope)
+    asked_scope = tuple(map(without_name, scope)) or default_scope(within, resource)
     granted = tuple(name for name in dict.fromkeys(asked_scope) if name in within.scopes)
     servers = tuple(map(registry.identifier, resource)) or registry.audience(within, granted)
     refused = [name for name in asked_scope if name not in within.scopes]
@@ -125,7 +130,7 @@ async def preview(
     for place in _places(granted):
         asked = _asked(place, within, granted, servers)
         # Without what was read before: a change meanwhile would mix two states.
-        user = ClaimUser(user_id, row=row)
+        user = ClaimUser(user_id, row=row, organization_id=organization_id)
         hidden = _hidden(asked, audience)
         content[place] = {name: value for name, value in (await claims(asked, user)).items() if name not in hidden}
         explained += [_concealed(each, hidden) for each in await _explain(asked, user, names)]
@@ -136,6 +141,13 @@ async def preview(
         content=content,
         explained=explained,
     )
+
+
+async def _organization(scope: Sequence[str]) -> UUID | None:
+    """Return the organization that a scope names."""
+    prefix = f"{ORGANIZATION}:"
+    names = [name.removeprefix(prefix) for name in scope if name.startswith(prefix)]
+    return (await organizations.named(names[0])).id if names else None
 
 
 def _places(scopes: Collection[str]) -> Iterable[Place]:
@@ -168,7 +180,7 @@ def _concealed(claim: ExplainedClaim, hidden: Collection[str]) -> ExplainedClaim
 
 async def _explain(asked: Asked, user: ClaimUser, names: Collection[str]) -> list[ExplainedClaim]:
     """Return every claim that a rule or the profile may have in this place, and those named."""
-    found = [await _by_rule(rule, asked, user) for rule in rules_of(asked.client, asked.scopes)]
+    found = [await _by_rule(rule, asked, user) for rule in rules_of(asked.client, asked.scopes, asked.names)]
     active = {(each.claim, each.mapping_id) for each in found}
     decided = {each.claim for each in found}
     for rule in _all_rules(asked.client):

@@ -31,14 +31,18 @@ def of_attribute(attribute: DeclaredAttribute) -> Rule:
     )
 
 
-def rules_of(client: Client, scopes: Collection[str]) -> list[Rule]:
-    """Return the rules for a token with these scopes.
+def rules_of(client: Client, scopes: Collection[str], names: Collection[str] = ()) -> list[Rule]:
+    """Return the rules for a token with these scopes. Those of the client may need others.
+
+    Args:
+        names: standard claims that are asked for by name.
 
     All rules of one claim are of one level: those of the client, or else those for every client with one of the scopes,
     or else the standard ones.
     """
     own, for_all = registry.claim_mappings(client.client_id), registry.claim_mappings(None)
-    standard = [*STANDARD, *map(of_attribute, attributes.released(scopes))]
+    standard = [rule for rule in STANDARD if rule.scope in scopes or rule.claim in names]
+    standard += map(of_attribute, attributes.released(scopes))
     if not own and not for_all:
         return standard
     return _by_level(own, [rule for rule in for_all if rule.scope in scopes], standard)

@@ -11,6 +11,8 @@ from idp.accounts.attributes import service as attributes_of_users
 from idp.accounts.attributes.models import Audience
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.tables import User
+from idp.directory import organizations
+from idp.directory.errors import UnknownOrganizationError
 from idp.infra.db.engine import execute, fetch
 from idp.oauth.claims import registration
 from idp.oauth.claims.evaluation import Why
@@ -82,6 +84,18 @@ async def test_why_groups_is_empty(db: str, alice: User) -> None:
     await many_groups(alice, 201)
     other = await an_app("openid groups")
     assert await why(other, "openid groups") is Why.ABOVE_LIMIT
+
+
+async def test_the_organization_of_a_scope(db: str, alice: User) -> None:
+    app = await an_app("openid organization")
+    acme = await organizations.create(f"acme-{secrets.token_hex(4)}", "Acme")
+    await organizations.add_members(acme.id, [alice.id])
+    found = await preview(app.client_id, alice.id, scope=["openid", f"organization:{acme.slug}"])
+    assert found.scope == "openid organization"
+    assert found.content[Place.ID_TOKEN]["organization"]["slug"] == acme.slug
+    assert (await explained(app, alice, "organization", Place.ID_TOKEN, "openid organization")).why is Why.USER_HAS_NONE
+    with pytest.raises(UnknownOrganizationError):
+        await preview(app.client_id, alice.id, scope=["organization:none-such"])
 
 
 async def test_why_other_claims_are_not_there(db: str, alice: User) -> None:
