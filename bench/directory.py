@@ -129,6 +129,10 @@ _ORGANIZATION_MEMBERS = """
 INSERT INTO organization_member (user_id, organization_id, origin)
 SELECT id, md5('organization ' || n % $1)::uuid, 'admin' FROM numbered_user
 """
+_ORGANIZATION_DOMAINS = """
+INSERT INTO organization_domain (id, organization_id, domain, token, verified_at, next_check_at)
+SELECT md5(id::text)::uuid, id, slug || '.example', id::text, now(), now() + interval '1 day' FROM organization
+"""
 _ORGANIZATION_ROLES = """
 INSERT INTO user_role (user_id, role_id, organization_id, origin)
 SELECT user_id, md5(organization_id::text || '0')::uuid, organization_id, origin FROM organization_member
@@ -170,6 +174,7 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
             (_OF_SCIM, ORIGIN),
             (_GROUPS_OF_SCIM, ORIGIN),
             (_DISABLED,),
+            (_ORGANIZATION_DOMAINS,),
         ):
             await connection.execute(statement, *arguments)
         await connection.execute("VACUUM (ANALYZE)")

@@ -19,7 +19,7 @@ from idp.admin.access import api_resource
 from idp.audit import worker as audit_worker
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
-from idp.directory import effective
+from idp.directory import domain_checks, effective
 from idp.events import publish, webhooks
 from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
@@ -231,6 +231,7 @@ def _background() -> list[asyncio.Task[None]]:
         ),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(rotation_job.run()),
+        asyncio.create_task(domain_checks.run()),
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),

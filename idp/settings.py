@@ -117,6 +117,29 @@ def _check_domains(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_resolver(value: str | None) -> str | None:
+    if value:
+        host, port = split_resolver(value)
+        try:
+            ipaddress.ip_address(host)
+            sound = 0 < port < 65536
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(
+                "must be an IP address, with a port if it is not 53, such as 192.0.2.53 or [2001:db8::53]:53"
+            )
+    return value or None
+
+
+def split_resolver(value: str) -> tuple[str, int]:
+    """Return the address and the port of a name server."""
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}))?", value, re.ASCII)
+    if found is None:
+        return value, 53
+    return found[1] or found[2], int(found[3] or 53)
+
+
 def _check_statement_issuers(value: Path) -> Path:
     try:
         issuers = json.loads(value.read_bytes())
@@ -488,6 +511,14 @@ class Settings(BaseSettings):
         None, "A URL to which every checkpoint is sent by POST until it is accepted."
     )
     audit_retention: int = _option(400 * DAY, "Time for which the audit trail is kept. 0: forever.", ge=0)
+
+    # Domains of organisations
+    dns_resolver: Annotated[str | None, AfterValidator(_check_resolver)] = _option(
+        None,
+        "Name server that is asked to verify domains, such as 192.0.2.53 or [2001:db8::53]:5353. Empty: the system's.",
+    )
+    domain_check_interval: int = _option(DAY, "Time between two checks of a verified domain.", ge=MINUTE)
+    domain_grace: int = _option(7 * DAY, "Time for which a verified domain stays so while its record is missing.", ge=0)
 
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")

@@ -63,6 +63,7 @@ from idp.oauth.clients.registry import registry
 from tests.support import lookups
 from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
+from tests.support.nameserver import Nameserver
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
 from tests.support.postgres import TEMPLATE, Cluster
 from tests.support.server import TLS, Server
@@ -151,13 +152,28 @@ def mailbox() -> Iterator[Mailbox]:
 
 
 @pytest.fixture(scope="session")
-def server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def nameserver() -> Iterator[Nameserver]:
+    """The name server of the shared server and of this process."""
+    nameserver = Nameserver()
+    os.environ["IDP_DNS_RESOLVER"] = nameserver.address
+    settings_module.settings.cache_clear()
+    yield nameserver
+    del os.environ["IDP_DNS_RESOLVER"]
+    settings_module.settings.cache_clear()
+    nameserver.stop()
+
+
+@pytest.fixture(scope="session")
+def server(
+    db: str, mailbox: Mailbox, nameserver: Nameserver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """The server that most tests share."""
     server = Server(
         tmp_path_factory.mktemp("server"),
         IDP_DATABASE_URL=db,
         IDP_MASTER_KEY=MASTER_KEY,
         IDP_SMTP_URL=mailbox.url,
+        IDP_DNS_RESOLVER=nameserver.address,
         # All tests share one address, and some make many attempts.
         IDP_ADDRESS_LIMITS="false",
         IDP_AUDIT_FAILURE_LIMIT="1000000",

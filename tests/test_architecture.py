@@ -194,6 +194,7 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("aiosmtplib", {"idp.mail.smtp"}),
         ("babel", {"idp.infra.i18n"}),
         ("bcrypt", {"idp.accounts.imported_hashes"}),
+        ("dns", {"idp.infra.dns"}),
         ("jinja2", {"idp.infra.templates", "idp.cli.serve"}),
         ("maxminddb", {"idp.infra.geoip"}),
         ("pydantic", {"idp.settings"}),

@@ -49,6 +49,23 @@ def is_same_spelling(text: str, email: str) -> bool:
     return text.encode(errors="replace").lower() == email.encode()
 
 
+def normalise_domain(text: str) -> str:
+    """Return the form in which a domain is part of stored addresses.
+
+    Raises:
+        InvalidEmailError: addresses cannot have this domain, it has one label only, or it is an IP address.
+    """
+    domain = domain_of(normalise_email(f"x@{text.strip().removesuffix('.')}"))
+    if "." not in domain or domain.rpartition(".")[2].isdigit():
+        raise InvalidEmailError("The domain must have a dot, such as example.com.")
+    return domain
+
+
+def domain_of(email: str) -> str:
+    """Return the domain of a normalised address."""
+    return email.rpartition("@")[2]
+
+
 def normalise_email(text: str) -> str:
     """Return the form of an address that is stored and looked up: NFKC, case-folded, the domain in ASCII (IDNA).
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.organization_domains import COMMANDS as DOMAIN_COMMANDS
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.errors import NotFoundError
 
@@ -20,6 +21,10 @@ class UnknownNameError(NotFoundError):
 @click.group()
 def organizations() -> None:
     """The organisations, their members and roles. ORGANIZATION is a slug or an id."""
+
+
+for _command in DOMAIN_COMMANDS:
+    organizations.add_command(_command)
 
 
 @organizations.command()

@@ -47,6 +47,32 @@ class NotMemberError(ConflictError):
         super().__init__("The user is not a member of the organisation.")
 
 
+class UnknownDomainError(NotFoundError):
+    """There is no such domain."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such domain.")
+
+
+class DomainClaimedError(ConflictError):
+    """The organization claims this domain already, or claims too many."""
+
+
+class DomainTakenError(ConflictError):
+    """Another organization has verified this domain."""
+
+    code = "domain_taken"
+
+    def __init__(self) -> None:
+        super().__init__("Another organisation has verified this domain.")
+
+
+class DomainNotVerifiedError(ConflictError):
+    """The domain is not verified: the record is missing, or was not looked for."""
+
+    code = "domain_not_verified"
+
+
 class SlugTakenError(ConflictError):
     """Another organisation has this slug."""
 

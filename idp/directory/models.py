@@ -44,6 +44,29 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     disabled_at: datetime | None
 
 
+class Domain(msgspec.Struct, frozen=True, kw_only=True):
+    """A domain that an organization claims.
+
+    Attributes:
+        domain: in ASCII (IDNA) and lower case, as in stored addresses.
+        token: what its TXT record must contain.
+        enforced: whether its addresses sign in at the upstream of the organization only.
+        verified_at: since then it belongs to the organization; None: it is claimed.
+        missing_since: since when the record of a verified domain was not found.
+    """
+
+    id: UUID
+    organization_id: UUID
+    domain: str
+    token: str
+    enforced: bool
+    created_at: datetime
+    verified_at: datetime | None
+    checked_at: datetime | None
+    missing_since: datetime | None
+    next_check_at: datetime | None
+
+
 class Role(msgspec.Struct, frozen=True, kw_only=True):
     """A role: of one client, of one organization, or of the whole server if both are None."""
 

@@ -74,6 +74,27 @@ class OrganizationMember(Table, tablename="organization_member", db=engine):
     organization_member_pkey = PrimaryKey([user_id, organization_id])
 
 
+class OrganizationDomain(Table, tablename="organization_domain", db=engine):
+    """A domain that an organization claims, or has verified. A verified one belongs to one organization.
+
+    ``token`` is what a TXT record must contain. ``missing_since``: since when a check of a verified domain did not find
+    it. Addresses of an ``enforced`` domain sign in at the upstream of the organization only.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    organization_id = ForeignKey(OrganizationRow)
+    domain = Text()
+    token = Text()
+    enforced = Boolean(default=False)
+    created_at = Timestamptz(default=TimestamptzNow())
+    verified_at = Timestamptz(null=True)
+    checked_at = Timestamptz(null=True)
+    missing_since = Timestamptz(null=True)
+    next_check_at = Timestamptz(null=True)
+
+    organization_domain_claimed_once = Unique([organization_id, domain])
+
+
 class RoleRow(Table, tablename="role", db=engine):
     """A role: of one client, of one organization, or of the whole server if both are null."""
 

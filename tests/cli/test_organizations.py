@@ -6,8 +6,10 @@ import secrets
 import shlex
 from pathlib import Path
 
+from idp.infra.db.engine import fetch
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
+from tests.support.nameserver import Nameserver
 
 
 async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user: MakeUser) -> None:
@@ -37,18 +39,33 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert "1 removed" in cli("organizations", "remove-member", slug, ada).out
     assert "not a member" in cli.fails("organizations", "give-role", slug, "editor", ada)
     assert slug in cli("organizations", "show", slug).out
+    domain = f"{secrets.token_hex(6)}.example"
+    record = json.loads(cli("organizations", "add-domain", slug, domain.upper(), "--json").out)
+    assert (record["domain"], record["record_name"]) == (domain, f"_idp-challenge.{domain}")
+    assert "idp-domain-verification=" in cli("organizations", "add-domain", slug, f"a.{domain}").out
+    assert "Verify the domain first" in cli.fails("organizations", "enforce-domain", slug, domain)
+    assert "There is no such domain" in cli.fails("organizations", "verify-domain", slug, f"b.{domain}")
+    assert domain in cli("organizations", "domains", slug).out
+    assert "is removed" in cli("organizations", "remove-domain", slug, domain).out
+    assert len(json.loads(cli("organizations", "domains", slug, "--json").out)) == 1
     assert "Aborted" in cli("organizations", "delete", slug, input="n\n", code=1).err
     assert "is deleted" in cli("organizations", "delete", slug, "--yes").out
     assert "There is no such organisation" in cli.fails("organizations", "show", slug)
 
 
-async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser) -> None:
+async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, nameserver: Nameserver) -> None:
     """docs/organizations.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^\$ idp (organizations .*)$", text, re.MULTILINE)
     values = {f"{name}@example.com": (await make_user(name=name)).email for name in ("ada", "bob")}
     values["acme"] = f"acme-{secrets.token_hex(6)}"
+    values["example.com"] = f"{secrets.token_hex(6)}.example"
     for command in commands:
-        cli(*(values.get(word, word) for word in shlex.split(command)))
-    assert len(commands) == 11
+        if command.startswith("organizations verify-domain"):
+            (row,) = await fetch("SELECT token FROM organization_domain WHERE domain = $1", values["example.com"])
+            name = f"_idp-challenge.{values['example.com']}"
+            nameserver.records[name] = [f"idp-domain-verification={row['token']}"]
+        words = (values.get(word, word) for word in shlex.split(command))
+        cli(*words, IDP_DNS_RESOLVER=nameserver.address)
+    assert len(commands) == 15
     cli("organizations", "delete", values["acme"], "--yes")

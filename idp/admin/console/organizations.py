@@ -109,7 +109,7 @@ async def show_organization(request: AdminRequest) -> Response[str]:
     buttons = [
         Action("Rename", f"{path}/rename"), switch, Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
-    always = [Action("Members", f"{path}/members"), Action("Roles", f"{path}/roles")]
+    always = [Action(label, f"{path}/{label.lower()}") for label in ("Members", "Roles", "Domains")]
     return render(
         request, "record", section=SECTION, heading=row["name"], facts=facts(shown), tables=tables,
         acts=[*always, *(buttons if _WRITE in request.caller.allowed else [])],
@@ -142,7 +142,7 @@ async def _rename_form(request: AdminRequest, error: str | None = None) -> Respo
     row = await organization(request)
     path = f"{HOME}/{SECTION}/{row['id']}"
     return render(
-        request, "form", section=SECTION, heading=f"Rename {row['slug']}", action=f"{path}/rename", label="Rename",
+        request, "form", section=SECTION, heading=f"Rename {row['name']}", action=f"{path}/rename", label="Rename",
         fields=[Field("name", "Name", request.form.get("name", row["name"]), required=True)], back=path, error=error,
         version=version(request, row["updated_at"]), status=400 if error else 200,
     )  # fmt: skip

@@ -31,6 +31,7 @@ from tests.conftest import MakeClient, MakeUser
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.directory import a_group
+from tests.support.nameserver import Nameserver
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
@@ -243,6 +244,42 @@ async def test_an_organization(owner: Caller, alice: User, make_user: MakeUser) 
     assert (await owner.changed("DELETE", path)).status_code == 204
     problem(await owner("GET", path), 404, "not-found")
     problem(await owner("POST", f"{members}", {"user_ids": [str(alice.id)]}), 404, "not-found")
+
+
+async def test_a_domain_of_an_organization(owner: Caller, nameserver: Nameserver) -> None:
+    slug, name = f"acme-{secrets.token_hex(6)}", f"{secrets.token_hex(6)}.example"
+    made = (await owner("POST", "/organizations", {"slug": slug, "name": "Acme"})).json()
+    other = (await owner("POST", "/organizations", {"slug": f"{slug}-2", "name": "Other"})).json()
+    path = f"/organizations/{made['id']}/domains"
+    claimed = await owner("POST", path, {"domain": name.upper()})
+    assert claimed.status_code == 201, claimed.text
+    domain = claimed.json()
+    one = f"{path}/{domain['id']}"
+    assert claimed.headers["location"].endswith(one)
+    problem(await owner("POST", path, {"domain": name}), 409, "wrong-state")
+    problem(await owner("POST", path, {"domain": "192.0.2.1"}), 422, "invalid-email")
+    problem(await owner("POST", f"{one}/verify"), 409, "domain-not-verified")
+    problem(await owner("POST", f"{one}/enforce"), 409, "domain-not-verified")
+    nameserver.records[domain["record_name"]] = [domain["record_value"]]
+    assert (await owner("POST", f"{one}/verify")).json()["verified_at"]
+    theirs = (await owner("POST", f"/organizations/{other['id']}/domains", {"domain": name})).json()
+    nameserver.records[domain["record_name"]].append(theirs["record_value"])
+    refused = await owner("POST", f"/organizations/{other['id']}/domains/{theirs['id']}/verify")
+    problem(refused, 409, "domain-taken")
+    assert (await owner("POST", f"{one}/enforce")).json()["enforced"]
+    assert not (await owner("POST", f"{one}/release")).json()["enforced"]
+    (found,) = (await owner("GET", f"{path}?verified=true")).json()["items"]
+    assert found["domain"] == name
+    for inside in (f"/organizations/{other['id']}/domains/{domain['id']}", f"{path}/x", f"{path}/{theirs['id']}"):
+        problem(await owner("GET", inside), 404, "not-found")
+        problem(await owner("DELETE", inside), 404, "not-found")
+    nameserver.failing.add(domain["record_name"])
+    refused = await owner("POST", f"{one}/verify")
+    assert "do not answer" in problem(refused, 409, "domain-not-verified")["detail"]
+    nameserver.failing.clear()
+    assert (await owner("DELETE", one)).status_code == 204
+    for each in (made, other):
+        assert (await owner.changed("DELETE", f"/organizations/{each['id']}")).status_code == 204
 
 
 async def test_keys(owner: Caller) -> None:

@@ -12,7 +12,7 @@ from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
 from idp.delivery import outbox as deliveries
-from idp.directory import organizations, roles
+from idp.directory import domains, organizations, roles
 from idp.events import webhooks
 from idp.events.ssf import streams
 from idp.federation import registry
@@ -60,7 +60,9 @@ async def _make_customer(user: User) -> dict[str, str]:
     organization = await organizations.create(f"named-{uuid7_text()[-12:]}", "Named customer")
     await organizations.add_members(organization.id, [user.id])
     role = await roles.create("Named role", organization_id=organization.id)
-    return {"organization_id": str(organization.id), "role_id": str(role.id), "user_id": str(user.id)}
+    domain = await domains.claim(organization.id, f"{uuid7_text()[-12:]}.example")
+    found = {"organization_id": organization.id, "user_id": user.id, "role_id": role.id, "domain_id": domain.id}
+    return {name: str(value) for name, value in found.items()}
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ import secrets
 
 from idp.directory import effective, organizations
 from idp.directory.models import OrganizationMembership
-from idp.infra.db.engine import execute
+from idp.infra.db.engine import execute, fetch
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.support.browser import Page, as_page
+from tests.support.directory import an_organization
+from tests.support.nameserver import Nameserver
 
 
 async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_user: MakeUser) -> None:
@@ -55,6 +57,33 @@ async def _submit(owner: Admin, path: str, **fields: str) -> Page:
     answer = as_page(await owner.browser.post(path, form.fields | fields))
     assert answer.status == 200, answer.text
     return answer
+
+
+async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver: Nameserver) -> None:
+    made = await an_organization()
+    path, name = f"/admin/organizations/{made.id}/domains", f"{secrets.token_hex(6)}.example"
+    page = await _submit(owner, path, domain=name)
+    (domain,) = await fetch("SELECT id, token FROM organization_domain WHERE domain = $1", name)
+    value = f"idp-domain-verification={domain['token']}"
+    assert page.path == f"{path}/{domain['id']}"
+    assert value in page.text
+    refused = await owner.confirm(f"{page.path}/verify")
+    assert refused.status == 400
+    assert f"There is no TXT record _idp-challenge.{name}" in refused.text
+    nameserver.records[f"_idp-challenge.{name}"] = [value]
+    assert "verified" in (await owner.confirm(f"{page.path}/verify")).text
+    await owner.confirm(f"{page.path}/enforce")
+    assert f"{page.path}/release" in (await owner.get(page.path)).text
+    await owner.confirm(f"{page.path}/release")
+    assert name in (await owner.get(path)).text
+    await owner.confirm(f"{page.path}/remove")
+    assert name not in (await owner.get(path)).text
+    page = await owner.get(path)
+    (form,) = (form for form in page.forms if form.action == path and "csrf_token" in form.fields)
+    refused = as_page(await owner.browser.post(path, form.fields | {"domain": "<b>.example"}))
+    assert refused.status == 400
+    assert "<b>.example" not in refused.text
+    await execute("DELETE FROM organization WHERE id = $1", made.id)
 
 
 async def test_what_is_refused_is_shown_in_the_form(owner: Admin, make_user: MakeUser) -> None:

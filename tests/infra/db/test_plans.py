@@ -17,6 +17,7 @@ import pytest
 import idp
 from bench import directory
 from bench.large import Scale, fill
+from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.organizations import MEMBERS as ORGANIZATION_MEMBERS
 from idp.directory.repository.organizations import ORGANIZATIONS
@@ -283,7 +284,7 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
 
 
 LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "own_roles": OWN_ROLES, "holders": HOLDERS}
-LISTINGS |= {"organizations": ORGANIZATIONS, "organization_members": ORGANIZATION_MEMBERS}
+LISTINGS |= {"organizations": ORGANIZATIONS, "organization_members": ORGANIZATION_MEMBERS, "domains": DOMAINS}
 
 
 @pytest.mark.parametrize(

@@ -1222,6 +1222,28 @@ CREATE TABLE organization_member (
 
 CREATE INDEX organization_member_organization_id ON organization_member (organization_id, user_id);
 
+-- A domain that an organization claims. It is verified while its name servers return "token" in a TXT record
+-- (idp.directory.domains), and belongs to one organization then. "missing_since": since when the record of a verified
+-- domain was not found. The addresses of an "enforced" domain sign in at the upstream of the organization only.
+CREATE TABLE organization_domain (
+    id              uuid PRIMARY KEY,
+    organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
+    domain          text COLLATE "C" NOT NULL,
+    token           text NOT NULL,
+    enforced        boolean NOT NULL DEFAULT false,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    verified_at     timestamptz,
+    checked_at      timestamptz,
+    missing_since   timestamptz,
+    next_check_at   timestamptz,
+    CONSTRAINT organization_domain_claimed_once UNIQUE (organization_id, domain),
+    CONSTRAINT organization_domain_checked CHECK ((verified_at IS NULL) = (next_check_at IS NULL))
+);
+
+CREATE UNIQUE INDEX organization_domain_verified ON organization_domain (domain) WHERE verified_at IS NOT NULL;
+CREATE INDEX organization_domain_domain ON organization_domain (domain, id);
+CREATE INDEX organization_domain_due ON organization_domain (next_check_at) WHERE next_check_at IS NOT NULL;
+
 -- Roles of one client, of one organization, or of the whole server.
 CREATE TABLE role (
     id              uuid PRIMARY KEY,

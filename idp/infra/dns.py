@@ -1,0 +1,62 @@
+"""Asking name servers for TXT records. The one module that uses dnspython."""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from idp.errors import RemoteError
+from idp.settings import settings, split_resolver
+
+if TYPE_CHECKING:
+    from dns.asyncresolver import Resolver
+
+#: Seconds for one question, with all attempts at all name servers; and for one attempt.
+SECONDS, ATTEMPT_SECONDS = 5.0, 2.0
+
+
+class ResolverError(RemoteError):
+    """The name servers did not answer, or their answer is no answer. It says nothing about the record."""
+
+
+@cache
+def _resolver(address: str | None) -> "Resolver":
+    """Return a resolver.
+
+    Args:
+        address: of the name server; None: those of the system.
+
+    Raises:
+        ResolverError: the system names none.
+    """
+    # Imported late, because it is slow, and few servers verify domains.
+    from dns.asyncresolver import Resolver
+    from dns.resolver import NoResolverConfiguration
+
+    try:
+        resolver = Resolver(configure=address is None)
+    except NoResolverConfiguration as error:
+        raise ResolverError("This server has no name server. Set IDP_DNS_RESOLVER.") from error
+    if address is not None:
+        host, resolver.port = split_resolver(address)
+        resolver.nameservers = [host]
+    resolver.lifetime, resolver.timeout = SECONDS, ATTEMPT_SECONDS
+    return resolver
+
+
+async def txt(name: str) -> list[str]:
+    """Return the TXT records of a name, each as one text. Empty if there is none, or no such name.
+
+    Raises:
+        ResolverError: the name servers did not answer.
+    """
+    from dns.exception import DNSException
+    from dns.resolver import NXDOMAIN
+
+    try:
+        answer = await _resolver(settings().dns_resolver).resolve(name, "TXT", search=False, raise_on_no_answer=False)
+    except NXDOMAIN:
+        return []
+    except (DNSException, OSError, EOFError) as error:
+        raise ResolverError(
+            f"The name servers of the domain do not answer as they should: {type(error).__name__}."
+        ) from error
+    return [b"".join(record.strings).decode("utf-8", "replace") for record in answer.rrset or ()]
