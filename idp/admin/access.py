@@ -171,6 +171,18 @@ async def _lock_client(caller: Caller, client_id: str) -> None:
         check_scope(caller, client.scopes)
 
 
+async def check_claims(caller: Caller, client_id: str | None) -> None:
+    """Check that only an owner changes the claims of clients with access to the admin API, or of all clients.
+
+    Raises:
+        PermissionDeniedError: the client is one of them, or None, and the caller is not an owner.
+    """
+    if client_id is not None:
+        await check_client(caller, client_id)
+    elif not caller.owner:
+        raise PermissionDeniedError("Only an owner may change the claims of all clients.")
+
+
 def check_impersonation(caller: Caller, mode: str) -> None:
     """Check that only an owner lets a client act under the name of users.
 

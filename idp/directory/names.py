@@ -8,6 +8,8 @@ from idp.errors import ValidationError
 
 MAX_LENGTH = 100
 MAX_DESCRIPTION = 500
+#: Several characters that are typed may be one character that is stored.
+_LONGER = 4
 #: Alphabets with letters that look alike. A name has letters of one of them only.
 _ALIKE = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"})
 #: A slug is a label of a host name (RFC 1123 section 2.1) in lower case.
@@ -26,7 +28,7 @@ def checked(name: str) -> str:
         InvalidNameError: it is empty, too long, begins or ends with a space, has characters that do not print or change
             the direction of the text, or mixes letters of alphabets that look alike.
     """
-    name = unicodedata.normalize("NFC", name)
+    name = unicodedata.normalize("NFC", _short(name, MAX_LENGTH))
     if not 1 <= len(name) <= MAX_LENGTH or name != name.strip() or not name.isprintable() or INVISIBLE.search(name):
         raise InvalidNameError(
             f"The name must be one line of 1 to {MAX_LENGTH} visible characters, without spaces around it."
@@ -61,12 +63,27 @@ def checked_description(text: str) -> str:
     Raises:
         InvalidNameError: it is too long, or has characters that do not print.
     """
-    text = unicodedata.normalize("NFC", text.strip())
+    text = unicodedata.normalize("NFC", _short(text, MAX_DESCRIPTION).strip())
     if len(text) > MAX_DESCRIPTION or not text.isprintable() or INVISIBLE.search(text):
         raise InvalidNameError(f"The description must be one line of up to {MAX_DESCRIPTION} visible characters.")
     return text
 
 
 def key(name: str) -> str:
-    """Return the form in which names are compared: without regard to case and to compatibility forms of letters."""
+    """Return the form in which names are compared: without regard to case and to compatibility forms of letters.
+
+    A text that is too long for a name is cut, and is the key of none.
+    """
+    name = name[: _LONGER * MAX_LENGTH]
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _short(text: str, limit: int) -> str:
+    """Return a text that is not much longer than it may be. Normalisation takes quadratic time.
+
+    Raises:
+        InvalidNameError: it is longer.
+    """
+    if len(text) > _LONGER * limit:
+        raise InvalidNameError(f"The text is longer than {limit} characters.")
+    return text

@@ -10,9 +10,13 @@ from idp.directory.models import ExplainedMemberships, GroupOfUser, Named, RoleO
 from idp.directory.repository.memberships import reasons
 
 
-async def explained(user_id: UUID) -> ExplainedMemberships:
-    """Return all groups and roles of a user. Of an unknown user: none."""
-    rows = await reasons(user_id)
+async def explained(user_id: UUID, *, organizations: bool = True) -> ExplainedMemberships:
+    """Return all groups and roles of a user. Of an unknown user: none.
+
+    Args:
+        organizations: with the roles of organizations.
+    """
+    rows = [row for row in await reasons(user_id) if organizations or row.organization_id is None]
     groups = {row.id: row.name for row in rows if row.is_group}
     roles = {row.id: row.name for row in rows if not row.is_group}
     return ExplainedMemberships(

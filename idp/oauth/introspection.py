@@ -17,7 +17,7 @@ from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens, client_jwts, subjects
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.binding.confirmation import Confirmation
-from idp.oauth.claims.evaluation import Asked, claims
+from idp.oauth.claims.evaluation import Asked, claims, decided
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients import profiles
@@ -117,8 +117,20 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     bound = Confirmation.of(live.claims)
     content = {name: value for name, value in live.claims.items() if name != "authorization_details"}
     content |= claim_of(_visible_details(client, live.claims))
-    content = _merged(content, await _about(live))
+    content = await _with_claims_of_user(content, live)
     return content | {"active": True, "token_type": bound.token_type if bound else "Bearer"}
+
+
+async def _with_claims_of_user(content: dict[str, Any], live: LiveAccessToken) -> dict[str, Any]:
+    """Return the content of a token with the claims about the user as they are now. What is gone is left out."""
+    if live.user_id is None:
+        return content
+    scopes = live.claims["scope"].split()
+    asked = Asked(place=Place.INTROSPECTION, client=live.client, scopes=scopes, resource=live.resource)
+    user = ClaimUser(live.user_id, live.directory_version, organization_id=live.organization_id)
+    now = await claims(asked, user)
+    gone = decided(asked) - now.keys()
+    return _merged({name: value for name, value in content.items() if name not in gone}, now)
 
 
 def _merged(content: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
@@ -127,16 +139,6 @@ def _merged(content: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
     if elsewhere:
         return content | about | {"_claim_names": elsewhere}
     return {name: value for name, value in content.items() if name not in ("_claim_names", "_claim_sources")} | about
-
-
-async def _about(live: LiveAccessToken) -> dict[str, Any]:
-    """Return the claims about the user, as they are now."""
-    if live.user_id is None:
-        return {}
-    scopes = live.claims["scope"].split()
-    asked = Asked(place=Place.INTROSPECTION, client=live.client, scopes=scopes, resource=live.resource)
-    user = ClaimUser(live.user_id, live.directory_version, organization_id=live.organization_id)
-    return await claims(asked, user)
 
 
 def _visible_details(client: Client, claims: Mapping[str, Any]) -> Details:

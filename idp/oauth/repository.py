@@ -108,6 +108,12 @@ SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.user_id = $1 AND {_LI
 _RESOURCES_OF_CLIENT = f"""
 SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}
 """  # noqa: S608
+# $1 user_id  $2 client_id
+_KNOWS_USER = f"""
+SELECT FROM consent WHERE user_id = $1 AND client_id = $2
+UNION ALL SELECT FROM token_family AS f WHERE user_id = $1 AND client_id = $2 AND {_LIVE_FAMILY}
+LIMIT 1
+"""  # noqa: S608
 _CLIENT_NAMES_OF_USER = f"""
 SELECT DISTINCT c.client_id, c.metadata ->> 'client_name' AS client_name
 FROM token_family AS f JOIN client AS c USING (client_id)
@@ -349,6 +355,11 @@ async def resources_of_user(user_id: UUID) -> list[str]:
 async def resources_of_client(client_id: str) -> list[str]:
     """Return the resources that live token families of a client are for; an empty name is this server."""
     return [row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)]
+
+
+async def knows_user(user_id: UUID, client_id: str) -> bool:
+    """Return whether a client has a consent or a live token family of a user."""
+    return await fetchrow(_KNOWS_USER, user_id, client_id) is not None
 
 
 async def client_names_of_user(user_id: UUID) -> list[str]:

@@ -38,6 +38,16 @@ def test_what_is_not_a_name(name: tuple[str, str]) -> None:
         names.checked(name[1])
 
 
+def test_a_long_text_is_not_normalised() -> None:
+    """Normalisation takes quadratic time."""
+    long = "a" + "\u0315\u0300" * 500_000
+    with pytest.raises(InvalidNameError):
+        names.checked(long)
+    with pytest.raises(InvalidNameError):
+        names.checked_description(long)
+    assert len(names.key(long)) < 1000
+
+
 @pytest.mark.parametrize(
     ("one", "other"), [("Admins", "aDMINS"), ("Admins", "\uff21dmins"), ("Straße", "STRASSE"), ("ﬁnance", "finance")]
 )

@@ -19,7 +19,8 @@ from idp.directory.errors import (
 from idp.directory.models import Role
 from idp.directory.repository import roles as repository
 from idp.errors import VersionConflictError
-from idp.infra.db.engine import fetch
+from idp.infra.db.engine import fetch, fetchrow
+from idp.oauth.clients.registry import registry
 from idp.oauth.clients.service import delete_client
 from tests.conftest import MakeClient
 
@@ -28,6 +29,12 @@ NOBODY = UUID(int=1)
 
 async def make(client_id: str | None = None) -> Role:
     return await roles.create(f"role {secrets.token_hex(6)}", client_id)
+
+
+async def version_of(user: User) -> int:
+    row = await fetchrow("SELECT directory_version FROM users WHERE id = $1", user.id)
+    assert row is not None
+    return int(row["directory_version"])
 
 
 async def roles_of(user: User) -> set[str]:
@@ -89,7 +96,12 @@ async def test_roles_of_clients(db: str, alice: User, make_client: MakeClient) -
     assert found.roles == (of_server.name,)
     assert found.client_roles == {one.client_id: ("editor",), other.client_id: ("editor",)}
     assert found.role_ids == {of_server.id, *(role.id for role in named)}
+    await registry.load()
+    version = await version_of(alice)
+    assert (await effective.memberships(alice.id, version)) == found
     await delete_client(one.client_id)
+    await registry.load()
+    assert (await effective.memberships(alice.id, version)).client_roles == {other.client_id: ("editor",)}
     await effective.empty()
     assert (await effective.memberships(alice.id)).client_roles == {other.client_id: ("editor",)}
 

@@ -20,8 +20,10 @@ from idp.audit.events import record
 from idp.directory import groups, roles
 from idp.events.ssf import streams, types
 from idp.infra.db.engine import execute, fetch, transaction
+from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_client
 from idp.oauth.credentials import credentials_changed
+from idp.oauth.repository import StoredConsent, save_consent
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -469,13 +471,27 @@ async def test_a_final_answer_to_a_push(party: Party, transmitter: Server, user:
                 await asyncio.sleep(0.05)
 
 
+async def _consents(user: User, *parties: Party) -> None:
+    for party in parties:
+        await save_consent(user.id, party.client_id, StoredConsent(["openid"], [], None), b"", None)
+
+
 async def test_claims_that_the_client_may_know(
     transmitter: Server, receiver_http: httpx.AsyncClient, user: User
 ) -> None:
+    """Of users that it knows: whoever names one as a subject learns nothing by that."""
+    stranger = await create_user(f"{ids.uuid7()}@example.com", None)
     party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
     stream = await party.stream({"method": POLL}, format="email")
     subject = {"format": "email", "email": user.email}
     await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+    other = {"format": "email", "email": stranger.email}
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": other})
+    await registration.add(
+        party.client_id, claim="tenant", source={"kind": "constant", "value": "acme"}, places=["userinfo"]
+    )
+    await _consents(user, party)
+    await _record("email_changed", stranger.id)
     await _record("profile_changed", user.id)
     await _record("email_changed", user.id)
     (token,) = (await party.fetch_sets(stream, 1)).values()
@@ -494,6 +510,7 @@ async def test_groups_and_roles_that_changed(transmitter: Server, receiver_http:
     for party, stream in zip(clients, streams, strict=True):
         subject = _subject(transmitter, user)
         await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+    await _consents(user, *clients)
     group, role = await groups.create(f"group {user.id}"), await roles.create(f"role {user.id}")
     await groups.add_members(group.id, [user.id])
     await roles.give(role.id, [user.id])
@@ -521,6 +538,7 @@ async def test_an_address_that_changed(transmitter: Server, receiver_http: httpx
     party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
     stream = await party.stream({"method": POLL})
     await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": _subject(transmitter, user)})
+    await _consents(user, party)
     new = f"{ids.uuid7()}@example.com"
     await _change_address(user, new)
     found = [

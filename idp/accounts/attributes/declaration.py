@@ -33,8 +33,10 @@ FIXED = ("name", "type", "multivalued")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
-#: A scope token (RFC 6749 section 3.3), and a claim whose name needs no escaping in JSON.
+#: A scope token (RFC 6749 section 3.3).
 _TOKEN = re.compile(r"[!#-\[\]-~]{1,100}")
+#: Readers of JSON that ignore case, and those of JavaScript objects, see no other name in it.
+_CLAIM = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,99}")
 _STANDARD_CLAIMS = frozenset(claim for claims in CLAIMS_BY_SCOPE.values() for claim in claims)
 _RESERVED = PROTECTED_CLAIMS | _STANDARD_CLAIMS | DIRECTORY_CLAIMS.keys()
 #: The types with lengths and a pattern, and those with a range.
@@ -248,12 +250,16 @@ def _check_release(attribute: Attribute) -> None:
         raise InvalidAttributeError("A claim needs the scope with which clients get it.", "scope")
     if attribute.scope is not None and not _TOKEN.fullmatch(attribute.scope):
         raise InvalidAttributeError("The scope must be 1 to 100 ASCII characters, without spaces or quotes.", "scope")
-    if attribute.claim is not None and (not _TOKEN.fullmatch(attribute.claim) or attribute.claim in _RESERVED):
+    if attribute.claim is not None and not _is_free(attribute.claim):
         raise InvalidAttributeError(
-            "The claim must be 1 to 100 ASCII characters without spaces or quotes, and no claim of OpenID Connect or of"
-            " tokens.",
+            "The claim must be 1 to 100 letters, digits and _ . : / -, beginning with a letter, and no claim of OpenID"
+            " Connect or of tokens.",
             "claim",
         )
+
+
+def _is_free(claim: str) -> bool:
+    return _CLAIM.fullmatch(claim) is not None and claim.lower() not in _RESERVED
 
 
 def _is_line(text: str, length: int) -> bool:

@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from idp.admin.access import check_client
+from idp.admin.access import check_claims
 from idp.admin.api import models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
@@ -39,9 +39,8 @@ async def show_mapping(call: Call) -> models.ClaimMapping:
 async def add_mapping(call: Call) -> Result:
     values = msgspec.to_builtins(call.body)
     client_id = values.pop("client_id")
-    if client_id is not None:
-        await check_client(call.caller, client_id)
-    mapping = await registration.add(client_id, **values)
+    await check_claims(call.caller, client_id)
+    mapping = await registration.add(client_id, call.caller.audience, **values)
     content = await one(CLAIM_MAPPINGS, _read, id=str(mapping.id))
     return Result(content, HTTPStatus.CREATED, f"{_PATH}/{mapping.id}")
 
@@ -49,8 +48,7 @@ async def add_mapping(call: Call) -> Result:
 @operation("DELETE", f"{_PATH}/{{mapping_id}}", _WRITE, "Remove a claim mapping")
 async def remove_mapping(call: Call) -> None:
     mapping = await show_mapping(call)
-    if mapping.client_id is not None:
-        await check_client(call.caller, mapping.client_id)
+    await check_claims(call.caller, mapping.client_id)
     await registration.remove(mapping.id)
 
 

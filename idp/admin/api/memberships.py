@@ -10,7 +10,7 @@ from idp.admin.roles import Permission
 from idp.directory import why
 from idp.directory.models import ExplainedMemberships
 from idp.directory.repository.groups import GROUPS
-from idp.directory.repository.roles import ROLES
+from idp.directory.repository.roles import OWN_ROLES
 
 _READ = Permission.GROUPS_READ
 _ONE = "/users/{user_id}"
@@ -32,8 +32,8 @@ listed(
     listing=GROUPS, read=reader(models.Group), item=models.Group, within="user_id", of=_user,
 )  # fmt: skip
 listed(
-    f"{_ONE}/roles", _READ, "List the roles that a user was given",
-    listing=ROLES, read=reader(models.DirectoryRole), item=models.DirectoryRole, within="user_id", of=_user,
+    f"{_ONE}/roles", _READ, "List the roles that a user was given, without those of organizations",
+    listing=OWN_ROLES, read=reader(models.DirectoryRole), item=models.DirectoryRole, within="user_id", of=_user,
 )  # fmt: skip
 
 
@@ -43,4 +43,4 @@ listed(
 )  # fmt: skip
 async def show_memberships(call: Call) -> ExplainedMemberships:
     user = await _user(call)
-    return await why.explained(user.id)
+    return await why.explained(user.id, organizations=Permission.ORGANIZATIONS_READ in call.caller.allowed)

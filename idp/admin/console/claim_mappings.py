@@ -5,7 +5,7 @@ from typing import Any
 
 from litestar import Response
 
-from idp.admin.access import check_client
+from idp.admin.access import check_claims
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one
@@ -104,10 +104,10 @@ async def add_mapping(request: AdminRequest) -> Response[Any]:
     form = {name: value.strip() for name, value in request.form.items()}
     client_id = form.get("client_id") or None
     try:
-        if client_id is not None:
-            await check_client(request.caller, client_id)
+        await check_claims(request.caller, client_id)
         mapping = await registration.add(
             client_id,
+            request.caller.audience,
             claim=form.get("claim", ""),
             scope=form.get("scope") or None,
             source=_source(form),
@@ -155,8 +155,7 @@ async def _find(mapping_id: str) -> ClaimMapping:
 
 async def _remove(request: AdminRequest, mapping_id: str) -> tuple[str, str]:
     mapping = await _find(mapping_id)
-    if mapping.client_id is not None:
-        await check_client(request.caller, mapping.client_id)
+    await check_claims(request.caller, mapping.client_id)
     await registration.remove(mapping.id)
     return f"/{SECTION}", "deleted"
 

@@ -13,7 +13,8 @@ from idp.directory.models import ExplainedMemberships, Named, RoleOfUser
 
 async def tables(request: AdminRequest, user_id: UUID) -> list[Table]:
     """Return all groups and roles of a user, each with why."""
-    found = await why.explained(user_id)
+    may_see = Permission.ORGANIZATIONS_READ in request.caller.allowed
+    found = await why.explained(user_id, organizations=may_see)
     may_change = Permission.GROUPS_WRITE in request.caller.allowed
     return [_groups(found, user_id, may_change=may_change), _roles(found, user_id, may_change=may_change)]
 

@@ -22,9 +22,12 @@ from idp.oauth import subjects
 from idp.oauth.claims.evaluation import Asked
 from idp.oauth.claims.evaluation import claims as claims_about
 from idp.oauth.claims.models import Place
+from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.stored import receiver
+from idp.oauth.repository import knows_user
+from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
 #: Kinds of deliveries: tokens that are pushed, that wait for a poll, and those of a paused stream.
@@ -137,11 +140,14 @@ async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[st
     """Return the claims of the user that the client may know, as they are now."""
     row = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
     known = [scope for scope in scopes if scope in client.scopes]
-    asked = Asked(place=Place.USERINFO, client=client, scopes=known, profile=True)
-    values = await claims_about(asked, ClaimUser(row.id, row=row)) if row is not None else {}
-    if not values:
+    if row is None or not known or not await knows_user(row.id, client.client_id):
         raise DeliveryRejectedError("The client may not know what changed, or the user is gone.")
-    return values
+    asked = Asked(place=Place.USERINFO, client=client, scopes=known, profile=True)
+    changed = {*claims_of_scopes(known), *(rule.claim for rule in rules_of(client, known) if rule.scope in known)}
+    values = await claims_about(asked, ClaimUser(row.id, row=row))
+    if not changed & values.keys():
+        raise DeliveryRejectedError("The user has none of the claims any more.")
+    return {name: value for name, value in values.items() if name in changed}
 
 
 async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dict[str, Any]:
@@ -154,7 +160,7 @@ async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dic
         return {"format": "opaque", "id": str(stream.id)}
     email = delivery.content.get("email")
     if email is not None:
-        if "email" not in client.scopes:
+        if "email" not in client.scopes or not await knows_user(delivery.user_id, client.client_id):
             raise DeliveryRejectedError("The client may not know addresses.")
         return {"format": "email", "email": email}
     user = await _user(delivery.user_id, stream.format, client)

@@ -12,7 +12,7 @@ from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
-from idp.oauth.scopes import claims_of_scopes, visible_claims
+from idp.oauth.scopes import SCOPE_OF_CLAIM, claims_of_scopes, visible_claims
 from idp.settings import settings
 
 #: The name of the source of claims that were left out.
@@ -60,8 +60,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names(self) -> list[str]:
         """The standard claims that are asked for."""
-        names = visible_claims(self.requested, self.client.scopes)
-        return [*names, *claims_of_scopes(self.scopes)] if self.profile else names
+        return [*self.by_name, *claims_of_scopes(self.scopes)] if self.profile else self.by_name
+
+    @property
+    def by_name(self) -> list[str]:
+        """Those that are requested by name, of the scopes that the client may have."""
+        return visible_claims(self.requested, self.client.scopes)
 
     @property
     def limited(self) -> bool:
@@ -101,7 +105,7 @@ async def claims(asked: Asked, user: ClaimUser) -> dict[str, Any]:
     mapped: dict[str, Any] = {}
     left_out: list[Rule] = []
     for rule in rules:
-        if why_not(rule, asked, names) is not None:
+        if why_not(rule, asked) is not None:
             continue
         value, why = await evaluated(rule, asked, user)
         if why is Why.ABOVE_LIMIT:
@@ -113,21 +117,23 @@ async def claims(asked: Asked, user: ClaimUser) -> dict[str, Any]:
     return found | (mapped if not left_out else _without(left_out, mapped, asked))
 
 
+def decided(asked: Asked) -> set[str]:
+    """Return the claims that rules decide in this place, whether they have a value for a user or not."""
+    return {rule.claim for rule in rules_of(asked.client, asked.scopes, asked.names) if why_not(rule, asked) is None}
+
+
 async def profile_claims(names: Collection[str], user: ClaimUser) -> dict[str, Any]:
     """Return those of the claims that the profile has."""
     row = await user.row() if not DIRECTORY_CLAIMS.keys() >= set(names) else None
     return claims_of(row, names) if row is not None else {}
 
 
-def why_not(rule: Rule, asked: Asked, names: Collection[str]) -> Why | None:
-    """Return why a rule adds nothing, whoever the user is; None if it may.
-
-    Args:
-        names: :attr:`Asked.names`.
-    """
+def why_not(rule: Rule, asked: Asked) -> Why | None:
+    """Return why a rule adds nothing, whoever the user is; None if it may."""
     if asked.place not in rule.places:
         return Why.NOT_IN_THIS_PLACE
-    if rule.claim in names:
+    # A request by name stands for the scope of the standard claim, not for the scope of another rule.
+    if rule.claim in asked.by_name and rule.scope in (None, SCOPE_OF_CLAIM[rule.claim]):
         return None
     if rule.scope is not None and rule.scope not in asked.scopes:
         return Why.SCOPE_NOT_REQUESTED

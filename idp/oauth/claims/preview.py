@@ -199,7 +199,7 @@ async def _explain(asked: Asked, user: ClaimUser, names: Collection[str]) -> lis
 
 
 async def _by_rule(rule: Rule, asked: Asked, user: ClaimUser) -> ExplainedClaim:
-    why = why_not(rule, asked, asked.names)
+    why = why_not(rule, asked)
     if why is Why.SCOPE_NOT_REQUESTED:
         why = _why_no_scope(rule.scope, asked.client)
     if why is not None:

@@ -12,6 +12,7 @@ import msgspec
 
 from idp import clock, ids
 from idp.accounts.attributes import repository as attributes
+from idp.accounts.attributes.models import Audience
 from idp.accounts.claims import VERIFICATION_CLAIMS
 from idp.audit.events import record
 from idp.errors import ConflictError, NotFoundError, ValidationError
@@ -45,11 +46,12 @@ class UnknownClaimMappingError(NotFoundError):
         super().__init__("There is no claim mapping with this id.")
 
 
-async def add(client_id: str | None, **values: Any) -> ClaimMapping:
+async def add(client_id: str | None, audience: Audience = Audience.OWNER, **values: Any) -> ClaimMapping:
     """Add a mapping for a client, or for every client with a scope.
 
     Args:
         client_id: None: every client.
+        audience: who adds it. An attribute that they do not see cannot be its source.
         values: the fields of :class:`ClaimMapping`, ``source`` as JSON.
 
     Raises:
@@ -65,7 +67,7 @@ async def add(client_id: str | None, **values: Any) -> ClaimMapping:
         raise InvalidClaimMappingError(f"A value is missing, or not valid: {error}.") from error
     _check(mapping)
     async with change():
-        await _check_references(mapping)
+        await _check_references(mapping, audience)
         _check_others(mapping, [one for one in await repository.mappings() if one.client_id == client_id])
         await repository.insert_mapping(mapping)
         await record("claim_mapping_added", client_id=client_id, detail=_shown(mapping))
@@ -116,13 +118,19 @@ def _check(mapping: ClaimMapping) -> None:
         raise InvalidClaimMappingError("Only a list can be joined.")
 
 
-async def _check_references(mapping: ClaimMapping) -> None:
+async def _check_references(mapping: ClaimMapping, audience: Audience) -> None:
     named = [mapping.client_id, mapping.source.client_id if isinstance(mapping.source, Roles) else None]
     for client_id in filter(None, named):
         if await lock_client_without_key(client_id) is None:
             raise UnknownClientError("There is no client with this id.")
-    if isinstance(mapping.source, Attribute) and not await attributes.hold_attributes([mapping.source.name]):
+    if isinstance(mapping.source, Attribute) and not await _holds(mapping.source.name, audience):
         raise InvalidClaimMappingError("There is no attribute with this name.")
+
+
+async def _holds(name: str, audience: Audience) -> bool:
+    """Return whether there is an attribute that the audience sees. It stays until the end of the transaction."""
+    found = (await attributes.hold_attributes([name])).get(name)
+    return found is not None and found.is_visible(audience)
 
 
 def _check_others(mapping: ClaimMapping, others: Collection[ClaimMapping]) -> None:

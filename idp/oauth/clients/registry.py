@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from idp import clock
+from idp.directory import effective
 from idp.oauth.access_policies import repository as access_policies
 from idp.oauth.access_policies.models import AccessPolicy
 from idp.oauth.claims import repository as claims
@@ -168,7 +169,11 @@ class Registry:
                 ),
                 {policy.client_id: policy for policy in await access_policies.policies()},
             )
+            gone = self._loaded.clients.keys() - loaded.clients.keys()
             self._loaded = loaded
+            if gone:
+                # Their roles are gone with them, and what follows from those.
+                await effective.empty()
 
     def is_disabled(self, client_id: str) -> bool:
         """Return whether there is such a client, and it is disabled."""

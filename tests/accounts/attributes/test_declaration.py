@@ -50,7 +50,10 @@ CHOICE = STRING | {"type": "choice", "choices": ["a", "b"]}
         STRING | {"required_for": ["*"]},
         STRING | {"claim": "department"},
         *(STRING | {"scope": scope} for scope in ("a b", "", 'a"b', "ä", "x" * 101)),
-        *(STRING | {"scope": "work", "claim": claim} for claim in ("sub", "email", "cnf", "", "a b", 'a"b', "ä")),
+        *(
+            STRING | {"scope": "work", "claim": claim}
+            for claim in ("sub", "Sub", "Email_Verified", "Groups", "__proto__", "email", "cnf", "", "a b", 'a"b', "ä")
+        ),
         STRING | {"surprise": 1},
         {"name": "department", "type": "string"},
     ],

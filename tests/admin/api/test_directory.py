@@ -202,3 +202,18 @@ async def test_an_administrator_of_groups(server: Server, http: httpx.AsyncClien
     support = await make_caller(server, http, Role.SUPPORT)
     assert (await support("GET", f"/groups/{group['id']}/members")).json()["items"][0]["email"] == alice.email
     problem(await support("DELETE", f"/groups/{group['id']}/members/{alice.id}"), 403, "forbidden")
+
+
+async def test_roles_of_organizations_need_their_permission(
+    server: Server, http: httpx.AsyncClient, make_user: MakeUser, mark: str
+) -> None:
+    user = await make_user()
+    organization = await organizations.create(f"o-{mark}", "Organization")
+    await organizations.add_members(organization.id, [user.id])
+    role = await roles.create("Buyer", organization_id=organization.id)
+    await roles.give(role.id, [user.id])
+    for role_of_caller, seen in ((Role.GROUP_ADMIN, []), (Role.OWNER, ["Buyer"])):
+        caller = await make_caller(server, http, role_of_caller)
+        assert (await caller("GET", f"/users/{user.id}/roles")).json()["items"] == []
+        found = (await caller("GET", f"/users/{user.id}/memberships")).json()
+        assert [each["name"] for each in found["roles"]] == seen

@@ -757,6 +757,27 @@ async def test_only_an_owner_allows_impersonation(owner: Caller, server: Server,
     assert (await owner("POST", "/token_exchange_policies", values)).status_code == 201
 
 
+async def test_who_maps_which_claims(owner: Caller, server: Server, http: httpx.AsyncClient) -> None:
+    """Claims of all clients go to those of the owners too, and an attribute may be for owners only."""
+    client_id = (await owner("POST", "/clients", CLIENT)).json()["client_id"]
+    name = f"a_{secrets.token_hex(6)}"
+    hidden = {"name": name, "type": "string", "label": {"default": "x"}, "visible_to": [], "editable_by": []}
+    assert (await owner("POST", "/attributes", hidden)).status_code == 201
+    attribute = {"kind": "attribute", "name": name}
+    of_client = {"client_id": client_id, "claim": "x", "source": attribute, "places": ["userinfo"]}
+    of_all = of_client | {"client_id": None, "scope": "hr", "source": {"kind": "constant", "value": "x"}}
+    manager = await make_caller(server, http, Role.CLIENT_ADMIN)
+    problem(await manager("POST", "/claim_mappings", of_client), 422, "invalid-value")
+    problem(await manager("POST", "/claim_mappings", of_all), 403, "forbidden")
+    for values in (of_client, of_all):
+        created = await owner("POST", "/claim_mappings", values)
+        assert created.status_code == 201, created.text
+        if values is of_all:
+            problem(await manager("DELETE", f"/claim_mappings/{created.json()['id']}"), 403, "forbidden")
+        await owner("DELETE", f"/claim_mappings/{created.json()['id']}")
+    await owner("DELETE", f"/attributes/{name}", If_Match="*")
+
+
 async def test_a_workload_identity(owner: Caller) -> None:
     new = {
         "client_name": "Orders", "grant_types": ["client_credentials"], "scope": "",

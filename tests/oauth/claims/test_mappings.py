@@ -10,7 +10,7 @@ from idp.accounts.attributes import service as attributes_of_users
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import PROTECTED_CLAIMS
 from idp.accounts.tables import User
-from idp.directory import groups
+from idp.directory import groups, roles
 from idp.infra.db.engine import execute, fetch
 from idp.oauth.claims import registration
 from idp.oauth.claims.evaluation import Asked, claims
@@ -172,6 +172,32 @@ async def test_a_mapping_of_a_scope(db: str, alice: User) -> None:
     assert "tenant" not in claims_of((await sign_in(one, alice, scope="openid")).id_token)
     assert claims_of((await sign_in(other, alice)).id_token)["tenant"] == "acme"
     await registration.remove(mapping.id)
+
+
+async def test_a_granted_scope_is_not_that_of_a_mapping(db: str, alice: User) -> None:
+    """A standard claim that is made of something else needs the scope of the mapping, also if it is asked for."""
+    app = await an_app("openid profile hr")
+    await a_mapping(app, "nickname", {"kind": "constant", "value": "secret"}, scope="hr", places=["userinfo"])
+    for requested in ((), ("nickname",)):
+        found = await at(app, alice, Place.USERINFO, "openid profile", profile=True, requested=requested)
+        assert "nickname" not in found
+    assert (await at(app, alice, Place.USERINFO, "openid profile hr", profile=True))["nickname"] == "secret"
+
+
+async def test_introspection_tells_what_is_gone(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """A role that was taken is not in the response, although it is in the token."""
+    client = await make_client(scope="openid")
+    role = await a_role(alice)
+    await registration.add(
+        client.client_id, claim="realm_access", source={"kind": "roles", "of": "server"}, shape="object",
+        places=["access_token", "introspection"],
+    )  # fmt: skip
+    await make_client()
+    token = (await client.tokens(browser, alice.email))["access_token"]
+    assert (await client.introspect(token))["realm_access"] == {"roles": [role.name]}
+    await roles.take(role.id, [alice.id])
+    assert "realm_access" in claims_of(token)
+    assert "realm_access" not in await client.introspect(token)
 
 
 async def test_a_mapping_replaces_the_standard_claim(db: str, alice: User) -> None:
