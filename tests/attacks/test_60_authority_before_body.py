@@ -394,7 +394,7 @@ async def test_60_a_role_is_taken_while_it_is_used(
 
 
 #: What groups, roles and organisations a user has is a matter of other roles of administrators, whoever the user is.
-_MEMBERSHIPS = re.compile(r"/(groups|roles|organizations)/{")
+_MEMBERSHIPS = re.compile(r"/(groups|roles|organizations)/{|/(add_to_group|give_role)$")
 
 
 def _acts_on(name: str) -> list[Route]:

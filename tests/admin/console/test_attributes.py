@@ -94,7 +94,9 @@ async def test_values_of_a_user(admins: dict[Role, Admin], owner: Admin, declare
     outdated = await support.browser.submit(form, "confirm", **fields)
     assert outdated.status == 400  # type: ignore[union-attr]
     assert "changed" in outdated.text  # type: ignore[union-attr]
-    events = await fetch("SELECT actor FROM audit_event WHERE event = 'attributes_changed' AND user_id = $1", alice.id)
+    events = await fetch(
+        "SELECT actor FROM audit_event WHERE event = 'attributes_changed' AND user_id = $1 ORDER BY id", alice.id
+    )
     assert [row["actor"] for row in events] == ["", f"user:{support.user.id}"]
 
 
