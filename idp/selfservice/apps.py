@@ -1,4 +1,4 @@
-"""`/account/apps`: the applications with access, and withdrawing consent."""
+"""`/account/apps`: the applications that the user may start, those with access, and withdrawing consent."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from litestar.params import FromPath
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.oauth import consent
+from idp.oauth.access_policies.applications import applications_of
 from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import words
@@ -22,12 +23,13 @@ PATH = "/account/apps"
 
 @get(PATH, opt=PAGE)
 async def show_apps(request: AnyRequest) -> Response[Any]:
-    """Show every application with a consent or with tokens."""
+    """Show the applications that the user may start, and every one with a consent or with tokens."""
     account = await require_session(request, PATH)
     if isinstance(account, Response):
         return account
-    apps = [_shown(app) for app in await consent.authorized_applications(account.user.id)]
-    return account_page(request, "apps", account, apps=apps)
+    authorized = await consent.authorized_applications(account.user.id)
+    mine = await applications_of(account.user.id, {app.client_id for app in authorized})
+    return account_page(request, "apps", account, mine=mine, apps=list(map(_shown, authorized)))
 
 
 def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:

@@ -95,6 +95,6 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser) -> No
     }  # fmt: skip
     text = (Path(__file__).parents[2] / "docs" / "access-policy.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^\$ idp (.*)$", text, re.MULTILINE)
-    assert len(commands) == 9
+    assert len(commands) == 11
     answers = [cli(*(values.get(word, word) for word in shlex.split(command))).out for command in commands]
     assert answers[5] == "Yes.\n"

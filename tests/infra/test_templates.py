@@ -37,6 +37,13 @@ class User:
 
 
 @dataclass(frozen=True)
+class Start:
+    client_name: str = "Northwind"
+    logo_uri: str | None = "https://northwind.example/logo.svg"
+    start_uri: str = "https://northwind.example/login?iss=https%3A%2F%2Fid.example"
+
+
+@dataclass(frozen=True)
 class Scope:
     name: str = "profile"
     title: str = "See your profile"
@@ -258,7 +265,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "fields": {"two_step": "off"},
     },
     "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)], "ended": []},
-    "account/apps.html": ACCOUNT | {"apps": [App()]},
+    "account/apps.html": ACCOUNT | {"apps": [App()], "mine": [Start(), Start("Southwind", None)]},
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
     "access_denied.html": {
@@ -467,7 +474,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/profile.html", {"groups": ()}),
     ("account/email.html", {"sent_to": None, "error": "No."}),
     ("account/email.html", {"token": "abc"}),
-    ("account/apps.html", {"apps": []}),
+    ("account/apps.html", {"apps": [], "mine": []}),
     ("account/data.html", {"error": "No.", "done": None}),
     ("access_denied.html", {"contacts": [], "may_switch": False, "request_id": ""}),
     ("consent.html", {"resources": [], "user": User(name=None)}),

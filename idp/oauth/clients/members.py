@@ -284,6 +284,11 @@ MEMBERS: Final = {
         ADVANCED, "It uses its own sign-in screens",
         "Your own app, with its own sign-in screens, at the challenge endpoint.",
     ),
+    "hidden_from_users": Member(
+        ADVANCED, "Users do not see it among their applications",
+        "Whether it is left out of the list of applications on the account page.",
+        option="--hidden-from-users/--listed-for-users",
+    ),
     "software_id": Member(ADVANCED, "Id of its software", "The same for all registrations of a program."),
     "software_version": Member(ADVANCED, "Version of its software", "The version of the program."),
 }  # fmt: skip

@@ -34,7 +34,7 @@ _WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 #: What only the operator decides. A client that registers itself may not name these members.
 OPERATOR_MEMBERS = frozenset(
     {"profile", "strict_auth_method", "upstreams", "authorization_challenge", "require_pkce", "skip_consent"}
-    | {"single_session", "refresh_token_cookie", "scope_claims_in_id_token"}
+    | {"single_session", "refresh_token_cookie", "scope_claims_in_id_token", "hidden_from_users"}
 )
 
 
@@ -59,6 +59,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         refresh_token_cookie: the refresh token is sent in an HttpOnly cookie.
         scope_claims_in_id_token: the ID token contains the claims of the scopes, for clients that never call
             userinfo.
+        hidden_from_users: it is not listed among the applications that users may start.
     """
 
     client_name: str
@@ -128,6 +129,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     single_session: bool = False
     refresh_token_cookie: bool = False
     scope_claims_in_id_token: bool = False
+    hidden_from_users: bool = False
 
     @property
     def public(self) -> bool:

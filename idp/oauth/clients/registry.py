@@ -77,6 +77,8 @@ class _Records(msgspec.Struct, frozen=True):
     claims: Mapping[str | None, tuple[ClaimMapping, ...]] = {}
     #: By client, the access policies.
     access_policies: Mapping[str, AccessPolicy] = {}
+    #: The applications that are listed for users.
+    listed: tuple[Client, ...] = ()
 
 
 def _definers(servers: Iterable[ResourceServer]) -> Mapping[str, frozenset[str]]:
@@ -101,6 +103,15 @@ def _open_scopes(server: ResourceServer) -> list[str]:
 
 def _is_allowed(client: Client) -> bool:
     return client.origin != "document" or is_accepted(client.client_id)
+
+
+def _is_listed(client: Client) -> bool:
+    """Return whether a client is one that every user who may use it is shown: a web application that an administrator
+    registered, with an address to start at.
+    """
+    starts = client.initiate_login_uri is not None or client.client_uri is not None
+    signs_in = "authorization_code" in client.grant_types
+    return client.origin == "admin" and client.application_type == "web" and signs_in and starts
 
 
 def within_ceiling(client: Client, open_scopes: Iterable[str]) -> Client:
@@ -168,6 +179,7 @@ class Registry:
                     lambda mapping: mapping.client_id,
                 ),
                 {policy.client_id: policy for policy in await access_policies.policies()},
+                tuple(filter(_is_listed, allowed)),
             )
             gone = self._loaded.clients.keys() - loaded.clients.keys()
             self._loaded = loaded
@@ -198,6 +210,11 @@ class Registry:
     def access_policy(self, client: Client) -> AccessPolicy | None:
         """Return which users may use a client; None: all."""
         return self._records.access_policies.get(client.client_id)
+
+    @property
+    def listed(self) -> tuple[Client, ...]:
+        """The web applications of administrators that have an address to start at."""
+        return self._records.listed
 
     def workload_identities(self, issuer: str) -> tuple[WorkloadIdentity, ...]:
         """Return the rules of workload identity for an issuer."""
