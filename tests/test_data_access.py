@@ -49,6 +49,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.scim.repository.groups", "group_member"),
         ("idp.scim.repository.groups", "groups"),
         ("idp.scim.repository.groups", "users"),
+        ("idp.scim.repository.search", "groups"),
         ("idp.scim.repository.users", "group_member"),
         ("idp.scim.repository.users", "groups"),
         ("idp.scim.repository.users", "users"),

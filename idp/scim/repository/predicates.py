@@ -7,6 +7,7 @@ where they become ``IS NOT TRUE``, so that indexes serve the others.
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -63,11 +64,14 @@ class Elements(msgspec.Struct, frozen=True):
         columns: of an element, by the names of the sub-attributes in lower case.
         any: a condition on the resource with ``{}`` for the condition on an element: whether any matches.
         single: there is at most one, and its columns are of the resource.
+        below: for groups: a condition on the resource with ``{}`` for a comparison with the ids of a group and of those
+            below it. PostgreSQL then knows how many users there are, and reads them in the order of their ids.
     """
 
     columns: Mapping[str, Column]
     any: str
     single: bool = False
+    below: str = ""
 
 
 #: The columns of a type of resources, by the names of its attributes in lower case.
@@ -80,15 +84,22 @@ class Predicate:
     Args:
         parameters: those of the statement before the condition. Others are appended.
         others: further types that are searched. Their attributes may be named, and match nothing here.
+        trees: by the groups that the filter names (:func:`groups_in`), their ids and those of the groups below.
     """
 
     def __init__(
-        self, resource: ResourceType, columns: Columns, parameters: list[Any], others: Sequence[ResourceType] = ()
+        self,
+        resource: ResourceType,
+        columns: Columns,
+        parameters: list[Any],
+        others: Sequence[ResourceType] = (),
+        trees: Mapping[str, Sequence[UUID]] = MappingProxyType({}),
     ) -> None:
         self.resource = resource
         self.columns = columns
         self.parameters = parameters
         self.others = others
+        self.trees = trees
 
     def condition(self, node: Filter, *, wanted: bool = True) -> str:
         """Return the condition of a filter, or of its negation.
@@ -157,6 +168,10 @@ class Predicate:
         sub = node.path.sub
         if sub is None and isinstance(node, Present):
             return found.any.format("true")
+        if found.below and _names_group(node) and isinstance(node, Comparison):
+            ids = list(self.trees.get(str(node.value), ()))
+            compared = f"= {self._add(ids[0], 'uuid')}" if len(ids) == 1 else f"= ANY ({self._add(ids, 'uuid[]')})"
+            return found.below.format(compared)
         inner = msgspec.structs.replace(node, path=Path(sub or "value"))
         return found.any.format(_Element(self, found.columns).condition(inner))
 
@@ -229,6 +244,25 @@ class _Element(Predicate):
 
     def _accepted(self, path: Path) -> bool:
         return path.sub is None and path.attribute.lower() in OTHER_SUBS
+
+
+def _names_group(node: Filter) -> bool:
+    """Return whether a comparison is one of ``groups`` with an id."""
+    if not isinstance(node, Comparison) or node.operator not in ("eq", "ne") or not isinstance(node.value, str):
+        return False
+    return node.path.attribute.lower() == "groups" and (node.path.sub or "value").lower() == "value"
+
+
+def groups_in(filter: Filter) -> set[str]:
+    """Return the ids of groups that a filter compares ``groups`` with."""
+    match filter:
+        case Both(terms) | Either(terms):
+            return set[str]().union(*map(groups_in, terms))
+        case Not(inner):
+            return groups_in(inner)
+        case Comparison(_, _, str(value)) if _names_group(filter) and _is_id(value):
+            return {value}
+    return set()
 
 
 def _negated(condition: str, wanted: bool) -> str:

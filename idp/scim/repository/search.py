@@ -1,17 +1,19 @@
 """Pages of users and groups: by index (RFC 7644 section 3.4.2.4) and by cursor (RFC 9865)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from idp.infra.db.engine import execute, fetch_once, fetchrow, transaction
+from idp.infra.db.engine import execute, fetch, fetch_once, fetchrow, transaction
 from idp.scim.attributes import ResourceType
 from idp.scim.errors import InvalidCursorError, InvalidValueError, TooManyError
 from idp.scim.filters import Filter, Path
-from idp.scim.repository.predicates import Column, Columns, Elements, Kind, Predicate
+from idp.scim.repository.predicates import Column, Columns, Elements, Kind, Predicate, groups_in
 
 #: Above this number, matches are estimated instead of counted.
 COUNTED: Final = 10_000
@@ -21,6 +23,9 @@ _LIMIT_TIME: Final = f"SET LOCAL statement_timeout = '{MAX_SECONDS}s'"
 #: Searches that run at once in a process, so that slow ones leave connections to others.
 _searching: Final = asyncio.Semaphore(4)
 _ESTIMATE: Final = "SELECT reltuples::bigint AS number FROM pg_class WHERE oid = $1::text::regclass"
+_TREES: Final = """
+SELECT a.id, ARRAY(SELECT g.id FROM groups AS g WHERE g.path @> ARRAY[a.id]) AS ids FROM unnest($1::uuid[]) AS a (id)
+"""
 _TYPES: Final = {Kind.ID: "uuid", Kind.TIME: "timestamptz", Kind.BOOLEAN: "boolean"}
 
 
@@ -118,7 +123,7 @@ async def search(
         TooManyError: it would take too long.
     """
     parameters: list[Any] = [origin]
-    where = condition(searched, filter, parameters, others)
+    where = condition(searched, filter, parameters, others, await _trees(filter))
     counting = list(parameters)
     text = page_statement(searched, where, order, after, parameters, limit=limit + 1, offset=offset)
     try:
@@ -141,13 +146,24 @@ async def search(
     return Found(rows[:limit], total, Position(end["_sort"], end["_key"]) if end is not None else None)
 
 
+async def _trees(filter: Filter | None) -> dict[str, list[UUID]]:
+    """Return the ids of the groups that a filter names, and of those below them."""
+    named = groups_in(filter) if filter is not None else set()
+    rows = await fetch(_TREES, [UUID(each) for each in named]) if named else []
+    return {str(row["id"]): row["ids"] for row in rows}
+
+
 def condition(
-    searched: Searched, filter: Filter | None, parameters: list[Any], others: Sequence[ResourceType] = ()
+    searched: Searched,
+    filter: Filter | None,
+    parameters: list[Any],
+    others: Sequence[ResourceType] = (),
+    trees: Mapping[str, Sequence[UUID]] = MappingProxyType({}),
 ) -> str:
     """Return the condition of a filter. Its values are appended to the parameters."""
     if filter is None:
         return searched.shown
-    predicate = Predicate(searched.resource, searched.columns, parameters, others)
+    predicate = Predicate(searched.resource, searched.columns, parameters, others, trees)
     return f"{searched.shown} AND {predicate.condition(filter)}"
 
 

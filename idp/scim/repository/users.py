@@ -92,6 +92,7 @@ USERS: Final = Searched(
             },
             "u.id IN (SELECT m.user_id FROM groups AS g JOIN groups AS d ON d.path @> ARRAY[g.id]"
             " JOIN group_member AS m ON m.group_id = d.id WHERE {})",
+            below="u.id IN (SELECT m.user_id FROM group_member AS m WHERE m.group_id {})",
         ),
     },
 )

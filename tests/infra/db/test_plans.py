@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -299,6 +300,7 @@ async def test_lists_use_indexes(full: asyncpg.Connection, name: str, filters: t
         assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 
 
+ONE_GROUP = "00000000-0000-7000-8000-000000000000"
 #: Filters of SCIM that use an index, with the order of the list.
 SEARCHES = {
     "users": (USERS, None, None),
@@ -314,6 +316,7 @@ SEARCHES = {
     "name.familyName sw": (USERS, 'name.familyName sw "ann"', None),
     "changed": (USERS, 'meta.lastModified gt "2100-01-01T00:00:00Z"', "meta.lastModified"),
     "disabled": (USERS, "active eq false", None),
+    "a group": (USERS, f'groups.value eq "{ONE_GROUP}"', None),
     "groups": (GROUPS_OF_SCIM, None, None),
     "groups by name": (GROUPS_OF_SCIM, None, "displayName"),
     "group displayName eq": (GROUPS_OF_SCIM, 'displayName eq "a"', None),
@@ -328,12 +331,13 @@ SEARCHES = {
 
 @pytest.mark.parametrize("name", SEARCHES)
 async def test_searches_of_scim_use_indexes(full: asyncpg.Connection, name: str) -> None:
-    """The first page, and one after a cursor. Each is planned for its values. The users of a group are sorted."""
+    """The first page, and one after a cursor. Each is planned for its values."""
     searched, text, sort_by = SEARCHES[name]
     order = search.Order() if sort_by is None else search.order_by(searched, parse_path(sort_by), descending=False)
     for after in (None, search.Position("2026-01-01", "00000000-0000-7000-8000-000000000000")):
         parameters: list[Any] = ["scim:x"]
-        where = search.condition(searched, parse_filter(text) if text else None, parameters)
+        trees = {ONE_GROUP: [UUID(ONE_GROUP)]}
+        where = search.condition(searched, parse_filter(text) if text else None, parameters, trees=trees)
         page = search.page_statement(searched, where, order, after, parameters, limit=100)
         nodes = list(
             _nodes(msgspec.json.decode(await full.fetchval(f"EXPLAIN (FORMAT JSON) {page}", *parameters))[0]["Plan"])
