@@ -216,3 +216,18 @@ async def test_changes_of_members_at_once(db: str, make_user: MakeUser) -> None:
     )
     assert not [error for error in found if isinstance(error, IdpError | OSError)]
     assert sorted(found) == [0, 0, 0, 0, 0, 0, 4, 4]
+
+
+async def test_members_of_a_group_that_is_deleted_meanwhile(db: str, make_user: MakeUser) -> None:
+    """They are added before, or not at all."""
+    members = [(await make_user()).id for _ in range(3)]
+    for _ in range(15):
+        group = await make()
+        found = await asyncio.gather(
+            *(groups.add_members(group.id, [member]) for member in members),
+            groups.delete(group.id),
+            *(groups.add_members(group.id, [member]) for member in members),
+            return_exceptions=True,
+        )
+        assert not [one for one in found if isinstance(one, Exception) and not isinstance(one, UnknownGroupError)]
+        assert await fetch("SELECT FROM group_member WHERE group_id = $1", group.id) == []

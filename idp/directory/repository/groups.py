@@ -58,9 +58,11 @@ _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM gro
 _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
 _NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
 _KEEP = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
+# A group that is deleted at this moment gets no members. Without the lock, its foreign key would be violated.
 _ADD_MEMBERS = """
 INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
+FOR KEY SHARE OF g
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 # Arrays, one element per membership.

@@ -64,12 +64,14 @@ ON CONFLICT DO NOTHING
 """
 _CONTAINS = "SELECT FROM role_contained WHERE role_id = $1 AND contained_id = $2"
 _RELEASE = "DELETE FROM role_contained WHERE role_id = $1 AND contained_id = $2"
-# A role of an organization: to its members only.
+# A role of an organization: to its members only. A role that is deleted at this moment is given to nobody. Without the
+# lock, its foreign key would be violated.
 _GIVE = """
 INSERT INTO user_role (user_id, role_id, organization_id, origin, created_at)
 SELECT u.id, r.id, r.organization_id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r
 WHERE r.id = $2 AND (r.organization_id IS NULL OR EXISTS (
     SELECT FROM organization_member AS m WHERE m.user_id = u.id AND m.organization_id = r.organization_id))
+FOR KEY SHARE OF r
 ON CONFLICT DO NOTHING RETURNING user_id
 """
 _TAKE = "DELETE FROM user_role WHERE user_id = ANY ($1::uuid[]) AND role_id = $2 RETURNING user_id"
