@@ -198,6 +198,11 @@ async def test_a_client_without_the_scope(browser: Browser, make_client: MakeCli
     assert (tokens["scope"], await everywhere(client, tokens)) == ("openid", [None, None])
     tokens = await client.tokens(browser, alice.email, organization=organization.slug)
     assert await everywhere(client, tokens) == [None, None]
+    # Without a page, it does not find out who is a member of what.
+    for slug in (organization.slug, "nobody-has-this-slug"):
+        answer = await client.authorize(browser, prompt="none", organization=slug)
+        assert isinstance(answer, Redirect)
+        assert answer.parameters["error"] == "interaction_required"
     await organizations.remove_members(organization.id, [alice.id])
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400
 

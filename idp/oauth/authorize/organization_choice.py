@@ -51,9 +51,16 @@ async def decided(
     the user chose, or the only one. Without any, there is none.
 
     Returns None if the user must choose, or is not a member of the one that is named or was chosen.
+
+    Raises:
+        OAuthError: ``interaction_required``.
     """
-    if asked.organization is None and not is_wanted(asked, client):
-        return asked
+    if not is_wanted(asked, client):
+        if asked.organization is None:
+            return asked
+        if "none" in asked.prompt:
+            # Otherwise a client without the scope could find out who is a member of what, unseen by the user.
+            raise OAuthError("interaction_required", "Without a page, organization needs the scope organization.")
     held = (await effective.memberships(user_id)).organizations
     if asked.organization is not None:
         possible = [key for key, each in held.items() if asked.organization in (each.slug, str(key))]

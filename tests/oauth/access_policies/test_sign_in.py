@@ -113,8 +113,15 @@ async def test_access_is_given_meanwhile(payroll: RelyingParty, browser: Browser
     assert "code" in error_to(await browser.submit(page, "consent-allow"))
 
 
-async def test_without_a_page(payroll: RelyingParty, browser: Browser, alice: User) -> None:
+async def test_without_a_page(payroll: RelyingParty, browser: Browser, alice: User, staff: Group) -> None:
+    """A client without the consent of the user does not find out what the user may not use."""
     await signed_in(payroll, browser, alice)
+    answer = await payroll.authorize(browser, prompt="none")
+    assert error_to(answer)["error"] == "consent_required"
+    await groups.add_members(staff.id, [alice.id])
+    assert "code" in error_to(await browser.submit(as_page(await payroll.authorize(browser)), "consent-allow"))
+    assert "code" in error_to(await payroll.authorize(browser, prompt="none"))
+    await groups.remove_members(staff.id, [alice.id])
     answer = await payroll.authorize(browser, prompt="none")
     assert error_to(answer)["error"] == "access_denied"
     assert error_to(answer)["error_description"] == "The user may not use this application."
