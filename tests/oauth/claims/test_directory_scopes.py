@@ -151,6 +151,22 @@ async def test_an_exchanged_token_has_what_its_client_gets(db: str, alice: User)
     assert "groups" not in claims_of(issued.access_token)
 
 
+async def test_codes_and_refresh_tokens_need_no_query(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """Their statements return the version. A row that was deleted behind the back of the server is still there."""
+    client = await make_client(scope=SCOPE)
+    group = await a_group(alice)
+    first = await client.tokens(browser, alice.email)
+    await execute("DELETE FROM group_member WHERE user_id = $1", alice.id)
+    second = await client.tokens(browser, alice.email)
+    rotated = (await client.refresh(first["refresh_token"])).json()
+    repeated = (await client.refresh(first["refresh_token"])).json()
+    for tokens in (first, second, rotated, repeated):
+        assert claims_of(tokens["id_token"])["groups"] == [group.name]
+        assert (await client.userinfo(tokens["access_token"])).json()["groups"] == [group.name]
+    await execute("UPDATE users SET directory_version = directory_version + 1 WHERE id = $1", alice.id)
+    assert claims_of((await client.refresh(rotated["refresh_token"])).json()["id_token"])["groups"] == []
+
+
 async def test_the_version_of_a_statement_finds_what_is_remembered(db: str, alice: User) -> None:
     """Without a query: a row that was deleted behind the back of the server is still in the next token."""
     app = await an_app(f"{SCOPE} offline_access", grant_types=["authorization_code", "refresh_token"])

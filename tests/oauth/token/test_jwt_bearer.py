@@ -19,12 +19,14 @@ from idp.infra.db.engine import fetch, transaction
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import sign_out
+from idp.oauth.claims import registration as claim_mappings
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.oauth.clients.service import delete_resource_server
 from idp.oauth.details.registration import delete_type, register_type
 from idp.oauth.issuers import registration
 from idp.oauth.token.jwt_bearer import GRANT_TYPE, ID_JAG_PROFILE
 from tests.conftest import MakeClient
+from tests.support.directory import a_group
 from tests.support.dpop import DPoPKey
 from tests.support.grants import Grants, grants
 from tests.support.issuers import TrustedIssuer
@@ -203,6 +205,17 @@ async def test_the_token_ends_with_the_trust(wiki: Grants, make_client: MakeClie
     assert row["revoked_reason"] == "issuer_distrusted"
     again = await grants(wiki.party, wiki.issuer, wiki.user)
     wiki.id = again.id
+
+
+async def test_the_mappings_of_the_client(wiki: Grants, alice: User) -> None:
+    """The access token has what the client gets about the user, who never signed in here."""
+    group = await a_group(alice)
+    source = {"kind": "groups", "names": [group.name]}
+    await claim_mappings.add(wiki.party.client_id, claim="teams", source=source, places=["access_token"])
+    async with asyncio.timeout(30):
+        while "teams" not in (claims := _claims(await wiki.token())):
+            await asyncio.sleep(0.02)
+    assert claims["teams"] == [group.name]
 
 
 async def test_a_rule_that_changed_a_moment_ago(wiki: Grants) -> None:
