@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
+from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS
 from idp.infra.i18n import gettext as _
+from idp.infra.i18n import locale
 
 #: A request may name the organization in this scope, as ``organization:acme``.
 ORGANIZATION = "organization"
@@ -48,8 +50,17 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
 
 
 def describe(scope: str) -> ScopeDescription:
-    """Return the text of a scope. A scope of a resource server is shown by its name."""
-    return ScopeDescription(scope, *_descriptions().get(scope, (scope,)))
+    """Return the text of a scope. A scope of a resource server is shown by its name.
+
+    Attributes that are released with the scope are named.
+    """
+    labels = ", ".join(one.text(locale.get()) for one in attributes.released([scope]))
+    if labels and scope not in STANDARD_SCOPES:
+        return ScopeDescription(scope, _("See these details about you: %(labels)s", labels=labels))
+    title, *texts = _descriptions().get(scope, (scope,))
+    if labels:
+        texts.append(_("Also these details about you: %(labels)s.", labels=labels))
+    return ScopeDescription(scope, title, " ".join(texts))
 
 
 def _claim_names() -> Mapping[str, str]:

@@ -69,11 +69,11 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser) -> No
     """docs/attributes.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "attributes.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^\$ idp (.*)$", text, re.MULTILINE)
-    declared = ("department", "employee_number", "languages", "iban")
+    declared = ("department", "employee_number", "languages", "iban", "cost_centre")
     names = {name: f"{name[:3]}_{secrets.token_hex(6)}" for name in declared}
-    names["payroll"] = secrets.token_hex(8)
+    names |= {name: secrets.token_hex(8) for name in ("payroll", "travel")}
     values = {"alice@example.com": (await make_user()).email} | names
     for command in commands:
         cli(*(values.get(word, word) for word in shlex.split(command)))
-    assert len(commands) == 14
+    assert len(commands) == 17
     assert {one["name"] for one in json.loads(cli("attributes", "list", "--json").out)}.isdisjoint(names.values())

@@ -49,8 +49,8 @@ class Attributes:
         return [one for one in self.all() if one.registration != "no"]
 
     def released(self, scopes: Iterable[str]) -> list[Attribute]:
-        """Return the attributes that are released with one of the scopes."""
-        return [one for scope in scopes for one in self._by_scope.get(scope, ())]
+        """Return the attributes that are released with one of the scopes, in the order of pages."""
+        return in_order(one for scope in frozenset(scopes) for one in self._by_scope.get(scope, ()))
 
 
 attributes = Attributes()

@@ -1,11 +1,12 @@
 """Event types of CAEP 1.0 and RISC 1.0, and which events of the audit trail they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from idp.accounts.attributes.registry import attributes
 from idp.audit.repository.feed import FedEvent
 
 _CAEP: Final = "https://schemas.openid.net/secevent/caep/event-type/"
@@ -64,6 +65,8 @@ _SIGNALS: Final[dict[str, tuple[Signal, ...]]] = {
     "email_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)), Signal(IDENTIFIER_CHANGED)),
     "email_verified": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("email",)),),
     "profile_changed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("profile", "address", "phone")),),
+    # The scopes are those of the attributes.
+    "attributes_changed": (Signal(TOKEN_CLAIMS_CHANGE),),
     # Roles follow from groups.
     "group_member_added": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("groups", "roles")),),
     "group_member_removed": (Signal(TOKEN_CLAIMS_CHANGE, scopes=("groups", "roles")),),
@@ -80,12 +83,22 @@ def signals_of(event: FedEvent) -> list[Signal]:
     """Return what an event of the audit trail is for receivers, with the claims that its type has besides."""
     if event.user_id is None or event.outcome != "success":
         return []
-    reason = msgspec.json.decode(event.detail).get("reason")
+    detail = msgspec.json.decode(event.detail)
+    signals = _SIGNALS.get(event.event, ())
+    if event.event == "attributes_changed":
+        scopes = _scopes_of(detail.get("attributes", ()))
+        signals = tuple(signal._replace(scopes=scopes) for signal in signals if scopes)
     return [
-        _completed(signal, event, reason)
-        for signal in _SIGNALS.get(event.event, ())
+        _completed(signal, event, detail.get("reason"))
+        for signal in signals
         if signal.type != IDENTIFIER_CHANGED or event.private
     ]
+
+
+def _scopes_of(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the scopes with which attributes are released."""
+    found = (attributes.get(name) for name in names)
+    return tuple(dict.fromkeys(one.scope for one in found if one is not None and one.scope is not None))
 
 
 def _completed(signal: Signal, event: FedEvent, reason: str | None) -> Signal:
