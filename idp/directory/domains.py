@@ -2,7 +2,7 @@
 
 An organization claims a domain and gets a text. Whoever controls the domain publishes it in a TXT record; then the
 domain is verified, and belongs to this organization alone. Verified domains are checked again from time to time: one
-whose record is missing for too long is only claimed again (docs/decisions/0077-home-realm-discovery.md).
+whose record is missing for too long is only claimed again (docs/decisions/0077-verified-domains.md).
 """
 
 from uuid import UUID
