@@ -15,6 +15,7 @@ from idp.infra.db.engine import fetch
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient, MakeUser
+from tests.support.access_policies import set_policy
 from tests.support.browser import Browser, Page, Redirect, as_page
 from tests.support.ciba import CIBA, asked, decide, open_request, page_path, poll
 from tests.support.devices import METADATA, Device, approve, enter
@@ -183,6 +184,20 @@ async def test_without_a_page(app: RelyingParty, browser: Browser, alice: User) 
     assert await error(organization="nobody-has-this-slug") == "access_denied"
     await organizations.disable(first.id)
     assert await error(organization=first.slug) == "access_denied"
+
+
+async def test_only_those_of_the_access_policy(app: RelyingParty, browser: Browser, alice: User) -> None:
+    """They are offered, and of two the only one is not asked for. Tokens for another one end with the policy."""
+    allowed, other = await an_organization(alice), await an_organization(alice)
+    before = await tokens_of(app, await begin(app, browser, alice, organization=other.slug))
+    await set_policy(app, organizations=[allowed.id])
+    tokens = await tokens_of(app, await begin(app, browser, alice))
+    assert claims_of(tokens["id_token"])["organization"]["slug"] == allowed.slug
+    refused = await app.authorize(browser, organization=other.slug, prompt="none")
+    assert isinstance(refused, Redirect)
+    assert refused.parameters["error"] == "access_denied"
+    assert (await app.refresh(before["refresh_token"])).json()["error"] == "invalid_grant"
+    assert (await app.refresh(tokens["refresh_token"])).status_code == 200
 
 
 async def test_someone_in_none(app: RelyingParty, browser: Browser, alice: User) -> None:

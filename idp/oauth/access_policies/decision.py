@@ -14,7 +14,7 @@ import ipaddress
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,7 @@ from idp.accounts.attributes.repository import values_of_user
 from idp.audit import unauthenticated_limit
 from idp.audit.events import note
 from idp.directory.effective import memberships
-from idp.directory.models import Memberships
+from idp.directory.models import Memberships, OrganizationMembership
 from idp.errors import OAuthError, Refused
 from idp.infra.networks import parse_address
 from idp.infra.request_context import client_address
@@ -55,6 +55,7 @@ class Situation(NamedTuple):
         attributes: the names and values of those of the user, if the policy names any.
         address: of the user; None: not known, so that networks are not compared.
         acr: of the sign-in; None: it is not compared.
+        organization_id: that the user signed in for; None: for none.
     """
 
     memberships: Memberships
@@ -62,6 +63,7 @@ class Situation(NamedTuple):
     attributes: frozenset[tuple[str, Value]] = frozenset()
     address: str | None = None
     acr: str | None = None
+    organization_id: UUID | None = None
 
 
 class Condition(NamedTuple):
@@ -85,7 +87,14 @@ def _in_group(policy: AccessPolicy, situation: Situation) -> bool:
 
 
 def _in_organization(policy: AccessPolicy, situation: Situation) -> bool:
-    return any(organization in situation.memberships.organizations for organization in policy.organizations)
+    allowed = possible_organizations(policy, situation.memberships)
+    return situation.organization_id in allowed if situation.organization_id is not None else bool(allowed)
+
+
+def possible_organizations(policy: AccessPolicy | None, user: Memberships) -> dict[UUID, OrganizationMembership]:
+    """Return the organizations of a user for which they may sign in to a client with this policy."""
+    named = policy.organizations if policy is not None else ()
+    return {key: each for key, each in user.organizations.items() if not named or key in named}
 
 
 def _has_role(policy: AccessPolicy, situation: Situation) -> bool:
@@ -176,72 +185,94 @@ async def reasons_against(
     return [condition.reason for condition in failing(policy, situation)]
 
 
-async def refusal(
-    client: Client,
-    user_id: UUID,
-    *,
-    address: str | None,
-    acr: str | None,
-    directory_version: int | None = None,
-) -> Reason | None:
-    """Return why a user may not use a client now; None: they may.
+async def refusal(client: Client, user_id: UUID) -> Reason | None:
+    """Return why a user may not use a client now, in the browser or the app of this request; None: they may.
 
-    Args:
-        address, acr: as of :class:`Situation`.
-        directory_version: what a statement of this request has returned, as of :func:`memberships`.
+    The level of the sign-in is not compared: it is raised.
     """
     policy = registry.access_policy(client)
     if policy is None:
         return None
-    situation = await situation_of(policy, user_id, directory_version)
-    found = failing(policy, situation._replace(address=address, acr=acr))
-    return found[0].reason if found else None
+    situation = await situation_of(policy, user_id)
+    against = failing(policy, situation._replace(address=client_address.get()))
+    return against[0].reason if against else None
 
 
-async def check_session(client: Client, session: SignedIn, at: str, acr: str | None = None) -> None:
-    """Check that the user of a session may use a client, in the browser or the app of a request.
+async def check_session(client: Client, session: SignedIn, at: str) -> None:
+    """Check that the user of a session may use a client, as :func:`refusal` says.
 
     Args:
         at: where, for the audit trail.
-        acr: as of :class:`Situation`.
 
     Raises:
         AccessDeniedError: they may not.
     """
-    reason = await refusal(client, session.user_id, address=client_address.get(), acr=acr)
+    reason = await refusal(client, session.user_id)
     if reason is not None:
         _record(client, session.user_id, reason, at, session_id=session.id)
         raise AccessDeniedError(reason, session.user_id)
 
 
-async def check_tokens(
-    client: Client,
-    user_id: UUID,
-    acr: str,
-    at: str,
-    *,
-    code: str = "invalid_grant",
-    family_id: UUID | None = None,
-    directory_version: int | None = None,
-) -> None:
+class Holder(Protocol):
+    """The user of a grant or of a token.
+
+    Attributes:
+        acr: the level of the sign-in.
+        family_id: for the log.
+        directory_version: as of :func:`situation_of`.
+        organization_id: as of :class:`Situation`.
+    """
+
+    @property
+    def user_id(self) -> UUID: ...
+
+    @property
+    def acr(self) -> str: ...
+
+    @property
+    def family_id(self) -> UUID | None: ...
+
+    @property
+    def directory_version(self) -> int | None: ...
+
+    @property
+    def organization_id(self) -> UUID | None: ...
+
+
+class TokenHolder(NamedTuple):
+    """The user of a token that a client presents: a :class:`Holder`."""
+
+    user_id: UUID
+    acr: str
+    family_id: UUID | None = None
+    directory_version: int | None = None
+    organization_id: UUID | None = None
+
+
+async def check_tokens(client: Client, holder: Holder, at: str, *, code: str = "invalid_grant") -> None:
     """Check that a client may get tokens of a user. Call it in the transaction that consumes what the client presents,
     so that a refusal consumes nothing.
 
     Args:
-        acr: the level of the sign-in.
         at: the grant, for the audit trail.
         code: that of the error.
-        family_id: the family of what the client presents, for the log.
-        directory_version: as of :func:`refusal`.
 
     Raises:
         AccessDeniedError: it may not.
     """
-    address = client_address.get() if client.public else None
-    reason = await refusal(client, user_id, address=address, acr=acr, directory_version=directory_version)
-    if reason is not None:
-        _record(client, user_id, reason, at)
-        raise AccessDeniedError(reason, user_id, family_id, code)
+    policy = registry.access_policy(client)
+    if policy is None:
+        return
+    situation = (await situation_of(policy, holder.user_id, holder.directory_version))._replace(
+        address=client_address.get() if client.public else None,
+        acr=holder.acr,
+        organization_id=holder.organization_id,
+    )
+    against = failing(policy, situation)
+    if against:
+        reason = against[0].reason
+        _record(client, holder.user_id, reason, at)
+        raise AccessDeniedError(reason, holder.user_id, holder.family_id, code)
 
 
 def _record(client: Client, user_id: UUID, reason: Reason, at: str, session_id: UUID | None = None) -> None:

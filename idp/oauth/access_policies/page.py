@@ -19,7 +19,7 @@ from idp.http import forms
 from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
-from idp.infra.request_context import Refusal, client_address, refusal
+from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent
 from idp.oauth.access_policies import decision
 from idp.oauth.access_policies.decision import AccessDeniedError
@@ -105,7 +105,7 @@ async def send_to(
 async def reason_to_cancel(client: Client, session: SignedIn | None) -> OAuthError:
     """Return the error for a user who goes back to a client without a sign-in."""
     if session is not None:
-        reason = await decision.refusal(client, session.user_id, address=client_address.get(), acr=None)
+        reason = await decision.refusal(client, session.user_id)
         if reason is not None:
             return AccessDeniedError(reason, session.user_id)
     return OAuthError("access_denied", "The user cancelled the sign-in.")
@@ -131,7 +131,7 @@ async def _load(request: AnyRequest, request_id: str) -> _Denial | Response[Any]
     if client is None or session is None:
         return navigate(pending_request.path(pending))
     sessions.guard_changes(session)
-    reason = await decision.refusal(client, session.user_id, address=client_address.get(), acr=None)
+    reason = await decision.refusal(client, session.user_id)
     if reason is None:
         return navigate(pending_request.path(pending))
     # The page shows the id of this request.

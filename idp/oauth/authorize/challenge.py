@@ -239,7 +239,7 @@ async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, 
     if decided is None and asked.organization is not None:
         raise not_member(session.user_id)
     if decided is None:
-        held = await organization_choice.offered(session.user_id)
+        held = await organization_choice.offered(sign_in.client, session.user_id)
         description = "The user must choose an organization: in a browser, or by the parameter organization."
         return _refuse("redirect_to_web", description, more | {"organizations": held})
     async with transaction():

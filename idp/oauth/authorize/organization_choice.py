@@ -10,11 +10,13 @@ from litestar.params import FromPath
 
 from idp.accounts.repository.users import user_by_id
 from idp.directory import effective
+from idp.directory.models import OrganizationMembership
 from idp.errors import OAuthError
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.oauth import consent
+from idp.oauth.access_policies.decision import possible_organizations
 from idp.oauth.authorize import pending_request
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import not_member
@@ -23,6 +25,7 @@ from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.sources import Organization
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import ORGANIZATION
 from idp.signin import flow as flows
 from idp.signin import sessions
@@ -61,7 +64,7 @@ async def decided(
         if "none" in asked.prompt:
             # Otherwise a client without the scope could find out who is a member of what, unseen by the user.
             raise OAuthError("interaction_required", "Without a page, organization needs the scope organization.")
-    held = (await effective.memberships(user_id)).organizations
+    held = await _held(client, user_id)
     if asked.organization is not None:
         possible = [key for key, each in held.items() if asked.organization in (each.slug, str(key))]
     else:
@@ -71,9 +74,14 @@ async def decided(
     return msgspec.structs.replace(asked, organization_id=possible[0]) if len(possible) == 1 else None
 
 
-async def offered(user_id: UUID) -> list[dict[str, str]]:
+async def _held(client: Client, user_id: UUID) -> Mapping[UUID, OrganizationMembership]:
+    """Return the organizations of a user that the access policy of a client allows."""
+    return possible_organizations(registry.access_policy(client), await effective.memberships(user_id))
+
+
+async def offered(client: Client, user_id: UUID) -> list[dict[str, str]]:
     """Return the organizations that a user can choose from: id, slug and name."""
-    held = (await effective.memberships(user_id)).organizations.values()
+    held = (await _held(client, user_id)).values()
     return [{"id": str(each.id), "slug": each.slug, "name": each.name} for each in held]
 
 
@@ -134,7 +142,7 @@ async def show_organizations(request: AnyRequest, request_id: FromPath[str]) -> 
         csrf_token=form_token(pending.binding.secret, asking.form_purpose),
         client=consent.display(client),
         user=await user_by_id(session.user_id),
-        organizations=await offered(session.user_id) if pending.asked.organization is None else [],
+        organizations=await offered(client, session.user_id) if pending.asked.organization is None else [],
         lost=chosen_by(session.user_id, pending) is not None,
     )
 

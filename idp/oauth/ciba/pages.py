@@ -118,7 +118,7 @@ def _is_young(asking: _Asking) -> bool:
 async def _denied(request: AnyRequest, asking: _Asking) -> Response[Any] | None:
     """Return the page for a user who may not use the client; None: they may. They can still deny the request."""
     try:
-        await check_session(asking.client, asking.session, "ciba", asking.session.acr)
+        await check_session(asking.client, asking.session, "ciba")
     except AccessDeniedError:
         return await denied_page(
             asking.client,
@@ -158,7 +158,7 @@ async def _to_choose_from(asked: AuthorizationRequest, client: Client, session: 
     decided = await organization_choice.decided(asked, client, session.user_id, None)
     if asked.organization is not None or decided is not None:
         return []
-    return await organization_choice.offered(session.user_id)
+    return await organization_choice.offered(client, session.user_id)
 
 
 @post(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)

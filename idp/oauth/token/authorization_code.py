@@ -117,9 +117,7 @@ async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
         await lock_sign_ins(client, redemption.user_id)
         grant = await redeem_code(redemption)
         if grant is not None:
-            await check_tokens(
-                client, grant.user_id, grant.acr, "authorization_code", directory_version=grant.directory_version
-            )
+            await check_tokens(client, grant, "authorization_code")
             await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
         return grant
 

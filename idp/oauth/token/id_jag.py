@@ -16,7 +16,7 @@ from idp.errors import InvalidRequestError, InvalidScopeError, InvalidTargetErro
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.oauth import subjects
-from idp.oauth.access_policies.decision import check_tokens
+from idp.oauth.access_policies.decision import TokenHolder, check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -122,10 +122,9 @@ async def _check_access(subject: Party, user: User, clients: Iterable[Client]) -
     Raises:
         AccessDeniedError: they may not.
     """
+    holder = TokenHolder(user.id, subject.claims["acr"], subject.family_id, subject.directory_version)
     for each in clients:
-        await check_tokens(
-            each, user.id, subject.claims["acr"], TOKEN_TYPE, code="invalid_request", family_id=subject.family_id
-        )
+        await check_tokens(each, holder, TOKEN_TYPE, code="invalid_request")
 
 
 def _choose(client: Client, form: Parameters, user: User, subject: Party) -> IdJagPolicy:

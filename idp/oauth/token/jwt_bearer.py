@@ -85,7 +85,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         granted = _granted(client, form, assertion)
         grant = _grant(assertion, granted)
         if grant is not None:
-            await check_tokens(client, grant.user_id, grant.acr, GRANT_TYPE)
+            await check_tokens(client, grant, GRANT_TYPE)
         confirmation = await prove()
         await use_up(assertion)
     except UntrustedTokenError as error:

@@ -118,14 +118,7 @@ async def _permitted(
         used = await use(rotation)
         if used is not None:
             grant, _ = used
-            await check_tokens(
-                client,
-                grant.user_id,
-                grant.acr,
-                "refresh_token",
-                family_id=grant.family_id,
-                directory_version=grant.directory_version,
-            )
+            await check_tokens(client, grant, "refresh_token")
         return used
 
 

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from idp import clock
 from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refused
-from idp.oauth.access_policies.decision import check_tokens
+from idp.oauth.access_policies.decision import TokenHolder, check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.claims.evaluation import access_token_claims
 from idp.oauth.claims.user import ClaimUser
@@ -160,15 +160,14 @@ async def _check_access(subject: Party, client: Client) -> None:
     """
     if subject.user_id is None:
         raise ValueError("The subject is not a user.")
-    await check_tokens(
-        client,
+    holder = TokenHolder(
         subject.user_id,
         subject.claims.get("acr", NO_SIGN_IN),
-        GRANT_TYPE,
-        code="invalid_request",
-        family_id=subject.family_id,
-        directory_version=subject.directory_version,
+        subject.family_id,
+        subject.directory_version,
+        subject.organization_id,
     )
+    await check_tokens(client, holder, GRANT_TYPE, code="invalid_request")
 
 
 def _check_actor(subject: Party, actor: Party | None, named: Actor) -> None:

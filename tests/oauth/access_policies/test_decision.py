@@ -76,16 +76,18 @@ situations = st.builds(
     ),
     st.none() | st.just("") | st.integers(0, 2**16 - 1).map(lambda host: f"10.{host % 256}.{host // 256}.7"),
     st.none() | st.sampled_from(["0", *ACR_VALUES]),
+    st.none() | st.sampled_from(IDS),
 )
 
 
 def specified(policy: AccessPolicy, situation: Situation) -> list[Reason]:
     """Return the reasons against a user, by definition."""
-    user, moment, has, address, acr = situation
+    user, moment, has, address, acr, signed_in_for = situation
     found = []
     if policy.groups and not [group for group in policy.groups if group in user.groups]:
         found.append(Reason.NOT_IN_GROUP)
-    if policy.organizations and not [each for each in policy.organizations if each in user.organizations]:
+    named = [each for each in policy.organizations if signed_in_for in (None, each)]
+    if policy.organizations and not [each for each in named if each in user.organizations]:
         found.append(Reason.NOT_IN_ORGANIZATION)
     if policy.roles and not [role for role in policy.roles if role in user.role_ids]:
         found.append(Reason.WITHOUT_ROLE)
