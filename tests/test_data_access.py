@@ -51,6 +51,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.scim.repository.groups", "users"),
         ("idp.scim.repository.search", "groups"),
         ("idp.scim.repository.users", "group_member"),
+        ("idp.scim.repository.users", "user_attribute"),
         ("idp.scim.repository.users", "groups"),
         ("idp.scim.repository.users", "users"),
         # A family without offline access ends with its session, and every family ends while its user is disabled.

@@ -6,12 +6,14 @@ that is not in a list, and a filter that selects no element yet: the element tha
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 
 from idp.scim.attributes import OTHER_SUBS, Attribute, ResourceType
 from idp.scim.errors import InvalidPathError, InvalidSyntaxError, InvalidValueError, MutabilityError, NoTargetError
+from idp.scim.extensions import extension
 from idp.scim.filters import Both, Comparison, Either, Filter, Not, Path, Present, Selection, parse_path
 
 MESSAGE: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -30,6 +32,7 @@ class Operation(msgspec.Struct, frozen=True):
         sub: the name of the sub-attribute, if one is changed.
         selection: which elements are changed; None: all.
         value: None: the value is removed.
+        schema: the URN of the extension; None: an attribute of the resource itself.
     """
 
     op: str
@@ -37,6 +40,7 @@ class Operation(msgspec.Struct, frozen=True):
     sub: Attribute | None = None
     selection: Filter | None = None
     value: Any = None
+    schema: str | None = None
 
 
 def read_operations(resource: ResourceType, body: Mapping[str, Any]) -> list[Operation]:
@@ -85,8 +89,12 @@ def _within(resource: ResourceType, op: str, values: Mapping[str, Any]) -> Itera
     for name, value in values.items():
         if name.lower() == resource.schema.lower() and isinstance(value, dict):
             yield from _within(resource, op, value)
-        elif not name.lower().startswith("urn:") or name.lower().startswith(f"{resource.schema.lower()}:"):
-            yield from _at(resource, op, name, value, named=False)
+        elif extension(resource, name) is not None and isinstance(value, dict):
+            for inner, part in value.items():
+                yield from _at(resource, op, f"{name}:{inner}", part, named=False)
+        else:
+            with suppress(InvalidPathError):
+                yield from _at(resource, op, name, value, named=False)
 
 
 def _at(resource: ResourceType, op: str, text: str, value: Any, *, named: bool) -> Iterator[Operation]:
@@ -100,6 +108,7 @@ def _at(resource: ResourceType, op: str, text: str, value: Any, *, named: bool) 
         (tree.path, tree.inner, tree.sub) if isinstance(tree, Selection) else (tree, None, tree.sub)
     )
     if path.schema is not None and path.schema.lower() != resource.schema.lower():
+        yield from _in_extension(resource, op, path, value, named=named)
         return
     attribute = resource.find(path.attribute)
     if attribute is None:
@@ -124,6 +133,19 @@ def _at(resource: ResourceType, op: str, text: str, value: Any, *, named: bool) 
     yield Operation(op, attribute, sub, selection, conformed)
 
 
+def _in_extension(resource: ResourceType, op: str, path: Path, value: Any, *, named: bool) -> Iterator[Operation]:
+    """Return the operation on an attribute of an extension, if this server has it."""
+    found = extension(resource, path.schema or "")
+    named_one = found.find(path.attribute) if found is not None else None
+    if found is None or named_one is None or path.sub is not None:
+        return
+    attribute, _ = named_one
+    if attribute.writable:
+        yield Operation(op, attribute, value=conform(attribute, value), schema=found.schema)
+    elif named:
+        raise MutabilityError(f"{attribute.name} is read-only.")
+
+
 def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
     """Return a value in the form of its attribute, without parts that this server does not have.
 
@@ -136,7 +158,9 @@ def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
     if value is None:
         return None
     if attribute.type != "complex":
-        return conform_sub(attribute, value)
+        if not attribute.multi:
+            return conform_sub(attribute, value)
+        return [conform_sub(attribute, each) for each in (value if isinstance(value, list) else [value])]
     if attribute.multi and whole:
         elements = value if isinstance(value, list) else [value]
         return [conform(attribute, element, whole=False) for element in elements if element is not None]
@@ -169,11 +193,24 @@ def conform_sub(attribute: Attribute, value: Any) -> Any:
         if not isinstance(found, bool):
             raise InvalidValueError(f"{attribute.name} must be true or false.")
         return found
+    if attribute.type in ("integer", "decimal"):
+        return _number(attribute, value)
     if not isinstance(value, str):
         raise InvalidValueError(f"{attribute.name} must be a text.")
     if len(value) > MAX_TEXT or "\0" in value:
         raise InvalidValueError(f"{attribute.name} is too long, or has a character that cannot be stored.")
     return value or None
+
+
+def _number(attribute: Attribute, value: Any) -> int | float:
+    """Return a number, also one as text."""
+    try:
+        found = msgspec.convert(value, int if attribute.type == "integer" else float, strict=False)
+    except msgspec.ValidationError:
+        found = None
+    if found is None or isinstance(value, bool):
+        raise InvalidValueError(f"{attribute.name} must be a number.")
+    return found
 
 
 def read_document(resource: ResourceType, body: Mapping[str, Any]) -> Document:
@@ -187,6 +224,9 @@ def read_document(resource: ResourceType, body: Mapping[str, Any]) -> Document:
     for name, value in body.items():
         if name.lower() == resource.schema.lower() and isinstance(value, dict):
             found |= read_document(resource, value)
+        elif (its := extension(resource, name)) is not None and isinstance(value, dict):
+            named = ((its.find(inner), part) for inner, part in value.items())
+            found[its.schema] = {one[0].name: conform(one[0], part) for one, part in named if one and one[0].writable}
         attribute = resource.find(name)
         if attribute is not None and attribute.writable:
             found[attribute.name] = conform(attribute, value)
@@ -200,7 +240,12 @@ def apply(document: Document, operation: Operation) -> None:
         NoTargetError: it selects no element, and does not describe one.
     """
     name, attribute = operation.attribute.name, operation.attribute
-    if attribute.multi:
+    if operation.schema is not None:
+        inner: Document = document.setdefault(operation.schema, {})
+        apply(inner, msgspec.structs.replace(operation, schema=None))
+    elif attribute.multi and attribute.type != "complex":
+        document[name] = _values(document.get(name) or [], operation)
+    elif attribute.multi:
         document[name] = _elements(document.get(name) or [], operation)
         if not document[name]:
             del document[name]
@@ -210,6 +255,16 @@ def apply(document: Document, operation: Operation) -> None:
         document[name] = document.get(name, {}) | operation.value
     else:
         _set(document, name, operation)
+
+
+def _values(values: list[Any], operation: Operation) -> list[Any]:
+    """Return the values of an attribute that is not complex after an operation."""
+    given = operation.value or []
+    if operation.op == "add":
+        return values + [value for value in given if value not in values]
+    if operation.op == "remove" and given:
+        return [value for value in values if value not in given]
+    return [] if operation.op == "remove" else given
 
 
 def _set(document: Document, name: str, operation: Operation) -> None:

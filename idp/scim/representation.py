@@ -11,6 +11,7 @@ import msgspec
 from idp.scim.access import PATH
 from idp.scim.attributes import GROUP, USER, USER_SCHEMA, WORK, ResourceType
 from idp.scim.errors import InvalidValueError
+from idp.scim.extensions import documents
 from idp.scim.patch import Document
 from idp.scim.repository.users import ADDRESS, CLAIMS, GroupOfUser, StoredUser
 from idp.settings import settings
@@ -32,8 +33,12 @@ def version_of_user(user: StoredUser) -> str:
     return version_of(user.updated_at, user.directory_version, user.external_id)
 
 
-def writable(user: StoredUser) -> Document:
-    """Return the attributes of a user that a client may change."""
+def writable(user: StoredUser, declared: Mapping[str, Any]) -> Document:
+    """Return the attributes of a user that a client may change, and those of extensions.
+
+    Args:
+        declared: the values of declared attributes.
+    """
     found: Document = {"userName": user.email, "active": user.disabled_at is None}
     if user.external_id is not None:
         found["externalId"] = user.external_id
@@ -53,16 +58,22 @@ def writable(user: StoredUser) -> Document:
     address = {name: members[member] for name, member in ADDRESS.items() if members.get(member)}
     if address:
         found["addresses"] = [_only(address)]
-    return found
+    return found | documents(declared)
 
 
 def _only(element: Document) -> Document:
     return element | {"type": WORK, "primary": True}
 
 
-def of_user(user: StoredUser, groups: Sequence[GroupOfUser]) -> Document:
-    """Return the whole representation of a user."""
-    found = {"schemas": [USER_SCHEMA], "id": str(user.id), **writable(user)}
+def of_user(user: StoredUser, groups: Sequence[GroupOfUser], declared: Mapping[str, Any]) -> Document:
+    """Return the whole representation of a user.
+
+    Args:
+        declared: the values of declared attributes.
+    """
+    parts = writable(user, declared)
+    extended = [name for name in parts if name.startswith("urn:")]
+    found = {"schemas": [USER_SCHEMA, *extended], "id": str(user.id), **parts}
     if groups:
         found["groups"] = [
             {
@@ -132,16 +143,17 @@ def project(document: Document, parts: Wanted) -> Document:
 
 def _part(name: str, value: Any, parts: Wanted) -> Any:
     lowered = name.lower()
+    inside = f"{lowered}:" if lowered.startswith("urn:") else f"{lowered}."
     if lowered in _ALWAYS:
         return value
     if parts.only:
         if lowered in parts.only:
             return value
-        subs = {each.partition(".")[2] for each in parts.only if each.startswith(f"{lowered}.")}
+        subs = {each.removeprefix(inside) for each in parts.only if each.startswith(inside)}
         return _subs(value, lambda sub: sub in subs) if subs else None
     if lowered in parts.without:
         return None
-    subs = {each.partition(".")[2] for each in parts.without if each.startswith(f"{lowered}.")}
+    subs = {each.removeprefix(inside) for each in parts.without if each.startswith(inside)}
     return _subs(value, lambda sub: sub not in subs) if subs else value
 
 

@@ -1,10 +1,12 @@
 """The documents that describe this server: schemas, resource types and the configuration (RFC 7643 sections 5 to 7)."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from idp.scim import bulk
 from idp.scim.access import PATH
 from idp.scim.attributes import TYPES, Attribute, ResourceType
+from idp.scim.extensions import extensions
 from idp.scim.paging import DEFAULT_COUNT, MAX_COUNT
 from idp.scim.patch import Document
 from idp.settings import settings
@@ -15,18 +17,21 @@ CONFIGURATION: Final = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderCon
 
 
 def schemas() -> list[Document]:
-    """Return the schemas of users and groups."""
-    return [_schema(resource) for resource in TYPES]
+    """Return the schemas of users and groups, and of extensions."""
+    return [_schema(each.schema, each.name, each.description, each.attributes) for each in TYPES] + [
+        _schema(each.schema, each.name, "Attributes that the operator declared.", [one for one, _ in each.attributes])
+        for each in extensions()
+    ]
 
 
-def _schema(resource: ResourceType) -> Document:
+def _schema(schema: str, name: str, description: str, attributes: Sequence[Attribute]) -> Document:
     return {
         "schemas": [SCHEMA],
-        "id": resource.schema,
-        "name": resource.name,
-        "description": resource.description,
-        "attributes": [_attribute(attribute) for attribute in resource.attributes],
-        "meta": {"resourceType": "Schema", "location": f"{_base()}/Schemas/{resource.schema}"},
+        "id": schema,
+        "name": name,
+        "description": description,
+        "attributes": [_attribute(attribute) for attribute in attributes],
+        "meta": {"resourceType": "Schema", "location": f"{_base()}/Schemas/{schema}"},
     }
 
 
@@ -64,10 +69,16 @@ def resource_types() -> list[Document]:
             "description": resource.description,
             "endpoint": resource.endpoint,
             "schema": resource.schema,
+            **_extended(resource),
             "meta": {"resourceType": "ResourceType", "location": f"{_base()}/ResourceTypes/{resource.name}"},
         }
         for resource in TYPES
     ]
+
+
+def _extended(resource: ResourceType) -> Document:
+    found = [{"schema": each.schema, "required": False} for each in extensions(resource)]
+    return {"schemaExtensions": found} if found else {}
 
 
 def configuration() -> Document:

@@ -13,6 +13,9 @@ import msgspec
 
 from idp.accounts import profile, users
 from idp.accounts.addresses import InvalidEmailError, normalise_email
+from idp.accounts.attributes import service as declared_values
+from idp.accounts.attributes.errors import InvalidValueError as DeclaredValueError
+from idp.accounts.attributes.errors import NotEditableError
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.federation.linking import release_email
@@ -21,7 +24,8 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
 from idp.scim.access import Caller, lock_target
 from idp.scim.attributes import USER, WORK
-from idp.scim.errors import InvalidValueError, OutdatedError, UniquenessError, UnknownResourceError
+from idp.scim.errors import InvalidValueError, MutabilityError, OutdatedError, UniquenessError, UnknownResourceError
+from idp.scim.extensions import AUDIENCE, changes, extensions
 from idp.scim.patch import Document, apply, read_document, read_operations
 from idp.scim.repository import external_ids
 from idp.scim.repository import users as repository
@@ -30,6 +34,8 @@ from idp.scim.representation import of_user, version_of_user, writable
 from idp.signin.factors.repository import delete_factors
 
 MAX_EXTERNAL_ID = 256
+#: What a replacement does not remove.
+_KEPT = ("active", "externalId")
 #: The reason in the audit trail.
 REASON = "scim"
 
@@ -41,6 +47,7 @@ class _Target(msgspec.Struct, frozen=True):
     entered: dict[str, str]
     external_id: str | None
     active: bool | None
+    declared: dict[str, Any]
 
 
 async def show(caller: Caller, user_id: UUID) -> Document:
@@ -54,8 +61,10 @@ async def show(caller: Caller, user_id: UUID) -> Document:
 
 async def shown(stored: Sequence[StoredUser], *, with_groups: bool) -> list[Document]:
     """Return the representations of users."""
-    groups = await repository.groups_of([user.id for user in stored]) if with_groups and stored else {}
-    return [of_user(user, groups.get(user.id, ())) for user in stored]
+    ids = [user.id for user in stored]
+    groups = await repository.groups_of(ids) if with_groups and ids else {}
+    declared = await declared_values.values_of_users(ids) if extensions() and ids else {}
+    return [of_user(user, groups.get(user.id, ()), declared.get(user.id, {})) for user in stored]
 
 
 async def _shown(stored: StoredUser) -> Document:
@@ -84,6 +93,7 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
             user = await users.create_user(target.email, None, origin=Origin.SCIM, address=address, **claims)
         except users.EmailTakenError as error:
             raise UniquenessError(error.description) from error
+        await _change_declared(caller, user.id, target)
         if target.external_id is not None:
             await external_ids.set_of_user(user.id, caller.origin, target.external_id)
         if target.active is False:
@@ -107,9 +117,11 @@ async def replace(caller: Caller, user_id: UUID, body: Mapping[str, Any], expect
     after = read_document(USER, body)
     async with transaction():
         user, stored = await _locked(caller, user_id, expected)
-        before = writable(stored)
-        kept = {name: before[name] for name in ("active", "externalId") if name in before and name not in after}
-        await _change(caller, user, stored, _target(kept | after, {}))
+        before = await _before(stored)
+        kept = {name: before[name] for name in (*_KEPT, *before) if name in before and _is_kept(name, after)}
+        target = _target(kept | after, {})
+        declared = changes(before, kept | after)
+        await _change(caller, user, stored, msgspec.structs.replace(target, declared=declared))
         return await show(caller, user_id)
 
 
@@ -126,7 +138,7 @@ async def patch(caller: Caller, user_id: UUID, body: Mapping[str, Any], expected
     operations = read_operations(USER, body)
     async with transaction():
         user, stored = await _locked(caller, user_id, expected)
-        before = writable(stored)
+        before = await _before(stored)
         after = deepcopy(before)
         for operation in operations:
             apply(after, operation)
@@ -145,6 +157,15 @@ async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None
     async with transaction():
         await _locked(caller, user_id, expected)
         await profile.delete_user(user_id, sign_out_for_deletion)
+
+
+def _is_kept(name: str, after: Document) -> bool:
+    """Return whether a part that a replacement does not name stays: an extension is replaced as a whole, or not."""
+    return name not in after and (name in _KEPT or name.startswith("urn:"))
+
+
+async def _before(stored: StoredUser) -> Document:
+    return writable(stored, await declared_values.stored_values(stored.id, AUDIENCE) if extensions() else {})
 
 
 async def _locked(caller: Caller, user_id: UUID, expected: Sequence[str]) -> tuple[User, StoredUser]:
@@ -179,12 +200,25 @@ async def _change(caller: Caller, user: User, stored: StoredUser, target: _Targe
             await users.assign_email(user.id, target.email, Origin.SCIM, credentials_changed)
         except users.EmailTakenError as error:
             raise UniquenessError(error.description) from error
+    await _change_declared(caller, user.id, target)
     if target.external_id != stored.external_id:
         await external_ids.set_of_user(user.id, caller.origin, target.external_id)
     if target.active is False and stored.disabled_at is None:
         await users.disable_user(user.id, credentials_changed, reason=REASON)
     elif target.active and stored.disabled_at is not None:
         await users.enable_user(user.id)
+
+
+async def _change_declared(caller: Caller, user_id: UUID, target: _Target) -> None:
+    """Change values of declared attributes."""
+    if not target.declared:
+        return
+    try:
+        await declared_values.change(user_id, target.declared, AUDIENCE, origin=caller.origin)
+    except DeclaredValueError as error:
+        raise InvalidValueError(f"{error.field}: {error.description}") from error
+    except NotEditableError as error:
+        raise MutabilityError(error.description) from error
 
 
 def _entered(user: User) -> dict[str, str]:
@@ -225,7 +259,7 @@ def _target(document: Document, before: Document) -> _Target:
     external_id = document.get("externalId")
     if external_id is not None and not (len(external_id) <= MAX_EXTERNAL_ID and external_id.isprintable()):
         raise InvalidValueError(f"externalId has up to {MAX_EXTERNAL_ID} characters that can be shown.")
-    return _Target(email, parts, external_id, document.get("active"))
+    return _Target(email, parts, external_id, document.get("active"), changes(before, document))
 
 
 def _email(value: str | None) -> str:

@@ -28,7 +28,7 @@ async def _refresh_token(client_id: str, user_id: UUID) -> str:
         claims=None, authorization_details=None, nonce=None, auth_time=clock.now(), auth_age=5, amr=["pwd"], acr="1",
     )  # fmt: skip
     async with transaction():
-        token = (await start_offline_family(client, grant, None)).refresh_token
+        token = (await start_offline_family(client, grant, None, "authorization_code")).refresh_token
     assert isinstance(token, str)
     return token
 

@@ -4,7 +4,7 @@ A condition that is true is that of a match; false and NULL are both no match. N
 where they become ``IS NOT TRUE``, so that indexes serve the others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -34,9 +34,21 @@ class Kind(StrEnum):
     EXACT = "exact"
     #: The key of a name (:func:`idp.directory.names.key`).
     NAME = "name"
+    #: The beginning of a text, in lower case.
+    KEY = "key"
+    NUMBER = "number"
     ID = "id"
     BOOLEAN = "boolean"
     TIME = "time"
+
+
+#: How a value is folded before it is compared with a text.
+_FOLDED: Final[Mapping[Kind, Callable[[str], str]]] = {
+    Kind.TEXT: str.lower,
+    Kind.EMAIL: str.lower,
+    Kind.NAME: names.key,
+    Kind.KEY: str.lower,
+}
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -84,6 +96,7 @@ class Predicate:
     Args:
         parameters: those of the statement before the condition. Others are appended.
         others: further types that are searched. Their attributes may be named, and match nothing here.
+        extended: returns the values of an attribute of an extension, if this server has it.
         trees: by the groups that the filter names (:func:`groups_in`), their ids and those of the groups below.
     """
 
@@ -93,13 +106,16 @@ class Predicate:
         columns: Columns,
         parameters: list[Any],
         others: Sequence[ResourceType] = (),
+        *,
         trees: Mapping[str, Sequence[UUID]] = MappingProxyType({}),
+        extended: Callable[[Path], Elements | None] = lambda _: None,
     ) -> None:
         self.resource = resource
         self.columns = columns
         self.parameters = parameters
         self.others = others
         self.trees = trees
+        self.extended = extended
 
     def condition(self, node: Filter, *, wanted: bool = True) -> str:
         """Return the condition of a filter, or of its negation.
@@ -139,7 +155,8 @@ class Predicate:
     def _leaf(self, node: Comparison | Present) -> str:
         path = node.path
         if self._foreign(path):
-            return "false"
+            extended = self.extended(path) if path.sub is None else None
+            return self._of_elements(extended, node) if extended is not None else "false"
         name = path.attribute.lower()
         found = self.columns.get(f"{name}.{path.sub.lower()}" if path.sub is not None else name)
         if isinstance(found, Column):
@@ -176,7 +193,7 @@ class Predicate:
         return found.any.format(_Element(self, found.columns).condition(inner))
 
     def _present(self, column: Column) -> str:
-        if column.kind in (Kind.ID, Kind.BOOLEAN, Kind.TIME):
+        if column.kind in (Kind.ID, Kind.BOOLEAN, Kind.TIME, Kind.NUMBER):
             return f"({column.sql}) IS NOT NULL"
         return f"{column.sql} <> ''"
 
@@ -191,6 +208,8 @@ class Predicate:
                 return _boolean(column, operator, value)
             case Kind.TIME:
                 return self._time(column, operator, value)
+            case Kind.NUMBER:
+                return self._number(column, operator, value)
             case _:
                 return self._text(column, operator, value)
 
@@ -202,7 +221,7 @@ class Predicate:
         if column.kind is Kind.EMAIL and operator == "eq":
             return f"{column.sql} = {self._add(_email(value), 'text')}"
         text = f"{column.sql}::text" if column.kind is Kind.ID else column.compared
-        folded = {Kind.TEXT: str.lower, Kind.EMAIL: str.lower, Kind.NAME: names.key}.get(column.kind, str)(value)
+        folded = _FOLDED.get(column.kind, str)(value)
         given = self._add(folded, "text")
         match operator:
             case "eq":
@@ -215,6 +234,11 @@ class Predicate:
             case "ew":
                 return f"right({text}, length({given})) = {given}"
         return f'{text} COLLATE "C" {_ORDER[operator]} {given}'
+
+    def _number(self, column: Column, operator: str, value: Value) -> str:
+        if operator in _TEXT_ONLY or isinstance(value, bool | str) or value is None:
+            raise InvalidFilterError("A number is compared with a number.")
+        return f"{column.sql} {_ORDER.get(operator, '=')} {self._add(float(value), 'float8')}"
 
     def _time(self, column: Column, operator: str, value: Value) -> str:
         if operator in _TEXT_ONLY or not isinstance(value, str):

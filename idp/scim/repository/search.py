@@ -1,7 +1,7 @@
 """Pages of users and groups: by index (RFC 7644 section 3.4.2.4) and by cursor (RFC 9865)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -38,6 +38,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
         id: the expression of the id.
         table: the table, for estimates.
         shown: the condition of resources that SCIM clients see.
+        extended: see :class:`~idp.scim.repository.predicates.Predicate`.
     """
 
     resource: ResourceType
@@ -47,6 +48,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     columns: Columns
     shown: str = "true"
+    extended: Callable[[Path], Elements | None] = lambda _: None
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -163,7 +165,9 @@ def condition(
     """Return the condition of a filter. Its values are appended to the parameters."""
     if filter is None:
         return searched.shown
-    predicate = Predicate(searched.resource, searched.columns, parameters, others, trees)
+    predicate = Predicate(
+        searched.resource, searched.columns, parameters, others, trees=trees, extended=searched.extended
+    )
     return f"{searched.shown} AND {predicate.condition(filter)}"
 
 

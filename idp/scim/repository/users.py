@@ -7,10 +7,13 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts.attributes.models import Type
 from idp.accounts.tables import Origin
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.rows import many, one
 from idp.scim.attributes import USER
+from idp.scim.extensions import extension
+from idp.scim.filters import Path
 from idp.scim.repository.predicates import Column, Elements, Kind
 from idp.scim.repository.search import Searched
 
@@ -55,6 +58,27 @@ CROSS JOIN LATERAL (
 
 _ONE: Final = {"type": Column("'work'", nullable=False), "primary": Column("true", Kind.BOOLEAN, nullable=False)}
 
+_VALUES: Mapping[Type, Column] = {
+    Type.INTEGER: Column("a.number_value", Kind.NUMBER),
+    Type.NUMBER: Column("a.number_value", Kind.NUMBER),
+    Type.BOOLEAN: Column("a.boolean_value", Kind.BOOLEAN),
+    Type.DATE: Column("a.date_value::text", Kind.EXACT),
+}
+
+
+def _extended(path: Path) -> Elements | None:
+    """Return the values of a declared attribute. A search key is the beginning of a text in lower case."""
+    found = extension(USER, path.schema or "")
+    named = found.find(path.attribute) if found is not None else None
+    if named is None:
+        return None
+    declared = named[1]
+    text = Column("a.search_key", Kind.KEY) if declared.searchable else Column("a.text_value")
+    # The name is an identifier of lower-case ASCII letters, digits and underscores.
+    source = f"SELECT a.user_id FROM user_attribute AS a WHERE a.attribute = '{declared.name}'"  # noqa: S608
+    return Elements({"value": _VALUES.get(declared.type, text)}, f"u.id IN ({source} AND {{}})")
+
+
 USERS: Final = Searched(
     resource=USER,
     select=_SELECT,
@@ -62,6 +86,7 @@ USERS: Final = Searched(
     id="u.id",
     table="users",
     shown=_SHOWN,
+    extended=_extended,
     columns={
         "id": Column("u.id", Kind.ID, nullable=False),
         "externalid": Column("x.external_id", Kind.EXACT),
