@@ -50,6 +50,12 @@ def error_document(status: int, detail: str, scim_type: str | None = None) -> Do
     return found | ({"scimType": scim_type} if scim_type is not None else {})
 
 
+def failure() -> tuple[int, Document]:
+    """Return the status and the document of an unexpected error."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return status, error_document(status, "The server failed.")
+
+
 def error_of(error: Exception) -> tuple[int, Document, dict[str, str]] | None:
     """Return the status, the document and the headers of an error; None for a bug."""
     headers: dict[str, str] = {}

@@ -18,17 +18,24 @@ REQUEST: Final = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 RESPONSE: Final = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 MAX_OPERATIONS: Final = 100
 MAX_BODY: Final = 1024 * 1024
+#: Depth of the data of an operation: of objects and lists in one another.
+MAX_DEPTH: Final = 10
 _REFERENCE: Final = "bulkId:"
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of a bulk request."""
+    """One operation of a bulk request.
+
+    Attributes:
+        references: the ids of the operations to which it refers.
+    """
 
     method: str
     path: str
     bulk_id: str | None
     version: str | None
     data: Any
+    references: frozenset[str] = frozenset()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -78,7 +85,8 @@ def _operation(given: Any) -> Operation:
         raise InvalidSyntaxError("An operation needs a method, POST, PUT, PATCH or DELETE, and a path.")
     if any(not isinstance(each, str | None) for each in (bulk_id, version)) or (method == "POST" and not bulk_id):
         raise InvalidSyntaxError("An operation that creates needs a bulkId, and a version is a text.")
-    return Operation(method, path, bulk_id, version, values.get("data"))
+    data = values.get("data")
+    return Operation(method, path, bulk_id, version, data, _references([*path.split("/"), data]))
 
 
 async def perform(operations: list[Operation], limit: int, one: Perform) -> Document:
@@ -87,7 +95,7 @@ async def perform(operations: list[Operation], limit: int, one: Perform) -> Docu
     created: dict[str, str] = {}
     waiting, errors = list(enumerate(operations)), 0
     while waiting and errors < limit:
-        ready = next((each for each in waiting if not _missing(each[1], created)), None)
+        ready = next((each for each in waiting if each[1].references <= created.keys()), None)
         number, operation = ready or waiting[0]
         waiting.remove((number, operation))
         outcome = await (_unresolved(operation, one) if ready is None else one(_resolved(operation, created)))
@@ -116,16 +124,22 @@ async def _unresolved(operation: Operation, one: Perform) -> Outcome:
     return await one(msgspec.structs.replace(operation, method="", data=InvalidValueError("A bulkId is not known.")))
 
 
-def _references(value: Any) -> set[str]:
-    """Return the ids of operations to which a value refers."""
-    if isinstance(value, str):
-        return {value.removeprefix(_REFERENCE)} if value.startswith(_REFERENCE) else set()
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return set[str]().union(*map(_references, inner))
+def _references(value: Any) -> frozenset[str]:
+    """Return the ids of operations to which a value refers.
 
-
-def _missing(operation: Operation, created: Mapping[str, str]) -> bool:
-    return bool(_references([*operation.path.split("/"), operation.data]) - created.keys())
+    Raises:
+        InvalidSyntaxError: it is too deep.
+    """
+    found, left = set[str](), [(value, 0)]
+    while left:
+        one, depth = left.pop()
+        if isinstance(one, str) and one.startswith(_REFERENCE):
+            found.add(one.removeprefix(_REFERENCE))
+        elif isinstance(one, dict | list):
+            if depth > MAX_DEPTH:
+                raise InvalidSyntaxError("The data of an operation is too deep.")
+            left += [(inner, depth + 1) for inner in (one.values() if isinstance(one, dict) else one)]
+    return frozenset(found)
 
 
 def _resolved(operation: Operation, created: Mapping[str, str]) -> Operation:

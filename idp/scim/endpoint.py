@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 import msgspec
+import structlog
 from litestar import HttpMethod, Request, delete, get, patch, post, put, route
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -17,6 +18,7 @@ from idp.http.access import Access
 from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
+from idp.infra.logs import exception_fields
 from idp.scim import answers, bulk, groups, paging, schemas, users
 from idp.scim.access import PATH, Caller, authenticate, count, is_on
 from idp.scim.attributes import GROUP, TYPES, USER, ResourceType
@@ -31,6 +33,8 @@ from idp.scim.errors import (
 )
 from idp.scim.patch import Document
 from idp.scim.representation import Wanted, project
+
+log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -264,7 +268,9 @@ async def bulk_operations(request: AnyRequest) -> BytesResponse:
         except Exception as error:
             found = answers.error_of(error)
             if found is None:
-                raise
+                # What was done before must be told, so that the client does not repeat it.
+                log.error("scim_operation_failed", **exception_fields(error))  # noqa: TRY400 -- the text may quote input
+                return Outcome(*answers.failure())
             return Outcome(found[0], found[1])
 
     return answers.document(await bulk.perform(operations, limit, one))

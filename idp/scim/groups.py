@@ -13,6 +13,7 @@ import msgspec
 from idp.accounts.repository.users import lock_users
 from idp.directory import groups as directory
 from idp.directory.errors import NameTakenError, UnknownMemberError
+from idp.directory.repository.groups import hold_groups
 from idp.infra.db.engine import transaction
 from idp.scim.access import Caller
 from idp.scim.attributes import GROUP, GROUP_SCHEMA, USER
@@ -181,7 +182,7 @@ async def delete(caller: Caller, group_id: UUID, expected: Sequence[str]) -> Non
     """
     async with transaction():
         await _checked(caller, group_id, expected)
-        if await repository.administrators(group_id):
+        if await repository.has_administrators(group_id):
             raise _administrator()
         for child in await repository.child_ids(group_id):
             await directory.update(child, parent_id=None)
@@ -234,6 +235,8 @@ async def _update(caller: Caller, stored: StoredGroup, change: _Change) -> None:
     """Apply a change to a group. What changes groups comes before what locks users, as in other transactions."""
     if change.name is None:
         raise InvalidValueError("displayName is missing.")
+    if not await hold_groups([stored.id]):
+        raise UnknownResourceError
     if change.name != stored.name:
         try:
             await directory.update(stored.id, change.name)
@@ -280,6 +283,8 @@ async def _move(group_id: UUID, ids: Sequence[UUID], added: Collection[UUID]) ->
         return
     below = set(await repository.child_ids(group_id))
     for child_id in ids:
+        if (child_id in added) != (child_id in below) and await repository.has_administrators(child_id):
+            raise _administrator()
         if child_id in added and child_id not in below:
             child = await repository.group("", child_id)
             if child is not None and child.parent_id is not None:

@@ -1,5 +1,6 @@
 """Lists (RFC 7644 section 3.4.2, RFC 9865): what a request asks for, and the pages over one or more resource types."""
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -24,6 +25,7 @@ DEFAULT_COUNT: Final = 100
 MAX_COUNT: Final = 200
 #: Resources before the page. Whoever reads more gets them by cursors, of which each page costs the same.
 MAX_INDEX: Final = 10_000_000
+_NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _SEARCHED: Mapping[str, Searched] = {USER.name: USERS, GROUP.name: GROUPS}
 
 
@@ -31,7 +33,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """What a request for a list asks for.
 
     Attributes:
-        digest: of what decides which resources are in which order, so that a cursor is of one list.
+        fingerprint: of what decides which resources are in which order, so that a cursor is of one list.
         cursor: None: by index; empty: the first page.
     """
 
@@ -42,11 +44,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     cursor: str | None
     parts: Wanted
-    digest: str
+    fingerprint: str
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    digest: str
+    fingerprint: str
     type: str
     position: Position | None
 
@@ -73,7 +75,7 @@ def read_query(types: Sequence[ResourceType], given: Mapping[str, Any]) -> Query
     sort_by = parse_path(sort_text) if sort_text else None
     if isinstance(sort_by, Selection):
         raise InvalidValueError("sortBy must be an attribute.")
-    digest = sha256(repr((filter_text, sort_text, order, [each.name for each in types])).encode()).hexdigest()[:16]
+    fingerprint = sha256(repr((filter_text, sort_text, order, [each.name for each in types])).encode()).hexdigest()[:16]
     return Query(
         filter=parse_filter(filter_text) if filter_text is not None else None,
         sort_by=sort_by,
@@ -82,7 +84,7 @@ def read_query(types: Sequence[ResourceType], given: Mapping[str, Any]) -> Query
         count=min(MAX_COUNT, max(0, _number(values, "count", DEFAULT_COUNT))),
         cursor=cursor,
         parts=read_parts(types, values),
-        digest=digest,
+        fingerprint=fingerprint,
     )
 
 
@@ -113,7 +115,7 @@ def _names(values: Mapping[str, Any], name: str) -> list[str]:
 
 def _number(values: Mapping[str, Any], name: str, default: int) -> int:
     value = values.get(name, default)
-    if isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit() and len(value) <= 9:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value > MAX_INDEX:
         raise InvalidValueError(f"{name} must be a number up to {MAX_INDEX}.")
@@ -136,7 +138,7 @@ async def page(caller: Caller, types: Sequence[ResourceType], query: Query) -> D
             continue
         room = query.count - len(resources)
         if by_cursor and not room:
-            cursor = cursor or _Cursor(query.digest, resource.name, None)
+            cursor = cursor or _Cursor(query.fingerprint, resource.name, None)
             break
         after = started.position if started is not None and started.type == resource.name else None
         found = await search(
@@ -148,7 +150,7 @@ async def page(caller: Caller, types: Sequence[ResourceType], query: Query) -> D
         resources += await _shown(resource, found, query.parts)
         total += found.total or 0
         if by_cursor and found.next is not None:
-            cursor = _Cursor(query.digest, resource.name, found.next)
+            cursor = _Cursor(query.fingerprint, resource.name, found.next)
             break
     return _response(query, resources, None if by_cursor else total, cursor)
 
@@ -198,6 +200,6 @@ def _read_cursor(query: Query, types: Sequence[ResourceType]) -> _Cursor:
         raise InvalidCursorError("The cursor is not of this list.") from None
     position = cursor.position
     inside = f"{position.value}{position.id}" if position is not None else ""
-    if cursor.digest != query.digest or cursor.type not in [each.name for each in types] or "\0" in inside:
+    if cursor.fingerprint != query.fingerprint or cursor.type not in [each.name for each in types] or "\0" in inside:
         raise InvalidCursorError("The cursor is not of this list and filter.")
     return cursor

@@ -5,7 +5,7 @@ texts, ``remove`` with the values to remove, an operation without a path whose v
 that is not in a list, and a filter that selects no element yet: the element that it describes is added.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,7 +17,11 @@ from idp.scim.extensions import extension
 from idp.scim.filters import Both, Comparison, Either, Filter, Not, Path, Present, Selection, parse_path
 
 MESSAGE: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+#: Operations on a group, whose members some providers change one by one, and on a user.
 MAX_OPERATIONS: Final = 500
+MAX_OPERATIONS_OF_USER: Final = 100
+#: Values of an attribute of a user.
+MAX_ELEMENTS: Final = 50
 MAX_TEXT: Final = 2000
 
 Document = dict[str, Any]
@@ -50,8 +54,9 @@ def read_operations(resource: ResourceType, body: Mapping[str, Any]) -> list[Ope
         ScimError: the request is malformed, names an unknown attribute, or changes one that is read-only.
     """
     given = _member(body, "operations")
-    if not isinstance(given, list) or not given or len(given) > MAX_OPERATIONS:
-        raise InvalidSyntaxError(f"Operations must be a list of 1 to {MAX_OPERATIONS} operations.")
+    limit = MAX_OPERATIONS if resource.find("members") is not None else MAX_OPERATIONS_OF_USER
+    if not isinstance(given, list) or not given or len(given) > limit:
+        raise InvalidSyntaxError(f"Operations must be a list of 1 to {limit} operations.")
     found: list[Operation] = []
     for each in given:
         if not isinstance(each, dict):
@@ -163,6 +168,8 @@ def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
         return [conform_sub(attribute, each) for each in (value if isinstance(value, list) else [value])]
     if attribute.multi and whole:
         elements = value if isinstance(value, list) else [value]
+        if attribute.name != "members":
+            _check_number(attribute, elements)
         return [conform(attribute, element, whole=False) for element in elements if element is not None]
     if isinstance(value, str) and attribute.find("value") is not None:
         value = {"value": value}
@@ -174,6 +181,15 @@ def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
         if sub is not None and (sub.writable or attribute.follows):
             parts[sub.name] = conform_sub(sub, part)
     return parts
+
+
+def _check_number(attribute: Attribute, elements: Sequence[Any]) -> None:
+    """
+    Raises:
+        InvalidValueError: there are too many. An operation compares each with each.
+    """
+    if len(elements) > MAX_ELEMENTS:
+        raise InvalidValueError(f"{attribute.name} has up to {MAX_ELEMENTS} values.")
 
 
 def conform_sub(attribute: Attribute, value: Any) -> Any:
@@ -238,6 +254,7 @@ def apply(document: Document, operation: Operation) -> None:
 
     Raises:
         NoTargetError: it selects no element, and does not describe one.
+        InvalidValueError: the attribute would have too many values.
     """
     name, attribute = operation.attribute.name, operation.attribute
     if operation.schema is not None:
@@ -247,6 +264,7 @@ def apply(document: Document, operation: Operation) -> None:
         document[name] = _values(document.get(name) or [], operation)
     elif attribute.multi:
         document[name] = _elements(document.get(name) or [], operation)
+        _check_number(attribute, document[name])
         if not document[name]:
             del document[name]
     elif operation.sub is not None:
@@ -354,7 +372,9 @@ def _compared(found: Any, operator: str, value: Any) -> bool:
 def describe(filter: Filter) -> Document | None:
     """Return the element that a filter describes, if it compares by ``eq`` and ``and`` only."""
     match filter:
-        case Comparison(path, "eq", value) if value is not None and path.sub is None:
+        case Comparison(path, "eq", value) if isinstance(value, str | bool) and path.sub is None:
+            if isinstance(value, bool) != (path.attribute.lower() == "primary"):
+                return None
             return {path.attribute[:1].lower() + path.attribute[1:]: value}
         case Both(terms):
             found: Document = {}

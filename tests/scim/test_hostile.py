@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idp.infra.db.engine import fetchrow
+from idp.scim import tokens
 from tests.scim.conftest import ScimClient
 
 PATHS = (
@@ -137,3 +138,58 @@ async def test_a_large_value_is_not_stored(scim: ScimClient) -> None:
     for values in ({"userName": "x" * 50_000}, {"userName": "a@b.example", "displayName": "x" * 50_000}):
         assert await scim.refused("POST", "/Users", values) == (400, "invalidValue")
     assert await fetchrow("SELECT count(*) AS number FROM users") == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "count=--5", "startIndex=--5", "count=-", "sortBy=meta.resourceType", "sortBy=emails.primary",
+        "sortBy=emails.type",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/Users", "/Groups", "/.search"])
+async def test_lists_that_cannot_be(scim: ScimClient, path: str, query: str) -> None:
+    """Of the numbers and the attributes of a list."""
+    name, _, value = query.partition("=")
+    if path == "/.search":
+        await scim("POST", path, {"schemas": [], name: value})
+    else:
+        assert await scim.refused("GET", f"{path}?{query}") == (400, "invalidValue")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "phoneNumbers[type eq 5].value", "emails[value eq 5].value", "addresses[country eq 5].locality",
+        'emails[primary eq "x"].value', "phoneNumbers[type eq true].value",
+    ],
+)  # fmt: skip
+async def test_a_filter_of_another_type_describes_nothing(scim: ScimClient, path: str) -> None:
+    user = await scim.user()
+    answer = await scim.patch(f"/Users/{user['id']}", {"op": "add", "path": path, "value": "1"})
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "noTarget")
+
+
+async def test_values_are_limited(scim: ScimClient) -> None:
+    """Operations compare each with each."""
+    user = await scim.user()
+    many = [{"value": f"{number}"} for number in range(51)]
+    assert await scim.refused("PUT", f"/Users/{user['id']}", user | {"phoneNumbers": many}) == (400, "invalidValue")
+    operations = [{"op": "add", "path": "phoneNumbers", "value": [each]} for each in many]
+    answer = await scim.patch(f"/Users/{user['id']}", *operations)
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
+    answer = await scim.patch(f"/Users/{user['id']}", *operations[:50], *operations[:51])
+    assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidSyntax")
+
+
+async def test_a_bulk_request_that_is_too_deep_does_nothing(scim: ScimClient) -> None:
+    deep: Any = "bulkId:x"
+    for _ in range(400):
+        deep = [deep]
+    first = f"{tokens.ids.uuid7()}@example.com"
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": "1", "data": {"userName": first}},
+        {"method": "POST", "path": "/Users", "bulkId": "2", "data": {"userName": "x", "name": deep}},
+    ]
+    assert await scim.refused("POST", "/Bulk", {"schemas": [], "Operations": operations}) == (400, "invalidSyntax")
+    assert await fetchrow("SELECT FROM users WHERE email = $1", first) is None

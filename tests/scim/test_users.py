@@ -285,6 +285,16 @@ async def test_an_administrator_is_not_touched(scim: ScimClient) -> None:
     ):
         assert (await scim.patch(place, operation)).status_code == 403
     assert await scim.refused("DELETE", place) == (403, None)
+    # Nor by what happens to a group that this one is in.
+    above = await scim.group()
+    await groups.update(UUID(group["id"]), parent_id=UUID(above["id"]))
+    other_group = await scim.group()
+    nested, elsewhere = {"value": group["id"]}, f"/Groups/{other_group['id']}"
+    removal = {"op": "remove", "path": "members", "value": [nested]}
+    assert (await scim.patch(f"/Groups/{above['id']}", removal)).status_code == 403
+    assert await scim.refused("DELETE", f"/Groups/{above['id']}") == (403, None)
+    await groups.update(UUID(group["id"]), parent_id=None)
+    assert (await scim.patch(elsewhere, {"op": "add", "path": "members", "value": [nested]})).status_code == 403
     # Whoever replaces the members means those whom SCIM manages.
     assert (await scim.patch(place, {"op": "replace", "path": "members", "value": []})).status_code == 204
     assert [each["value"] for each in (await scim.ok("GET", place))["members"]] == [str(admin.id)]

@@ -44,6 +44,10 @@ _CHILD_IDS: Final = "SELECT id FROM groups WHERE parent_id = $1 ORDER BY id"
 _ADMINISTRATORS: Final = """
 SELECT DISTINCT m.user_id FROM group_member AS m JOIN admin_role AS r ON r.user_id = m.user_id WHERE m.group_id = $1
 """
+_ADMINISTRATORS_BELOW: Final = """
+SELECT FROM groups AS g JOIN group_member AS m ON m.group_id = g.id JOIN admin_role AS r ON r.user_id = m.user_id
+WHERE g.path @> ARRAY[$1::uuid] LIMIT 1
+"""
 _WITH_ROLE: Final = "SELECT user_id FROM admin_role WHERE user_id = ANY ($1::uuid[])"
 _KINDS: Final = """
 SELECT id, 'User' AS type FROM users WHERE id = ANY ($1::uuid[])
@@ -64,7 +68,7 @@ GROUPS: Final = Searched(
     columns={
         "id": Column("g.id", Kind.ID, nullable=False),
         "externalid": Column("x.external_id", Kind.EXACT),
-        "meta.resourcetype": Column("'Group'", Kind.EXACT, nullable=False),
+        "meta.resourcetype": Column("'Group'", Kind.EXACT, nullable=False, constant=True),
         "meta.created": Column("g.created_at", Kind.TIME, nullable=False),
         "meta.lastmodified": Column("g.updated_at", Kind.TIME, nullable=False),
         "displayname": Column("g.name_key", Kind.NAME, nullable=False),
@@ -161,6 +165,11 @@ async def selected(group_id: UUID, filter: Filter) -> list[UUID]:
 async def administrators(group_id: UUID) -> set[UUID]:
     """Return the users in a group who have a role of an administrator."""
     return {row["user_id"] for row in await fetch(_ADMINISTRATORS, group_id)}
+
+
+async def has_administrators(group_id: UUID) -> bool:
+    """Return whether a user in a group, or in one below it, has a role of an administrator."""
+    return bool(await fetch(_ADMINISTRATORS_BELOW, group_id))
 
 
 async def have_role(user_ids: Collection[UUID]) -> bool:

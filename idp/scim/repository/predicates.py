@@ -57,11 +57,13 @@ class Column(msgspec.Struct, frozen=True):
     Attributes:
         sql: an expression.
         nullable: whether it may be NULL.
+        constant: whether all resources have the same value.
     """
 
     sql: str
     kind: Kind = Kind.TEXT
     nullable: bool = True
+    constant: bool = False
 
     @property
     def compared(self) -> str:

@@ -1,7 +1,8 @@
 """Pages of users and groups: by index (RFC 7644 section 3.4.2.4) and by cursor (RFC 9865)."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from idp.errors import OverloadedError
 from idp.infra.db.engine import execute, fetch, fetch_once, fetchrow, transaction
 from idp.scim.attributes import ResourceType
 from idp.scim.errors import InvalidCursorError, InvalidValueError, TooManyError
@@ -91,7 +93,7 @@ def order_by(searched: Searched, path: Path, *, descending: bool) -> Order:
         found = whole.columns.get(path.sub.lower()) if isinstance(whole, Elements) and whole.single else None
     elif isinstance(found, Elements):
         found = found.columns.get("value") if found.single else None
-    if not isinstance(found, Column):
+    if not isinstance(found, Column) or found.constant:
         raise InvalidValueError("The list cannot be sorted by this attribute.")
     return Order(found, descending)
 
@@ -123,13 +125,14 @@ async def search(
         InvalidFilterError: the filter names an unknown attribute, or compares one in a way that it does not support.
         InvalidCursorError: the position is not of this list.
         TooManyError: it would take too long.
+        OverloadedError: too many searches take long.
     """
     parameters: list[Any] = [origin]
     where = condition(searched, filter, parameters, others, await _trees(filter))
     counting = list(parameters)
     text = page_statement(searched, where, order, after, parameters, limit=limit + 1, offset=offset)
     try:
-        async with _searching, transaction():
+        async with _turn(), transaction():
             await execute(_LIMIT_TIME)
             rows = await fetch_once(text, *parameters) if limit else []
             total = None
@@ -146,6 +149,24 @@ async def search(
         return Found(rows, total, None)
     end = rows[limit - 1] if limit else None
     return Found(rows[:limit], total, Position(end["_sort"], end["_key"]) if end is not None else None)
+
+
+@asynccontextmanager
+async def _turn() -> AsyncIterator[None]:
+    """One of the searches that run at once.
+
+    Raises:
+        OverloadedError: the others take too long.
+    """
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            await _searching.acquire()
+    except TimeoutError as error:
+        raise OverloadedError from error
+    try:
+        yield
+    finally:
+        _searching.release()
 
 
 async def _trees(filter: Filter | None) -> dict[str, list[UUID]]:

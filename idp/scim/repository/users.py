@@ -56,7 +56,10 @@ CROSS JOIN LATERAL (
 ) AS g
 """
 
-_ONE: Final = {"type": Column("'work'", nullable=False), "primary": Column("true", Kind.BOOLEAN, nullable=False)}
+_ONE: Final = {
+    "type": Column("'work'", nullable=False, constant=True),
+    "primary": Column("true", Kind.BOOLEAN, nullable=False, constant=True),
+}
 
 _VALUES: Mapping[Type, Column] = {
     Type.INTEGER: Column("a.number_value", Kind.NUMBER),
@@ -90,7 +93,7 @@ USERS: Final = Searched(
     columns={
         "id": Column("u.id", Kind.ID, nullable=False),
         "externalid": Column("x.external_id", Kind.EXACT),
-        "meta.resourcetype": Column("'User'", Kind.EXACT, nullable=False),
+        "meta.resourcetype": Column("'User'", Kind.EXACT, nullable=False, constant=True),
         "meta.created": Column("u.created_at", Kind.TIME, nullable=False),
         "meta.lastmodified": Column("u.updated_at", Kind.TIME, nullable=False),
         "username": Column("u.email", Kind.EMAIL, nullable=False),
