@@ -9,6 +9,7 @@ from idp.accounts.addresses import INVISIBLE, InvalidEmailError, normalise_email
 from idp.accounts.attributes.errors import InvalidValueError
 from idp.accounts.attributes.models import MAX_LENGTH, MAX_VALUES, Attribute, Type, Value
 from idp.accounts.profile import web_address
+from idp.errors import ValidationError
 from idp.infra.i18n import gettext as _
 from idp.infra.json_schema import matches
 
@@ -20,7 +21,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-class _RefusedError(ValueError):
+class _RefusedError(ValidationError):
     """The value is refused. The message is one sentence for the person."""
 
 

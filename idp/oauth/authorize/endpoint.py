@@ -188,13 +188,17 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         wanted = acr.requested(asked, client)
         if session is None or not _satisfies_request(asked, client, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)
-        if "none" in asked.prompt and await consent.is_needed(asked, client, session, pending):
-            # Any site can have a browser send this. What follows depends on groups and organisations of the user.
-            return await _send_to_consent(request, asked, pending)
-        # Nobody is asked for a second factor, or for consent, to what they may not use.
-        await check_session(client, session, "authorization")
+        silent = "none" in asked.prompt
+        if not silent:
+            # Nobody is asked for a second factor, or for consent, to what they may not use.
+            await check_session(client, session, "authorization")
         if not _satisfies_acr(asked, wanted, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending, step_up=session)
+        if silent:
+            # Any site can have a browser send this. What follows depends on groups and organizations of the user.
+            if await consent.is_needed(asked, client, session, pending):
+                return await _send_to_consent(request, asked, pending)
+            await check_session(client, session, "authorization")
         decided = await organization_choice.decided(
             asked, client, session.user_id, organization_choice.chosen_by(session.user_id, pending)
         )
