@@ -102,23 +102,6 @@ async def is_published(domain: Domain) -> bool:
     return record_value(domain.token) in [text.strip() for text in await dns.txt(record_name(domain.domain))]
 
 
-async def enforce(id: UUID, *, enforced: bool) -> Domain:
-    """Set whether the addresses of a verified domain sign in at the upstream of the organization only.
-
-    Raises:
-        UnknownDomainError: there is no such domain.
-        DomainNotVerifiedError: it is not verified.
-    """
-    async with exclusive_change(TOPIC):
-        before = await found(id)
-        after = await repository.enforce_domain(id, enforced)
-        if after is None:
-            raise DomainNotVerifiedError("Verify the domain first.")
-        if before.enforced != after.enforced:
-            await _record("organization_domain_enforced" if enforced else "organization_domain_released", after)
-    return after
-
-
 async def remove(id: UUID) -> None:
     """Remove a domain, or a claim, from its organization.
 

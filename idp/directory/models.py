@@ -50,7 +50,6 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         domain: in ASCII (IDNA) and lower case, as in stored addresses.
         token: what its TXT record must contain.
-        enforced: whether its addresses sign in at the upstream of the organization only.
         verified_at: since then it belongs to the organization; None: it is claimed.
         missing_since: since when the record of a verified domain was not found.
     """
@@ -59,7 +58,6 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     organization_id: UUID
     domain: str
     token: str
-    enforced: bool
     created_at: datetime
     verified_at: datetime | None
     checked_at: datetime | None

@@ -55,24 +55,6 @@ async def verify_organization_domain(call: Call) -> models.OrganizationDomain:
     return await show_organization_domain(call)
 
 
-@operation(
-    "POST", f"{_ONE}/enforce", _WRITE, "Let the addresses of a domain sign in at the upstream of the organization only",
-    content=models.OrganizationDomain,
-)  # fmt: skip
-async def enforce_organization_domain(call: Call) -> models.OrganizationDomain:
-    await domains.enforce((await show_organization_domain(call)).id, enforced=True)
-    return await show_organization_domain(call)
-
-
-@operation(
-    "POST", f"{_ONE}/release", _WRITE, "Let the addresses of a domain sign in by other ways too",
-    content=models.OrganizationDomain,
-)  # fmt: skip
-async def release_organization_domain(call: Call) -> models.OrganizationDomain:
-    await domains.enforce((await show_organization_domain(call)).id, enforced=False)
-    return await show_organization_domain(call)
-
-
 @operation("DELETE", _ONE, _WRITE, "Remove a domain from an organization")
 async def remove_organization_domain(call: Call) -> None:
     await domains.remove((await show_organization_domain(call)).id)

@@ -43,10 +43,6 @@ _LOSE = f"""
 UPDATE organization_domain SET verified_at = NULL, missing_since = NULL, next_check_at = NULL
 WHERE id = $1 AND missing_since <= now() - make_interval(secs => $2) RETURNING {_COLUMNS}
 """  # noqa: S608
-_ENFORCE = f"""
-UPDATE organization_domain SET enforced = $2 WHERE id = $1 AND (verified_at IS NOT NULL OR NOT $2)
-RETURNING {_COLUMNS}
-"""  # noqa: S608
 _DELETE = f"DELETE FROM organization_domain WHERE id = $1 RETURNING {_COLUMNS}"  # noqa: S608
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
@@ -89,11 +85,6 @@ async def lose_domain(id: UUID, grace: float) -> Domain | None:
     return one(Domain, await fetchrow(_LOSE, id, grace))
 
 
-async def enforce_domain(id: UUID, enforced: bool) -> Domain | None:
-    """Set whether a domain is enforced. Returns None if it is not verified, or unknown."""
-    return one(Domain, await fetchrow(_ENFORCE, id, enforced))
-
-
 async def delete_domain(id: UUID) -> Domain | None:
     """Delete a domain or a claim. Returns what was deleted."""
     return one(Domain, await fetchrow(_DELETE, id))
@@ -106,8 +97,7 @@ async def take_due_domains(number: int, lease: float) -> Sequence[Domain]:
 
 DOMAINS = Listing(
     source="organization_domain AS d",
-    columns="d.id, d.organization_id, d.domain, d.token, d.enforced, d.created_at, d.verified_at, d.checked_at,"
-    " d.missing_since",
+    columns="d.id, d.organization_id, d.domain, d.token, d.created_at, d.verified_at, d.checked_at, d.missing_since",
     key=Sort("d.id", "uuid"),
     sorts={"domain": Sort("d.domain", "text")},
     default_sort="domain",

@@ -72,9 +72,6 @@ async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver
     assert f"There is no TXT record _idp-challenge.{name}" in refused.text
     nameserver.records[f"_idp-challenge.{name}"] = [value]
     assert "verified" in (await owner.confirm(f"{page.path}/verify")).text
-    await owner.confirm(f"{page.path}/enforce")
-    assert f"{page.path}/release" in (await owner.get(page.path)).text
-    await owner.confirm(f"{page.path}/release")
     assert name in (await owner.get(path)).text
     await owner.confirm(f"{page.path}/remove")
     assert name not in (await owner.get(path)).text

@@ -1224,13 +1224,12 @@ CREATE INDEX organization_member_organization_id ON organization_member (organiz
 
 -- A domain that an organization claims. It is verified while its name servers return "token" in a TXT record
 -- (idp.directory.domains), and belongs to one organization then. "missing_since": since when the record of a verified
--- domain was not found. The addresses of an "enforced" domain sign in at the upstream of the organization only.
+-- domain was not found.
 CREATE TABLE organization_domain (
     id              uuid PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
     domain          text COLLATE "C" NOT NULL,
     token           text NOT NULL,
-    enforced        boolean NOT NULL DEFAULT false,
     created_at      timestamptz NOT NULL DEFAULT now(),
     verified_at     timestamptz,
     checked_at      timestamptz,
