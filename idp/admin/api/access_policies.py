@@ -22,7 +22,8 @@ async def show_access_policy(call: Call) -> models.AccessPolicy:
         raise not_found()
     policy = await repository.policy_of(client_id)
     if policy is None:
-        return models.AccessPolicy(client_id=client_id)
+        nothing = msgspec.to_builtins(models.NewAccessPolicy())
+        return msgspec.convert(nothing | {"client_id": client_id, "updated_at": None}, models.AccessPolicy)
     return msgspec.convert(msgspec.to_builtins(policy), models.AccessPolicy)
 
 

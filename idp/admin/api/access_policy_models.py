@@ -29,15 +29,15 @@ class AccessPolicy(Shown):
     """
 
     client_id: str
-    groups: tuple[UUID, ...] = ()
-    organizations: tuple[UUID, ...] = ()
-    roles: tuple[UUID, ...] = ()
-    attributes: dict[str, tuple[Value, ...]] = msgspec.field(default_factory=dict)
-    acr: str | None = None
-    networks: tuple[str, ...] = ()
-    times: tuple[TimesShown, ...] = ()
-    time_zone: str = "UTC"
-    updated_at: datetime | None = None
+    groups: tuple[UUID, ...]
+    organizations: tuple[UUID, ...]
+    roles: tuple[UUID, ...]
+    attributes: dict[str, tuple[Value, ...]]
+    acr: str | None
+    networks: tuple[str, ...]
+    times: tuple[TimesShown, ...]
+    time_zone: str
+    updated_at: datetime | None
 
 
 class Times(Sent):
