@@ -154,7 +154,8 @@ def test_a_signal_while_it_starts(start: StartServer, tmp_path: Path, moment: st
     assert server.process.wait(20) == 0
     assert alive(family) == set()
     assert _postmaster(tmp_path) == 0
-    assert server.log == ""
+    # Python says so if the signal comes while it creates an event loop.
+    assert server.log == "" or server.log.startswith("Exception ignored in: <function BaseEventLoop.__del__")
 
 
 #: A server that is told to stop just before it awaits something.
