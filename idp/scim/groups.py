@@ -13,7 +13,7 @@ import msgspec
 from idp.accounts.repository.users import lock_users
 from idp.directory import groups as directory
 from idp.directory.errors import NameTakenError, UnknownMemberError
-from idp.directory.repository.groups import hold_groups
+from idp.directory.repository.groups import keep_groups
 from idp.infra.db.engine import transaction
 from idp.scim.access import Caller
 from idp.scim.attributes import GROUP, GROUP_SCHEMA, USER
@@ -235,7 +235,7 @@ async def _update(caller: Caller, stored: StoredGroup, change: _Change) -> None:
     """Apply a change to a group. What changes groups comes before what locks users, as in other transactions."""
     if change.name is None:
         raise InvalidValueError("displayName is missing.")
-    if not await hold_groups([stored.id]):
+    if not await keep_groups([stored.id]):
         raise UnknownResourceError
     if change.name != stored.name:
         try:

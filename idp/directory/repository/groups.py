@@ -46,8 +46,6 @@ SET path = m.above || b.path[m.depth:],
 FROM moved AS m, deepest AS d
 WHERE b.path @> ARRAY[m.id] AND d.depth <= $3
 """
-# Whoever saves an access policy holds its groups: it is there already, or comes after the deletion.
-_HOLD = "SELECT id FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
 _LOCK = "SELECT FROM groups WHERE id = $1 FOR UPDATE"
 _USED_BY = """
 SELECT DISTINCT c.metadata ->> 'client_name' AS name
@@ -57,6 +55,7 @@ _HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
 _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
 _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
 _NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
+# A transaction that refers to groups keeps them: it is first, or comes after the deletion.
 _KEEP = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
 # A group that is deleted at this moment gets no members. Without the lock, its foreign key would be violated.
 _ADD_MEMBERS = """
@@ -103,11 +102,6 @@ async def group_by_id(id: UUID) -> Group | None:
 async def lock_group(id: UUID) -> None:
     """Lock a group until the end of the transaction."""
     await fetchrow(_LOCK, id)
-
-
-async def hold_groups(ids: Collection[UUID]) -> set[UUID]:
-    """Return those of the groups that exist. They are not deleted before the end of the transaction."""
-    return {row["id"] for row in await fetch(_HOLD, list(ids))}
 
 
 async def clients_using_group(id: UUID) -> list[str]:

@@ -113,7 +113,7 @@ async def _check_records(policy: AccessPolicy, audience: Audience) -> None:
     Raises:
         InvalidAccessPolicyError: there is no such group, organization, role or attribute.
     """
-    unknown = set(policy.groups) - await groups.hold_groups(policy.groups)
+    unknown = set(policy.groups) - (await groups.keep_groups(policy.groups)).keys()
     if unknown:
         raise InvalidAccessPolicyError(f"There is no group with the id {min(unknown)}.")
     unknown = set(policy.organizations) - await organizations.hold_organizations(policy.organizations)

@@ -206,7 +206,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_choice(request, asked, session, pending)
         if await attributes.missing(session.user_id, declared.required_for(client.client_id)):
             return await _send_for_attributes(request, asked, client, pending, session)
-        if await consent.is_needed(asked, client, session, pending):
+        if not silent and await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
         return await _grant(decided, client, session, pending, state)
     except AccessDeniedError as error:

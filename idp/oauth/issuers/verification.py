@@ -27,7 +27,7 @@ TYPES: Final[Mapping[Purpose, tuple[str, ...]]] = {
     Purpose.JWT_BEARER: ("jwt", "authorization-grant+jwt"),
     Purpose.ID_JAG: (ID_JAG_TYPE,),
     Purpose.TOKEN_EXCHANGE: ("jwt", "at+jwt"),
-    # Otherwise whoever gets a hint could present it as a grant.
+    # Otherwise a client that gets a hint could present it as a grant.
     Purpose.LOGIN_HINT: ("login-hint+jwt",),
 }
 #: Purposes whose tokens are grants for this server, and are used once.
