@@ -17,13 +17,13 @@ from idp.infra.db import outages
 from idp.infra.db.expiring import clean
 from idp.infra.logs import exception_fields
 from idp.mail import repository as mail
-from idp.oauth import repository as oauth
 from idp.oauth.authorize import repository as authorize
 from idp.oauth.ciba import repository as ciba
 from idp.oauth.clients.dynamic import repository as dynamic_clients
 from idp.oauth.clients.expiry import delete_expired_clients
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.replay import repository as replay
+from idp.oauth.repository import live_tokens
 from idp.oauth.status import repository as status
 from idp.oauth.token.repository import families, refresh_tokens
 from idp.signin.repository import devices, sessions, signin_flows
@@ -39,7 +39,7 @@ EXPIRING = (
     *ciba.EXPIRING,
     *refresh_tokens.EXPIRING,
     *families.EXPIRING,
-    *oauth.EXPIRING,
+    *live_tokens.EXPIRING,
     *device_authorizations.EXPIRING,
     *status.EXPIRING,
     *dynamic_clients.EXPIRING,

@@ -56,9 +56,13 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.scim.repository.users", "users"),
         # A family without offline access ends with its session, and every family ends while its user is disabled.
         # A token of an administrator is not exchanged by impersonation.
-        ("idp.oauth.repository", "admin_role"),
-        ("idp.oauth.repository", "session"),
-        ("idp.oauth.repository", "users"),
+        ("idp.oauth.repository.consents", "users"),
+        ("idp.oauth.repository.families", "session"),
+        ("idp.oauth.repository.live_tokens", "admin_role"),
+        ("idp.oauth.repository.live_tokens", "session"),
+        ("idp.oauth.repository.live_tokens", "users"),
+        ("idp.oauth.repository.states", "session"),
+        ("idp.oauth.repository.states", "users"),
         ("idp.oauth.token.repository.assertions", "users"),
         ("idp.oauth.token.repository.codes", "session"),
         ("idp.oauth.token.repository.codes", "users"),
@@ -75,7 +79,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.signin.repository.subjects", "users"),
         ("idp.signin.factors.repository", "users"),
         # The containment of an upstream ends what its users have.
-        ("idp.oauth.repository", "identity"),
+        ("idp.oauth.repository.families", "identity"),
         ("idp.oauth.device.repository", "identity"),
         ("idp.oauth.ciba.repository", "identity"),
         ("idp.signin.repository.sessions", "identity"),

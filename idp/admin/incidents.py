@@ -21,13 +21,13 @@ from idp.federation import registry
 from idp.federation import repository as federation
 from idp.infra.db.engine import transaction
 from idp.keys import lifecycle
-from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed_of_client
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import registration, service
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.device import repository as device_authorizations
+from idp.oauth.repository import consents, families
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.settings import settings
 from idp.signin.factors.repository import count_without_other_method
@@ -90,13 +90,13 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
             raise UnknownSubjectError("user")
         if disable and keep_owner:
             await check_owner_remains(user_id)
-        applications = await repository.client_names_of_user(user_id)
-        usable = _tokens(await repository.resources_of_user(user_id))
+        applications = await families.client_names_of_user(user_id)
+        usable = _tokens(await families.resources_of_user(user_id))
         usable += _own_sessions(applications)
         if disable:
             await users.disable_user(user_id, _nothing, keep_owner=False, reason="user_contained")
         ended = await credentials_changed(user_id, "user_contained")
-        ended["consents"] = await repository.delete_consents_of_user(user_id)
+        ended["consents"] = await consents.delete_consents_of_user(user_id)
         ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
@@ -117,13 +117,13 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
             await service.advance_not_before(client_id, clock.now())
         except UnknownClientError as error:
             raise UnknownSubjectError("client") from error
-        usable = _tokens(await repository.resources_of_client(client_id))
+        usable = _tokens(await families.resources_of_client(client_id))
         usable += _own_sessions([client_id])
         ended = await revoke_tokens_of_client(client_id, "client_contained")
         await registration.end_previous_secret(client_id)
         if disable:
             await registration.disable_client(client_id)
-        ended["consents"] = await repository.delete_consents_of_client(client_id)
+        ended["consents"] = await consents.delete_consents_of_client(client_id)
         ended["authorization_requests"] = await finish_requests_of_client(client_id)
         ended["pushed_requests"] = await use_pushed_of_client(client_id)
         await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
@@ -176,11 +176,11 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended["signin_flows"] = await signin_flows.finish_flows_of_upstream(upstream_id, flow_ids)
         sessions = await sessions_of_upstream(upstream_id)
         ended["sessions"] = await end_sessions(sessions, "upstream_contained")
-        ended["codes"] = await repository.consume_codes_of_sessions(sessions)
+        ended["codes"] = await families.consume_codes_of_sessions(sessions)
         # Not by the sessions: what was allowed in them can outlive them.
         ended["device_authorizations"] = await device_authorizations.cancel_of_upstream(upstream_id)
         ended["backchannel_requests"] = await backchannel.cancel_of_upstream(upstream_id)
-        ended["token_families"] = await repository.revoke_families_of_upstream(upstream_id, "upstream_contained")
+        ended["token_families"] = await families.revoke_families_of_upstream(upstream_id, "upstream_contained")
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)

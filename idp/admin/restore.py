@@ -30,11 +30,11 @@ from idp.keys.repository import database_mark
 from idp.keys.repository.database_mark import Position
 from idp.keys.restore_detection import Mark
 from idp.mail import repository as mails
-from idp.oauth import repository
 from idp.oauth.authorize.repository import finish_all_requests, use_all_pushed
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import service
 from idp.oauth.device import repository as device_authorizations
+from idp.oauth.repository import families
 from idp.settings import settings
 from idp.signin.repository import devices, sessions, signin_flows
 
@@ -56,10 +56,10 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "authorization_requests": finish_all_requests,
     "pushed_requests": use_all_pushed,
     "sessions": partial(sessions.end_all_sessions, "database_restored"),
-    "codes": repository.consume_all_codes,
+    "codes": families.consume_all_codes,
     "device_authorizations": device_authorizations.cancel_all,
     "backchannel_requests": backchannel.cancel_all,
-    "token_families": partial(repository.revoke_all_families, "database_restored"),
+    "token_families": partial(families.revoke_all_families, "database_restored"),
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),
 }

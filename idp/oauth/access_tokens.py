@@ -10,13 +10,14 @@ import msgspec
 from idp.errors import Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
-from idp.oauth import repository, subjects
+from idp.oauth import subjects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.stored import stored_client
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.exchange import actors
-from idp.oauth.repository import TokenOfUser, TokenUser
+from idp.oauth.repository import live_tokens
+from idp.oauth.repository.live_tokens import TokenOfUser, TokenUser
 from idp.oauth.token.access_token import family_of, lineage
 from idp.oauth.token_types import is_access_token
 from idp.reasons import Reason
@@ -143,7 +144,7 @@ async def identify(token: str) -> ReadAccessToken | Refused:
         return Refused(Reason.ISSUED_TOO_EARLY, family_id=family_id)
     # Few tokens have users as actors. They belong to other shards than the user of the token, so each is asked for.
     for user_id in actors.users(claims, client.sector):
-        if user_id is None or not await repository.is_enabled(user_id):
+        if user_id is None or not await live_tokens.is_enabled(user_id):
             return Refused(Reason.USER_DISABLED, user_id, family_id)
     return ReadAccessToken(claims, client, named)
 
@@ -160,10 +161,10 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
         return found
     claims, client, named = found
     if named is None:
-        revoked = await repository.is_access_token_revoked(claims["jti"])
+        revoked = await live_tokens.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else LiveAccessToken(claims, client)
-    user = await repository.user_of_live_access_token(named) if with_user else None
-    live = user if with_user else await repository.state_if_live(named)
+    user = await live_tokens.user_of_live_access_token(named) if with_user else None
+    live = user if with_user else await live_tokens.state_if_live(named)
     if live is None:
         return await refused_access_token(named, registry.not_before(client))
     return LiveAccessToken(claims, client, named, live.directory_version, live.organization_id, user)
@@ -172,5 +173,5 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
 async def lock(live: LiveAccessToken) -> bool:
     """Return whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
     if live.named is None:
-        return not await repository.is_access_token_revoked(live.claims["jti"])
-    return await repository.lock_live_access_token(live.named)
+        return not await live_tokens.is_access_token_revoked(live.claims["jti"])
+    return await live_tokens.lock_live_access_token(live.named)

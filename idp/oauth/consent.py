@@ -18,7 +18,6 @@ from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.oauth import repository
 from idp.oauth.authorize import pending_request, polled
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
@@ -35,7 +34,8 @@ from idp.oauth.details import words
 from idp.oauth.details.granted import from_json, must_ask, to_json, unique
 from idp.oauth.details.models import Details
 from idp.oauth.device import repository as device_authorizations
-from idp.oauth.repository import AuthorizedClient, StoredConsent
+from idp.oauth.repository import consents, families
+from idp.oauth.repository.consents import AuthorizedClient, StoredConsent
 from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
 from idp.signin import flow as flows
 from idp.signin import sessions
@@ -77,7 +77,7 @@ async def is_needed(
         return False
     if any(map(must_ask, asked.authorization_details)) and not consented_now:
         return True
-    stored = await repository.find_consent(session.user_id, client.client_id, documents_hash(client))
+    stored = await consents.find_consent(session.user_id, client.client_id, documents_hash(client))
     if stored is None:
         return True
     granted = ConsentGrant.read(stored.pairs, stored.claims, stored.authorization_details)
@@ -206,7 +206,7 @@ async def _save(pending: PendingRequest, client: Client, session: SignedIn) -> N
 
 async def save(asked: AuthorizationRequest, client: Client, session: SignedIn) -> None:
     """Store the consent of the user of a session to a request, in the caller's transaction."""
-    await repository.save_consent(
+    await consents.save_consent(
         session.user_id, client.client_id, _to_store(asked), documents_hash(client), shown_metadata(client)
     )
     await record(
@@ -240,7 +240,7 @@ class AuthorizedApplication(msgspec.Struct, frozen=True, kw_only=True):
 async def authorized_applications(user_id: UUID) -> list[AuthorizedApplication]:
     """Return the applications with a consent or a live token of a user, by name."""
     found: dict[str, AuthorizedApplication] = {}
-    for row in await repository.authorized_clients(user_id):
+    for row in await consents.authorized_clients(user_id):
         grants, claims = _granted(row)
         details = from_json(row.authorization_details)
         before = found.get(row.client_id)
@@ -276,11 +276,11 @@ def _granted(row: AuthorizedClient) -> tuple[set[ConsentedScope], set[str]]:
 async def withdraw(user_id: UUID, client_id: str) -> None:
     """Withdraw a consent and revoke what was issued under it."""
     async with transaction():
-        await repository.consume_codes_of_consent(user_id, client_id)
+        await families.consume_codes_of_consent(user_id, client_id)
         await device_authorizations.cancel_of_consent(user_id, client_id)
         await backchannel.cancel_of_consent(user_id, client_id)
-        revoked = await repository.revoke_families_of_consent(user_id, client_id, "consent_withdrawn")
-        if await repository.delete_consent(user_id, client_id) or revoked:
+        revoked = await families.revoke_families_of_consent(user_id, client_id, "consent_withdrawn")
+        if await consents.delete_consent(user_id, client_id) or revoked:
             await record("consent_withdrawn", user_id=user_id, client_id=client_id)
 
 

@@ -13,11 +13,11 @@ from uuid import UUID
 import msgspec
 
 from idp.infra.i18n import gettext as _
-from idp.oauth import repository
 from idp.oauth.clients import redirects
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents.identifiers import host_of
 from idp.oauth.clients.models import Client
+from idp.oauth.repository import consents
 
 #: The members whose change asks the user again. Not the keys, which a good client replaces.
 _SHOWN = (
@@ -67,7 +67,7 @@ async def document_facts(client: Client, user_id: UUID, redirect_uri: str) -> Do
     if client.origin != "document":
         return None
     stored = await clients.find_client(client.client_id)
-    before = await repository.find_shown_metadata(user_id, client.client_id)
+    before = await consents.find_shown_metadata(user_id, client.client_id)
     return DocumentFacts(
         host_of(client.client_id),
         stored.created_at if stored is not None else None,

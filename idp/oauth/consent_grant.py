@@ -54,7 +54,7 @@ class ConsentGrant(NamedTuple):
 
     @classmethod
     def read(cls, scopes: Iterable[str], claims: Iterable[str], details: str | None = None) -> Self:
-        """Parse the stored form (:class:`idp.oauth.repository.StoredConsent`)."""
+        """Parse the stored form (:class:`idp.oauth.repository.consents.StoredConsent`)."""
         return cls(frozenset(map(ConsentedScope.read, scopes)), frozenset(claims), from_json(details))
 
     def covers(self, other: Self) -> bool:

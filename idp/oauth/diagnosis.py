@@ -7,9 +7,10 @@ decide nothing. A reason can be stale, because another request may change the ro
 from datetime import datetime
 
 from idp.errors import Refused
-from idp.oauth import repository
 from idp.oauth.binding.confirmation import Confirmation
-from idp.oauth.repository import FamilyState, TokenOfUser
+from idp.oauth.repository import states
+from idp.oauth.repository.live_tokens import TokenOfUser
+from idp.oauth.repository.states import FamilyState
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken
 from idp.oauth.token.repository.codes import CodeRedemption
 from idp.reasons import Reason
@@ -53,7 +54,7 @@ def _of_family(state: FamilyState, not_before: datetime) -> Reason | None:
 
 async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, not_before: datetime) -> Refused:
     """Why a refresh token with a valid signature and ``exp`` was refused."""
-    state = await repository.state_of_refresh_token(token.user_id, token.family_id, token.jti, token.hash)
+    state = await states.state_of_refresh_token(token.user_id, token.family_id, token.jti, token.hash)
     if state is None:
         return Refused(Reason.UNKNOWN, token.user_id, token.family_id)
     reason = Reason.WRONG_CLIENT if state.client_id != client_id else _of_family(state, not_before)
@@ -69,7 +70,7 @@ async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, no
 
 async def refused_code(redemption: CodeRedemption) -> Refused:
     """Why an authorization code was refused."""
-    state = await repository.state_of_code(redemption.user_id, redemption.code_hash)
+    state = await states.state_of_code(redemption.user_id, redemption.code_hash)
     if state is None:
         return Refused(Reason.UNKNOWN, redemption.user_id)
     bound = Confirmation.from_json(state.confirmation)
@@ -93,7 +94,7 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
 
 async def refused_access_token(token: TokenOfUser, not_before: datetime) -> Refused:
     """Why an access token of a family was refused, whose signature and times are right."""
-    state = await repository.state_of_access_token(token)
+    state = await states.state_of_access_token(token)
     if state is None:
         return Refused(Reason.UNKNOWN, token.user_id, token.family_id)
     reason = Reason.REVOKED_BY_CLIENT if state.token_revoked else _of_family(state, not_before)

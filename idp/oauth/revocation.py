@@ -19,7 +19,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
-from idp.oauth.repository import revoke_access_token
+from idp.oauth.repository.live_tokens import revoke_access_token
 from idp.oauth.token import refresh_cookie, refresh_jwt
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.repository import families

@@ -6,10 +6,10 @@ from uuid import UUID
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
-from idp.oauth import repository
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.logout.announce import announce_user
+from idp.oauth.repository import families
 from idp.oauth.status.revocation_list import bury_user
 from idp.signin import devices
 from idp.signin import flow as flows
@@ -34,10 +34,10 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     # then consumed. Families are revoked last: a concurrent redemption finds its code consumed, or holds its lock, and
     # its family is then revoked.
     ended["sessions"] = await sessions.end_sessions_of_user(user_id, reason)
-    ended["codes"] = await repository.consume_codes_of_user(user_id)
+    ended["codes"] = await families.consume_codes_of_user(user_id)
     ended["device_authorizations"] = await device_authorizations.cancel_of_user(user_id)
     ended["backchannel_requests"] = await backchannel.cancel_of_user(user_id)
-    ended["token_families"] = await repository.revoke_families_of_user(user_id, reason)
+    ended["token_families"] = await families.revoke_families_of_user(user_id, reason)
     await announce_user(user_id, reason)
     return ended
 
@@ -63,10 +63,10 @@ async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
     async with transaction():
         if not await sessions.end_session(user_id, session_id, reason):
             return False
-        await repository.consume_codes_of_session(user_id, session_id)
+        await families.consume_codes_of_session(user_id, session_id)
         await device_authorizations.cancel_of_session(user_id, session_id)
         await backchannel.cancel_of_sessions([SessionKey(user_id, session_id)])
-        await repository.revoke_families_of_session(user_id, session_id, reason)
+        await families.revoke_families_of_session(user_id, session_id, reason)
         await record("sign_out", user_id=user_id, session_id=session_id)
     return True
 
@@ -74,8 +74,8 @@ async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
 async def revoke_tokens_of_client(client_id: str, reason: str) -> Counter[str]:
     """Revoke every token family of a client, in the caller's transaction. Returns how many of each were ended."""
     ended = Counter[str]()
-    ended["codes"] = await repository.consume_codes_of_client(client_id)
+    ended["codes"] = await families.consume_codes_of_client(client_id)
     ended["device_authorizations"] = await device_authorizations.cancel_of_client(client_id)
     ended["backchannel_requests"] = await backchannel.cancel_of_client(client_id)
-    ended["token_families"] = await repository.revoke_families_of_client(client_id, reason)
+    ended["token_families"] = await families.revoke_families_of_client(client_id, reason)
     return ended

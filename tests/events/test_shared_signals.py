@@ -23,7 +23,7 @@ from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_client
 from idp.oauth.credentials import credentials_changed
-from idp.oauth.repository import StoredConsent, save_consent
+from idp.oauth.repository.consents import StoredConsent, save_consent
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster

@@ -22,7 +22,7 @@ from idp.oauth.details.granted import covers, is_within
 from idp.oauth.details.models import DetailsType
 from idp.oauth.details.registration import delete_type, update_type
 from idp.oauth.details.requested import MAX_LENGTH, MAX_OBJECTS, parse, requested
-from idp.oauth.repository import REMEMBERED_DETAILS
+from idp.oauth.repository.consents import REMEMBERED_DETAILS
 from tests.conftest import MakeClient
 from tests.support.authorization_details import AMOUNT, SCHEMA, Register, detail, registering
 from tests.support.browser import Browser, Page, Redirect, as_page

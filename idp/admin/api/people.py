@@ -32,7 +32,7 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.details.granted import from_json
 from idp.oauth.logout import reach
 from idp.oauth.logout.reach import SessionReach
-from idp.oauth.repository import CONSENTS
+from idp.oauth.repository.consents import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere, sign_out_for_deletion
 from idp.signin.factors import service as factors
 from idp.signin.repository.sessions import SESSIONS

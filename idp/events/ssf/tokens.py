@@ -26,7 +26,7 @@ from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.stored import receiver
-from idp.oauth.repository import knows_user
+from idp.oauth.repository.families import knows_user
 from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 

@@ -27,7 +27,7 @@ from idp.oauth.clients.registration import (
 )
 from idp.oauth.clients.repository import columns
 from idp.oauth.clients.validation import validate
-from idp.oauth.repository import revoke_families_of_client_before
+from idp.oauth.repository.families import revoke_families_of_client_before
 from idp.oauth.sign_out import revoke_tokens_of_client
 from idp.oauth.status.revocation_list import bury_client
 

@@ -11,7 +11,7 @@ from idp.accounts.repository.admin_roles import roles_of_user
 from idp.errors import InvalidRequestError, Refused
 from idp.keys import jose
 from idp.keys.key_set import key_set
-from idp.oauth import access_tokens, repository, subjects
+from idp.oauth import access_tokens, subjects
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -24,7 +24,8 @@ from idp.oauth.exchange.actors import Actor
 from idp.oauth.issuers.models import Purpose
 from idp.oauth.issuers.verification import UntrustedTokenError, verify_external
 from idp.oauth.parameters import Parameters
-from idp.oauth.repository import LiveSubject, TokenOfUser
+from idp.oauth.repository import live_tokens
+from idp.oauth.repository.live_tokens import LiveSubject, TokenOfUser
 from idp.oauth.token.access_token import family_jti, family_of, lineage
 from idp.oauth.token.jwt_bearer import NO_SIGN_IN
 from idp.oauth.token_types import is_access_token
@@ -102,9 +103,9 @@ async def _access_token(token: str, _presenter: Client) -> Party | Refused:
         details=tuple(claims.get("authorization_details", ())),
     )
     if named is None:
-        revoked = await repository.is_access_token_revoked(claims["jti"])
+        revoked = await live_tokens.is_access_token_revoked(claims["jti"])
         return Refused(Reason.REVOKED_BY_CLIENT) if revoked else party
-    live = await repository.live_subject(named)
+    live = await live_tokens.live_subject(named)
     return await _refused(named, client) if live is None else _with_user(party, named, live)
 
 
@@ -114,7 +115,7 @@ async def _id_token(token: str, _presenter: Client) -> Party | Refused:
     if isinstance(found, Refused):
         return found
     claims, client, named = found
-    live = await repository.live_subject(named)
+    live = await live_tokens.live_subject(named)
     if live is None:
         return await _refused(named, client)
     # A user who allowed the client elsewhere has no session that could end.

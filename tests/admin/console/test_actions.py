@@ -29,7 +29,7 @@ from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.registration import register_client, register_resource_server, rotate_secret
 from idp.oauth.clients.repository import find_client, flat, update_metadata
 from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
-from idp.oauth.repository import StoredConsent, save_consent
+from idp.oauth.repository.consents import StoredConsent, save_consent
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser

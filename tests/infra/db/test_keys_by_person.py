@@ -25,9 +25,9 @@ from idp.infra.db.engine import execute, fetch, transaction
 from idp.infra.db.migrations import m0001_first_schema
 from idp.keys import root_key
 from idp.oauth import codes
-from idp.oauth import repository as oauth
 from idp.oauth.clients.registration import register_client
-from idp.oauth.repository import TokenOfUser
+from idp.oauth.repository import live_tokens
+from idp.oauth.repository.live_tokens import TokenOfUser
 from idp.oauth.token import refresh_jwt
 from idp.oauth.token.repository import refresh_tokens
 from idp.oauth.token.repository.codes import CodeRedemption, redeem_code
@@ -344,7 +344,7 @@ async def _find_session(party: RelyingParty, person: User, home: Browser) -> Cal
 async def _live_access_token(party: RelyingParty, person: User, home: Browser) -> Callable[[], Awaitable[object]]:
     await party.tokens(home, person.email, scope="openid")
     (family,) = await fetch("SELECT id FROM token_family WHERE user_id = $1", person.id)
-    return lambda: oauth.user_of_live_access_token(TokenOfUser(person.id, UUID(str(family["id"])), "a"))
+    return lambda: live_tokens.user_of_live_access_token(TokenOfUser(person.id, UUID(str(family["id"])), "a"))
 
 
 async def _subject_by_id(party: RelyingParty, person: User, home: Browser) -> Callable[[], Awaitable[object]]:

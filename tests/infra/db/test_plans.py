@@ -56,7 +56,7 @@ SMALL = {
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
     "idp.signin.repository.sessions._SESSIONS_OF_UPSTREAM",
-    "idp.oauth.repository._REVOKE_FAMILIES_OF_UPSTREAM",
+    "idp.oauth.repository.families._REVOKE_FAMILIES_OF_UPSTREAM",
     "idp.oauth.device.repository._CANCEL_OF_UPSTREAM",
     "idp.oauth.ciba.repository._CANCEL_OF_UPSTREAM",
     "idp.signin.repository.signin_flows._FINISH_FLOWS_OF_UPSTREAM",
@@ -74,11 +74,11 @@ WHOLE = (
     "idp.federation.repository._CONSUME_OF_UPSTREAM",
     "idp.federation.repository._FLOWS_OF_UPSTREAM",
     # Most of the rows, where most belong to one client.
-    "idp.oauth.repository._CONSUME_CODES_OF_CLIENT",
-    "idp.oauth.repository._REVOKE_FAMILIES_OF_CLIENT",
+    "idp.oauth.repository.families._CONSUME_CODES_OF_CLIENT",
+    "idp.oauth.repository.families._REVOKE_FAMILIES_OF_CLIENT",
     "idp.oauth.status.repository._BURY_FAMILIES_OF_CLIENT",
-    "idp.oauth.repository._DELETE_CONSENTS_OF_CLIENT",
-    "idp.oauth.repository._RESOURCES_OF_CLIENT",
+    "idp.oauth.repository.consents._DELETE_CONSENTS_OF_CLIENT",
+    "idp.oauth.repository.families._RESOURCES_OF_CLIENT",
     "idp.oauth.authorize.repository._FINISH_OF_CLIENT",
     "idp.oauth.authorize.repository._USE_PUSHED_OF_CLIENT",
     "idp.oauth.device.repository._CANCEL_OF_CLIENT",
@@ -86,8 +86,8 @@ WHOLE = (
     "idp.scim.repository.tokens._FORGET_",
     # All of them, after a backup was restored.
     "idp.oauth.device.repository._CANCEL_ALL",
-    "idp.oauth.repository._CONSUME_ALL_CODES",
-    "idp.oauth.repository._REVOKE_ALL_FAMILIES",
+    "idp.oauth.repository.families._CONSUME_ALL_CODES",
+    "idp.oauth.repository.families._REVOKE_ALL_FAMILIES",
     "idp.oauth.authorize.repository._FINISH_ALL",
     "idp.oauth.authorize.repository._USE_ALL_PUSHED",
     "idp.oauth.ciba.repository._CANCEL_ALL",

@@ -10,7 +10,7 @@ from idp.infra.db.engine import fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
 from idp.oauth.binding.confirmation import Confirmation, stored
-from idp.oauth.repository import live_family_of_user
+from idp.oauth.repository.families import live_family_of_user
 from idp.oauth.tables import RefreshToken
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken, StoredRefreshToken

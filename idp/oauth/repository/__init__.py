@@ -1,0 +1,1 @@
+"""The statements on consents, token families and access tokens."""
