@@ -4,7 +4,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from idp.admin.api.models import Rotation
+from idp.admin.api.models.server import Rotation
 from idp.keys.algorithms import ALGORITHMS, DEFAULT_ALGORITHM, RSA_SIZES, SIGNING_ALGORITHMS, VERIFICATION_ALGORITHMS
 from idp.keys.jose import registries
 

@@ -4,7 +4,7 @@ import msgspec
 
 from idp.accounts.repository.users import user_by_id
 from idp.admin.access import check_client
-from idp.admin.api import access_policy_models as models
+from idp.admin.api.models import access_policies as models
 from idp.admin.api.operation import Call, not_found, operation
 from idp.admin.roles import Permission
 from idp.oauth.access_policies import registration, repository

@@ -8,7 +8,8 @@ import msgspec
 
 from idp import clock
 from idp.admin.access import check_client, check_scope
-from idp.admin.api import models
+from idp.admin.api.models import applications as models
+from idp.admin.api.models.incidents import Containment
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
@@ -139,7 +140,7 @@ async def set_admin_role(call: Call) -> models.Client:
 
 @operation(
     "POST", "/clients/{client_id}/contain", Permission.CLIENTS_WRITE, "Contain a client",
-    body=models.Containment, content=Report,
+    body=Containment, content=Report,
 )  # fmt: skip
 async def end_all_of_client(call: Call) -> Report:
     client = await _client(call)

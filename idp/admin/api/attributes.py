@@ -8,7 +8,7 @@ import msgspec
 
 from idp.accounts.attributes import declaration, repository, service
 from idp.accounts.attributes.repository import ATTRIBUTES
-from idp.admin.api import models
+from idp.admin.api.models import attributes as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.api.people import named_user, show_user
 from idp.admin.api.problems import OutdatedError

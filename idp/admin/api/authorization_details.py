@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from idp.admin.api import models
+from idp.admin.api.models import authorization_details as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.oauth.details import registration

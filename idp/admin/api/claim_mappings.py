@@ -7,7 +7,7 @@ import asyncpg
 import msgspec
 
 from idp.admin.access import check_claims
-from idp.admin.api import models
+from idp.admin.api.models import claim_mappings as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.infra.db.listing import InvalidQueryError

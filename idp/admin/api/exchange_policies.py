@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 
 from idp.admin.access import check_client, check_impersonation
-from idp.admin.api import models
+from idp.admin.api.models import exchange_policies as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.oauth.exchange import registration

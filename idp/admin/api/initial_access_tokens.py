@@ -5,7 +5,7 @@ from http import HTTPStatus
 import asyncpg
 import msgspec
 
-from idp.admin.api import models
+from idp.admin.api.models import initial_access_tokens as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.oauth.clients.dynamic import initial_tokens

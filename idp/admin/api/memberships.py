@@ -2,9 +2,9 @@
 
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
-from idp.admin.api import directory_models as models
 from idp.admin.api.ids import uuid_of
-from idp.admin.api.models import reader
+from idp.admin.api.models import directory as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, listed, not_found, operation
 from idp.admin.roles import Permission
 from idp.directory import why

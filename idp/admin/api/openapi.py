@@ -9,7 +9,7 @@ from litestar import Request, Response, get
 
 from idp import __version__
 from idp.admin.access import api_resource
-from idp.admin.api import models
+from idp.admin.api.models import applications as models
 from idp.admin.api.operation import OPERATIONS, PREFIX, Operation
 from idp.admin.api.problems import Problem
 from idp.admin.roles import Permission

@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from idp.admin.api import organization_models as models
 from idp.admin.api.ids import uuid_of
+from idp.admin.api.models import organizations as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.api.organizations import show_organization
 from idp.admin.roles import Permission

@@ -5,10 +5,10 @@ from http import HTTPStatus
 import msgspec
 
 from idp.admin.access import lock_users_first
-from idp.admin.api import directory_models
-from idp.admin.api import organization_models as models
 from idp.admin.api.ids import uuid_of
-from idp.admin.api.models import reader
+from idp.admin.api.models import directory as directory_models
+from idp.admin.api.models import organizations as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.roles import Permission
 from idp.directory import organizations, roles

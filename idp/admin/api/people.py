@@ -14,9 +14,10 @@ from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
 from idp.admin import roles
 from idp.admin.access import check_user
-from idp.admin.api import models
 from idp.admin.api.ids import uuid_of
-from idp.admin.api.models import reader
+from idp.admin.api.models import people as models
+from idp.admin.api.models.base import reader
+from idp.admin.api.models.incidents import Containment
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.incidents import Report, contain_user
@@ -202,7 +203,7 @@ async def send_password_reset(call: Call) -> None:
 
 @operation(
     "POST", "/users/{user_id}/contain", Permission.USERS_WRITE, "Contain a user",
-    body=models.Containment, content=Report,
+    body=Containment, content=Report,
 )  # fmt: skip
 async def end_all_of_user(call: Call) -> Report:
     user = await named_user(call)

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET
 
 from idp.admin.access import lock_users_first
-from idp.admin.api import directory_models as models
 from idp.admin.api.ids import uuid_of
-from idp.admin.api.models import reader
+from idp.admin.api.models import directory as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.roles import Permission
 from idp.directory import roles

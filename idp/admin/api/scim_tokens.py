@@ -3,8 +3,8 @@
 from http import HTTPStatus
 from uuid import UUID
 
-from idp.admin.api import models
-from idp.admin.api.models import reader
+from idp.admin.api.models import scim_tokens as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.scim import tokens

@@ -5,8 +5,8 @@ from http import HTTPStatus
 import asyncpg
 import msgspec
 
-from idp.admin.api import models
-from idp.admin.api.models import reader
+from idp.admin.api.models import server as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.configuration import settings_in_effect

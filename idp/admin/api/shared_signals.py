@@ -5,7 +5,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from idp.admin.api import models
+from idp.admin.api.models import shared_signals as models
 from idp.admin.api.operation import Call, Handler, listed, one, operation
 from idp.admin.roles import Permission
 from idp.events.ssf import streams

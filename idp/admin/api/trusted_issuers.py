@@ -5,7 +5,7 @@ from http import HTTPStatus
 import asyncpg
 import msgspec
 
-from idp.admin.api import models
+from idp.admin.api.models import trusted_issuers as models
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.roles import Permission
 from idp.oauth.issuers import registration

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from idp.admin.api.models import Shown
+from idp.admin.api.models.base import Shown
 from idp.infra.db.rows import many, one
 from idp.oauth.clients.models import Client, StoredResourceServer
 

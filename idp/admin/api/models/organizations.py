@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
-from idp.admin.api.models import Sent, Shown
+from idp.admin.api.models.base import Sent, Shown
 
 
 class Organization(Shown):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from idp.admin.api.models import Sent, Shown
+from idp.admin.api.models.base import Sent, Shown
 
 #: Users who are added at once.
 MAX_USERS = 500

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from idp.accounts.attributes.models import Value
-from idp.admin.api.models import Sent, Shown
+from idp.admin.api.models.base import Sent, Shown
 from idp.reasons import Reason
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
