@@ -3,6 +3,7 @@
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cache
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,7 +16,7 @@ from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH, SignOut
 from idp.audit.events import record
-from idp.errors import ValidationError
+from idp.errors import ValidationError, VersionConflictError
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 
@@ -165,17 +166,20 @@ def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
     return members
 
 
-async def delete_user(user_id: UUID, sign_out: SignOut) -> bool:
+async def delete_user(user_id: UUID, sign_out: SignOut, *, expected_at: datetime | None = None) -> bool:
     """Delete a user and all rows that reference them. Their audit events stay, with the id.
 
     Args:
         sign_out: ends all sessions and tokens first, so that applications learn of it.
+        expected_at: the ``updated_at`` of the user as the caller has read it.
 
     Raises:
         LastOwnerError: this is the last owner.
+        VersionConflictError: the user has changed since, or is deleted.
     """
     async with transaction():
-        await users.lock_user(user_id)
+        if not await users.lock_user(user_id, expected_at) and expected_at is not None:
+            raise VersionConflictError
         await check_owner_remains(user_id)
         await sign_out(user_id, "user_deleted")
         await record("user_deleted", user_id=user_id)

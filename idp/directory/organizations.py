@@ -58,13 +58,11 @@ async def rename(id: UUID, name: str, expected_at: datetime | None = None) -> Or
     name = names.checked(name)
     async with exclusive_change(TOPIC):
         before = await found(id)
-        if expected_at is not None and before.updated_at != expected_at:
+        after = await repository.rename_organization(id, name, expected_at)
+        if after is None:
             raise VersionConflictError
-        if name == before.name:
-            return before
-        after = await repository.rename_organization(id, name)
-        assert after is not None  # noqa: S101 -- this transaction excludes other changes
-        await _record("organization_updated", after)
+        if name != before.name:
+            await _record("organization_updated", after)
     return after
 
 
@@ -96,11 +94,15 @@ async def enable(id: UUID) -> bool:
     return True
 
 
-async def delete(id: UUID) -> None:
+async def delete(id: UUID, expected_at: datetime | None = None) -> None:
     """Delete an organization with its memberships and roles. The users stay.
+
+    Args:
+        expected_at: as for :func:`rename`.
 
     Raises:
         UnknownOrganizationError: there is no such organization.
+        VersionConflictError: it has changed since.
         InUseError: the access policy of a client names it.
     """
     async with exclusive_change(TOPIC):
@@ -108,7 +110,8 @@ async def delete(id: UUID) -> None:
         organization = await found(id)
         if clients := await repository.clients_using_organization(id):
             raise InUseError("organization", clients)
-        await repository.delete_organization(id)
+        if not await repository.delete_organization(id, expected_at):
+            raise VersionConflictError
         await _record("organization_deleted", organization)
 
 
@@ -140,10 +143,14 @@ async def remove_members(id: UUID, user_ids: Collection[UUID]) -> int:
     return len(removed)
 
 
-async def set_admin(id: UUID, user_id: UUID, *, admin: bool) -> bool:
+async def set_admin(id: UUID, user_id: UUID, *, admin: bool, expected_at: datetime | None = None) -> bool:
     """Let a member manage the organization, or no longer. Returns False if nothing changes.
 
+    Args:
+        expected_at: the ``created_at`` of the membership as the caller has read it.
+
     Raises:
+        VersionConflictError: the membership has ended since, and begun again.
         UnknownOrganizationError: there is no such organization.
         UnknownMemberError: the user does not exist.
         NotMemberError: the user is not a member.
@@ -152,7 +159,10 @@ async def set_admin(id: UUID, user_id: UUID, *, admin: bool) -> bool:
         organization = await _locked(id, [user_id])
         if not await repository.members_among(id, [user_id]):
             raise NotMemberError
-        if not await repository.set_admin(id, user_id, admin):
+        changed = await repository.set_admin(id, user_id, admin, expected_at)
+        if changed is None:
+            raise VersionConflictError
+        if not changed:
             return False
         event = "organization_admin_granted" if admin else "organization_admin_revoked"
         await _record_members(event, organization, [user_id])

@@ -1,6 +1,7 @@
 """The statements on webhooks, and the kinds of events that anyone wants."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -21,7 +22,8 @@ _INSERT = """
     INSERT INTO webhook (id, url, description, kinds, whole, secret) VALUES ($1, $2, $3, $4, $5, $6)
 """
 _UPDATE = """
-    UPDATE webhook SET url = $2, description = $3, kinds = $4, whole = $5, updated_at = now() WHERE id = $1
+    UPDATE webhook SET url = $2, description = $3, kinds = $4, whole = $5, updated_at = now()
+    WHERE id = $1 AND ($6::timestamptz IS NULL OR updated_at = $6)
 """
 _SET_SECRET = """
     UPDATE webhook SET old_secret = secret, old_secret_until = now() + make_interval(secs => $3), secret = $2,
@@ -78,8 +80,11 @@ async def insert(id: UUID, secret: bytes, *, url: str, description: str, kinds: 
     await execute(_INSERT, id, url, description, kinds, whole, secret)
 
 
-async def update(id: UUID, *, url: str, description: str, kinds: Sequence[str], whole: bool) -> None:
-    await execute(_UPDATE, id, url, description, kinds, whole)
+async def update(
+    id: UUID, *, url: str, description: str, kinds: Sequence[str], whole: bool, expected_at: datetime | None
+) -> bool:
+    """Returns False if there is no such webhook, or it has changed since ``expected_at``."""
+    return bool(await execute(_UPDATE, id, url, description, kinds, whole, expected_at))
 
 
 async def set_secret(id: UUID, secret: bytes, overlap: float) -> bool:

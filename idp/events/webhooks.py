@@ -18,7 +18,7 @@ from idp.delivery import outbox
 from idp.delivery import repository as deliveries
 from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
 from idp.delivery.outbox import Queued
-from idp.errors import NotFoundError, ValidationError
+from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.events import repository, urls
 from idp.events.kinds import ALL, KINDS
 from idp.events.models import Webhook
@@ -92,10 +92,15 @@ async def update(
     kinds: Collection[str] | None = None,
     description: str | None = None,
     whole: bool | None = None,
+    expected_at: datetime | None = None,
 ) -> None:
     """Change what is given. Deliveries that wait go to the new URL.
 
+    Args:
+        expected_at: the ``updated_at`` that the caller has read.
+
     Raises:
+        VersionConflictError: it has changed since.
         UnknownWebhookError: there is none with this id.
         ValidationError: a value is not allowed.
     """
@@ -108,9 +113,11 @@ async def update(
         changes = {name: value for name, value in values.items() if value is not None}
         merged = msgspec.structs.replace(found, **changes)
         _check(merged.url, merged.description, merged.kinds)
-        await repository.update(
-            id, url=merged.url, description=merged.description, kinds=sorted(set(merged.kinds)), whole=merged.whole
-        )
+        if not await repository.update(
+            id, url=merged.url, description=merged.description, kinds=sorted(set(merged.kinds)), whole=merged.whole,
+            expected_at=expected_at,
+        ):  # fmt: skip
+            raise VersionConflictError
         await feed_kinds()
         await record("webhook_updated", detail={"webhook_id": str(id), "changed": sorted(changes)})
 

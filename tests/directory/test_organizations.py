@@ -179,6 +179,21 @@ async def test_a_slug_is_used_once_and_a_name_again(db: str) -> None:
     assert await organizations.rename(other.id, "Acme 2", renamed.updated_at) == renamed
 
 
+async def test_only_what_was_seen_is_deleted_or_managed(alice: User) -> None:
+    organization = await make()
+    await organizations.add_members(organization.id, [alice.id])
+    seen = (await fetch("SELECT created_at FROM organization_member WHERE user_id = $1", alice.id))[0]["created_at"]
+    renamed = await organizations.rename(organization.id, "Acme 2")
+    with pytest.raises(VersionConflictError):
+        await organizations.delete(organization.id, organization.updated_at)
+    await organizations.remove_members(organization.id, [alice.id])
+    await organizations.add_members(organization.id, [alice.id])
+    with pytest.raises(VersionConflictError):
+        await organizations.set_admin(organization.id, alice.id, admin=True, expected_at=seen)
+    assert not await fetch("SELECT FROM organization_member WHERE user_id = $1 AND admin", alice.id)
+    await organizations.delete(organization.id, renamed.updated_at)
+
+
 async def test_what_is_unknown(db: str, alice: User) -> None:
     organization = await make()
     for change in (

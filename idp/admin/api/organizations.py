@@ -57,7 +57,7 @@ async def update_organization(call: Call) -> models.Organization:
 
 @operation("DELETE", _ONE, _WRITE, "Delete an organization; its users stay", current=show_organization)
 async def delete_organization(call: Call) -> None:
-    await organizations.delete(call.current.id)
+    await organizations.delete(call.current.id, call.current.updated_at)
 
 
 @operation("POST", f"{_ONE}/disable", _WRITE, "Disable an organization", content=models.Organization)
@@ -103,7 +103,9 @@ async def update_organization_member(call: Call) -> models.OrganizationMember:
     if "admin" in call.sent:
         lock_users_first(call.caller, [call.current.user_id])
         organization_id = uuid_of(call.params["organization_id"])
-        await organizations.set_admin(organization_id, call.current.user_id, admin=call.body.admin)
+        await organizations.set_admin(
+            organization_id, call.current.user_id, admin=call.body.admin, expected_at=call.current.created_at
+        )
     return await show_organization_member(call)
 
 

@@ -151,7 +151,7 @@ async def update_user(call: Call) -> models.User:
 @operation("DELETE", "/users/{user_id}", Permission.USERS_WRITE, "Delete a user", current=show_user)
 async def delete_user(call: Call) -> None:
     user = await named_user(call)
-    await profile.delete_user(user.id, sign_out_for_deletion)
+    await profile.delete_user(user.id, sign_out_for_deletion, expected_at=call.current.updated_at)
 
 
 @operation(

@@ -39,7 +39,7 @@ async def add_webhook(call: Call) -> Result:
 )  # fmt: skip
 async def update_webhook(call: Call) -> models.Webhook:
     changes: dict[str, Any] = {name: getattr(call.body, name) for name in call.sent}
-    await webhooks.update(call.current.id, **changes)
+    await webhooks.update(call.current.id, expected_at=call.current.updated_at, **changes)
     return await show_webhook(call)
 
 

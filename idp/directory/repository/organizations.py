@@ -1,6 +1,7 @@
 """The statements on organizations and their members."""
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from idp.directory.models import Organization
@@ -18,8 +19,10 @@ ON CONFLICT (slug) DO NOTHING RETURNING {all_columns(OrganizationRow)}
 _BY_ID = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1"  # noqa: S608
 _KEEP = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR KEY SHARE"  # noqa: S608
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
+# $3 is "updated_at" as the caller has read it; NULL: any.
 _RENAME = f"""
-UPDATE organization SET name = $2, updated_at = now() WHERE id = $1 RETURNING {all_columns(OrganizationRow)}
+UPDATE organization SET name = $2, updated_at = CASE WHEN name = $2 THEN updated_at ELSE now() END
+WHERE id = $1 AND ($3::timestamptz IS NULL OR updated_at = $3) RETURNING {all_columns(OrganizationRow)}
 """  # noqa: S608
 _DISABLE = "UPDATE organization SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
 _ENABLE = "UPDATE organization SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
@@ -31,7 +34,7 @@ SELECT DISTINCT c.metadata ->> 'client_name' AS name
 FROM access_policy_organization AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.organization_id = $1
 ORDER BY 1 LIMIT 10
 """
-_DELETE = "DELETE FROM organization WHERE id = $1"
+_DELETE = "DELETE FROM organization WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
 _ADD_MEMBERS = """
 INSERT INTO organization_member (user_id, organization_id, origin, created_at)
 SELECT u.id, o.id, $3, now() FROM unnest($1::uuid[]) AS u (id), organization AS o WHERE o.id = $2
@@ -41,8 +44,12 @@ ON CONFLICT DO NOTHING RETURNING user_id
 _REMOVE_MEMBERS = """
 DELETE FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 RETURNING user_id
 """
+# $4 is "created_at" as the caller has read it, so that it is still the same membership; NULL: any.
 _SET_ADMIN = """
-UPDATE organization_member SET admin = $3 WHERE user_id = $1 AND organization_id = $2 AND admin <> $3
+UPDATE organization_member AS m SET admin = $3 FROM organization_member AS old
+WHERE m.user_id = $1 AND m.organization_id = $2 AND ($4::timestamptz IS NULL OR m.created_at = $4)
+  AND old.user_id = m.user_id AND old.organization_id = m.organization_id
+RETURNING old.admin <> m.admin AS changed
 """
 _MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2"
 
@@ -92,9 +99,9 @@ async def organization_by_slug(slug: str) -> Organization | None:
     return one(Organization, await fetchrow(_BY_SLUG, slug))
 
 
-async def rename_organization(id: UUID, name: str) -> Organization | None:
-    """Set the name. Returns None if there is no such organization."""
-    return one(Organization, await fetchrow(_RENAME, id, name))
+async def rename_organization(id: UUID, name: str, expected_at: datetime | None) -> Organization | None:
+    """Set the name. Returns None if there is no such organization, or it has changed since ``expected_at``."""
+    return one(Organization, await fetchrow(_RENAME, id, name, expected_at))
 
 
 async def disable_organization(id: UUID) -> bool:
@@ -107,9 +114,11 @@ async def enable_organization(id: UUID) -> bool:
     return bool(await execute(_ENABLE, id))
 
 
-async def delete_organization(id: UUID) -> bool:
-    """Delete an organization with its members and roles. Returns False if there is no such organization."""
-    return bool(await execute(_DELETE, id))
+async def delete_organization(id: UUID, expected_at: datetime | None) -> bool:
+    """Delete an organization with its members and roles. Returns False if there is no such organization, or it has
+    changed since ``expected_at``.
+    """
+    return bool(await execute(_DELETE, id, expected_at))
 
 
 async def insert_members(organization_id: UUID, user_ids: Collection[UUID], origin: str) -> list[UUID]:
@@ -122,9 +131,14 @@ async def delete_members(organization_id: UUID, user_ids: Collection[UUID]) -> l
     return [row["user_id"] for row in await fetch(_REMOVE_MEMBERS, list(user_ids), organization_id)]
 
 
-async def set_admin(organization_id: UUID, user_id: UUID, admin: bool) -> bool:
-    """Make a member an administrator of the organization, or no longer. Returns whether this changed something."""
-    return bool(await execute(_SET_ADMIN, user_id, organization_id, admin))
+async def set_admin(organization_id: UUID, user_id: UUID, admin: bool, expected_at: datetime | None) -> bool | None:
+    """Make a member an administrator of the organization, or no longer.
+
+    Returns:
+        whether this changed something; None if the membership is not that of ``expected_at``.
+    """
+    row = await fetchrow(_SET_ADMIN, user_id, organization_id, admin, expected_at)
+    return bool(row["changed"]) if row is not None else None
 
 
 async def members_among(organization_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
