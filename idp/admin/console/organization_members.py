@@ -7,19 +7,18 @@ from litestar import Response
 
 from idp.admin.access import lock_users_first
 from idp.admin.console import named
-from idp.admin.console.components import Action, Cell, Field, Table, asked_page, facts, next_url, one
+from idp.admin.console.components import Action, Cell, Table, asked_page, facts, next_url, one
 from idp.admin.console.organizations import COLUMNS, ONE, SECTION, member_cells, organization, role_cells
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
-from idp.directory import organizations, roles
+from idp.directory import organizations
 from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
 from idp.errors import NotFoundError
-from idp.infra.db.engine import transaction
-from idp.infra.db.listing import all_rows, list_page
+from idp.infra.db.listing import list_page
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
-_MEMBER = f"{ONE}/members/{{user_id}}"
+MEMBER = f"{ONE}/members/{{user_id}}"
 
 
 @screen("GET", f"{ONE}/members", _READ)
@@ -54,9 +53,9 @@ async def add_members(request: AdminRequest) -> Response[Any]:
     return redirect_with_notice(path)
 
 
-@screen("GET", _MEMBER, _READ)
+@screen("GET", MEMBER, _READ)
 async def show_member(request: AdminRequest) -> Response[str]:
-    row, member = await organization(request), await _found_member(request)
+    row, member = await organization(request), await found_member(request)
     path = f"{HOME}/{SECTION}/{row['id']}"
     key = {"organization_id": str(row["id"]), "user_id": str(member["user_id"])}
     held = await list_page(ROLES, key)
@@ -69,62 +68,31 @@ async def show_member(request: AdminRequest) -> Response[str]:
         "Since": member["created_at"],
     }
     here = f"{path}/members/{member['user_id']}"
-    buttons = [Action("Change", f"{here}/change"), Action("Remove", f"{here}/remove", danger=True)]
+    manages = Action("End managing", f"{here}/end_admin") if member["admin"] else Action(
+        "Let manage", f"{here}/make_admin"
+    )  # fmt: skip
+    buttons = [Action("Give a role", f"{here}/give_role"), manages, Action("Remove", f"{here}/remove", danger=True)]
+    may_change = _WRITE in request.caller.allowed
+    rows = [
+        [*role_cells(path, each), *([Cell("Take", f"{here}/roles/{each['id']}/take")] if may_change else [])]
+        for each in held.rows
+    ]
     return render(
         request, "record", section=SECTION, heading=member["email"], facts=facts(shown),
-        tables=[Table("Roles", ("Name", "Description"), [role_cells(path, each) for each in held.rows])],
-        acts=buttons if _WRITE in request.caller.allowed else [],
+        tables=[Table("Roles", ("Name", "Description", *([""] if may_change else [])), rows)],
+        acts=buttons if may_change else [],
     )  # fmt: skip
 
 
-async def _found_member(request: AdminRequest) -> asyncpg.Record:
+async def found_member(request: AdminRequest) -> asyncpg.Record:
     key = {name: request.params[name] for name in ("organization_id", "user_id")}
     row: asyncpg.Record = await one(MEMBERS, **key)
     return row
 
 
-@screen("GET", f"{_MEMBER}/change", _WRITE)
-async def change_member_form(request: AdminRequest) -> Response[str]:
-    return await _change_member_form(request)
-
-
-async def _change_member_form(request: AdminRequest, error: str | None = None) -> Response[str]:
-    row, member = await organization(request), await _found_member(request)
-    path = f"{HOME}/{SECTION}/{row['id']}/members/{member['user_id']}"
-    inside = {"organization_id": str(row["id"])}
-    held = {each["id"] for each in await all_rows(ROLES, inside | {"user_id": str(member["user_id"])})}
-    fields = [
-        Field("admin", "Manages the organisation", "on" if member["admin"] else "", "check"),
-        *(
-            Field(f"role_{each['id']}", f"Role {each['name']}", "on" if each["id"] in held else "", "check")
-            for each in await all_rows(ROLES, inside)
-        ),
-    ]
-    return render(
-        request, "form", section=SECTION, heading=f"{member['email']} in {row['name']}", fields=fields,
-        action=f"{path}/change", label="Save", back=path, error=error, status=400 if error else 200,
-    )  # fmt: skip
-
-
-@screen("POST", f"{_MEMBER}/change", _WRITE, fresh=True)
-async def change_member(request: AdminRequest) -> Response[Any]:
-    member = await _found_member(request)
-    organization_id, user_id = member["organization_id"], member["user_id"]
-    lock_users_first(request.caller, [user_id])
-    try:
-        async with transaction():
-            await organizations.set_admin(organization_id, user_id, admin="admin" in request.form)
-            for role in await all_rows(ROLES, {"organization_id": str(organization_id)}):
-                change = roles.give if f"role_{role['id']}" in request.form else roles.take
-                await change(role["id"], [user_id])
-    except (*FORM_ERRORS, NotFoundError) as error:
-        return await _change_member_form(request, error.description)
-    return redirect_with_notice(f"/{SECTION}/{organization_id}/members/{user_id}")
-
-
-@screen("GET", f"{_MEMBER}/remove", _WRITE)
+@screen("GET", f"{MEMBER}/remove", _WRITE)
 async def ask_remove_member(request: AdminRequest) -> Response[str]:
-    row, member = await organization(request), await _found_member(request)
+    row, member = await organization(request), await found_member(request)
     path = f"{HOME}/{SECTION}/{row['id']}/members/{member['user_id']}"
     return render(
         request, "form", section=SECTION, heading="Remove?", fields=[], action=f"{path}/remove", label="Remove",
@@ -133,9 +101,9 @@ async def ask_remove_member(request: AdminRequest) -> Response[str]:
     )  # fmt: skip
 
 
-@screen("POST", f"{_MEMBER}/remove", _WRITE)
+@screen("POST", f"{MEMBER}/remove", _WRITE)
 async def remove_member(request: AdminRequest) -> Response[Any]:
-    member = await _found_member(request)
+    member = await found_member(request)
     lock_users_first(request.caller, [member["user_id"]])
     await organizations.remove_members(member["organization_id"], [member["user_id"]])
     return redirect_with_notice(f"/{SECTION}/{member['organization_id']}/members")

@@ -25,21 +25,31 @@ async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_
     assert all(text in page.text for text in (user.email, "Zora", other.email))
     for name in ("Editor", "Reader"):
         await _submit(owner, f"{path}/roles", name=name, description="Of articles")
-    (form,) = (form for form in (await owner.get(f"{path}/members/{user.id}/change")).forms if "admin" in form.fields)
-    editor, reader = (name for name in form.fields if name.startswith("role_"))
-    entered = {name: value for name, value in form.fields.items() if name != reader}
-    page = as_page(await owner.browser.post(form.action, entered))
+    member = f"{path}/members/{user.id}"
+    page = await owner.confirm(f"{member}/give_role", role="READER")
+    assert page.path == member
+    page = await owner.confirm(f"{member}/give_role", role="Editor")
+    assert all(text in page.text for text in ("Editor", "Reader"))
+    assert (await owner.confirm(f"{member}/give_role", role="Nothing")).status == 400
+    (reader,) = await fetch("SELECT id FROM role WHERE organization_id = $1 AND name = 'Reader'", made.id)
+    # The role that was given meanwhile stays.
+    shown = await owner.get(f"{member}/roles/{reader['id']}/take")
+    page = as_page(await owner.browser.submit(shown, "confirm"))
     assert "Editor" in page.text
     assert "Reader" not in page.text
+    assert (await owner.get(f"{member}/roles/{reader['id']}/take")).status == 404
+    assert "End managing" in (await owner.confirm(f"{member}/make_admin")).text
+    assert "Let manage" in (await owner.confirm(f"{member}/end_admin")).text
+    (editor,) = await fetch("SELECT id::text FROM role WHERE organization_id = $1 AND name = 'Editor'", made.id)
     await effective.empty()
     assert (await effective.memberships(user.id)).organizations[made.id] == OrganizationMembership(
         id=made.id, slug=slug, name="Acme", roles=("Editor",)
     )
-    assert user.email in (await owner.get(f"{path}/roles/{editor.removeprefix('role_')}")).text
+    assert user.email in (await owner.get(f"{path}/roles/{editor['id']}")).text
     assert slug in (await owner.get(f"/admin/users/{user.id}")).text
-    page = await owner.confirm(f"{path}/roles/{editor.removeprefix('role_')}/change", name="Author")
+    page = await owner.confirm(f"{path}/roles/{editor['id']}/change", name="Author")
     assert "Author" in page.text
-    await owner.confirm(f"{path}/roles/{editor.removeprefix('role_')}/delete")
+    await owner.confirm(f"{path}/roles/{editor['id']}/delete")
     assert "Author" not in (await owner.get(f"{path}/roles")).text
     await owner.confirm(f"{path}/members/{user.id}/remove")
     assert user.email not in (await owner.get(f"{path}/members")).text
