@@ -176,10 +176,13 @@ async def remove_members(id: UUID, user_ids: Collection[UUID]) -> int:
 
 
 async def _locked(id: UUID, user_ids: Collection[UUID]) -> Group:
-    """Lock the users, increase their version, and return the group."""
+    """Lock the users, increase their version, and return the group, which is kept."""
     if await users.increase_directory_version(user_ids) < len(set(user_ids)):
         raise UnknownMemberError
-    return await _found(id)
+    group = await repository.keep_group(id)
+    if group is None:
+        raise UnknownGroupError
+    return group
 
 
 async def _record_members(event: str, group: Group, user_ids: Collection[UUID]) -> None:

@@ -22,6 +22,7 @@ ON CONFLICT (name_key) DO NOTHING
 RETURNING {all_columns(GroupRow)}
 """  # noqa: S608
 _BY_ID = f"SELECT {all_columns(GroupRow)} FROM groups WHERE id = $1"  # noqa: S608
+_KEEP_ONE = f"{_BY_ID} FOR KEY SHARE"
 _BY_NAME = f"SELECT {all_columns(GroupRow)} FROM groups WHERE name_key = $1"  # noqa: S608
 _BY_NAMES = f"SELECT {all_columns(GroupRow)}, name_key FROM groups WHERE name_key = ANY ($1::text[])"  # noqa: S608
 _DESCRIBE = f"""
@@ -97,6 +98,11 @@ async def insert_group(
 
 async def group_by_id(id: UUID) -> Group | None:
     return one(Group, await fetchrow(_BY_ID, id))
+
+
+async def keep_group(id: UUID) -> Group | None:
+    """Return a group, which is neither deleted nor renamed until the end of the transaction."""
+    return one(Group, await fetchrow(_KEEP_ONE, id))
 
 
 async def lock_group(id: UUID) -> None:

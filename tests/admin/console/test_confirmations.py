@@ -60,6 +60,7 @@ async def _make_customer(user: User) -> dict[str, str]:
     organization = await organizations.create(f"named-{uuid7_text()[-12:]}", "Named customer")
     await organizations.add_members(organization.id, [user.id])
     role = await roles.create("Named role", organization_id=organization.id)
+    await roles.give(role.id, [user.id])
     domain = await domains.claim(organization.id, f"{uuid7_text()[-12:]}.example")
     found = {"organization_id": organization.id, "user_id": user.id, "role_id": role.id, "domain_id": domain.id}
     return {name: str(value) for name, value in found.items()}

@@ -85,6 +85,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     organization = await organizations.create(f"shown-{secrets.token_hex(4)}", "Shown")
     await organizations.add_members(organization.id, [auditor.id])
     role = await roles.create("Shown", organization_id=organization.id)
+    await roles.give(role.id, [auditor.id])
     domain = await domains.claim(organization.id, f"{secrets.token_hex(6)}.example")
     attribute = await declaration.declare(
         name=f"a_{secrets.token_hex(4)}", type="string", label={"default": "Shown"}, searchable=True
