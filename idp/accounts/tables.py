@@ -39,7 +39,8 @@ class User(Table, tablename="users", db=engine):
     """A user. Claims have the names of OpenID Connect Core section 5.1; ``id`` is the ``sub``.
 
     ``two_step``: a sign-in requires a second factor. ``origin`` is an :class:`Origin`. ``directory_version`` increases
-    with every change of the groups and roles that the user was given, and of the user's attributes.
+    with every change of the groups and roles that the user was given, and of the user's attributes. ``disabled_by`` is
+    :data:`idp.accounts.users.ADMIN` or the origin of a SCIM client; None: unknown, which counts as an administrator.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -69,6 +70,7 @@ class User(Table, tablename="users", db=engine):
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True)
+    disabled_by = Text(null=True)
 
 
 class UserEmail(Table, tablename="user_email", db=engine):

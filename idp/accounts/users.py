@@ -1,7 +1,7 @@
 """Creates, disables and enables users, and sets passwords. Each change is one transaction with its audit event."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,8 @@ from idp.mail import outbox
 #: tokens belong to packages above this one.
 SignOut = Callable[[UUID, str], Awaitable[object]]
 
+#: An administrator, as who disables a user.
+ADMIN: Final = "admin"
 #: Maximum length of a name in characters.
 MAX_NAME_LENGTH = 200
 
@@ -123,10 +125,13 @@ async def set_password(user_id: UUID, password: str, sign_out: SignOut) -> bool:
     return True
 
 
-async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = True, reason: str | None = None) -> bool:
+async def disable_user(
+    user_id: UUID, sign_out: SignOut, *, by: str = ADMIN, keep_owner: bool = True, reason: str | None = None
+) -> bool:
     """Disable a user, and end all sessions and tokens. Returns whether this call changed it.
 
     Args:
+        by: who does it. What an administrator disables, also after another, only an administrator enables.
         keep_owner: check that another owner remains. False for the command line, which can create owners.
         reason: for the audit trail.
 
@@ -137,7 +142,7 @@ async def disable_user(user_id: UUID, sign_out: SignOut, *, keep_owner: bool = T
         await users.lock_user(user_id)
         if keep_owner:
             await check_owner_remains(user_id)
-        if not await users.disable_user(user_id):
+        if not await users.disable_user(user_id, by, admin=by == ADMIN):
             return False
         await sign_out(user_id, "user_disabled")
         await record("user_disabled", user_id=user_id, detail={"reason": reason} if reason is not None else {})
@@ -172,10 +177,14 @@ async def assign_email(user_id: UUID, email: str, origin: Origin, sign_out: Sign
     return True
 
 
-async def enable_user(user_id: UUID) -> bool:
-    """Enable a user. Ended sessions and tokens stay ended. Returns whether this call changed it."""
+async def enable_user(user_id: UUID, disabled_by: str | None = None) -> bool:
+    """Enable a user. Ended sessions and tokens stay ended. Returns whether this call changed it.
+
+    Args:
+        disabled_by: only if who disabled the user begins with this.
+    """
     async with transaction():
-        if not await users.enable_user(user_id):
+        if not await users.enable_user(user_id, disabled_by):
             return False
         await record("user_enabled", user_id=user_id)
     return True

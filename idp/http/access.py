@@ -64,7 +64,7 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     The body is read before the handler looks anything up (:mod:`idp.http.body`).
 
     Args:
-        opt: the ``opt`` of the route.
+        opt: the ``opt`` of the route. ``body``: the maximum size of a body in bytes, or a function that returns it.
 
     Raises:
         PageError: a guard refuses the request.
@@ -73,5 +73,6 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     """
     for guard in GUARDS[opt["access"]]:
         guard(request)
-    await body_of(request).read(opt.get("body", MAX_BODY_BYTES))
+    limit = opt.get("body", MAX_BODY_BYTES)
+    await body_of(request).read(limit() if callable(limit) else limit)
     readiness.require(opt)

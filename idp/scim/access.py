@@ -23,7 +23,7 @@ from idp.oauth.clients.models import ResourceServer
 from idp.reasons import Reason
 from idp.scim.errors import NotAllowedError, UnknownResourceError
 from idp.scim.repository import tokens as repository
-from idp.scim.tokens import origin_of
+from idp.scim.tokens import ORIGINS, origin_of
 from idp.settings import settings
 
 AnyRequest = Request[Any, Any, Any]
@@ -124,7 +124,7 @@ async def _client(request: AnyRequest) -> Caller:
     if READ not in scope and WRITE not in scope:
         raise InsufficientScopeError(READ)
     authority.set(partial(_hold_access_token, live))
-    return Caller(f"scim:{client_id}", WRITE in scope)
+    return Caller(f"{ORIGINS}{client_id}", WRITE in scope)
 
 
 async def _hold_access_token(live: LiveAccessToken) -> None:

@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from idp.errors import InvalidRequestError
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.body import body_of
+from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
 from idp.infra.logs import exception_fields
@@ -40,7 +40,7 @@ AnyRequest = Request[Any, Any, Any]
 
 _OPT: Final = {"access": Access.BEARER, "errors": answers.translate, "language": "en"}
 #: Of requests with many members or operations.
-_LARGE: Final = _OPT | {"body": bulk.MAX_BODY}
+_LARGE: Final = _OPT | {"body": lambda: bulk.MAX_BODY if is_on() else MAX_BODY_BYTES}
 _PUBLIC: Final = _OPT | {"access": Access.PUBLIC}
 
 

@@ -25,9 +25,13 @@ class UnknownTokenError(NotFoundError):
         super().__init__("There is no SCIM token with this id.")
 
 
+#: The beginning of the origins of all SCIM clients.
+ORIGINS: Final = "scim:"
+
+
 def origin_of(id: UUID) -> str:
     """Return what marks the external ids and the members that a token added."""
-    return f"scim:{id}"
+    return f"{ORIGINS}{id}"
 
 
 async def create(name: str, *, writes: bool = True, lifetime: int = DEFAULT_LIFETIME) -> tuple[UUID, str]:

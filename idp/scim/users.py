@@ -24,13 +24,21 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
 from idp.scim.access import Caller, lock_target
 from idp.scim.attributes import USER, WORK
-from idp.scim.errors import InvalidValueError, MutabilityError, OutdatedError, UniquenessError, UnknownResourceError
+from idp.scim.errors import (
+    InvalidValueError,
+    MutabilityError,
+    NotAllowedError,
+    OutdatedError,
+    UniquenessError,
+    UnknownResourceError,
+)
 from idp.scim.extensions import AUDIENCE, changes, extensions
 from idp.scim.patch import Document, apply, read_document, read_operations
 from idp.scim.repository import external_ids
 from idp.scim.repository import users as repository
 from idp.scim.repository.users import ADDRESS, CLAIMS, StoredUser
 from idp.scim.representation import of_user, version_of_user, writable
+from idp.scim.tokens import ORIGINS
 from idp.signin.factors.repository import delete_factors
 
 MAX_EXTERNAL_ID = 256
@@ -97,7 +105,7 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
         if target.external_id is not None:
             await external_ids.set_of_user(user.id, caller.origin, target.external_id)
         if target.active is False:
-            await users.disable_user(user.id, credentials_changed, reason=REASON)
+            await users.disable_user(user.id, credentials_changed, by=caller.origin, reason=REASON)
         return await show(caller, user.id)
 
 
@@ -204,9 +212,9 @@ async def _change(caller: Caller, user: User, stored: StoredUser, target: _Targe
     if target.external_id != stored.external_id:
         await external_ids.set_of_user(user.id, caller.origin, target.external_id)
     if target.active is False and stored.disabled_at is None:
-        await users.disable_user(user.id, credentials_changed, reason=REASON)
-    elif target.active and stored.disabled_at is not None:
-        await users.enable_user(user.id)
+        await users.disable_user(user.id, credentials_changed, by=caller.origin, reason=REASON)
+    elif target.active and stored.disabled_at is not None and not await users.enable_user(user.id, ORIGINS):
+        raise NotAllowedError("An administrator has disabled this user. Only administrators may enable the user.")
 
 
 async def _change_declared(caller: Caller, user_id: UUID, target: _Target) -> None:

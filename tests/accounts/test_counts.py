@@ -4,7 +4,7 @@ import pytest
 
 from idp.accounts.repository.admin_roles import count_owners, grant_role
 from idp.accounts.repository.users import UserCount, count_users, disable_user
-from idp.accounts.users import create_user
+from idp.accounts.users import ADMIN, create_user
 from idp.infra.db.engine import execute
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -40,5 +40,5 @@ async def test_every_owner_is_counted() -> None:
     for user in users[:2]:
         await grant_role(user.id, "owner", "command line")
     await grant_role(users[2].id, "auditor", "command line")
-    await disable_user(users[0].id)
+    await disable_user(users[0].id, ADMIN, admin=True)
     assert await count_owners() == 2

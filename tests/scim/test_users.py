@@ -6,12 +6,14 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from idp.accounts import users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import create_user, insert_user
 from idp.admin.roles import Role, grant
 from idp.directory import groups
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.oauth.credentials import credentials_changed
 from tests.scim.conftest import PATCH, USER, ScimClient, client
 from tests.support.rows import session_row, user_row
 from tests.support.server import Server
@@ -73,6 +75,35 @@ async def test_a_new_user_may_be_inactive(scim: ScimClient) -> None:
     user = await scim.user(active=False)
     assert user["active"] is False
     assert (await _row(user)).disabled_at is not None
+
+
+async def test_what_an_administrator_disabled_stays_disabled(scim: ScimClient, provider: Server) -> None:
+    """Also what SCIM had disabled before. What any SCIM client disabled, another one enables."""
+    user = await scim.user(active=False)
+    path, on = f"/Users/{user['id']}", {"op": "replace", "path": "active", "value": True}
+    other = await client(provider, scim.http)
+    assert (await other.patch(path, on)).json()["active"] is True
+    assert (await scim.patch(path, on | {"value": False})).json()["active"] is False
+    assert (await _row(user)).disabled_by == f"scim:{scim.id}"
+    assert await users.disable_user(UUID(user["id"]), credentials_changed)
+    assert not await users.disable_user(UUID(user["id"]), credentials_changed)
+    assert (await _row(user)).disabled_by == users.ADMIN
+    for method, body in (
+        ("PATCH", {"schemas": [PATCH], "Operations": [on]}),
+        ("PUT", {"userName": user["userName"], "active": True, "displayName": "Changed"}),
+    ):
+        refused = await scim(method, path, body)
+        assert refused.status_code == 403
+        assert "administrator" in refused.json()["detail"]
+    row = await _row(user)
+    assert (row.disabled_by, row.name) == (users.ADMIN, None)
+    assert (await scim("PUT", path, {"userName": user["userName"], "displayName": "Changed"})).status_code == 200
+    assert await users.enable_user(UUID(user["id"]))
+    row = await _row(user)
+    assert (row.disabled_at, row.disabled_by) == (None, None)
+    # Disabled by nobody who is known, such as an import.
+    await execute("UPDATE users SET disabled_at = now() WHERE id = $1", UUID(user["id"]))
+    assert (await scim.patch(path, on)).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from idp.infra.db.rows import many, one
 _ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
 _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
 _LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK_UNCHANGED = "SELECT FROM users WHERE id = $1 AND updated_at = $2 FOR NO KEY UPDATE"
 # In the order of the ids.
 _LOCK_SEVERAL = "SELECT FROM users WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
 _LOCK_WITH_PASSWORD = """
@@ -38,8 +39,17 @@ _RESET_PASSWORD = """
     UPDATE users SET password_hash = $3, password_changed_at = now(), email_verified = true
     WHERE id = $1 AND email = $2 AND disabled_at IS NULL RETURNING name
 """
-_DISABLE = "UPDATE users SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
-_ENABLE = "UPDATE users SET disabled_at = NULL, updated_at = now() WHERE id = $1 AND disabled_at IS NOT NULL"
+# An administrator takes over what a SCIM client has disabled, so that the client cannot enable it. $2 who  $3 whether
+# that is an administrator
+_DISABLE = """
+    UPDATE users SET disabled_at = coalesce(disabled_at, now()), disabled_by = $2, updated_at = now()
+    WHERE id = $1 AND (disabled_at IS NULL OR $3 AND disabled_by IS DISTINCT FROM $2)
+"""
+# $2 beginning of who has disabled it; NULL: whoever
+_ENABLE = """
+    UPDATE users SET disabled_at = NULL, disabled_by = NULL, updated_at = now()
+    WHERE id = $1 AND disabled_at IS NOT NULL AND ($2::text IS NULL OR starts_with(disabled_by, $2))
+"""
 
 
 def _change_of_email(changes: str, condition: str = "") -> str:
@@ -186,18 +196,23 @@ async def latest_users(limit: int) -> list[ListedUser]:
     return many(ListedUser, await User.select(*columns).order_by(User.id, ascending=False).limit(limit))
 
 
-async def lock_user(user_id: UUID) -> bool:
+async def lock_user(user_id: UUID, expected_at: datetime | None = None) -> bool:
     """Lock a user until the end of the transaction. Returns False if there is no such user.
 
     Every change of a credential locks its user, so that a change and a sign-in happen one after the other.
+
+    Args:
+        expected_at: the ``updated_at`` that the user must have. None: any.
     """
+    if expected_at is not None:
+        return await fetchrow(_LOCK_UNCHANGED, user_id, expected_at) is not None
     return await fetchrow(_LOCK, user_id) is not None
 
 
 async def lock_users(user_ids: Collection[UUID]) -> None:
     """Lock several users, in the order of their ids, so that two transactions do not deadlock."""
     if len(user_ids) == 1:
-        await lock_user(*user_ids)
+        await lock_user(next(iter(user_ids)))
     else:
         await fetch(_LOCK_SEVERAL, list(user_ids))
 
@@ -251,14 +266,23 @@ async def reset_password(user_id: UUID, email: str, password_hash: str) -> tuple
     return (True, row.name) if row is not None else (False, None)
 
 
-async def disable_user(user_id: UUID) -> bool:
-    """Disable a user. Returns whether this call changed it."""
-    return bool(await execute(_DISABLE, user_id))
+async def disable_user(user_id: UUID, by: str, *, admin: bool) -> bool:
+    """Disable a user. Returns whether this call changed it.
+
+    Args:
+        by: who does it.
+        admin: whether that is an administrator, who takes over what others have disabled.
+    """
+    return bool(await execute(_DISABLE, user_id, by, admin))
 
 
-async def enable_user(user_id: UUID) -> bool:
-    """Enable a user. Returns whether this call changed it."""
-    return bool(await execute(_ENABLE, user_id))
+async def enable_user(user_id: UUID, disabled_by: str | None = None) -> bool:
+    """Enable a user. Returns whether this call changed it.
+
+    Args:
+        disabled_by: only if who disabled the user begins with this.
+    """
+    return bool(await execute(_ENABLE, user_id, disabled_by))
 
 
 async def change_email(user_id: UUID, email: str) -> ChangedEmail | None:
@@ -365,7 +389,7 @@ _SEARCH = f"""u.id IN (
 USERS = Listing(
     source="users AS u",
     columns="u.id, u.email, u.email_verified, u.name, u.given_name, u.family_name, u.created_at,"
-    " u.updated_at, u.disabled_at, u.two_step, u.origin,"
+    " u.updated_at, u.disabled_at, u.disabled_by, u.two_step, u.origin,"
     " ARRAY(SELECT role FROM admin_role WHERE user_id = u.id ORDER BY role) AS roles",
     key=Sort("u.id", "uuid"),
     sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},

@@ -154,6 +154,7 @@ async def show_user(request: AdminRequest) -> Response[str]:
         "Id (sub)": str(user.id),
         "Email address": user.email,
         "State": _state({"disabled_at": user.disabled_at, "email_verified": user.email_verified}),
+        **({"Disabled by": user.disabled_by or "unknown"} if user.disabled_at else {}),
         "Name": user.name,
         "Password": when(user.password_changed_at, "never changed") if user.password_hash else "none",
         "Passkeys": str(len(await passkeys.passkeys_of(user.id))),
@@ -196,9 +197,9 @@ def _acts(request: AdminRequest, user: User) -> list[Action]:
             Action("Edit attributes", f"{path}/attributes"),
             *([Action("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
             Action("Reset second factors", f"{path}/reset_factors"),
-            Action("Enable", f"{path}/enable")
-            if user.disabled_at
-            else Action("Disable", f"{path}/disable", danger=True),
+            *([Action("Enable", f"{path}/enable")] if user.disabled_at else []),
+            # What a SCIM client has disabled it enables too, unless an administrator disables it.
+            *([] if user.disabled_by == users.ADMIN else [Action("Disable", f"{path}/disable", danger=True)]),
         ]
     if Permission.SESSIONS_WRITE in request.caller.allowed:
         found.append(Action("Sign out everywhere", f"{path}/sign_out"))

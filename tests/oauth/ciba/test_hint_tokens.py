@@ -11,6 +11,7 @@ import pytest
 
 from idp.accounts.repository.users import disable_user
 from idp.accounts.tables import User
+from idp.accounts.users import ADMIN
 from idp.errors import InvalidGrantError, OAuthError
 from idp.federation.linking import import_identity
 from idp.infra.db.engine import fetch, transaction
@@ -88,7 +89,7 @@ async def test_the_client_signs_it(named: str, bank: Client, alice: User) -> Non
     found = await find(signed(bank.client_id, **{named: value}), bank)
     assert (found.user_id, found.email) == (alice.id, alice.email)
     async with transaction():
-        await disable_user(alice.id)
+        await disable_user(alice.id, ADMIN, admin=True)
     void = await find(signed(bank.client_id, **{named: value}), bank)
     assert (void.email, void.user) == (alice.email, None)
     assert void.user_id != alice.id

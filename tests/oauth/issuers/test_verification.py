@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from idp.accounts.repository.users import delete_user, disable_user, user_by_email
+from idp.accounts.users import ADMIN
 from idp.federation.linking import import_identity
 from idp.infra.db.engine import fetch, transaction
 from idp.oauth.clients.models import Client
@@ -93,7 +94,7 @@ async def test_the_user_of_a_linked_identity(
     stranger = issuer.grant(AUDIENCE, f"{subject}x", typ, client_id=client.client_id)
     assert await refused(stranger, client, purpose) is Reason.UNKNOWN_USER
     async with transaction():
-        await disable_user(user.id)
+        await disable_user(user.id, ADMIN, admin=True)
     with pytest.raises(UntrustedTokenError) as error:
         await verify_external(token, purpose, client)
     assert error.value.refused == (Reason.USER_DISABLED, user.id, None)

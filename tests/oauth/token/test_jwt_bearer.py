@@ -14,6 +14,7 @@ import pytest
 
 from idp.accounts.repository.users import disable_user
 from idp.accounts.tables import User
+from idp.accounts.users import ADMIN
 from idp.errors import OAuthError
 from idp.infra.db.engine import fetch, transaction
 from idp.keys import jose
@@ -173,7 +174,7 @@ async def test_an_id_jag(wiki: Grants) -> None:
 async def test_the_token_ends_with_its_user(wiki: Grants) -> None:
     token = await wiki.token()
     async with transaction():
-        await disable_user(wiki.user.id)
+        await disable_user(wiki.user.id, ADMIN, admin=True)
     assert await wiki.party.introspect(token) == {"active": False}
     assert (await wiki.present(wiki.assertion())).json()["error"] == "invalid_grant"
 

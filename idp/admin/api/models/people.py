@@ -24,6 +24,7 @@ class User(Shown):
     created_at: datetime
     updated_at: datetime
     disabled_at: datetime | None
+    disabled_by: str | None
 
 
 class NewUser(Sent):

@@ -304,8 +304,8 @@ CREATE INDEX delivery_stream_free_at ON delivery_stream (free_at);
 -- accounts ----------------------------------------------------------------------------------------------------------
 
 -- A person. The claims have the names of OpenID Connect Core section 5.1; "id" is the "sub" claim. "origin" says who
--- made the account (idp.accounts.tables.Origin). "password_hash" is Argon2id, or an imported format. No two have the
--- same "email": that is the key of user_email.
+-- made the account (idp.accounts.tables.Origin), "disabled_by" who disabled it: "admin", a SCIM client. "password_hash"
+-- is Argon2id, or an imported format. No two have the same "email": that is the key of user_email.
 CREATE TABLE users (
     id                    uuid PRIMARY KEY,
     email                 text NOT NULL,
@@ -333,7 +333,8 @@ CREATE TABLE users (
     password_changed_at   timestamptz,
     created_at            timestamptz NOT NULL DEFAULT now(),
     updated_at            timestamptz NOT NULL DEFAULT now(),
-    disabled_at           timestamptz
+    disabled_at           timestamptz,
+    disabled_by           text
 );
 
 CREATE INDEX users_created_at ON users (created_at, id);
