@@ -23,7 +23,7 @@ from idp.scim.repository import groups as repository
 
 
 class Change(msgspec.Struct):
-    """What a request changes. The members are those that stay, if ``cleared`` is False, without and with these."""
+    """The changes of a request. The members are those that stay, if ``cleared`` is False, without and with these."""
 
     name: str | None = None
     external_id: str | None = None
@@ -48,7 +48,7 @@ class Change(msgspec.Struct):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a change does to the members of a group.
+    """The effect of a change on the members of a group.
 
     Attributes:
         joining, leaving: users.

@@ -45,7 +45,7 @@ _DISABLE = """
     UPDATE users SET disabled_at = coalesce(disabled_at, now()), disabled_by = $2, updated_at = now()
     WHERE id = $1 AND (disabled_at IS NULL OR $3 AND disabled_by IS DISTINCT FROM $2)
 """
-# $2 beginning of who has disabled it; NULL: whoever
+# $2 the beginning of "disabled_by"; NULL: any
 _ENABLE = """
     UPDATE users SET disabled_at = NULL, disabled_by = NULL, updated_at = now()
     WHERE id = $1 AND disabled_at IS NOT NULL AND ($2::text IS NULL OR starts_with(disabled_by, $2))
