@@ -4,19 +4,22 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 import structlog
 from litestar.types import ASGIApp
 
 from idp import housekeeping
+from idp.accounts import passwords
 from idp.accounts.attributes import declaration
 from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
 from idp.admin.access import api_resource
+from idp.audit import metrics as audit_metrics
 from idp.audit import worker as audit_worker
+from idp.delivery import metrics as delivery_metrics
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
 from idp.directory import domain_checks, effective
@@ -30,13 +33,17 @@ from idp.http.mount import Mount
 from idp.http.router import Router
 from idp.http.routes import Routes
 from idp.infra.db import cache_invalidation
+from idp.infra.db import metrics as database_metrics
 from idp.infra.db.engine import close_pool, configure, open_pool
 from idp.infra.db.readiness import readiness
 from idp.infra.logs import configure_logs, exception_fields
+from idp.infra.metrics import exporter
 from idp.infra.templates import templates
 from idp.keys import checkpoint_signer, jwks_snapshot, restore_detection, root_key, rotation_job
+from idp.keys import metrics as key_metrics
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
+from idp.mail import metrics as mail_metrics
 from idp.mail import outbox
 from idp.oauth import consent, introspection, metadata, revocation, userinfo
 from idp.oauth.access_policies import page as access_page
@@ -129,6 +136,18 @@ DELIVERIES: Handlers = {
     ping.KIND: ping.HANDLER,
 }
 
+#: Reads the gauges of each worker, and those of the whole server (docs/metrics.md).
+OWN_READINGS: Sequence[exporter.OwnReading] = (
+    passwords.read_load, database_metrics.read_load, audit_metrics.read_buffer,
+)  # fmt: skip
+SHARED_READINGS: Sequence[exporter.SharedReading] = (
+    database_metrics.read_state,
+    key_metrics.read_keys,
+    mail_metrics.read_outbox,
+    delivery_metrics.read_outbox,
+    audit_metrics.read_trail,
+)
+
 #: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
 
@@ -150,6 +169,8 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     """
     readiness.joined = False
     background: list[asyncio.Task[None]] = []
+    if (address := settings().metrics_address) is not None:
+        background.append(asyncio.create_task(exporter.run(address, OWN_READINGS, SHARED_READINGS)))
     attempt = asyncio.create_task(_join(prepare))
     await asyncio.wait({attempt}, timeout=FIRST_ATTEMPT_SECONDS)
     if attempt.done() and attempt.exception() is None:
@@ -259,6 +280,8 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     """
     config: Settings = settings()
     configure_logs(config)
+    if config.metrics_address is not None:
+        exporter.prepare()
     # An operator's template that does not compile stops the start, not a sign-in.
     templates()
     if config.database_url is not None:

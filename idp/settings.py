@@ -134,10 +134,30 @@ def _check_resolver(value: str | None) -> str | None:
 
 def split_resolver(value: str) -> tuple[str, int]:
     """Return the address and the port of a name server."""
+    return _split_address(value, 53)
+
+
+def _split_address(value: str, default_port: int) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:]*))(?::([0-9]{1,5}))?", value, re.ASCII)
     if found is None:
-        return value, 53
-    return found[1] or found[2], int(found[3] or 53)
+        return value, default_port
+    return found[1] or found[2], int(found[3] or default_port)
+
+
+def _read_metrics_address(value: object) -> object:
+    """Read ``127.0.0.1:9464`` from the environment."""
+    if not isinstance(value, str):
+        return value
+    if not value:
+        return None
+    host, port = _split_address(value, 0)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        port = 0
+    if not 0 < port < 65536:
+        raise ValueError("must be an IP address with a port, such as 127.0.0.1:9464 or [::]:9464")
+    return host, port
 
 
 def _check_statement_issuers(value: Path) -> Path:
@@ -209,6 +229,9 @@ class Settings(BaseSettings):
     )
     mtls_url: Annotated[str | None, AfterValidator(_check_mtls_url)] = _option(
         None, "Another URL of this server, where the proxy asks clients for a certificate. Empty: the issuer."
+    )
+    metrics_address: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_read_metrics_address)] = _option(
+        None, "Address that serves metrics for Prometheus at /metrics, such as 127.0.0.1:9464. Empty: no metrics."
     )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.")
     log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")

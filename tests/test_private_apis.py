@@ -181,6 +181,16 @@ def joserfc_models() -> None:
     assert CompactSignature({}, b"").segments == {}
 
 
+@check
+def prometheus_files() -> None:
+    from prometheus_client import metrics, values
+
+    assert parameters(values.MultiProcessValue) == ["process_identifier"]
+    # The class is looked up when a metric is created, and its files are named by the identifier.
+    assert "values.ValueClass(" in inspect.getsource(metrics)
+    assert "pid['value']" in inspect.getsource(values.MultiProcessValue)
+
+
 @pytest.mark.parametrize("name", sorted(CHECKS))
 def test_the_library_is_as_it_was(name: str) -> None:
     CHECKS[name]()

@@ -26,8 +26,14 @@ from idp.accounts import imported_hashes, strength
 from idp.accounts.breaches import is_breached
 from idp.errors import OverloadedError, ValidationError
 from idp.infra.i18n import gettext as _
+from idp.infra.metrics.declared import Counter, Gauge, Histogram
 from idp.infra.thread_scheduling import threads
 from idp.settings import settings
+
+CALLS = Gauge("idp_password_hashing_calls", "Hashings that run or wait.", mode="livesum")
+WAIT = Histogram("idp_password_hashing_wait_seconds", "Time that hashings waited for a thread.")
+DURATION = Histogram("idp_password_hashing_duration_seconds", "Time that hashings ran.")
+REFUSED = Counter("idp_password_hashing_refused", "Hashings that were refused because of the load.")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -194,7 +200,7 @@ class _Pool:
         self._threads, self._queue, self._longest_wait, self._now = threads, queue, longest_wait, now
         self._lock = threading.Lock()
         #: Number of running and waiting calls.
-        self._outstanding = 0
+        self.outstanding = 0
         #: Exponential moving average of the duration of a call, in seconds.
         self._seconds = 0.0
 
@@ -203,8 +209,9 @@ class _Pool:
         Raises:
             OverloadedError: the queue is full, or the expected waiting time is too long.
         """
-        before = self._outstanding - self._threads + 1
+        before = self.outstanding - self._threads + 1
         if before > self._queue or before * self._seconds / self._threads > self._longest_wait:
+            REFUSED.add()
             raise OverloadedError
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -215,7 +222,7 @@ class _Pool:
         """
         with self._lock:
             self.check()
-            self._outstanding += 1
+            self.outstanding += 1
         threads.computing(+1)
         future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs))
         # Not when the caller is cancelled: the thread cannot be interrupted.
@@ -224,18 +231,27 @@ class _Pool:
 
     def _work(self, queued_at: float, function: Callable[[], T]) -> T:
         started = self._now()
+        WAIT.observe(started - queued_at)
         if started - queued_at > self._longest_wait:
             # Earlier calls took longer than expected. Fail before hashing, not after.
+            REFUSED.add()
             raise OverloadedError
         try:
             return function()
         finally:
-            self._seconds += (self._now() - started - self._seconds) / AVERAGED_CALLS
+            seconds = self._now() - started
+            self._seconds += (seconds - self._seconds) / AVERAGED_CALLS
+            DURATION.observe(seconds)
 
     def _done(self, _: Future[Any]) -> None:
         threads.computing(-1)
         with self._lock:
-            self._outstanding -= 1
+            self.outstanding -= 1
+
+
+def read_load() -> None:
+    """Set the gauge of hashings in this worker."""
+    CALLS.set(_pool().outstanding)
 
 
 @cache

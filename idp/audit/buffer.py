@@ -16,10 +16,13 @@ from idp import clock, ids
 from idp.audit import activity, row_hmac
 from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
+from idp.infra.metrics.declared import Counter
 from idp.infra.request_context import client_address, request_id
 from idp.settings import settings
 
 log = structlog.get_logger()
+
+LOST = Counter("idp_audit_events_lost", "Events that did not fit into the buffer.")
 
 #: Maximum of events in the buffer, which fills up while the database is down. More are dropped and counted in the log.
 MAX_WAITING = 50_000
@@ -75,9 +78,15 @@ def _fits() -> bool:
     global _waiting, _left_out  # noqa: PLW0603
     if _waiting >= MAX_WAITING:
         _left_out += 1
+        LOST.add()
         return False
     _waiting += 1
     return True
+
+
+def waiting() -> int:
+    """Return the number of events and tokens that are not written yet."""
+    return _waiting
 
 
 async def write() -> None:

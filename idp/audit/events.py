@@ -11,9 +11,12 @@ from idp import clock, ids
 from idp.audit import activity, buffer, row_hmac, unauthenticated_limit
 from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
+from idp.infra.metrics.declared import Counter
 from idp.infra.request_context import actor, client_address, request_id
 
 log = structlog.get_logger()
+
+EVENTS = Counter("idp_events", "Audit events, also those that were rolled back.", "event", "outcome")
 
 #: Length to which a client_id is cut. An unknown one may have any length.
 MAX_CLIENT_ID = 200
@@ -92,6 +95,7 @@ def _row(event: str, about: About, *, by: str | None = None) -> Row | None:
     outcome, detail = about.get("outcome", "success"), about.get("detail", {})
     client_id, limit_key = about.get("client_id"), about.get("limit_key")
     activity.count(f"{event}:{outcome}")
+    EVENTS.add(event, outcome)
     if limit_key is not None and not unauthenticated_limit.admitted(event, limit_key):
         return None
     row = Row(

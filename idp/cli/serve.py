@@ -20,6 +20,7 @@ from idp.cli import development, workers
 from idp.errors import OperatorError
 from idp.infra import tested_versions
 from idp.infra.logs import configure_logs
+from idp.infra.metrics import processes
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
 
@@ -60,8 +61,12 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
         connection_options(config.smtp_url.get_secret_value())
     if config.templates_dir is not None:
         _check_templates()
-    _check_port(config)
+    _check_port(config.host, config.port, "--port")
+    if config.metrics_address is not None:
+        _check_port(*config.metrics_address, "IDP_METRICS_ADDRESS")
     with ExitStack() as stack:
+        if config.metrics_address is not None:
+            stack.enter_context(processes.shared_folder())
         if config.database_url is None:
             config = _start_embedded(config, stack)
         prepare = partial(_prepare, config)
@@ -187,25 +192,27 @@ def _check_templates() -> None:
         ) from error
 
 
-def _check_port(config: Settings) -> None:
-    """Check that the address is free before the database starts.
+def _check_port(host: str, port: int, setting: str) -> None:
+    """Check that an address is free before the database starts.
+
+    Args:
+        setting: the option or the variable that changes it.
 
     Raises:
         CannotServeError: another program listens there, or the process has no permission to listen.
     """
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    example = f"--port {port + 1}" if setting == "--port" else f"{setting}={host}:{port + 1}"
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((config.host, config.port))
+            probe.bind((host, port))
         except PermissionError as error:
-            raise CannotServeError(
-                f"Listening on port {config.port} needs more rights. Choose one above 1023."
-            ) from error
+            raise CannotServeError(f"Listening on port {port} needs more rights. Choose one above 1023.") from error
         except OSError as error:
             raise CannotServeError(
-                f"Cannot listen on {config.host} port {config.port}: {error.strerror}."
-                f" Choose another with --port, for example --port {config.port + 1}."
+                f"Cannot listen on {host} port {port}: {error.strerror}."
+                f" Choose another with {setting}, for example {example}."
             ) from error
 
 

@@ -157,7 +157,10 @@ _STATES_OF_SESSION = """
 _COUNTS = """
     SELECT (SELECT count(*) FROM (SELECT FROM delivery WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS d) AS waiting,
            (SELECT count(*) FROM (SELECT FROM delivery WHERE state = 'dead' AND finished_at > now() - interval '1 day'
-                                  LIMIT 1000) AS d) AS dead
+                                  LIMIT 1000) AS d) AS dead,
+           coalesce((SELECT extract(epoch FROM now() - min(next_attempt_at))::float8 FROM (
+                         SELECT next_attempt_at FROM delivery WHERE next_attempt_at < now() LIMIT 1000) AS d
+                    ), 0) AS overdue
 """
 
 
@@ -248,10 +251,15 @@ class DeliveryState(msgspec.Struct, frozen=True):
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True):
-    """The number of deliveries that wait, and of those given up within a day; each at most 1000."""
+    """The number of deliveries that wait, and of those given up within a day; each at most 1000.
+
+    Attributes:
+        overdue: seconds since the next attempt of a delivery was due, among 1000 of these; 0 if none is.
+    """
 
     waiting: int
     dead: int
+    overdue: float
 
 
 async def queue(deliveries: Sequence[NewDelivery]) -> None:

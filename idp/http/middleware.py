@@ -12,10 +12,17 @@ from idp.http.client_address import client_address as address_of
 from idp.http.client_certificate import client_certificate as certificate_of
 from idp.http.headers import Pairs, encode, request_header
 from idp.infra.i18n import from_header, locale
+from idp.infra.metrics.declared import Counter, Histogram
 from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers
 from idp.settings import Settings
 
 log = structlog.get_logger()
+
+REQUESTS = Counter("idp_http_requests", "Requests, by route template and status.", "method", "route", "status")
+REFUSALS = Counter("idp_refusals", "Refused requests, by route, error and reason.", "route", "error", "reason")
+DURATION = Histogram("idp_http_request_duration_seconds", "Duration of requests, by route template.", "route")
+#: The label of requests that have no route, and of methods that no route has.
+OTHER = "other"
 
 #: Values of ``opt={"quiet": ...}``: when requests of a route are logged at debug level only.
 ON_SUCCESS, ALWAYS = "on_success", "always"
@@ -67,9 +74,14 @@ class Middleware:
         """Log the request, with the route's template instead of its path: a path may name a sign-in flow, and a query
         string may hold anything.
         """
+        seconds, route = time.perf_counter() - started, scope.get("path_template") or ""
         handler = scope.get("route_handler")
+        REQUESTS.add(scope["method"] if handler is not None else OTHER, route or OTHER, str(status))
+        DURATION.observe(seconds, route or OTHER)
         quiet = handler.opt.get("quiet") if handler is not None else None
         refused = refusal.get()
+        if refused is not None:
+            REFUSALS.add(route or OTHER, refused.error, refused.reason or "")
         # The authorization endpoint refuses with a redirect.
         succeeded = 0 < status < HTTPStatus.BAD_REQUEST and refused is None
         everyday = quiet == ALWAYS or (quiet == ON_SUCCESS and succeeded)
@@ -78,8 +90,8 @@ class Middleware:
                 self.of_refusals if refused else DEBUG if everyday else INFO,
                 "request",
                 method=scope["method"],
-                route=scope.get("path_template") or "",
+                route=route,
                 status=status,
-                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+                duration_ms=round(seconds * 1000, 1),
                 **({name: value for name, value in refused._asdict().items() if value} if refused else {}),
             )

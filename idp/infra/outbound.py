@@ -19,11 +19,16 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
+from idp.infra.metrics.declared import Histogram
 from idp.settings import settings
 
 TIMEOUT_SECONDS = 10.0
 #: Default maximum size of a response body, in bytes.
 MAX_BYTES = 1024 * 1024
+
+CALLS = Histogram(
+    "idp_outbound_request_duration_seconds", "Time until the response of another server began.", "outcome"
+)
 
 #: Raised by a call without a response, or with an error response.
 CallFailed = httpx.HTTPError
@@ -153,12 +158,17 @@ class _Transport(httpx.AsyncBaseTransport):
         request.headers["Accept-Encoding"] = "identity"
         # Otherwise libraries would keep the cookies of earlier responses.
         request.headers.pop("cookie", None)
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        started = asyncio.get_running_loop().time()
+        deadline, outcome = started + self._timeout_seconds, "error"
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._send(request)
+            outcome = f"{response.status // 100}xx"
         except TimeoutError as error:
+            outcome = "timeout"
             raise httpx.ReadTimeout("There was no response in time.") from error
+        finally:
+            CALLS.observe(asyncio.get_running_loop().time() - started, outcome)
         body = _Bounded(response.stream, self._max_bytes, deadline)
         if _content_encoding(response) != "identity":
             await body.aclose()

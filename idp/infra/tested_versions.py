@@ -12,6 +12,7 @@ TESTED = {
     "joserfc": ("1.8", "1.9"),
     "litestar": ("2.25", "2.26"),
     "piccolo": ("1.38", "1.39"),
+    "prometheus-client": ("0.26", "0.27"),
 }
 
 

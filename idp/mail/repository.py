@@ -53,7 +53,9 @@ _RENEW = """
 _COUNTS = """
     SELECT (SELECT count(*) FROM (SELECT FROM mail WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS m) AS waiting,
            (SELECT count(*) FROM (SELECT FROM mail WHERE state = 'dead' AND created_at > now() - interval '1 day'
-                                  LIMIT 1000) AS m) AS dead
+                                  LIMIT 1000) AS m) AS dead,
+           coalesce((SELECT extract(epoch FROM now() - min(next_attempt_at))::float8 FROM mail
+                     WHERE next_attempt_at < now()), 0) AS overdue
 """
 _GIVE_UP_ALL = """
     UPDATE mail SET state = 'dead', response = $1, content = NULL, next_attempt_at = NULL, finished_at = now()
@@ -94,10 +96,15 @@ class ListedMessage(msgspec.Struct, frozen=True):
 
 
 class MailCounts(msgspec.Struct, frozen=True):
-    """The number of messages that wait, and of those of the last day that could not be sent; each at most 1000."""
+    """The number of messages that wait, and of those of the last day that could not be sent; each at most 1000.
+
+    Attributes:
+        overdue: seconds since the next attempt of a message was due; 0 if none is.
+    """
 
     waiting: int
     dead: int
+    overdue: float
 
 
 async def queue(

@@ -10,6 +10,7 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import record
 from idp.errors import ConflictError, FlowExpiredError, FlowFinishedError, TooManyRequestsError
 from idp.infra.db.engine import transaction
+from idp.infra.metrics.declared import Counter
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import completion, sessions, transitions
@@ -47,6 +48,8 @@ AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
     Step.ENROL: enrol,
     Step.ATTRIBUTES: attributes,
 }
+
+STEPS = Counter("idp_sign_in_steps", "Steps of sign-ins, by way, outcome and reason.", "step", "outcome", "reason")
 
 _NO_FACTORS: Final = Factors(frozenset(), False)
 
@@ -132,11 +135,13 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         # An earlier user of the browser may have copied its key, and may have started this flow.
         flow = msgspec.structs.replace(flow, key=browser.renewed_key())
     try:
-        return await _take(browser, flow, step, fields)
+        result = await _take(browser, flow, step, fields)
     except StepRefusedError as error:
+        STEPS.add(step, "failure", error.reason or "")
         await _record_refusal(flow, step, error)
         raise
     except TooManyRequestsError:
+        STEPS.add(step, "denied", Reason.TOO_MANY_TRIES)
         await record(
             "sign_in",
             outcome="denied",
@@ -145,6 +150,8 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
             limit_key=unauthenticated_limit.limit_key(flow.user_id),
         )
         raise
+    STEPS.add(step, "success", "")
+    return result
 
 
 async def _take(browser: Browser, flow: Flow, step: Step, fields: Fields) -> StepResult:

@@ -403,7 +403,8 @@ async def test_states_of_a_session(receivers: Receivers) -> None:
         ("client:b", "deferred", "503 Down"),
         ("client:c", "dead", "The receiver is gone."),
     ]
-    assert await repository.count_deliveries() == repository.DeliveryCounts(waiting=1, dead=1)
+    counts = await repository.count_deliveries()
+    assert (counts.waiting, counts.dead) == (1, 1)
 
 
 async def test_a_receiver_that_is_gone_is_given_up(receivers: Receivers) -> None:

@@ -75,6 +75,9 @@ SELECT id, hash FROM (SELECT id, hash FROM audit_event WHERE seq IS NULL ORDER B
 ORDER BY hash IS NOT NULL, id
 """
 _HAS_NEW = "SELECT FROM audit_event WHERE seq IS NULL LIMIT 1"
+_UNSEALED = """
+SELECT extract(epoch FROM now() - at)::float8 AS seconds FROM audit_event WHERE seq IS NULL ORDER BY id LIMIT 1
+"""
 _PLACE = """
 UPDATE audit_event AS e SET seq = new.seq, hash = new.hash
 FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS new (id, seq, hash) WHERE e.id = new.id AND e.seq IS NULL
@@ -288,6 +291,12 @@ async def drop_months(until: datetime, last_seq: int) -> list[str]:
 async def has_new_events() -> bool:
     """Return whether an event waits for the next checkpoint."""
     return await fetchrow(_HAS_NEW) is not None
+
+
+async def unsealed_seconds() -> float:
+    """Return the age in seconds of the oldest event that no checkpoint covers; 0 if there is none."""
+    found = await fetchrow(_UNSEALED)
+    return found["seconds"] if found is not None else 0
 
 
 async def new_events(limit: int) -> list[NewRow]:

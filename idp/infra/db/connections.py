@@ -16,6 +16,12 @@ from typing import Any
 import asyncpg
 
 from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
+from idp.infra.metrics.declared import Gauge, Histogram
+
+STATEMENTS = Histogram("idp_database_statement_duration_seconds", "Duration of statements, with their round trip.")
+WAIT = Histogram("idp_database_connection_wait_seconds", "Time that statements waited for a connection.")
+LEASED = Gauge("idp_database_connections_leased", "Connections that statements and transactions use.", mode="livesum")
+LIMIT = Gauge("idp_database_connections_limit", "Connections that may be leased at the same time.", mode="livesum")
 
 #: Maximum number of prepared statements per connection. Fewer are expected; the limit catches mistakes.
 MAX_STATEMENTS = 500
@@ -75,7 +81,7 @@ class HeldConnection:
         Raises:
             DatabaseUnavailableError: PostgreSQL did not respond.
         """
-        run = self._fetch if self.prepared else self._fetch_unprepared
+        run, started = self._fetch if self.prepared else self._fetch_unprepared, time.perf_counter()
         try:
             try:
                 return await run(statement, arguments)
@@ -88,6 +94,8 @@ class HeldConnection:
                 return await run(statement, arguments)
         except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+        finally:
+            STATEMENTS.observe(time.perf_counter() - started)
 
     async def fetch_once(self, statement: str, arguments: tuple[object, ...]) -> list[asyncpg.Record]:
         """Run a statement whose text is made for one request, in a transaction. It is planned for its arguments, and
@@ -144,7 +152,15 @@ class HeldConnections:
         self._age = 0
         self._renewed_at = time.monotonic()
         size = pool.get_max_size()
-        self._places = asyncio.Semaphore(max(1, size - max(1, size // 4)))
+        self._limit = max(1, size - max(1, size // 4))
+        self._places = asyncio.Semaphore(self._limit)
+        #: Number of leases at this moment.
+        self.leased = 0
+
+    def read_load(self) -> None:
+        """Set the gauges of connections in this worker."""
+        LEASED.set(self.leased)
+        LIMIT.set(self._limit)
 
     def line(self) -> "_Lease":
         """Lease a connection for the duration of a block."""
@@ -157,12 +173,16 @@ class HeldConnections:
             DatabaseUnavailableError: no connection could be made, or none became free in time.
         """
         if self._places.locked():
+            started = time.perf_counter()
             try:
                 await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
             except TimeoutError as error:
                 raise DatabaseUnavailableError("All connections to PostgreSQL are in use.") from error
+            finally:
+                WAIT.observe(time.perf_counter() - started)
         else:
             await self._places.acquire()
+        self.leased += 1
         try:
             if time.monotonic() - self._renewed_at > self._lifetime:
                 await self.expire()
@@ -174,11 +194,15 @@ class HeldConnections:
             age = self._age
             return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
         except OSError as error:
-            self._places.release()
+            self._give_back()
             raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
         except BaseException:
-            self._places.release()
+            self._give_back()
             raise
+
+    def _give_back(self) -> None:
+        self.leased -= 1
+        self._places.release()
 
     async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
         """Take back a connection from :meth:`take`. If its state is unknown, it goes to the pool, which resets or
@@ -195,7 +219,7 @@ class HeldConnections:
             else:
                 self._free.append(line)
         finally:
-            self._places.release()
+            self._give_back()
 
     async def after(self, error: BaseException) -> None:
         """Replace all connections if an error says that the server is read-only."""

@@ -5,6 +5,7 @@ Tables and most queries go through Piccolo. The few hot statements go directly t
 transaction opened with :func:`transaction`.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 from piccolo.querystring import QueryString
 
 from idp.infra.db import outages
-from idp.infra.db.connections import HeldConnection, HeldConnections, in_transaction, renew, text_of
+from idp.infra.db.connections import STATEMENTS, HeldConnection, HeldConnections, in_transaction, renew, text_of
 from idp.infra.db.dsn import connect, connect_options
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.settings import settings
@@ -83,7 +84,7 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         return "ROLLBACK" if self.is_in_transaction() else ""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
-        text = text_of(query)
+        text, started = text_of(query), time.perf_counter()
         try:
             return await self._fetch_on_one_server(text, *args, **options)
         except asyncpg.InvalidCachedStatementError:
@@ -94,6 +95,8 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
             return await self._fetch_on_one_server(text_of(query), *args, **options)
         except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+        finally:
+            STATEMENTS.observe(time.perf_counter() - started)
 
     async def _fetch_on_one_server(self, query: str, *args: Any, **options: Any) -> Any:
         if settings().database_prepared_statements:

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, post
 
 from idp.errors import (
+    IdpError,
     InvalidDPoPProofError,
     InvalidGrantError,
     InvalidRequestError,
@@ -18,8 +19,9 @@ from idp.http.access import Access
 from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import encode, request_header
-from idp.http.middleware import ON_SUCCESS
+from idp.http.middleware import ON_SUCCESS, OTHER
 from idp.http.responses import BytesResponse
+from idp.infra.metrics.declared import Counter
 from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.dynamic import expiry
@@ -31,12 +33,29 @@ from idp.oauth.token.grants import GRANTS, is_on
 HEADERS = encode({"Content-Type": "application/json"} | NO_STORE)
 
 
+GRANTED = Counter(
+    "idp_grants", "Token requests, by grant, outcome and reason.", "grant_type", "outcome", "error", "reason"
+)
+
+
 @post("/token", opt={"access": Access.CLIENT, "cors": Cors.CREDENTIALS, "quiet": ON_SUCCESS}, status_code=200)
 async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     """Answer a token request."""
     form = await forms.form(request)
-    client = await authenticate(request_header(request.scope, b"authorization"), form)
     grant_type = form.get("grant_type")
+    name = grant_type if grant_type in GRANTS else OTHER
+    try:
+        response = await _grant(request, form, grant_type)
+    except IdpError as error:
+        refused = error.refused if isinstance(error, OAuthError) else None
+        GRANTED.add(name, "failure", error.code or "", (refused.reason if refused else error.reason) or "")
+        raise
+    GRANTED.add(name, "success", "", "")
+    return response
+
+
+async def _grant(request: Request[Any, Any, Any], form: dict[str, str], grant_type: str | None) -> BytesResponse:
+    client = await authenticate(request_header(request.scope, b"authorization"), form)
     if grant_type is None:
         raise InvalidRequestError("grant_type is missing.")
     if not is_on(grant_type):

@@ -1,0 +1,103 @@
+"""Serves the metrics of all workers of a server, on a listener of its own.
+
+Every worker runs :func:`run`. One of them holds a lock: it listens, and reads the state that all workers share. If it
+ends, another one takes over.
+"""
+
+import asyncio
+import resource
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from idp import __version__
+from idp.infra.logs import exception_fields
+from idp.infra.metrics import listener, processes
+from idp.infra.metrics.declared import Counter, Gauge, Histogram, create_all
+
+log = structlog.get_logger()
+
+#: Seconds between two readings of a worker's own state, and of the state that all workers share.
+OWN_SECONDS, SHARED_SECONDS = 1.0, 5.0
+#: Seconds that one reading of shared state may take.
+READING_SECONDS = 5.0
+#: Seconds after which another attempt is made to listen.
+RETRY_SECONDS = 5.0
+
+BUILD = Gauge("idp_build_info", "The running version, as a label. The value is 1.", "version", mode="livemax")
+LOOP_LAG = Histogram("idp_event_loop_lag_seconds", "Delay of a timer of the event loop.")
+CPU = Counter("idp_worker_cpu_seconds", "CPU time of all workers.")
+MEMORY = Gauge(
+    "idp_worker_max_resident_memory_bytes", "The largest peak of the resident memory of a worker.", mode="livemax"
+)
+FAILED = Counter("idp_metrics_readings_failed", "Readings of shared state that failed or took too long.")
+
+#: Reads the state of this worker into gauges.
+OwnReading = Callable[[], None]
+#: Reads state that all workers share into gauges.
+SharedReading = Callable[[], Awaitable[None]]
+
+
+def prepare() -> None:
+    """Load the library, in the process that forks the workers."""
+    import prometheus_client.multiprocess  # noqa: F401
+
+
+async def run(address: tuple[str, int], own: Sequence[OwnReading], shared: Sequence[SharedReading]) -> None:
+    """Count in this worker, and serve the metrics of all workers while this one is chosen, until cancelled."""
+    _begin()
+    await asyncio.gather(_read_own(own), _lead(address, shared))
+
+
+def _begin() -> None:
+    from prometheus_client import CollectorRegistry, values
+
+    place = processes.take_place()
+    values.ValueClass = values.MultiProcessValue(lambda: place)  # type: ignore[no-untyped-call]
+    # The library reads the files of all workers, so nothing else needs these objects.
+    create_all(CollectorRegistry(auto_describe=False))
+    BUILD.set(1, __version__)
+
+
+async def _read_own(own: Sequence[OwnReading]) -> None:
+    loop, used = asyncio.get_running_loop(), 0.0
+    while True:
+        due = loop.time() + OWN_SECONDS
+        await asyncio.sleep(OWN_SECONDS)
+        LOOP_LAG.observe(max(0.0, loop.time() - due))
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        CPU.add(amount=usage.ru_utime + usage.ru_stime - used)
+        used = usage.ru_utime + usage.ru_stime
+        MEMORY.set(usage.ru_maxrss * 1024)
+        for read in own:
+            read()
+
+
+async def _lead(address: tuple[str, int], shared: Sequence[SharedReading]) -> None:
+    """Wait until this worker is chosen. Then listen, and read the shared state."""
+    while processes.locked("exporter") is None:  # noqa: ASYNC110 -- the holder is another process
+        await asyncio.sleep(OWN_SECONDS)
+    while True:
+        try:
+            async with listener.listening(address):
+                await _read_shared(shared)
+        except OSError as error:
+            log.error("metrics_not_served", **exception_fields(error))  # noqa: TRY400
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _read_shared(shared: Sequence[SharedReading]) -> None:
+    failing: set[Any] = set()
+    while True:
+        for read in shared:
+            try:
+                async with asyncio.timeout(READING_SECONDS):
+                    await read()
+                failing.discard(read)
+            except Exception as error:
+                FAILED.add()
+                if read not in failing:
+                    log.warning("metrics_reading_failed", **exception_fields(error))
+                failing.add(read)
+        await asyncio.sleep(SHARED_SECONDS)
