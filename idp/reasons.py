@@ -75,6 +75,11 @@ class Reason(StrEnum):
     OUTSIDE_OF_TIME = "outside_of_time"
     ACR_TOO_LOW = "acr_too_low"
 
+    # Sign-ins that do not meet the policy of their organization; or their level is too low
+    WAY_NOT_ALLOWED = "way_not_allowed"
+    SESSION_TOO_OLD = "session_too_old"
+    SESSION_IDLE = "session_idle"
+
     # Sign-ins
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"

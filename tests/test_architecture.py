@@ -116,6 +116,7 @@ HELPERS_OF_ROUTES = {
     "idp.admin.api.openapi",
     "idp.admin.api.operation",
     "idp.admin.api.problems",
+    "idp.oauth.authorize.organization_sign_in",
     "idp.oauth.authorize.respond",
     "idp.oauth.binding.proofs",
     "idp.oauth.protected",

@@ -7,12 +7,16 @@ process, at once by a notice or within ``reload_interval`` (docs/decisions/0072-
 """
 
 from collections import OrderedDict
+from functools import lru_cache
 from itertools import groupby
 from uuid import UUID
+
+import msgspec
 
 from idp.directory.models import Memberships, OrganizationMembership
 from idp.directory.repository.memberships import StoredMemberships, StoredRole
 from idp.directory.repository.memberships import memberships as stored
+from idp.directory.sign_in_policy import SignInPolicy
 
 #: The topic of changes of groups, organizations and roles, their containment and the roles of groups.
 TOPIC = "directory"
@@ -77,6 +81,12 @@ async def is_member_of(user_id: UUID, organization_id: UUID) -> bool:
     return organization_id in (await memberships(user_id)).organizations
 
 
+@lru_cache(maxsize=256)
+def _policy(text: str) -> SignInPolicy:
+    """Return a policy. Those of organizations that ask for the same are the same."""
+    return msgspec.json.decode(text, type=SignInPolicy)
+
+
 def _computed(row: StoredMemberships) -> Memberships:
     def client(role: StoredRole) -> str:
         return role.client_id or ""
@@ -87,9 +97,13 @@ def _computed(row: StoredMemberships) -> Memberships:
     }
     organizations = {
         key: OrganizationMembership(
-            id=key, slug=slug, name=name, roles=tuple(role.name for role in row.roles if role.organization_id == key)
+            id=key,
+            slug=slug,
+            name=name,
+            roles=tuple(role.name for role in row.roles if role.organization_id == key),
+            policy=_policy(policy),
         )
-        for key, slug, name in row.organizations
+        for key, slug, name, policy in row.organizations
     }
     return Memberships(
         groups=dict(row.groups),

@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
+
 #: The origin of what an administrator gave.
 ADMIN = "admin"
 
@@ -78,12 +80,13 @@ class Role(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrganizationMembership(msgspec.Struct, frozen=True, kw_only=True):
-    """An organization of a user, with the names of the roles there, ordered."""
+    """An organization of a user, with the names of the roles there, ordered, and what a sign-in for it needs."""
 
     id: UUID
     slug: str
     name: str
     roles: tuple[str, ...] = ()
+    policy: SignInPolicy = NO_POLICY
 
 
 class Memberships(msgspec.Struct, frozen=True, kw_only=True, dict=True):

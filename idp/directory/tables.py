@@ -12,6 +12,7 @@ from idp.infra.db.columns import (
     Boolean,
     CompositeForeignKey,
     ForeignKey,
+    Integer,
     OnDelete,
     PrimaryKey,
     Text,
@@ -52,11 +53,18 @@ class GroupMember(Table, tablename="group_member", db=engine):
 
 
 class OrganizationRow(Table, tablename="organization", db=engine):
-    """An organization: a customer, a department or a tenant. ``slug`` names it in requests, and never changes."""
+    """An organization: a customer, a department or a tenant. ``slug`` names it in requests, and never changes.
+
+    ``second_factor`` and the columns after it are its :class:`idp.directory.sign_in_policy.SignInPolicy`.
+    """
 
     id = UUID(primary_key=True, default=uuid7)
     slug = Text(unique=True)
     name = Text()
+    second_factor = Boolean(default=False)
+    session_max_age = Integer(null=True)
+    session_idle = Integer(null=True)
+    ways = Array(Text(), null=True)
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True)

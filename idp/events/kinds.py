@@ -22,7 +22,7 @@ KINDS: Final = (
     "role_contained_added", "role_contained_removed", "user_role_granted", "user_role_revoked",
     "organization_created", "organization_updated", "organization_disabled", "organization_enabled",
     "organization_deleted", "organization_member_added", "organization_member_removed", "organization_admin_granted",
-    "organization_admin_revoked",
+    "organization_admin_revoked", "organization_policy_set",
     "organization_domain_claimed", "organization_domain_verified",
     "organization_domain_removed", "organization_domain_missing",
     "organization_domain_lost",

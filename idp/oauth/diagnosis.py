@@ -62,7 +62,7 @@ async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, no
         (not state.known, Reason.UNKNOWN),
         (state.expired, Reason.EXPIRED),
         (state.rotated, Reason.ROTATED),
-        (True, Reason.CHANGED_MEANWHILE),
+        (True, state.unmet or Reason.CHANGED_MEANWHILE),
     )
     reason = reason or next(reason for holds, reason in causes if holds)
     return Refused(reason, state.user_id, state.family_id)
@@ -87,7 +87,7 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
         (state.code_challenge != redemption.code_challenge, Reason.PKCE_MISMATCH),
         (state.created_at < redemption.not_before, Reason.ISSUED_TOO_EARLY),
         (wrong_key is not None, wrong_key or Reason.WRONG_KEY),
-        (True, Reason.CHANGED_MEANWHILE),
+        (True, state.unmet or Reason.CHANGED_MEANWHILE),
     )
     return Refused(next(reason for holds, reason in causes if holds), state.user_id, state.family_id)
 

@@ -159,6 +159,7 @@ class RefreshToken(Table, tablename="refresh_token", db=engine):
     """One refresh token of a family; ``jti`` is the claim of its JWT, and ``user_id`` that of the family.
 
     ``issued_at`` and ``expires_at`` are whole seconds, so that the same JWT can be rebuilt, byte for byte.
+    ``used_at`` is the last use of one that is not rotated.
     """
 
     user_id = UUID()
@@ -167,6 +168,7 @@ class RefreshToken(Table, tablename="refresh_token", db=engine):
     token_hash = Bytea(secret=True)
     issued_at = Timestamptz()
     expires_at = Timestamptz(index=True)
+    used_at = Timestamptz(null=True)
     rotated_at = Timestamptz(null=True)
     successor = UUID(null=True)
 

@@ -53,24 +53,27 @@ async def complete(
     finished = await flows.note_step(flow, person.id, step, finish=True, upstream=upstream)
     # A factor that was skipped in this flow is offered again in the next one.
     steps = tuple(done for done in finished.done if done.step not in NOT_KEPT)
-    started = await _start_session(browser, person, steps)
+    # A step-up counts first steps of before.
+    first = proves(steps, (Step.PASSKEY,) if flow.session_id is not None else FIRST)
+    started = await _start_session(browser, person, steps, proved=first)
     if finished.upstream is not None:
         await upstream_sessions.insert(person.id, started.session.id, finished.upstream)
     # Devices before sessions, as in a sign-out: rows of other users of this browser are among both.
     device_token = await devices.remember(browser, person.id, trust=trust, second_step=proves(steps, SECOND))
     await _end_other_sessions(browser, started.session)
     # Attempts are reset only after a proof, in this flow, of the factor that their limit protects.
-    first = proves(steps, (Step.PASSKEY,) if flow.session_id is not None else FIRST)
     await limits.forget_attempts(person, passwords=first, second_steps=proves(steps, SECOND))
     detail = {"amr": list(started.session.amr)}
     await record("sign_in", user_id=person.id, session_id=started.session.id, detail=detail)
     return CompletedSignIn(finished, started.session, started.token, device_token)
 
 
-async def _start_session(browser: Browser, person: SignInSubject, steps: tuple[CompletedStep, ...]) -> StartedSession:
+async def _start_session(
+    browser: Browser, person: SignInSubject, steps: tuple[CompletedStep, ...], *, proved: bool
+) -> StartedSession:
     if person.session_id is None:
         return await sessions.start(browser, person.id, steps)
-    renewed = await sessions.renew(browser, person.session_id, person.id, steps)
+    renewed = await sessions.renew(browser, person.session_id, person.id, steps, proved=proved)
     if renewed is None:
         raise FlowFinishedError
     return renewed

@@ -32,7 +32,7 @@ class Display(msgspec.Struct, frozen=True):
     """The part of an application that the pages show.
 
     ``ui_locales`` are the languages that the application asks for; ``upstreams`` are the providers that its users may
-    sign in with, None for all.
+    sign in with, None for all. ``organization`` is the name of the one whose policy asks for the sign-in, if one does.
     """
 
     client_name: str
@@ -42,6 +42,7 @@ class Display(msgspec.Struct, frozen=True):
     tos_uri: str | None = None
     ui_locales: tuple[str, ...] = ()
     upstreams: tuple[str, ...] | None = None
+    organization: str | None = None
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -73,6 +74,7 @@ class Flow(msgspec.Struct, frozen=True):
         identity: an identity at an upstream provider whose account here is not known yet.
         upstream: the session at an upstream provider that a step was proved with.
         attributes: those that the application requires of its users.
+        ways: the first steps that may be taken; empty: all.
         key: the key to which the flow moves with its next change, if any.
     """
 
@@ -92,6 +94,7 @@ class Flow(msgspec.Struct, frozen=True):
     identity: ExternalIdentity | None = None
     upstream: UpstreamSession | None = None
     attributes: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
     created_at: datetime | None = None
     key: BrowserKey | None = None
 
@@ -114,6 +117,7 @@ async def start(
     step_up: SignedIn | None = None,
     registration: Registration | None = None,
     attributes: Collection[str] = (),
+    ways: Collection[str] = (),
     binding: BrowserBinding | None = None,
 ) -> BrowserBinding:
     """Start a flow. Send the browser to :func:`path` with the cookies of the key.
@@ -126,6 +130,7 @@ async def start(
             new factor is missing, an old session does not count: the user signs in once more.
         registration: the known data of an account that an invitation allows.
         attributes: those of which the user must have a value. The flow asks for them after the identity is proved.
+        ways: the first steps that may be taken; empty: all.
         binding: a binding that the caller shares with its own request.
     """
     binding = binding or key.bind()
@@ -149,6 +154,7 @@ async def start(
             done=[str(step) for step in done],
             registration=_to_json(registration) if registration else None,
             attributes=list(attributes) or None,
+            ways=list(ways) or None,
             lifetime=settings().flow_lifetime,
         )
     )
@@ -225,6 +231,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
         registration=msgspec.json.decode(row.registration, type=Registration) if row.registration else None,
         identity=_identity(row.identity),
         attributes=tuple(row.attributes or ()),
+        ways=tuple(row.ways or ()),
         created_at=row.created_at,
     )
 

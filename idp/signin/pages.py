@@ -138,6 +138,11 @@ async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[An
 async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = None) -> Response[Any]:
     state = await service.state_of(browser_of(request), flow)
     allowed = transitions.allowed(state)
+    if not allowed and not flow.done:
+        raise PageError(
+            _("You cannot sign in"),
+            _("None of the ways to sign in that are allowed for this is available. Ask an administrator."),
+        )
     if not allowed:
         # A change in another tab removed the missing step. Only a step finishes a flow, so the target starts another
         # one.

@@ -105,7 +105,8 @@ def _offered(flow: Flow) -> frozenset[Step]:
         left_out.add(Step.REGISTRATION)
     if not upstream.available(flow):
         left_out.add(Step.UPSTREAM)
-    return frozenset(FIRST) - left_out
+    offered = frozenset(FIRST) - left_out
+    return offered & set(flow.ways) if flow.ways else offered
 
 
 def check_load(step: Step | None) -> None:

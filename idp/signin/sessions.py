@@ -27,7 +27,8 @@ LAST_SEEN_PRECISION = timedelta(minutes=1)
 class SignedIn(msgspec.Struct, frozen=True):
     """A live session. ``id`` is the ``sid`` claim; ``amr`` and ``acr`` are those of OpenID Connect Core section 2.
 
-    ``auth_time`` is the time of the sign-in here. The claim of that name is :attr:`proved_at`.
+    ``auth_time`` is the time of the sign-in here. The claim of that name is :attr:`proved_at`. ``pause`` is the longest
+    time in seconds for which the session was not used since the user proved their identity.
     """
 
     id: UUID
@@ -36,6 +37,7 @@ class SignedIn(msgspec.Struct, frozen=True):
     done: tuple[CompletedStep, ...]
     amr: tuple[str, ...]
     acr: str
+    pause: int = 0
 
     @property
     def auth_age(self) -> int | None:
@@ -70,7 +72,7 @@ async def find(token: str | None) -> SignedIn | None:
     if row.stale:
         await sessions.touch_session(named, idle_lifetime)
     done = tuple(map(CompletedStep.parse, row.steps))
-    return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr)
+    return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr, row.pause)
 
 
 async def lock(session: SignedIn, *, fresh: bool = False) -> None:
@@ -122,15 +124,18 @@ async def start(
 
 
 async def renew(
-    browser: Browser, session_id: UUID, user_id: UUID, done: tuple[CompletedStep, ...]
+    browser: Browser, session_id: UUID, user_id: UUID, done: tuple[CompletedStep, ...], *, proved: bool
 ) -> StartedSession | None:
     """Continue a session of a user after a new sign-in, under a new token, in the caller's transaction.
 
     None if the session ended.
+
+    Args:
+        proved: the user proved their identity now, and not only a second factor.
     """
     token, new = _new(browser, session_id, user_id, done)
-    auth_time = await sessions.renew_session(new)
-    return StartedSession(_signed_in(new, done, auth_time), token) if auth_time is not None else None
+    renewed = await sessions.renew_session(new, proved=proved)
+    return StartedSession(_signed_in(new, done, *renewed), token) if renewed is not None else None
 
 
 def _new(
@@ -156,8 +161,8 @@ def _new(
     return token, new
 
 
-def _signed_in(new: NewSession, done: tuple[CompletedStep, ...], auth_time: datetime) -> SignedIn:
-    return SignedIn(new.id, new.user_id, auth_time, done, tuple(new.amr), new.acr)
+def _signed_in(new: NewSession, done: tuple[CompletedStep, ...], auth_time: datetime, pause: int = 0) -> SignedIn:
+    return SignedIn(new.id, new.user_id, auth_time, done, tuple(new.amr), new.acr, pause)
 
 
 async def restart(browser: Browser, session: SignedIn) -> str:

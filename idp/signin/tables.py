@@ -28,9 +28,10 @@ class Session(Table, tablename="session", db=engine):
     """A user signed in at one browser. ``id`` is the ``sid`` claim; of the cookie's value only the hash is stored.
 
     ``steps`` are the completed steps of :mod:`idp.signin.transitions`; ``amr`` and ``acr`` follow from them.
-    ``challenge`` is the challenge that the next new passkey must sign (WebAuthn section 13.4.3). ``ended_by`` is the
-    actor who ended the session, as in the audit trail. ``announced_at`` is the time at which the end of the session was
-    passed on to those who are told of it.
+    ``challenge`` is the challenge that the next new passkey must sign (WebAuthn section 13.4.3). ``longest_pause`` is
+    the longest time in seconds between two requests since the sign-in; pauses below a minute may be left out.
+    ``ended_by`` is the actor who ended the session, as in the audit trail. ``announced_at`` is the time at which the
+    end of the session was passed on to those who are told of it.
     """
 
     user_id = ForeignKey(User)
@@ -45,6 +46,7 @@ class Session(Table, tablename="session", db=engine):
     challenge = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     last_seen_at = Timestamptz()
+    longest_pause = Integer(default=0)
     expires_at = Timestamptz(index=True)
     ended_at = Timestamptz(null=True)
     ended_reason = Text(null=True)
@@ -97,6 +99,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     - ``identity``: an identity at an upstream provider whose account here is not known yet.
     - ``upstream``: the session at an upstream provider that a step was proved with.
     - ``attributes``: those that the application requires; null for none.
+    - ``ways``: the first steps that may be taken; null for all.
     - ``kept_form``: the encrypted form that the sign-in returns to.
     """
 
@@ -117,6 +120,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     upstream = JSONB(null=True)
     display = JSONB(null=True)
     attributes = Array(Text(), null=True)
+    ways = Array(Text(), null=True)
     kept_form = Bytea(null=True, secret=True)
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)

@@ -47,6 +47,14 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert domain in cli("organizations", "domains", slug).out
     assert "is removed" in cli("organizations", "remove-domain", slug, domain).out
     assert len(json.loads(cli("organizations", "domains", slug, "--json").out)) == 1
+    options = ("--second-factor", "required", "--session-max-age", "8h", "--way", "passkey", "--json")
+    policy = json.loads(cli("organizations", "set-policy", slug, *options).out)
+    assert policy == {"second_factor": True, "session_max_age": 28_800, "session_idle": None, "ways": ["passkey"]}
+    assert json.loads(cli("organizations", "policy", slug, "--json").out) == policy
+    assert "required" in cli("organizations", "policy", slug).out
+    assert "must be 300" in cli.fails("organizations", "set-policy", slug, "--session-idle", "1m")
+    assert "has no sign-in policy" in cli("organizations", "remove-policy", slug).out
+    assert not json.loads(cli("organizations", "policy", slug, "--json").out)["second_factor"]
     assert "Aborted" in cli("organizations", "delete", slug, input="n\n", code=1).err
     assert "is deleted" in cli("organizations", "delete", slug, "--yes").out
     assert "There is no such organisation" in cli.fails("organizations", "show", slug)
@@ -66,5 +74,5 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, names
             nameserver.records[name] = [f"idp-domain-verification={row['token']}"]
         words = (values.get(word, word) for word in shlex.split(command))
         cli(*words, IDP_DNS_RESOLVER=nameserver.address)
-    assert len(commands) == 15
+    assert len(commands) == 18
     cli("organizations", "delete", values["acme"], "--yes")

@@ -16,6 +16,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.dev.seed import CLAIMS
+from idp.directory.sign_in_policy_changes import set_policy
 from idp.infra.db.engine import execute, fetchrow
 from idp.keys import jose
 from idp.keys.algorithms import FAPI_ALGORITHMS
@@ -33,6 +34,7 @@ from tests.support.conformance import (
     check_token_response,
     entropy,
 )
+from tests.support.directory import an_organization
 from tests.support.dpop import DPoPKey
 from tests.support.fapi import FapiClient
 from tests.support.server import Server
@@ -476,6 +478,19 @@ async def test_an_unused_refresh_token_ends(fapi: FapiClient, fapi_browser: Brow
     assert (await fapi.introspect(token))["exp"] - introspected["exp"] in range(5)
     await age(15 * 86400, person)
     check_json_error(await fapi.refresh(token), 400, "invalid_grant")
+
+
+async def test_each_use_of_a_kept_token_ends_a_pause(fapi: FapiClient, fapi_browser: Browser, person: User) -> None:
+    """Which the policy of an organization limits."""
+    organization = await an_organization(person)
+    token = (await signed_in(fapi, fapi_browser, person, organization=organization.slug))["refresh_token"]
+    await age(7200, person)
+    await set_policy(organization.id, session_idle=3600)
+    check_json_error(await fapi.refresh(token), 400, "invalid_grant")
+    await set_policy(organization.id)
+    assert (await fapi.refresh(token)).status_code == 200
+    await set_policy(organization.id, session_idle=3600)
+    assert (await fapi.refresh(token)).status_code == 200
 
 
 async def test_a_revoked_refresh_token(fapi: FapiClient, fapi_browser: Browser, person: User) -> None:

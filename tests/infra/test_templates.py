@@ -28,6 +28,7 @@ class Client:
     logo_uri: str | None = "https://northwind.example/logo.svg"
     policy_uri: str | None = "https://northwind.example/privacy"
     tos_uri: str | None = "https://northwind.example/terms"
+    organization: str | None = "Acme Ltd"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from idp.infra.db.rows import many
 _MEMBERSHIPS = CoalescedQuery(
     "user_id uuid",
     """
-SELECT a.number, u.directory_version, g.ids, g.names, o.organization_ids, o.slugs, o.organization_names,
+SELECT a.number, u.directory_version, g.ids, g.names, o.organization_ids, o.slugs, o.organization_names, o.policies,
        r.role_ids, r.role_clients, r.role_organizations, r.role_names
 FROM asked AS a JOIN users AS u ON u.id = a.user_id
 CROSS JOIN LATERAL (
@@ -29,9 +29,15 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(o.id ORDER BY o.slug), '{}') AS organization_ids,
            coalesce(array_agg(o.slug ORDER BY o.slug), '{}') AS slugs,
-           coalesce(array_agg(o.name ORDER BY o.slug), '{}') AS organization_names
+           coalesce(array_agg(o.name ORDER BY o.slug), '{}') AS organization_names,
+           coalesce(array_agg(o.policy ORDER BY o.slug), '{}') AS policies
     FROM organization_member AS m
-    CROSS JOIN LATERAL (SELECT id, slug, name, disabled_at FROM organization WHERE id = m.organization_id OFFSET 0) AS o
+    CROSS JOIN LATERAL (
+        SELECT id, slug, name, disabled_at, jsonb_strip_nulls(jsonb_build_object(
+            'second_factor', second_factor, 'session_max_age', session_max_age, 'session_idle', session_idle,
+            'ways', ways))::text AS policy
+        FROM organization WHERE id = m.organization_id OFFSET 0
+    ) AS o
     WHERE m.user_id = a.user_id AND o.disabled_at IS NULL
 ) AS o
 CROSS JOIN LATERAL (
@@ -89,6 +95,9 @@ UNION ALL SELECT false, role_id, origin FROM user_role WHERE user_id = $1 AND or
 """
 
 
+_ORGANIZATION = ("organization_ids", "slugs", "organization_names", "policies")
+
+
 class Origin(msgspec.Struct, frozen=True):
     """A group or a role that a user was given, and by what."""
 
@@ -124,12 +133,12 @@ class StoredMemberships(NamedTuple):
 
     Attributes:
         version: increases with every change of what the user was given.
-        organizations: id, slug and name.
+        organizations: id, slug, name and, as JSON, the sign-in policy.
     """
 
     version: int
     groups: list[tuple[UUID, str]]
-    organizations: list[tuple[UUID, str, str]]
+    organizations: list[tuple[UUID, str, str, str]]
     roles: list[StoredRole]
 
 
@@ -141,7 +150,7 @@ async def memberships(user_id: UUID) -> StoredMemberships | None:
     return StoredMemberships(
         row["directory_version"],
         list(zip(row["ids"], row["names"], strict=True)),
-        list(zip(row["organization_ids"], row["slugs"], row["organization_names"], strict=True)),
+        list(zip(*(row[name] for name in _ORGANIZATION), strict=True)),
         [
             StoredRole(*role)
             for role in zip(

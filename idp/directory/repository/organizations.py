@@ -6,6 +6,7 @@ from uuid import UUID
 
 from idp.directory.models import Organization
 from idp.directory.repository.filters import NAME
+from idp.directory.repository.sign_in_policies import SignInColumns, conditions
 from idp.directory.tables import OrganizationRow
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -54,16 +55,18 @@ RETURNING old.admin <> m.admin AS changed
 _MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2"
 
 
-def is_member(user_id: str, organization_id: str) -> str:
+def is_member(user_id: str, organization_id: str, sign_in: SignInColumns | None = None) -> str:
     """Return the SQL condition that a user is a member of an organization that is enabled.
 
     Args:
         user_id, organization_id: as SQL.
+        sign_in: a sign-in that must meet the policy of the organization.
     """
+    policy = "".join(f"\n          AND {each}" for each in conditions(sign_in).values()) if sign_in else ""
     return f"""EXISTS (
         SELECT FROM organization_member AS m, organization AS o
         WHERE m.user_id = {user_id} AND m.organization_id = {organization_id}
-          AND o.id = m.organization_id AND o.disabled_at IS NULL)"""
+          AND o.id = m.organization_id AND o.disabled_at IS NULL{policy})"""
 
 
 async def insert_organization(id: UUID, slug: str, name: str) -> Organization | None:

@@ -11,7 +11,8 @@ A refusal revokes nothing, and consumes nothing: it may hold for an hour, or unt
 """
 
 import ipaddress
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -37,15 +38,23 @@ from idp.signin.sessions import SignedIn
 from idp.signin.transitions import ACR_VALUES, falls_short
 
 DESCRIPTION = "The user may not use this application."
+SIGN_IN_AGAIN = "The organization asks for another sign-in of the user."
 
 
 class AccessDeniedError(OAuthError):
-    """The access policy of a client does not allow its use to a user. The reason is for the operator."""
+    """The access policy of a client does not allow its use to a user, or the sign-in does not meet the policy of the
+    organization. The reason is for the operator.
+    """
 
     def __init__(
-        self, reason: Reason, user_id: UUID, family_id: UUID | None = None, code: str = "access_denied"
+        self,
+        reason: Reason,
+        user_id: UUID,
+        family_id: UUID | None = None,
+        code: str = "access_denied",
+        description: str = DESCRIPTION,
     ) -> None:
-        super().__init__(code, DESCRIPTION, refused=Refused(reason, user_id, family_id))
+        super().__init__(code, description, refused=Refused(reason, user_id, family_id))
 
 
 class Situation(NamedTuple):
@@ -217,7 +226,8 @@ class Holder(Protocol):
     """The user of a grant or of a token.
 
     Attributes:
-        acr: the level of the sign-in.
+        acr, amr: the level and the methods of the sign-in.
+        proved_at: when the user proved their identity; None: unknown.
         family_id: for the log.
         directory_version: as of :func:`situation_of`.
         organization_id: as of :class:`Situation`.
@@ -228,6 +238,12 @@ class Holder(Protocol):
 
     @property
     def acr(self) -> str: ...
+
+    @property
+    def amr(self) -> Sequence[str]: ...
+
+    @property
+    def proved_at(self) -> datetime | None: ...
 
     @property
     def family_id(self) -> UUID | None: ...
@@ -247,11 +263,14 @@ class TokenHolder(NamedTuple):
     family_id: UUID | None = None
     directory_version: int | None = None
     organization_id: UUID | None = None
+    amr: Sequence[str] = ()
+    proved_at: datetime | None = None
 
 
 async def check_tokens(client: Client, holder: Holder, at: str, *, code: str = "invalid_grant") -> None:
-    """Check that a client may get tokens of a user. Call it in the transaction that consumes what the client presents,
-    so that a refusal consumes nothing.
+    """Check that a client may get tokens of a user, and that the sign-in meets the policy of its organization.
+
+    Call it in the transaction that consumes what the client presents, so that a refusal consumes nothing.
 
     Args:
         at: the grant, for the audit trail.
@@ -260,6 +279,8 @@ async def check_tokens(client: Client, holder: Holder, at: str, *, code: str = "
     Raises:
         AccessDeniedError: it may not.
     """
+    if holder.organization_id is not None:
+        await _check_organization(client, holder, holder.organization_id, at, code)
     policy = registry.access_policy(client)
     if policy is None:
         return
@@ -273,6 +294,23 @@ async def check_tokens(client: Client, holder: Holder, at: str, *, code: str = "
         reason = against[0].reason
         _record(client, holder.user_id, reason, at)
         raise AccessDeniedError(reason, holder.user_id, holder.family_id, code)
+
+
+async def _check_organization(client: Client, holder: Holder, organization_id: UUID, at: str, code: str) -> None:
+    """Check that the sign-in of a user meets the policy of the organization that it was for.
+
+    Raises:
+        AccessDeniedError: it does not.
+    """
+    held = (await memberships(holder.user_id, holder.directory_version)).organizations.get(organization_id)
+    if held is None:
+        # The statement that consumes what the client presents has compared the membership.
+        return
+    age = math.inf if holder.proved_at is None else (clock.now() - holder.proved_at).total_seconds()
+    reason = held.policy.unmet(acr=holder.acr, amr=holder.amr, age=age)
+    if reason is not None:
+        _record(client, holder.user_id, reason, at)
+        raise AccessDeniedError(reason, holder.user_id, holder.family_id, code, SIGN_IN_AGAIN)
 
 
 def _record(client: Client, user_id: UUID, reason: Reason, at: str, session_id: UUID | None = None) -> None:

@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response, post
 from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.attributes.registry import attributes as declared
 from idp.accounts.passwords import InvalidPasswordError
+from idp.directory.models import OrganizationMembership
 from idp.errors import (
     FlowExpiredError,
     InvalidDPoPProofError,
@@ -30,7 +31,14 @@ from idp.http.headers import request_header
 from idp.infra.db.engine import transaction
 from idp.oauth import consent, subjects
 from idp.oauth.access_policies.decision import check_session
-from idp.oauth.authorize import acr, organization_choice, pending_request, pushed, request_object
+from idp.oauth.authorize import (
+    acr,
+    organization_choice,
+    organization_policy,
+    pending_request,
+    pushed,
+    request_object,
+)
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code, not_member
 from idp.oauth.authorize.pending_request import PendingRequest
@@ -90,7 +98,7 @@ async def challenge(request: AnyRequest) -> Response[Any]:
     more = {"recovery_codes": result.recovery_codes} if result.recovery_codes else {}
     if result.session is None:
         return await _insufficient(request, sign_in._replace(flow=result.flow), "A further step is needed.", more)
-    return await _grant(sign_in, result.session, more)
+    return await _grant(request, sign_in, result.session, more)
 
 
 @post("/challenge/forgot", opt=CLIENT, status_code=200)
@@ -228,7 +236,9 @@ async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
     return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)
 
 
-async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, Any]) -> Response[Any]:
+async def _grant(
+    request: AnyRequest, sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, Any]
+) -> Response[Any]:
     asked = sign_in.pending.asked
     await check_session(sign_in.client, session, "challenge")
     if await consent.is_needed(asked, sign_in.client, session, None):
@@ -242,10 +252,39 @@ async def _grant(sign_in: _ChallengeRequest, session: SignedIn, more: dict[str, 
         held = await organization_choice.offered(sign_in.client, session.user_id)
         description = "The user must choose an organization: in a browser, or by the parameter organization."
         return _refuse("redirect_to_web", description, more | {"organizations": held})
+    if decided.membership is not None and organization_policy.unmet(decided.membership, session) is not None:
+        again = await _for_policy(app_of(request), sign_in, decided.membership, session)
+        return await _insufficient(request, again, "The organization asks for another sign-in of the user.", more)
     async with transaction():
         await pending_request.finish(sign_in.pending)
-        code = await issue_code(decided, sign_in.client, session)
+        code = await issue_code(decided.asked, sign_in.client, session)
     return _answer({"authorization_code": code} | more)
+
+
+async def _for_policy(
+    browser: Browser, sign_in: _ChallengeRequest, membership: OrganizationMembership, session: SignedIn
+) -> _ChallengeRequest:
+    """Start the sign-in that the policy of an organization asks for, for the same authorization request."""
+    client, asked = sign_in.client, sign_in.pending.asked
+    how = organization_policy.sign_in(
+        membership,
+        session,
+        display=consent.display(client, asked.ui_locales),
+        wanted=acr.requested(asked, client),
+        max_age=asked.max_proof_age,
+    )
+    key = browser.key()
+    async with transaction():
+        await pending_request.finish(sign_in.pending)
+        pending = await pending_request.store(key, asked)
+        await flows.start(
+            key,
+            pending_request.path(pending),
+            attributes=declared.required_for(client.client_id),
+            binding=pending.binding,
+            **how,
+        )
+    return _ChallengeRequest(client, pending, await flows.load_bound(pending.binding), sign_in.form)
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> Response[Any]:

@@ -21,7 +21,16 @@ from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
 from idp.oauth.access_policies import page as access_page
 from idp.oauth.access_policies.decision import AccessDeniedError, check_session
-from idp.oauth.authorize import acr, legacy, organization_choice, pending_request, polled, pushed, request_object
+from idp.oauth.authorize import (
+    acr,
+    legacy,
+    organization_choice,
+    organization_sign_in,
+    pending_request,
+    polled,
+    pushed,
+    request_object,
+)
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import issue_code
@@ -202,13 +211,13 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
         decided = await organization_choice.decided(
             asked, client, session.user_id, organization_choice.chosen_by(session.user_id, pending)
         )
-        if decided is None:
-            return await _send_to_choice(request, asked, session, pending)
+        if decided is None or not organization_sign_in.is_sufficient(decided, session):
+            return await organization_sign_in.ask(request, asked, client, session, decided=decided, pending=pending)
         if await attributes.missing(session.user_id, declared.required_for(client.client_id)):
             return await _send_for_attributes(request, asked, client, pending, session)
         if not silent and await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
-        return await _grant(decided, client, session, pending, state)
+        return await _grant(decided.asked, client, session, pending, state)
     except AccessDeniedError as error:
         if "none" not in asked.prompt:
             return await access_page.send_to(request, asked, pending, error)
@@ -290,18 +299,6 @@ async def _send_to_login(
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"
     return see_other(path, key_cookies(key))
-
-
-async def _send_to_choice(
-    request: AnyRequest, asked: AuthorizationRequest, session: SignedIn, pending: PendingRequest | None
-) -> Response[Any]:
-    if "none" in asked.prompt:
-        raise organization_choice.cannot_ask(asked, session.user_id)
-    if pending is not None:
-        return see_other(organization_choice.path(pending))
-    key = await new_flow_key(request)
-    pending = await pending_request.store(key, asked)
-    return see_other(organization_choice.path(pending), key_cookies(key))
 
 
 async def _send_for_attributes(

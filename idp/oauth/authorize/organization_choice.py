@@ -47,9 +47,14 @@ def is_wanted(asked: AuthorizationRequest, client: Client) -> bool:
     )
 
 
-async def decided(
-    asked: AuthorizationRequest, client: Client, user_id: UUID, chosen: UUID | None
-) -> AuthorizationRequest | None:
+class Decided(NamedTuple):
+    """A request with the organization that the user signs in for, and the membership there; None: there is none."""
+
+    asked: AuthorizationRequest
+    membership: OrganizationMembership | None = None
+
+
+async def decided(asked: AuthorizationRequest, client: Client, user_id: UUID, chosen: UUID | None) -> Decided | None:
     """Return the request with the organization that the user signs in for: the one that the request names, the one that
     the user chose, or the only one. Without any, there is none.
 
@@ -60,7 +65,7 @@ async def decided(
     """
     if not is_wanted(asked, client):
         if asked.organization is None:
-            return asked
+            return Decided(asked)
         if "none" in asked.prompt:
             # Otherwise a client without the scope could find out who is a member of what, unseen by the user.
             raise OAuthError("interaction_required", "Without a page, organization needs the scope organization.")
@@ -70,8 +75,10 @@ async def decided(
     else:
         possible = [key for key in held if chosen in (None, key)]
         if not held and chosen is None:
-            return asked
-    return msgspec.structs.replace(asked, organization_id=possible[0]) if len(possible) == 1 else None
+            return Decided(asked)
+    if len(possible) != 1:
+        return None
+    return Decided(msgspec.structs.replace(asked, organization_id=possible[0]), held[possible[0]])
 
 
 async def _held(client: Client, user_id: UUID) -> Mapping[UUID, OrganizationMembership]:

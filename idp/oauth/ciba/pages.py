@@ -24,7 +24,8 @@ from idp.infra.i18n import gettext as _
 from idp.oauth import consent
 from idp.oauth.access_policies.decision import AccessDeniedError, check_session
 from idp.oauth.access_policies.page import denied_page
-from idp.oauth.authorize import acr, organization_choice
+from idp.oauth.authorize import acr, organization_choice, organization_policy
+from idp.oauth.authorize.organization_choice import Decided
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
 from idp.oauth.ciba.repository import WaitingRequest
@@ -81,27 +82,44 @@ async def _load(request: AnyRequest, request_id: UUID) -> _Asking | Response[Any
 
 
 async def _sign_in(request: AnyRequest, asking: _Asking) -> Response[Any] | None:
-    """Return a redirect to a sign-in, if the session is too old or its level too low for the request."""
+    """Return a redirect to a sign-in, if the session is too old or its level too low for the request, or for the policy
+    of the organization that it is for.
+    """
     _waiting, asked, client, session = asking
     wanted = acr.requested(asked, client)
     young = _is_young(asking)
     # The level beyond the required one is offered once.
     offered = session.auth_time >= asking.waiting.created_at
     if young and acr.reaches(session.acr, wanted.essential if offered else wanted.acr):
+        return await _sign_in_for(
+            request, asking, await organization_choice.decided(asked, client, session.user_id, None)
+        )
+    step_up = session if young else None
+    how = {"acr": wanted.acr, "required": wanted.essential, "max_age": asked.max_proof_age, "step_up": step_up}
+    return await _to_sign_in(request, asking, how | {"display": consent.display(client)})
+
+
+async def _sign_in_for(request: AnyRequest, asking: _Asking, decided: Decided | None) -> Response[Any] | None:
+    """Return a redirect to the sign-in that the policy of the organization asks for, if it does."""
+    _waiting, asked, client, session = asking
+    membership = decided.membership if decided is not None else None
+    if membership is None or organization_policy.unmet(membership, session) is None:
         return None
-    user = await user_by_id(session.user_id)
-    key = await new_flow_key(request)
-    binding = await flows.start(
-        key,
-        asking.path,
-        cancel_to=service.PATH,
-        login_hint=user.email if user is not None else "",
+    how = organization_policy.sign_in(
+        membership,
+        session,
         display=consent.display(client),
-        acr=wanted.acr,
-        required=wanted.essential,
+        wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
-        step_up=session if young else None,
     )
+    return await _to_sign_in(request, asking, how)
+
+
+async def _to_sign_in(request: AnyRequest, asking: _Asking, how: Mapping[str, Any]) -> Response[Any]:
+    user = await user_by_id(asking.session.user_id)
+    key = await new_flow_key(request)
+    login_hint = user.email if user is not None else ""
+    binding = await flows.start(key, asking.path, cancel_to=service.PATH, login_hint=login_hint, **how)
     return see_other(flows.path(binding), key_cookies(key))
 
 
@@ -175,8 +193,10 @@ async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Res
             if (denied := await _denied(request, asking)) is not None:
                 return denied
             decided = await _with_organization(asked, client, session, form)
+            if (sign_in := await _sign_in_for(request, asking, decided)) is not None:
+                return sign_in
             async with transaction():
-                await service.allow(waiting.id, decided, client, session)
+                await service.allow(waiting.id, decided.asked, client, session)
                 await consent.save(asked, client, session)
             return see_other(f"{service.PATH}?done=request-allowed")
         case "deny":
@@ -190,7 +210,7 @@ async def decide_request(request: AnyRequest, request_id: FromPath[UUID]) -> Res
 
 async def _with_organization(
     asked: AuthorizationRequest, client: Client, session: SignedIn, form: Mapping[str, str]
-) -> AuthorizationRequest:
+) -> Decided:
     """Return the request with the organization that the user chose, if they had to.
 
     Raises:

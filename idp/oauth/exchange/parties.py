@@ -1,6 +1,7 @@
 """Reading the subject token and the actor token of a request (RFC 8693 section 2.1)."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -68,6 +69,12 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     def audience(self) -> Sequence[str]:
         """The ``aud`` of the token."""
         return _audience(self.claims)
+
+    @property
+    def proved_at(self) -> datetime | None:
+        """When the user proved their identity; None: unknown."""
+        at = self.claims.get("auth_time")
+        return datetime.fromtimestamp(at, UTC) if isinstance(at, int) else None
 
     @property
     def bound(self) -> Confirmation | None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from idp.directory.repository.organizations import is_member
+from idp.directory.repository.sign_in_policies import SignInColumns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.clients.documents.identifiers import shown_name
 from idp.signin.repository.sessions import SessionKey, columns
@@ -57,20 +58,27 @@ WHERE f.user_id = $1 AND {_LIVE_FAMILY} ORDER BY 1
 """  # noqa: S608
 
 
-def live_family_of_user(user_id: str) -> str:
+#: When a refresh token ``r`` was used last; of one that is rotated, when it was issued.
+LAST_USED = "coalesce(r.used_at, r.issued_at)"
+
+
+def live_family_of_user(user_id: str, last_used: str | None = None) -> str:
     """Return the SQL condition that a family ``f`` of a user ``u`` still yields tokens: neither the family, nor the
     user, nor (without offline access) the session has ended, and the user is a member of its organization.
 
     Args:
         user_id: the id of the user, as SQL, which is compared in each table (docs/decisions/0048-keys-by-person.md).
+        last_used: the time at which the family was used last, as SQL, for new tokens: its sign-in must meet the policy
+            of the organization.
     """
+    sign_in = SignInColumns.of("f", last_used) if last_used is not None else None
     return f"""
     f.user_id = {user_id} AND f.revoked_at IS NULL AND f.expires_at > now()
     AND u.id = {user_id} AND u.disabled_at IS NULL
     AND (f.offline_access OR EXISTS (
         SELECT FROM session AS s
         WHERE s.user_id = {user_id} AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()))
-    AND (f.organization_id IS NULL OR {is_member(user_id, "f.organization_id")})
+    AND (f.organization_id IS NULL OR {is_member(user_id, "f.organization_id", sign_in)})
     """
 
 

@@ -6,9 +6,12 @@ from uuid import UUID
 import msgspec
 
 from idp.directory.repository.organizations import is_member
+from idp.directory.repository.sign_in_policies import SignInColumns, failing
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.rows import one
+from idp.oauth.repository.families import LAST_USED
 from idp.oauth.repository.live_tokens import TokenOfUser
+from idp.reasons import Reason
 
 # The state of a family ``f`` and its user ``u``, whose id is $1, to explain a refusal.
 _FAMILY_STATE = f"""
@@ -23,7 +26,8 @@ _FAMILY_STATE = f"""
 # $1 user_id  $2 family_id  $3 jti  $4 token_hash
 _STATE_OF_REFRESH_TOKEN = f"""
 SELECT {_FAMILY_STATE}, r.jti IS NOT NULL AS known, r.rotated_at IS NOT NULL AS rotated,
-       r.expires_at <= now() AS expired
+       r.expires_at <= now() AS expired,
+       {failing("f.organization_id", SignInColumns.of("f", LAST_USED))} AS unmet
 FROM token_family AS f JOIN users AS u ON u.id = f.user_id
 LEFT JOIN refresh_token AS r ON r.user_id = $1 AND r.jti = $3 AND r.token_hash = $4 AND r.family_id = f.id
 WHERE f.user_id = $1 AND f.id = $2
@@ -40,7 +44,8 @@ SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.confirmation,
        f.id AS family_id,
        c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
        u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended,
-       c.organization_id IS NOT NULL AND NOT {is_member("$1", "c.organization_id")} AS not_member
+       c.organization_id IS NOT NULL AND NOT {is_member("$1", "c.organization_id")} AS not_member,
+       {failing("c.organization_id", SignInColumns.of("c"))} AS unmet
 FROM authorization_code AS c JOIN users AS u ON u.id = c.user_id
 JOIN session AS s ON s.user_id = c.user_id AND s.id = c.session_id
 LEFT JOIN token_family AS f ON f.user_id = c.user_id AND f.id = c.family_id
@@ -64,11 +69,15 @@ class FamilyState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefreshTokenState(FamilyState, frozen=True, kw_only=True):
-    """The state of a family and of one of its refresh tokens. ``expired`` is None if the token is unknown."""
+    """The state of a family and of one of its refresh tokens. ``expired`` is None if the token is unknown.
+
+    ``unmet``: why the sign-in does not meet the policy of the organization, if it does not.
+    """
 
     known: bool
     rotated: bool
     expired: bool | None
+    unmet: Reason | None
 
 
 class AccessTokenState(FamilyState, frozen=True, kw_only=True):
@@ -78,7 +87,7 @@ class AccessTokenState(FamilyState, frozen=True, kw_only=True):
 
 
 class CodeState(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an authorization code may be refused."""
+    """Why an authorization code may be refused. ``unmet`` as of :class:`RefreshTokenState`."""
 
     user_id: UUID
     client_id: str
@@ -92,6 +101,7 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
     user_disabled: bool
     session_ended: bool
     not_member: bool
+    unmet: Reason | None
 
 
 async def state_of_refresh_token(

@@ -1,7 +1,7 @@
 """The grant of a user: the content of tokens."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,11 @@ class Grant(msgspec.Struct, frozen=True):
     acr: str
     organization_id: UUID | None = None
     directory_version: int | None = None
+
+    @property
+    def proved_at(self) -> datetime | None:
+        """When the user proved their identity; None: unknown."""
+        return None if self.auth_age is None else self.auth_time - timedelta(seconds=self.auth_age)
 
     @property
     def authentication_claims(self) -> dict[str, Any]:

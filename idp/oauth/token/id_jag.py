@@ -122,7 +122,15 @@ async def _check_access(subject: Party, user: User, clients: Iterable[Client]) -
     Raises:
         AccessDeniedError: they may not.
     """
-    holder = TokenHolder(user.id, subject.claims["acr"], subject.family_id, subject.directory_version)
+    holder = TokenHolder(
+        user.id,
+        subject.claims["acr"],
+        subject.family_id,
+        subject.directory_version,
+        subject.organization_id,
+        subject.claims.get("amr", ()),
+        subject.proved_at,
+    )
     for each in clients:
         await check_tokens(each, holder, TOKEN_TYPE, code="invalid_request")
 

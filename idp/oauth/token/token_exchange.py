@@ -166,6 +166,8 @@ async def _check_access(subject: Party, client: Client) -> None:
         subject.family_id,
         subject.directory_version,
         subject.organization_id,
+        subject.claims.get("amr", ()),
+        subject.proved_at,
     )
     await check_tokens(client, holder, GRANT_TYPE, code="invalid_request")
 

@@ -59,7 +59,9 @@ def columns(sessions: Sequence[SessionKey]) -> tuple[list[UUID], list[UUID]]:
 
 
 class SessionRow(msgspec.Struct, frozen=True):
-    """A live session. ``stale``: ``last_seen_at`` is to be written again."""
+    """A live session. ``stale``: ``last_seen_at`` is to be written again. ``pause``: the longest time in seconds
+    between two requests since the sign-in.
+    """
 
     id: UUID
     user_id: UUID
@@ -67,6 +69,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     steps: list[str]
     amr: list[str]
     acr: str
+    pause: int
     stale: bool
 
 
@@ -136,16 +139,19 @@ def _live(user_id: str, token_hash: str, idle_lifetime: str) -> str:
 """
 
 
+# With the pause that this request ends.
+_PAUSE = "greatest(s.longest_pause, extract(epoch FROM now() - s.last_seen_at)::int)"
 _FIND_SESSION = CoalescedQuery(
     "token_hash bytea, user_id uuid, idle_lifetime float8, stale_after interval",
     f"""
-    SELECT a.number, s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr,
+    SELECT a.number, s.id, s.user_id, s.auth_time, s.steps, s.amr, s.acr, {_PAUSE} AS pause,
            s.last_seen_at < now() - a.stale_after AS stale
     FROM asked AS a, session AS s, users AS u WHERE {_live("a.user_id", "a.token_hash", "a.idle_lifetime")}
 """,  # noqa: S608
 )
 _TOUCH_SESSION = f"""
-    UPDATE session AS s SET last_seen_at = now() FROM users AS u WHERE {_live("$1", "$2", "$3")}
+    UPDATE session AS s SET last_seen_at = now(), longest_pause = {_PAUSE} FROM users AS u
+    WHERE {_live("$1", "$2", "$3")}
 """  # noqa: S608
 # The user first, as in every transaction that locks both. Not FOR SHARE: two requests of one user that change the user
 # would deadlock.
@@ -171,11 +177,13 @@ _INSERT_SESSION = """
     VALUES ($1, $2, $3, coalesce($4, now()), $5, $6, $7, $8, $9, now(), now(), now() + make_interval(secs => $10))
     RETURNING auth_time
 """
-_RENEW_SESSION = """
-    UPDATE session SET token_hash = $3, auth_time = now(), last_seen_at = now(), steps = $4, amr = $5, acr = $6
+# $7: the user proved their identity, so that a pause before it does not count.
+_RENEW_SESSION = f"""
+    UPDATE session AS s SET token_hash = $3, auth_time = now(), last_seen_at = now(), steps = $4, amr = $5, acr = $6,
+                            longest_pause = CASE WHEN $7 THEN 0 ELSE {_PAUSE} END
     WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > now()
-    RETURNING auth_time
-"""
+    RETURNING auth_time, longest_pause
+"""  # noqa: S608
 _SESSION_IDS_OF_USER = "SELECT id FROM session WHERE user_id = $1 AND ended_at IS NULL"
 _ENDED_SESSIONS = """
     SELECT id, ended_at, coalesce(ended_reason, '') AS reason, announced_at IS NOT NULL AS announced, user_agent
@@ -267,10 +275,15 @@ async def insert_session(new: NewSession) -> datetime:
     return auth_time
 
 
-async def renew_session(new: NewSession) -> datetime | None:
-    """Continue a session with a new token and a new sign-in. Returns its ``auth_time``; None if it ended."""
-    row = await fetchrow(_RENEW_SESSION, new.user_id, new.id, new.token_hash, new.steps, new.amr, new.acr)
-    return row["auth_time"] if row is not None else None
+async def renew_session(new: NewSession, *, proved: bool) -> tuple[datetime, int] | None:
+    """Continue a session with a new token and a new sign-in. Returns its ``auth_time`` and its longest pause since the
+    user proved their identity; None if it ended.
+
+    Args:
+        proved: the user did so now.
+    """
+    row = await fetchrow(_RENEW_SESSION, new.user_id, new.id, new.token_hash, new.steps, new.amr, new.acr, proved)
+    return (row["auth_time"], row["longest_pause"]) if row is not None else None
 
 
 async def ended_sessions(user_id: UUID, session_id: UUID | None, seconds: float) -> list[EndedSession]:

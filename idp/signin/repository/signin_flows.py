@@ -31,6 +31,7 @@ class NewFlow(msgspec.Struct, frozen=True):
     done: list[str]
     registration: str | None
     attributes: list[str] | None
+    ways: list[str] | None
     lifetime: float
 
 
@@ -51,6 +52,7 @@ class FlowRow(msgspec.Struct, frozen=True):
     registration: str | None
     identity: str | None
     attributes: list[str] | None
+    ways: list[str] | None
     created_at: datetime
     finished: bool
     live: bool
@@ -76,13 +78,14 @@ class NotedStep(msgspec.Struct, frozen=True):
 
 _INSERT_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
-                             max_age, user_id, session_id, done, registration, attributes, turn, created_at,
+                             max_age, user_id, session_id, done, registration, attributes, ways, turn, created_at,
                              expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, now(), now() + make_interval(secs => $15))
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, now(),
+            now() + make_interval(secs => $16))
 """
 _FIND_FLOW = """
     SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
-           registration, identity, attributes, created_at, finished_at IS NOT NULL AS finished,
+           registration, identity, attributes, ways, created_at, finished_at IS NOT NULL AS finished,
            expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
@@ -133,7 +136,7 @@ async def insert_flow(new: NewFlow) -> None:
     await execute(
         _INSERT_FLOW, new.binding.id, new.binding.hash, new.return_to, new.cancel_to, new.login_hint, new.display,
         new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.attributes,
-        new.lifetime,
+        new.ways, new.lifetime,
     )  # fmt: skip
 
 

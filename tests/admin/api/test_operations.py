@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -277,6 +278,27 @@ async def test_a_domain_of_an_organization(owner: Caller, nameserver: Nameserver
     assert (await owner("DELETE", one)).status_code == 204
     for each in (made, other):
         assert (await owner.changed("DELETE", f"/organizations/{each['id']}")).status_code == 204
+
+
+async def test_the_sign_in_policy_of_an_organization(owner: Caller, http: httpx.AsyncClient, server: Server) -> None:
+    made = (await owner("POST", "/organizations", {"slug": f"acme-{secrets.token_hex(6)}", "name": "Acme"})).json()
+    path = f"/organizations/{made['id']}/sign_in_policy"
+    shown = await owner("GET", path)
+    nothing = {"second_factor": False, "session_max_age": None, "session_idle": None, "ways": []}
+    assert shown.json() == nothing | {"updated_at": made["updated_at"]}
+    wanted = {"second_factor": True, "session_max_age": 28800, "session_idle": 1800, "ways": ["password", "passkey"]}
+    problem(await owner("PUT", path, wanted), 428, "if-match-required")
+    answer = await owner.changed("PUT", path, wanted)
+    assert answer.json() | {"updated_at": None} == wanted | {"updated_at": None}
+    problem(await owner("PUT", path, {}, If_Match=shown.headers["etag"]), 412, "outdated")
+    problem(await owner.changed("PUT", path, {"session_max_age": 60}), 422, "invalid-value")
+    for body in ({"ways": ["totp"]}, {"session_idle": "1h"}, {"unknown": 1}):
+        assert (await owner.changed("PUT", path, body)).status_code in (400, 422)
+    auditor = await make_caller(server, http, Role.AUDITOR)
+    assert (await auditor("PUT", path, {}, If_Match="*")).status_code == 403
+    assert (await owner.changed("PUT", path, {})).json() | {"updated_at": None} == nothing | {"updated_at": None}
+    problem(await owner("GET", f"/organizations/{uuid4()}/sign_in_policy"), 404, "not-found")
+    assert (await owner.changed("DELETE", f"/organizations/{made['id']}")).status_code == 204
 
 
 async def test_keys(owner: Caller) -> None:

@@ -4,6 +4,8 @@ import secrets
 
 from idp.directory import effective, organizations
 from idp.directory.models import OrganizationMembership
+from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
+from idp.directory.sign_in_policy_changes import policy_of
 from idp.infra.db.engine import execute, fetch
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
@@ -90,6 +92,33 @@ async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver
     refused = as_page(await owner.browser.post(path, form.fields | {"domain": "<b>.example"}))
     assert refused.status == 400
     assert "<b>.example" not in refused.text
+    await execute("DELETE FROM organization WHERE id = $1", made.id)
+
+
+async def test_the_sign_in_policy(owner: Admin) -> None:
+    made = await an_organization()
+    path = f"/admin/organizations/{made.id}/policy"
+    assert "not required" in (await owner.get(path)).text
+
+    async def save(**entered: str) -> Page:
+        (form,) = (form for form in (await owner.get(f"{path}/change")).forms if "confirm" in form.buttons)
+        hidden = {name: form.fields[name] for name in ("csrf_token", "version")}
+        return as_page(await owner.browser.post(form.action, hidden | entered))
+
+    page = await save(second_factor="on", session_max_age="480", passkey="on", password="on")
+    assert [text for text in ("Saved.", "480", "Password, Passkey") if text not in page.text] == []
+    policy = SignInPolicy(second_factor=True, session_max_age=28_800, ways=("password", "passkey"))
+    assert await policy_of(made.id) == policy
+    for wrong, error in (("5", "must be 900 to"), ("1.5", "whole numbers"), ("\u096f", "whole numbers")):
+        refused = await save(session_max_age=wrong)
+        assert refused.status == 400
+        assert error in refused.text
+    page = await owner.get(f"{path}/change")
+    await organizations.rename(made.id, "Renamed")
+    assert "has been changed" in as_page(await owner.browser.submit(page, "confirm", session_max_age="600")).text
+    assert await policy_of(made.id) == policy
+    await save(session_max_age="")
+    assert await policy_of(made.id) == NO_POLICY
     await execute("DELETE FROM organization WHERE id = $1", made.id)
 
 

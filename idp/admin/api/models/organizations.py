@@ -1,6 +1,7 @@
 """Request and response bodies of the operations on organizations."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -75,3 +76,26 @@ class OrganizationRoleChange(Sent):
 
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
+
+
+class SignInPolicy(Shown):
+    """The conditions of a sign-in for the organization (docs/organizations.md).
+
+    ``session_max_age`` and ``session_idle``: in seconds; null: any. ``ways``: of which one is needed; empty: any.
+    ``updated_at``: of the organization.
+    """
+
+    second_factor: bool
+    session_max_age: int | None
+    session_idle: int | None
+    ways: tuple[str, ...]
+    updated_at: datetime
+
+
+class NewSignInPolicy(Sent):
+    """The whole policy. What is left out is no condition."""
+
+    second_factor: bool = False
+    session_max_age: int | None = None
+    session_idle: int | None = None
+    ways: tuple[Literal["password", "passkey", "email_code", "upstream"], ...] = ()

@@ -463,25 +463,27 @@ CREATE INDEX upstream_attempt_expires_at ON upstream_attempt (expires_at);
 
 -- A person signed in at one browser. "id" is the "sid" claim; "steps" are the completed sign-in steps. "token_hash" is
 -- the SHA-256 of the whole cookie, which names the user before its secret. "challenge" is what a new passkey must sign
--- next (WebAuthn section 13.4.3). "announced_at" is when the end of the session was passed on to those who are told.
+-- next (WebAuthn section 13.4.3). "longest_pause" is the longest time in seconds between two requests since the sign-in.
+-- "announced_at" is when the end of the session was passed on to those who are told.
 CREATE TABLE session (
-    user_id      uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    id           uuid NOT NULL,
-    token_hash   bytea NOT NULL,
-    auth_time    timestamptz NOT NULL,
-    steps        text[] NOT NULL,
-    amr          text[] NOT NULL,
-    acr          text NOT NULL,
-    user_agent   text NOT NULL,
-    ip_address   text NOT NULL,
-    challenge    bytea,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    last_seen_at timestamptz NOT NULL,
-    expires_at   timestamptz NOT NULL,
-    ended_at     timestamptz,
-    ended_reason text,
-    ended_by     text,
-    announced_at timestamptz,
+    user_id       uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    id            uuid NOT NULL,
+    token_hash    bytea NOT NULL,
+    auth_time     timestamptz NOT NULL,
+    steps         text[] NOT NULL,
+    amr           text[] NOT NULL,
+    acr           text NOT NULL,
+    user_agent    text NOT NULL,
+    ip_address    text NOT NULL,
+    challenge     bytea,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    last_seen_at  timestamptz NOT NULL,
+    longest_pause integer NOT NULL DEFAULT 0,
+    expires_at    timestamptz NOT NULL,
+    ended_at      timestamptz,
+    ended_reason  text,
+    ended_by      text,
+    announced_at  timestamptz,
     PRIMARY KEY (user_id, id),
     CONSTRAINT session_one_per_token UNIQUE (user_id, token_hash)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
@@ -520,8 +522,9 @@ CREATE INDEX upstream_sid_session ON upstream_sid (user_id, session_id);
 
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
 -- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
--- by every step, so that each counts once. "session_id" is the session whose steps it continues. "registration" and
--- "identity" hold an account that is not made or not known yet; "kept_form" (encrypted) the form to return to.
+-- by every step, so that each counts once. "session_id" is the session whose steps it continues. "ways" are the first
+-- steps to choose from (null: all). "registration" and "identity" hold an account that is not made or not known yet;
+-- "kept_form" (encrypted) the form to return to.
 CREATE TABLE signin_flow (
     id           text PRIMARY KEY,
     browser_hash bytea NOT NULL,
@@ -540,6 +543,7 @@ CREATE TABLE signin_flow (
     upstream     jsonb,
     display      jsonb,
     attributes   text[],
+    ways         text[],
     kept_form    bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
@@ -1005,7 +1009,8 @@ CREATE TABLE asserted_family (
 CREATE INDEX asserted_family_issuer_id ON asserted_family (issuer_id);
 
 -- One refresh token of a family; "jti" is the claim of its JWT, which carries "user_id" sealed. "issued_at" and
--- "expires_at" are whole seconds, so that the JWT can be made again, byte for byte.
+-- "expires_at" are whole seconds, so that the JWT can be made again, byte for byte. "used_at" is the last use of one that
+-- is not rotated.
 CREATE TABLE refresh_token (
     user_id    uuid NOT NULL,
     jti        uuid NOT NULL,
@@ -1013,6 +1018,7 @@ CREATE TABLE refresh_token (
     token_hash bytea NOT NULL,
     issued_at  timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
+    used_at    timestamptz,
     rotated_at timestamptz,
     successor  uuid,
     PRIMARY KEY (user_id, jti),
@@ -1199,14 +1205,20 @@ CREATE TABLE group_member (
 
 CREATE INDEX group_member_group_id ON group_member (group_id, user_id);
 
--- Customers, departments or tenants. Requests name one by its "slug", which never changes.
+-- Customers, departments or tenants. Requests name one by its "slug", which never changes. A sign-in for one needs a
+-- "second_factor", one of "ways" (null: any), and is at most "session_max_age" seconds old, with no pause longer than
+-- "session_idle" seconds.
 CREATE TABLE organization (
-    id          uuid PRIMARY KEY,
-    slug        text COLLATE "C" NOT NULL UNIQUE,
-    name        text NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    updated_at  timestamptz NOT NULL DEFAULT now(),
-    disabled_at timestamptz
+    id              uuid PRIMARY KEY,
+    slug            text COLLATE "C" NOT NULL UNIQUE,
+    name            text NOT NULL,
+    second_factor   boolean NOT NULL DEFAULT false,
+    session_max_age integer,
+    session_idle    integer,
+    ways            text[],
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    disabled_at     timestamptz
 );
 
 CREATE INDEX organization_created_at ON organization (created_at, id);

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from idp.directory.repository.organizations import is_member
+from idp.directory.repository.sign_in_policies import SignInColumns
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import fetchrow
 from idp.infra.db.rows import one
@@ -32,7 +33,7 @@ WITH code AS (
       AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
       AND u.id = a.user_id AND u.disabled_at IS NULL
       AND s.user_id = a.user_id AND s.id = c.session_id AND s.ended_at IS NULL AND s.expires_at > now()
-      AND (c.organization_id IS NULL OR {is_member("a.user_id", "c.organization_id")})
+      AND (c.organization_id IS NULL OR {is_member("a.user_id", "c.organization_id", SignInColumns.of("c"))})
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
               a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.authorization_details, c.offline_access,

@@ -10,7 +10,7 @@ from idp.infra.db.engine import fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
 from idp.oauth.binding.confirmation import Confirmation, stored
-from idp.oauth.repository.families import live_family_of_user
+from idp.oauth.repository.families import LAST_USED, live_family_of_user
 from idp.oauth.tables import RefreshToken
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken, StoredRefreshToken
@@ -32,7 +32,7 @@ WITH old AS (
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
-      AND {live_family_of_user("a.user_id")}
+      AND {live_family_of_user("a.user_id", LAST_USED)}
     RETURNING a.number, a.new_jti, a.new_hash, a.new_issued_at, a.new_expires_at, f.id AS family_id,
               f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details, f.auth_time,
               f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version
@@ -63,9 +63,9 @@ WITH found AS MATERIALIZED (
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
-      AND {live_family_of_user("a.user_id")}
+      AND {live_family_of_user("a.user_id", LAST_USED)}
 ), kept AS (
-    UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, f.extended_to) FROM found AS f
+    UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, f.extended_to), used_at = now() FROM found AS f
     WHERE r.user_id = f.user_id AND r.jti = f.jti AND r.rotated_at IS NULL AND r.expires_at > now()
     RETURNING r.user_id, r.jti
 )
@@ -91,7 +91,7 @@ FROM refresh_token AS r, refresh_token AS n, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now()
   AND n.user_id = $1 AND n.jti = r.successor AND {_REPEATABLE.format(grace="$8", repeat="$9")}
   AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
-  AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1")}
+  AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1", "n.issued_at")}
   AND (f.confirmation IS NULL OR f.confirmation <@ $10::jsonb)
 """  # noqa: S608
 
@@ -120,7 +120,7 @@ _LIVE_REFRESH_TOKEN = f"""
 SELECT f.scope, f.confirmation, r.issued_at, r.expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
-  AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1")}
+  AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1", LAST_USED)}
 """  # noqa: S608
 
 
