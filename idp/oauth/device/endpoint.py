@@ -22,7 +22,15 @@ PATH: Final = "/device_authorization"
 #: The page at which people enter the code.
 VERIFICATION_PATH: Final = "/device"
 #: The parameters of an authorization request that a device may send. Others are ignored (RFC 6749 section 3.1).
-PARAMETERS: Final[tuple[str, ...]] = ("scope", "resource", "authorization_details", "acr_values", "max_age", "dpop_jkt")
+PARAMETERS: Final[tuple[str, ...]] = (
+    "scope",
+    "resource",
+    "authorization_details",
+    "acr_values",
+    "max_age",
+    "organization",
+    "dpop_jkt",
+)
 
 
 @post(PATH, opt={"access": Access.CLIENT, "cors": Cors.CLIENT}, status_code=HTTPStatus.OK)
