@@ -96,3 +96,4 @@ class Reason(StrEnum):
     UPSTREAM_REFUSED = "refused"
     WRONG_ORGANIZATION = "outside"
     NOT_REAUTHENTICATED = "not_reauthenticated"
+    DIRECTORY_ACCOUNT = "directory_account"

@@ -1,5 +1,6 @@
 """Password reset by mail."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from idp.accounts import email_proofs
@@ -15,15 +16,20 @@ from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.settings import settings
 
+PasswordElsewhere = Callable[[User | None], Awaitable[str | None]]
 
-async def send_reset(email: str, flow_id: str) -> None:
+
+async def send_reset(email: str, flow_id: str, password_elsewhere: PasswordElsewhere) -> None:
     """Mail a link, and a code for the flow. The response does not reveal whether a user has the address.
 
     Args:
         email: the normalised address.
+        password_elsewhere: returns the name of the directory that has the password of a user, or None. It belongs to a
+            package above this one.
     """
     user = await user_by_email(email)
-    await _mail(email, user if user is not None and user.disabled_at is None else None, flow_id)
+    elsewhere = await password_elsewhere(user)
+    await _mail(email, user if user is not None and user.disabled_at is None else None, flow_id, elsewhere)
 
 
 async def send_reset_to_user(user: User) -> None:
@@ -31,7 +37,7 @@ async def send_reset_to_user(user: User) -> None:
     await _mail(user.email, user if user.disabled_at is None else None, None)
 
 
-async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
+async def _mail(email: str, user: User | None, flow_id: str | None, elsewhere: str | None = None) -> None:
     lifetime = settings().password_reset_lifetime
     async with transaction():
         sent = await email_proofs.create(
@@ -40,11 +46,12 @@ async def _mail(email: str, user: User | None, flow_id: str | None) -> None:
             lifetime=lifetime,
             flow_id=flow_id,
             user_id=user.id if user else None,
-            decoy=user is None,
+            decoy=user is None or elsewhere is not None,
         )
         await outbox.queue(
             email,
-            "reset_password",
+            "reset_password" if elsewhere is None else "password_elsewhere",
+            upstream=elsewhere,
             lifetime=lifetime,
             void=user is None,
             name=user.name if user else None,

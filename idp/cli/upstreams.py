@@ -32,12 +32,16 @@ def _rules(context: click.Context, option: click.Parameter, values: tuple[str, .
     return rules if values else None
 
 
+_CLIENT_ID = click.option(
+    "--client-id", "--bind-dn", "client_id", help="The client id at the provider; of a directory, the bind DN."
+)
 #: Upstream configuration that `add` and `update` accept.
 _CONFIGURATION = together(
     click.option("--name", help="The text of its button."),
     click.option(
-        "--client-secret-file", type=click.File(),
-        help="File with the client secret, or with Apple's private key as PEM; - for standard input.",
+        "--client-secret-file", "--bind-password-file", "client_secret_file", type=click.File(),
+        help="File with the client secret, Apple's private key as PEM, or the password of the bind DN; - for standard"
+        " input.",
     ),
     click.option("--scope", help="The scopes to request, separated by spaces."),
     click.option("--trust-email/--no-trust-email", default=None, help="Whether to trust its email_verified."),
@@ -58,6 +62,7 @@ _CONFIGURATION = together(
     click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether to keep its tokens, encrypted."),
     click.option("--logout/--no-logout", default=None, help="Whether signing out here signs out there too."),
     click.option("--option", "options", multiple=True, callback=_pairs, help="An option of its kind: team_id=X."),
+    click.option("--ca-file", type=click.File(), help="File with the certificate authorities of a directory, as PEM."),
     click.option(
         "--rule", "rules", multiple=True, callback=_rules,
         help='What a claim gives, such as {"claim": "groups", "equals": "staff", "group": "Staff"}. May be repeated.',
@@ -67,8 +72,10 @@ _CONFIGURATION = together(
 
 def _configuration(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options as arguments of :func:`idp.federation.registry.configure`. A cleared option is None."""
-    secret = values.pop("client_secret_file")
+    secret, ca = values.pop("client_secret_file"), values.pop("ca_file")
     named = given(values)
+    if ca is not None:
+        named["options"] = (named.get("options") or {}) | {"ca": ca.read().strip()}
     if required := named.get("required_claims"):
         named["required_claims"] = {name: tuple(value.split(",")) for name, value in required.items()}
     return named | ({"client_secret": secret.read().strip()} if secret else {})
@@ -76,29 +83,31 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 
 @upstreams.command()
 @click.option(
-    "--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, or oidc for any other."
+    "--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, ldap, or oidc for any other."
 )
 @click.option("--id", "id", help="Its id in URLs. By default its kind.")
 @click.option("--issuer", help="Its issuer; for GitHub Enterprise Server, its URL.")
-@click.option("--client-id", required=True, help="The client id at the provider.")
+@_CLIENT_ID
 @_CONFIGURATION
 @json_option
 @with_database
 async def add(*, as_json: bool, **values: Any) -> None:
-    """Add a provider. Register the printed redirect URI with it.
+    """Add a provider. Register the printed redirect URI with it. A directory needs none.
 
-    Without --client-secret-file the command prompts for the secret.
+    Without --client-secret-file the command prompts for the secret. A directory without a bind DN has none.
     """
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
-    configuration = _configuration(values)
-    if "client_secret" not in configuration:
+    configuration, is_directory = _configuration(values), values["kind"] == "ldap"
+    if "client_id" not in configuration and not is_directory:
+        raise click.UsageError("Missing option '--client-id'.")
+    if "client_secret" not in configuration and configuration.get("client_id"):
         configuration["client_secret"] = click.prompt("Client secret", hide_input=True).strip()
     upstream = known.configure(**configuration)
     if not await known.add(upstream):
         raise InvalidUpstreamError(f"There is an upstream {upstream.id} already.")
-    shown = {"id": upstream.id, "redirect_uri": upstream.redirect_uri}
+    shown = {"id": upstream.id} | ({} if is_directory else {"redirect_uri": upstream.redirect_uri})
     if as_json:
         print_json(shown)
     else:
@@ -107,7 +116,7 @@ async def add(*, as_json: bool, **values: Any) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
-@click.option("--client-id", help="The client id at the provider.")
+@_CLIENT_ID
 @_CONFIGURATION
 @json_option
 @with_database
@@ -115,7 +124,7 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
     """Change the configuration of a provider.
 
     Options that are not given keep their value, the secret included. An empty value, as in --require "", restores the
-    default of its kind.
+    default of its kind. --option sets one option; --option NAME= removes it, and --option "" removes all.
     """
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
@@ -123,6 +132,9 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
     changes = _configuration(values)
     if not changes:
         raise click.UsageError("Name at least one option to change.")
+    if changes.get("options"):
+        before = next((one.options for one in await known.load_stored() if one.id == upstream_id), {})
+        changes["options"] = {name: value for name, value in (before | changes["options"]).items() if value}
     upstream = await known.update(upstream_id, **changes)
     if upstream is None:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
@@ -166,18 +178,35 @@ async def list_upstreams(as_json: bool) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
+@click.option("--user", help="At a directory: also show this user, by what they enter at the sign-in.")
+@click.option("--ask-password", is_flag=True, help="At a directory: also try the password of the user.")
 @with_database
-async def test(upstream_id: str) -> None:
-    """Check the provider's metadata and keys, without a user's sign-in."""
+async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
+    """Check the provider's metadata and keys, without a user's sign-in.
+
+    For a directory, show step by step how it answers: connection, TLS, bind, search and, with --user, the user's
+    address, claims and groups.
+    """
     from idp.federation import providers
     from idp.federation import registry as known
-    from idp.federation.errors import InvalidUpstreamError
+    from idp.federation.errors import InvalidUpstreamError, UpstreamError
+    from idp.federation.ldap import diagnosis
     from idp.federation.providers.oidc import OpenIDProvider
     from idp.settings import settings
 
     found = {one.id: one for one in [*known.from_settings(settings()), *await known.load_stored()]}
     if upstream_id not in found:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id}.")
+    if found[upstream_id].kind == "ldap":
+        password = click.prompt("Password", hide_input=True) if user and ask_password else None
+        try:
+            async for sentence in diagnosis.steps(found[upstream_id], user, password):
+                click.echo(sentence)
+        except UpstreamError as error:
+            raise click.ClickException(str(error)) from error
+        return
+    if user is not None or ask_password:
+        raise click.UsageError("Only the users of a directory can be shown.")
     for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
         click.echo(sentence)
     click.echo(f"It must know the redirect URI {found[upstream_id].redirect_uri}.")

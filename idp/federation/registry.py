@@ -44,7 +44,7 @@ def configure(**values: Any) -> Upstream:
         raise InvalidUpstreamError(f"There are no such claims: {', '.join(sorted(unknown))}.")
     rules.check(upstream.rules)
     providers.KINDS[kind].check(upstream)
-    return upstream
+    return providers.with_issuer(upstream)
 
 
 def from_settings(config: Settings) -> list[Upstream]:
@@ -207,6 +207,14 @@ class Upstreams:
     def allowed(self, only: tuple[str, ...] | None) -> list[Upstream]:
         """Return the providers with these ids. None: all."""
         return [upstream for upstream in self._by_id.values() if only is None or upstream.id in only]
+
+    def offered(self, only: tuple[str, ...] | None) -> list[Upstream]:
+        """Return those of :meth:`allowed` that users are sent to."""
+        return [upstream for upstream in self.allowed(only) if providers.KINDS[upstream.kind].redirects]
+
+    def directories(self, only: tuple[str, ...] | None) -> list[Upstream]:
+        """Return those of :meth:`allowed` whose passwords users enter here."""
+        return [upstream for upstream in self.allowed(only) if not providers.KINDS[upstream.kind].redirects]
 
 
 upstreams = Upstreams()

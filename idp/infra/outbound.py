@@ -82,7 +82,7 @@ def _is_allowed(host: str, address: IPAddress) -> bool:
     return False
 
 
-class _Guard(httpcore.AsyncNetworkBackend):
+class Guard(httpcore.AsyncNetworkBackend):
     """Resolves a name, checks its addresses, and connects to one of those addresses."""
 
     def __init__(self, own: bool) -> None:
@@ -132,7 +132,7 @@ async def _resolve(host: str, port: int) -> list[IPAddress]:
 
 
 @contextmanager
-def _httpx_errors() -> Iterator[None]:
+def httpx_errors() -> Iterator[None]:
     """Convert httpcore's errors to those of httpx with the same name."""
     try:
         yield
@@ -146,11 +146,11 @@ class _Transport(httpx.AsyncBaseTransport):
     """A transport with TLS that limits the size and the time of a response and decompresses nothing."""
 
     def __init__(self, max_bytes: int, timeout_seconds: float, own: bool) -> None:
-        tls = _tls(settings().outbound_ca_file)
+        tls = tls_context()
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
         self._own = settings().origin if own else None
-        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=_Guard(own), retries=0)
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=Guard(own), retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request.url)
@@ -179,7 +179,7 @@ class _Transport(httpx.AsyncBaseTransport):
 
     async def _send(self, request: httpx.Request) -> httpcore.Response:
         url = request.url
-        with _httpx_errors():
+        with httpx_errors():
             return await self._pool.handle_async_request(
                 httpcore.Request(
                     request.method,
@@ -224,7 +224,7 @@ class _Bounded(httpx.AsyncByteStream):
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:
-            with _httpx_errors():
+            with httpx_errors():
                 async with asyncio.timeout_at(self._deadline):
                     return await anext(chunks, None)
         except TimeoutError as error:
@@ -390,6 +390,11 @@ async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: flo
         raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:
         raise httpx.UnsupportedProtocol("The address is not a URL.") from error
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return the context with the certificate authorities of the system and of the settings."""
+    return _tls(settings().outbound_ca_file)
 
 
 @cache

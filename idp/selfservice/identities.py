@@ -43,7 +43,7 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
                 "name": upstream.name,
                 "href": f"/account/upstreams/{upstream.id}/link?csrf_token={form_token(secret, f'link {upstream.id}')}",
             }
-            for upstream in upstreams.allowed(None)
+            for upstream in upstreams.offered(None)
             if upstream.id not in connected
         ],
     }

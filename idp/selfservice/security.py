@@ -7,6 +7,8 @@ from litestar import Request, Response, get, post
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import change_password_hash
 from idp.errors import TooManyRequestsError
+from idp.federation.ldap.accounts import directory_of
+from idp.federation.models import Upstream
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import see_other
@@ -42,6 +44,7 @@ async def show_security(request: AnyRequest) -> Response[Any]:
         "security",
         account,
         **await identities.shown(request, account),
+        directory=await directory_of(user),
         passkeys=await passkeys.passkeys_of(user.id),
         totp=Step.TOTP in has,
         codes_left=await recovery_codes.count_unused(user.id),
@@ -53,7 +56,14 @@ async def show_security(request: AnyRequest) -> Response[Any]:
 async def show_password(request: AnyRequest) -> Response[Any]:
     """Show the form for a new password."""
     account = await require_session(request, PASSWORD, fresh=True)
-    return account if isinstance(account, Response) else account_page(request, "password", account)
+    if isinstance(account, Response):
+        return account
+    directory = await directory_of(account.user)
+    return account_page(request, "password", account, error=_elsewhere(directory) if directory else None)
+
+
+def _elsewhere(directory: Upstream) -> str:
+    return _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory.name}
 
 
 @post(PASSWORD, opt=PAGE)
@@ -64,6 +74,8 @@ async def change_password(request: AnyRequest) -> Response[Any]:
         return asked
     account, form = asked
     user, password = account.user, form.get("password", "")
+    if (directory := await directory_of(user)) is not None:
+        return account_page(request, "password", account, error=_elsewhere(directory))
     try:
         await limits.count_step(browser_of(request))
     except TooManyRequestsError as error:

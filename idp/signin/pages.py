@@ -108,7 +108,10 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     except StepRefusedError as error:
         flow = await flows.load(browser_of(request), flow_id)
         state = await service.state_of(browser_of(request), flow)
-        return await _show(request, flow, state, wanted, error=str(error), wrong=error.field, entered=form)
+        shown = await _show(request, flow, state, wanted, error=str(error), wrong=error.field, entered=form)
+        if error.unavailable:
+            shown.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return shown
     except TooManyRequestsError as error:
         state = await service.state_of(browser_of(request), flow)
         shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
@@ -127,6 +130,9 @@ def after(flow: Flow, step: Step, result: StepResult) -> Response[Any]:
     path, identity = flows.path(result.flow.binding), result.flow.identity
     # An identity whose address has an account signs in to that account, in any way.
     again = result.flow.done == flow.done and not (identity is not None and identity.email_verified)
+    if identity is not None and step is Step.PASSWORD:
+        # A directory knows the password. The address is still to be proved.
+        step = Step.UPSTREAM
     return see_other(f"{path}/{step}" if again else path, cookies)
 
 
@@ -194,6 +200,7 @@ async def _show(
         client=flow.display,
         username=entered.get("username", (flow.identity and flow.identity.email) or flow.login_hint),
         upstreams=upstream.available(flow) if Step.UPSTREAM in allowed else [],
+        directories=upstream.directories(flow),
         not_fresh=[one.name for one in upstream.not_fresh(flow)],
         linking=flow.identity if flow.identity and flow.identity.email_verified else None,
         name=entered.get("name", ""),

@@ -3,7 +3,12 @@
 from idp.accounts import email_proofs, recovery
 from idp.accounts.addresses import normalise_email
 from idp.accounts.email_proofs import Purpose
+from idp.accounts.repository.email_proofs import VerifiedEmail
+from idp.accounts.repository.users import user_by_id
+from idp.accounts.tables import User
 from idp.accounts.users import SignOut
+from idp.federation.ldap.accounts import directory_of, directory_of_id
+from idp.ids import uuid7
 from idp.signin import limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
@@ -18,7 +23,19 @@ async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
     """
     email = normalise_email(username)
     await limits.count_mail(email, browser)
-    await recovery.send_reset(email, flow.binding.id)
+    await recovery.send_reset(email, flow.binding.id, _password_elsewhere)
+
+
+async def _password_elsewhere(user: User | None) -> str | None:
+    # Read for an unknown user as well, so that it takes as long.
+    directory = await directory_of_id(user.id if user is not None else uuid7())
+    return directory.name if directory is not None and user is not None and user.password_hash is None else None
+
+
+async def _may_be_set(proved: VerifiedEmail) -> bool:
+    """Return whether a user may have a password here. A link of an administrator does not change that either."""
+    user = await user_by_id(proved.user_id) if proved.user_id is not None else None
+    return user is not None and await directory_of(user) is None
 
 
 async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut, browser: Browser) -> bool:
@@ -30,7 +47,9 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
-    return proved is not None and await recovery.reset_password(proved, password, sign_out)
+    return (
+        proved is not None and await _may_be_set(proved) and await recovery.reset_password(proved, password, sign_out)
+    )
 
 
 async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser) -> bool:
@@ -42,4 +61,6 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
-    return proved is not None and await recovery.reset_password(proved, password, sign_out)
+    return (
+        proved is not None and await _may_be_set(proved) and await recovery.reset_password(proved, password, sign_out)
+    )

@@ -103,7 +103,7 @@ def _offered(flow: Flow) -> frozenset[Step]:
     invited = flow.registration is not None and flow.registration.invitation_id is not None
     if config.registration == "closed" or (config.registration == "invitation" and not invited):
         left_out.add(Step.REGISTRATION)
-    if not upstream.available(flow):
+    if not upstream.available(flow) and flow.identity is None:
         left_out.add(Step.UPSTREAM)
     offered = frozenset(FIRST) - left_out
     return offered & set(flow.ways) if flow.ways else offered

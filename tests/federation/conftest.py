@@ -56,13 +56,18 @@ async def add(db: str, server: Server) -> AsyncIterator[Add]:
 
 async def until_offered(issuer: str, upstream_id: str, *, offered: bool = True) -> None:
     """Wait until the server has heard of an upstream that another process added or disabled."""
+    await until(issuer, lambda page: (f"upstream-{upstream_id}" in page) is offered)
+
+
+async def until(issuer: str, holds: Callable[[str], bool]) -> None:
+    """Wait until something holds of the first page of a sign-in."""
     async with httpx.AsyncClient(follow_redirects=True, verify=TLS) as client, asyncio.timeout(10):
         # The cookie of a flow is Secure, so this client does not send it over http.
         while True:
             first = await client.get(f"{issuer}/login", follow_redirects=False)
             cookie = first.headers["set-cookie"].partition(";")[0]
             page = await client.get(f"{issuer}{first.headers['location']}", headers={"Cookie": cookie})
-            if (f"upstream-{upstream_id}" in page.text) is offered:
+            if holds(page.text):
                 return
             await asyncio.sleep(0.02)
 

@@ -30,7 +30,7 @@ async def _email_verified(provider: OpenIDProvider) -> bool | None:
 
 
 def test_the_kinds_of_the_documentation_exist() -> None:
-    assert set(KINDS) == {"apple", "github", "google", "microsoft", "oidc"}
+    assert set(KINDS) == {"apple", "github", "google", "ldap", "microsoft", "oidc"}
 
 
 # Google

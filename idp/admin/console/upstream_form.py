@@ -19,6 +19,7 @@ CHECKS = {
     "logout": "Signing out here signs out there too",
 }
 _TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
+_SECRETS = {"apple": "Private key from the provider, as PEM", "ldap": "Password of the bind DN"}
 _CREATES = {"": "as IDP_REGISTRATION says", "yes": "always", "no": "never"}
 
 
@@ -46,22 +47,22 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
 
     usual = "Empty: the default of its kind."
     secret_help = "" if new else "Empty: unchanged."
-    key = kind == "apple"
+    key, directory = kind == "apple", kind == "ldap"
     found = [
         field("name", "Name that users see", help=usual),
-        field("client_id", "client_id at the provider", required=True),
+        field("client_id", "Bind DN" if directory else "client_id at the provider", required=not directory),
         # A posted secret is never sent back.
         Field(
-            "client_secret", "Private key from the provider, as PEM" if key else "client_secret at the provider", "",
-            "lines" if key else "password", secret_help,
+            "client_secret", _SECRETS.get(kind, "client_secret at the provider"), "", "lines" if key else "password",
+            secret_help,
         ),
         *(
             field(f"option_{name}", label, "choice", choices=(("", "yes"), ("no", "no")))
             if name in SWITCHES
-            else field(f"option_{name}", label)
+            else field(f"option_{name}", label, "lines" if name == "ca" else "text")
             for name, label in KINDS[kind].OPTIONS.items()
         ),
-        field("scope", "Scopes", help=usual),
+        *([] if directory else [field("scope", "Scopes", help=usual)]),
         field("creates_accounts", "Create accounts for unknown users", "choice", choices=tuple(_CREATES.items())),
     ]  # fmt: skip
     if kind == "github":
@@ -73,7 +74,7 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
                 "Such as hd=example.com or groups=staff,admins.",
             ),
             field("claims", "Mapping of its claims, one per line", "lines", "Such as given_name=profile.first."),
-            field("mfa_acr", "The acr of a sign-in with two factors"),
+            *([] if directory else [field("mfa_acr", "The acr of a sign-in with two factors")]),
         ]  # fmt: skip
     found.append(
         field(
@@ -81,9 +82,11 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
             'What its claims give, such as {"claim": "groups", "equals": "staff", "group": "Staff"}.',
         )
     )  # fmt: skip
-    found += [field(name, label, "check") for name, label in CHECKS.items()]
+    checks = CHECKS if not directory else {"trust_email": "Trust addresses of its domains"}
+    found += [field(name, label, "check") for name, label in checks.items()]
     if new:
         found.insert(0, Field("id", "Id, as in its redirect URI", values.get("id") or kind))
+    if new and not directory:
         found.insert(2, field("issuer", "Issuer", help=usual))
     return found
 

@@ -102,7 +102,9 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         "Id": row["id"],
         "Kind": config["kind"],
         "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
-        "Redirect URI to register there": f"{settings().issuer}/upstreams/{row['id']}/callback",
+        "Redirect URI to register there": (
+            f"{settings().issuer}/upstreams/{row['id']}/callback" if KINDS[config["kind"]].redirects else None
+        ),
         "Back-channel logout URI to register there": (
             f"{settings().issuer}/upstreams/{row['id']}/backchannel-logout"
             if isinstance(KINDS[config["kind"]], OpenIDProvider)

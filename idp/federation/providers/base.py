@@ -26,6 +26,8 @@ class Provider(Protocol):
     OPTIONS: ClassVar[dict[str, str]]
     #: Whether it reauthenticates on request and reports ``auth_time``.
     reauthenticates: ClassVar[bool]
+    #: Whether users sign in at a page of it. If not, they enter its password here.
+    redirects: ClassVar[bool]
 
     def check(self, upstream: Upstream) -> None:
         """Validate a configuration.

@@ -51,6 +51,7 @@ class GitHub:
     }
     OPTIONS: ClassVar[dict[str, str]] = {"api": "URL of its API, if it is not the default"}
     reauthenticates = False
+    redirects = True
 
     def check(self, upstream: Upstream) -> None:
         if upstream.required_claims:

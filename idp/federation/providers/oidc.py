@@ -50,6 +50,7 @@ class OpenIDProvider:
     }
     #: Whether it reauthenticates on request and reports ``auth_time``.
     reauthenticates: ClassVar[bool] = True
+    redirects = True
 
     # Methods that kinds override
 

@@ -206,7 +206,7 @@ async def _insufficient(
     steps = transitions.allowed(await service.state_of(app_of(request), flow))
     answer: dict[str, Any] = {"auth_session": sign_in.auth_session, "steps": steps} | (more or {})
     if Step.UPSTREAM in steps:
-        answer["upstreams"] = [upstream.id for upstream in upstreams.allowed(sign_in.client.upstreams)]
+        answer["upstreams"] = [upstream.id for upstream in upstreams.offered(sign_in.client.upstreams)]
     if steps == (Step.ENROL,):
         # Setting up a factor needs a page: a secret to scan, or a new passkey.
         return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
@@ -226,7 +226,7 @@ async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
     redirect_uri, state = form.get("redirect_uri", client.redirect_uris[0]), form.get("state")
     if redirect_uri not in client.redirect_uris:
         raise InvalidRequestError("redirect_uri is not registered for this client.")
-    if form.get("upstream", "") not in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
+    if form.get("upstream", "") not in {upstream.id for upstream in upstreams.offered(client.upstreams)}:
         raise InvalidRequestError("upstream must be one of those that this client may use.")
     if len(state or "") > MAX_LENGTH:
         raise InvalidRequestError("state is too long.")

@@ -294,7 +294,7 @@ async def _send_to_login(
         attributes=declared.required_for(client.client_id),
     )
     path = flows.path(binding)
-    if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.allowed(client.upstreams)}:
+    if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.offered(client.upstreams)}:
         path += f"/to/{asked.idp_hint}"
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"

@@ -25,6 +25,7 @@ class StepRefusedError(ProofError):
     Attributes:
         user_id: the account that was tried, if known, for the audit trail. The user is not told.
         field: the name of the field with the value, where the page has several.
+        unavailable: nothing was entered wrong, but what would verify it does not answer.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class StepRefusedError(ProofError):
         *,
         reason: Reason | None = Reason.INVALID_INPUT,
         field: str = "",
+        unavailable: bool = False,
     ) -> None:
         super().__init__(message, reason)
         self.user_id = user_id
         self.field = field
+        self.unavailable = unavailable
 
 
 class VerifiedStep(NamedTuple):

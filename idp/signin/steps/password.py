@@ -1,4 +1,4 @@
-"""Signing in with an email address and a password."""
+"""Signing in with an email address and a password, or with the name and the password of a directory."""
 
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -6,14 +6,16 @@ from uuid import UUID
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.accounts.repository import users
+from idp.federation.ldap.entries import login as directory_login
+from idp.federation.linking import ExternalIdentity
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
-from idp.signin import limits
+from idp.signin import directory_passwords, limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
-from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep, upstream
 from idp.signin.subject import SignInSubject
-from idp.signin.transitions import CompletedStep, Step
+from idp.signin.transitions import FEDERATED, CompletedStep, Step
 
 #: Maximum length of a username that is not an address.
 MAX_LENGTH = 254
@@ -31,19 +33,25 @@ async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     return {}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPassword:
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPassword | ExternalIdentity:
     """Verify the password. This takes as long for unknown, disabled and passwordless users as for others.
+
+    A password that is not right here is verified by the directories, for users who have none here.
 
     Raises:
         OverloadedError: too many passwords are being verified.
     """
     username, password = fields.get("username", ""), fields.get("password", "")
     email = _email(username)
-    person = await limits.count_password(email, email or username[:MAX_LENGTH], browser)
+    counted = email or directory_login(username) or username[:MAX_LENGTH]
+    person = await limits.count_password(email, counted, browser)
     matches = await verify_password(person.password_hash if person else None, password)
-    if person is None or person.password_hash is None or person.disabled or not matches:
+    if person is not None and person.password_hash is not None and not person.disabled and matches:
+        return VerifiedPassword(person.id, await _upgraded(person, person.password_hash, password))
+    identity = await directory_passwords.verify(flow, person, username, password)
+    if identity is None:
         raise _refused(person)
-    return VerifiedPassword(person.id, await _upgraded(person, person.password_hash, password))
+    return identity
 
 
 def _email(username: str) -> str | None:
@@ -62,8 +70,14 @@ async def _upgraded(person: SignInSubject, password_hash: str, password: str) ->
     return upgraded if stored else password_hash
 
 
-async def complete(flow: Flow, entered: VerifiedPassword) -> VerifiedStep:
-    """Check that the password was not changed while it was verified, and lock the user."""
+async def complete(flow: Flow, entered: VerifiedPassword | ExternalIdentity) -> VerifiedStep | None:
+    """Check that the password was not changed while it was verified, and lock the user.
+
+    For a user of a directory, find or create the account. None if more must be proved for that.
+    """
+    if isinstance(entered, ExternalIdentity):
+        done = CompletedStep(Step.PASSWORD, ("pwd", FEDERATED))
+        return await upstream.resolve(flow, entered, mailed=False, step=done)
     if not await users.lock_user_with_password(entered.user_id, entered.password_hash):
         raise StepRefusedError(_message(), entered.user_id, reason=Reason.WRONG_PASSWORD)
     return VerifiedStep(entered.user_id, CompletedStep(Step.PASSWORD, ("pwd",)), user_locked=True)

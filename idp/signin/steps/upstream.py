@@ -19,6 +19,7 @@ from idp.audit.events import record
 from idp.federation import authorization_requests, errors, linking, providers, provisioning
 from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
+from idp.federation.ldap.problems import AccountProblemError, Problem
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY
@@ -50,8 +51,13 @@ def not_fresh(flow: Flow) -> list[Upstream]:
     return [one for one in _allowed(flow) if flow.max_age is not None and not providers.reauthenticates(one)]
 
 
+def directories(flow: Flow) -> list[Upstream]:
+    """Return the directories whose passwords users enter here."""
+    return upstreams.directories(flow.display.upstreams if flow.display else None)
+
+
 def _allowed(flow: Flow) -> list[Upstream]:
-    return upstreams.allowed(flow.display.upstreams if flow.display else None)
+    return upstreams.offered(flow.display.upstreams if flow.display else None)
 
 
 async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
@@ -122,6 +128,14 @@ def failure_message(error: UpstreamError, name: str) -> str:
             return _("Your account at %(upstream)s is not one of those that may sign in here.") % {"upstream": name}
         case errors.NotReauthenticatedError():
             return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
+        case AccountProblemError(problem=Problem.PASSWORD_EXPIRED):
+            return _("Your password at %(upstream)s has expired. Change it there, then sign in here.") % {
+                "upstream": name
+            }
+        case AccountProblemError():
+            return _("Your account at %(upstream)s cannot be used at the moment. Ask those who run it.") % {
+                "upstream": name
+            }
         case errors.UpstreamUnavailableError():
             return _("%(upstream)s does not answer at the moment. Choose another way, or try again later.") % {
                 "upstream": name
@@ -132,26 +146,29 @@ def failure_message(error: UpstreamError, name: str) -> str:
 async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedStep | None:
     """Find or create the account, or store the identity until the user has proved more."""
     if isinstance(entered, ExternalIdentity):
-        return await _resolve(flow, entered, mailed=False)
+        return await resolve(flow, entered, mailed=False)
     if entered.get("action") == "send" or flow.identity is None:
         return None
     proved = await proved_address(Purpose.UPSTREAM, flow, entered)
-    return await _resolve(
+    return await resolve(
         flow, msgspec.structs.replace(flow.identity, email=proved.email, email_verified=True), mailed=True
     )
 
 
-async def _resolve(flow: Flow, identity: ExternalIdentity, *, mailed: bool) -> VerifiedStep | None:
+async def resolve(
+    flow: Flow, identity: ExternalIdentity, *, mailed: bool, step: CompletedStep | None = None
+) -> VerifiedStep | None:
     """Return the account of an identity.
 
     Args:
+        step: the step that proved it. None: a sign-in at the upstream.
         mailed: the address was proved by our own mail, for example by an email code.
 
     Returns:
         None if more must be proved; the identity is stored until then.
     """
     methods = (FEDERATED, "mfa") if identity.two_factors else (FEDERATED,)
-    done = CompletedStep(Step.UPSTREAM, methods, identity.auth_time)
+    done = step or CompletedStep(Step.UPSTREAM, methods, identity.auth_time)
     try:
         user_id = await linking.find_user(identity, lock=flow.user_id is None)
     except linking.AccountDisabledError as error:

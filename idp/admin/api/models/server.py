@@ -43,7 +43,10 @@ class Upstream(Shown):
 
 
 class NewUpstream(Sent):
-    """A provider; ``kind`` is oidc, google, github, microsoft or apple. ``client_secret`` is never shown again."""
+    """A provider; ``kind`` is oidc, google, github, microsoft, apple or ldap. ``client_secret`` is never shown again.
+
+    Of a directory, ``client_id`` is the bind DN and ``client_secret`` its password.
+    """
 
     client_id: str
     kind: str = "oidc"

@@ -1,0 +1,48 @@
+"""LDAP directories: OpenLDAP, Active Directory and others. Users enter their password here (docs/ldap.md)."""
+
+from typing import Any, ClassVar
+
+from idp.federation.errors import UpstreamUnavailableError
+from idp.federation.ldap import options
+from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+
+
+class DirectoryProvider:
+    """A directory has no page of its own, so nobody is sent there and nobody comes back from there."""
+
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        "name": "LDAP",
+        "issuer": "",
+        "client_id": "",
+        "scope": "",
+        # The operator decided who is in the directory.
+        "creates_accounts": True,
+    }
+    OPTIONS: ClassVar[dict[str, str]] = options.OPTIONS
+    reauthenticates = True
+    redirects = False
+
+    def check(self, upstream: Upstream) -> None:
+        options.read(upstream)
+
+    def issuer_of(self, upstream: Upstream) -> str:
+        return options.read(upstream).issuer
+
+    async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
+        raise UpstreamUnavailableError("A directory has no page to sign in at.")
+
+    async def identify(self, upstream: Upstream, request: AuthorizationRequest, parameters: dict[str, str]) -> UserInfo:
+        raise UpstreamUnavailableError("A directory has no page to come back from.")
+
+    async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
+        """A directory has no sessions."""
+        return None
+
+    async def test(self, upstream: Upstream) -> list[str]:
+        # Imported late: only this command needs it.
+        from idp.federation.ldap.diagnosis import check
+
+        return await check(upstream)
+
+
+PROVIDER = DirectoryProvider()
