@@ -184,7 +184,7 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
                 )
             },
         ),
-        ("httpcore", {"idp.infra.outbound"}),
+        ("httpcore", {"idp.infra.outbound", "idp.infra.outbound_streams"}),
         ("httpx", {"idp.infra.outbound"}),
         ("httpx2", set()),
         ("aiohttp", set()),

@@ -189,7 +189,7 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
     """
     from idp.federation import providers
     from idp.federation import registry as known
-    from idp.federation.errors import InvalidUpstreamError, UpstreamError
+    from idp.federation.errors import InvalidUpstreamError
     from idp.federation.ldap import diagnosis
     from idp.federation.providers.oidc import OpenIDProvider
     from idp.settings import settings
@@ -199,11 +199,8 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id}.")
     if found[upstream_id].kind == "ldap":
         password = click.prompt("Password", hide_input=True) if user and ask_password else None
-        try:
-            async for sentence in diagnosis.steps(found[upstream_id], user, password):
-                click.echo(sentence)
-        except UpstreamError as error:
-            raise click.ClickException(str(error)) from error
+        async for sentence in diagnosis.steps(found[upstream_id], user, password):
+            click.echo(sentence)
         return
     if user is not None or ask_password:
         raise click.UsageError("Only the users of a directory can be shown.")

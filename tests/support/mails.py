@@ -20,6 +20,7 @@ MAILS: dict[str, dict[str, Any]] = {
     "password_changed": {},
     "recovery_code_used": {"left": 1},
     "recovery_codes_made": {},
+    "password_elsewhere": {"upstream": "Example staff"},
     "reset_password": CODE,
     "sign_in_code": CODE,
     "signed_out_for_safety": {"client_name": "Shop"},

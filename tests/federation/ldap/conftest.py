@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 import pytest
@@ -75,21 +76,24 @@ async def configure(slapd: Slapd) -> AsyncIterator[Configure]:
 @pytest.fixture
 async def add_directory(db: str, server: Server, slapd: Slapd) -> AsyncIterator[AddDirectory]:
     """Add directories, which the shared server knows when this returns, and disable them at the end."""
-    added: list[str] = []
+    async with AsyncExitStack() as stack:
 
-    async def add(at: Slapd | None = None, **values: Any) -> Upstream:
-        upstream = registry.configure(**configuration(at or slapd, **values))
-        assert await registry.add(upstream)
-        added.append(upstream.id)
-        await until(server.issuer, lambda page: 'name="username" type="text"' in page)
-        return upstream
+        async def add(at: Slapd | None = None, **values: Any) -> Upstream:
+            upstream = registry.configure(**configuration(at or slapd, **values))
+            await stack.enter_async_context(added(server, upstream))
+            return upstream
 
-    yield add
-    for name in added:
-        await registry.disable(name)
-    if added:
-        await until(server.issuer, lambda page: 'name="username" type="email"' in page)
-    await pool.close_all()
+        yield add
+
+
+@asynccontextmanager
+async def added(server: Server, upstream: Upstream) -> AsyncIterator[None]:
+    """Add a directory to the shared server. It is disabled at the end."""
+    assert await registry.add(upstream)
+    await until(server.issuer, lambda page: 'name="username" type="text"' in page)
+    yield
+    await registry.disable(upstream.id)
+    await until(server.issuer, lambda page: 'name="username" type="email"' in page)
 
 
 def configuration(at: Slapd, **values: Any) -> dict[str, Any]:

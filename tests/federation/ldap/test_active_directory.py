@@ -5,29 +5,25 @@ real server shows error codes, ranges and the rule for nested groups, which slap
 is a real domain: its referrals to others, its password policies, and what it does with names such as EXAMPLE\\ada.
 """
 
-import asyncio
 import base64
 import secrets
 import struct
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
-import sansldap
 
-from idp.federation import registry
 from idp.federation.ldap import active_directory, entries
 from idp.federation.ldap.authentication import FailedError, Verified, Wanted, verify
 from idp.federation.ldap.connection import Entry
 from idp.federation.ldap.problems import AccountProblemError, Problem
 from idp.federation.models import Upstream
 from tests.federation.ldap.conftest import Configure, Make, Person
-from tests.support.server import free_port
+from tests.support.domain import NAME, PASSWORD, domain
 from tests.support.slapd import GROUPS, Slapd, needs_slapd
 
-NAME = "of idp"
 TYPE = {"type": "active_directory"}
 
 
@@ -136,75 +132,7 @@ def test_a_malformed_primary_group(sids: tuple[bytes, ...], number: str) -> None
     assert active_directory.primary_group(entry) is None
 
 
-# A stand-in
-
-
-@asynccontextmanager
-async def domain(
-    *, code: str = "", attributes: dict[str, list[bytes]] | None = None
-) -> AsyncIterator[tuple[Upstream, list[str]]]:
-    """A server with one user, ``ada``. A bind as her is refused with a code, if there is one.
-
-    Yields an upstream for it, and the filters that it was asked for.
-    """
-    filters: list[str] = []
-    own = {"sAMAccountName": [b"ada"], "objectGUID": [uuid4().bytes_le], "userAccountControl": [b"512"]}
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session = sansldap.LDAPServer()
-        while data := await reader.read(65536):
-            for message in session.receive(data):
-                if isinstance(message, sansldap.BindRequest):
-                    _bind(session, message, code)
-                elif isinstance(message, sansldap.SearchRequest):
-                    filters.append(str(message.filter))
-                    _search(session, message, own | (attributes or {}))
-            writer.write(session.data_to_send())
-            await writer.drain()
-        writer.close()
-
-    port = free_port()
-    async with await asyncio.start_server(serve, "127.0.0.1", port):
-        options = TYPE | {
-            "url": f"ldap://localhost:{port}",
-            "start_tls": "no",
-            "base_dn": "dc=example",
-            "groups": "nested",
-        }
-        rules = ({"claim": "groups", "each": True},)
-        yield (
-            registry.configure(
-                kind="ldap",
-                id=f"ad-{secrets.token_hex(4)}",
-                client_id="cn=idp",
-                client_secret=NAME,
-                options=options,
-                rules=rules,
-            ),
-            filters,
-        )
-
-
-def _bind(session: sansldap.LDAPServer, message: sansldap.BindRequest, code: str) -> None:
-    if message.name == "cn=idp" or not code:
-        session.bind_response(message.message_id)
-        return
-    session.bind_response(
-        message.message_id,
-        result_code=sansldap.LDAPResultCode.INVALID_CREDENTIALS,
-        diagnostics_message=f"80090308: LdapErr: DSID-0C090439, AcceptSecurityContext error, data {code}, v1\0",
-    )
-
-
-def _search(session: sansldap.LDAPServer, message: sansldap.SearchRequest, own: dict[str, list[bytes]]) -> None:
-    if "1.2.840.113556.1.4.1941" in str(message.filter):
-        for name in ("cn=Staff,dc=example", "cn=All,dc=example"):
-            session.search_result_entry(message.message_id, name, [])
-    elif "ada" in str(message.filter) or "objectGUID" in str(message.filter):
-        given = [sansldap.PartialAttribute(name=name, values=values) for name, values in own.items()]
-        session.search_result_entry(message.message_id, "cn=Ada (x),dc=example", given)
-    session.search_result_reference(message.message_id, ["ldap://ForestDnsZones.example/DC=ForestDnsZones,dc=example"])
-    session.search_result_done(message.message_id)
+# By the stand-in
 
 
 @pytest.mark.parametrize(
@@ -224,43 +152,41 @@ def _search(session: sansldap.LDAPServer, message: sansldap.SearchRequest, own: 
     ],
 )
 async def test_codes(code: str, problem: Problem | None) -> None:
-    async with domain(code=code) as (upstream, _):
+    async with domain(code=code) as running:
         if problem is None:
-            assert await check(upstream, "ada", "x") is None
+            assert await check(running.upstream, NAME, PASSWORD) is None
             return
         with pytest.raises(FailedError) as refused:
-            await check(upstream, "ada", "x")
+            await check(running.upstream, NAME, PASSWORD)
         assert isinstance(refused.value.cause, AccountProblemError)
         assert refused.value.cause.problem is problem
 
 
 async def test_nested_groups() -> None:
     """The name of the user is a value of the filter. References to other domains are ignored."""
-    async with domain() as (upstream, filters):
-        found = await check(upstream, "ada", "x")
+    async with domain() as running:
+        found = await check(running.upstream, NAME, PASSWORD)
         assert found is not None
         assert found.person.proved == {"groups": ("cn=Staff,dc=example", "cn=All,dc=example")}
-    assert r"(member:1.2.840.113556.1.4.1941:=cn=Ada \28x\29,dc=example)" in filters[-1]
+    assert r"(member:1.2.840.113556.1.4.1941:=cn=Ada \28x\29,dc=example)" in running.filters[-1]
 
 
 async def test_a_range_of_groups_is_unknown() -> None:
     """Of more than 1500 values Active Directory sends the first ones only."""
-    async with domain(attributes={"memberOf;range=0-1499": [b"cn=Staff,dc=example"]}) as (upstream, _):
-        options = upstream.options | {"groups": "memberOf"}
-        changed = registry.configure(
-            kind="ldap", id=upstream.id, client_id="cn=idp", client_secret=NAME, options=options, rules=upstream.rules
-        )
-        found = await check(changed, "ada", "x")
+    async with domain(attributes={"memberOf;range=0-1499": [b"cn=Staff,dc=example"]}) as running:
+        upstream = running.upstream
+        upstream = msgspec.structs.replace(upstream, options=upstream.options | {"groups": "memberOf"})
+        found = await check(upstream, NAME, PASSWORD)
         assert found is not None
         assert "groups" not in found.person.proved
 
 
 @pytest.mark.parametrize("value", [b"", b"x" * 15, b"x" * 17])
 async def test_a_malformed_guid(value: bytes) -> None:
-    async with domain(attributes={"objectGUID": [value]}) as (upstream, _):
-        assert await check(upstream, "ada", "x") is None
-    async with domain(attributes={"objectGUID": [uuid4().bytes, uuid4().bytes]}) as (upstream, _):
-        assert await check(upstream, "ada", "x") is None
+    async with domain(attributes={"objectGUID": [value]}) as running:
+        assert await check(running.upstream, NAME, PASSWORD) is None
+    async with domain(attributes={"objectGUID": [uuid4().bytes, uuid4().bytes]}) as running:
+        assert await check(running.upstream, NAME, PASSWORD) is None
 
 
 def test_the_spelling_of_a_name() -> None:
