@@ -1,4 +1,4 @@
-"""What only Active Directory has: error codes of a bind, flags of an account, times, and the primary group."""
+"""Reads what only Active Directory has: error codes of a bind, flags of an account, times, and the primary group."""
 
 import re
 import struct
