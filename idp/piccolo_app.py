@@ -57,7 +57,7 @@ from idp.oauth.tables import (
     SessionClient,
     TokenFamily,
 )
-from idp.scim.tables import ScimGroup, ScimToken, ScimUser
+from idp.scim.tables import ScimGroup, ScimMember, ScimRole, ScimToken, ScimUser
 from idp.signin.tables import (
     Device,
     DeviceToken,
@@ -137,6 +137,8 @@ APP_CONFIG = AppConfig(
         RoleRow,
         RootKey,
         ScimGroup,
+        ScimMember,
+        ScimRole,
         ScimToken,
         ScimUser,
         Session,

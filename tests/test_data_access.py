@@ -49,6 +49,17 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.scim.repository.groups", "group_member"),
         ("idp.scim.repository.groups", "groups"),
         ("idp.scim.repository.groups", "users"),
+        # One of an organization searches its members and roles, by its verified domains, and cannot be used while it is
+        # disabled.
+        ("idp.scim.repository.members", "organization_member"),
+        ("idp.scim.repository.members", "role"),
+        ("idp.scim.repository.members", "user_role"),
+        ("idp.scim.repository.members", "users"),
+        ("idp.scim.repository.roles", "admin_role"),
+        ("idp.scim.repository.roles", "organization_member"),
+        ("idp.scim.repository.roles", "role"),
+        ("idp.scim.repository.roles", "user_role"),
+        ("idp.scim.repository.tokens", "organization"),
         ("idp.scim.repository.search", "groups"),
         ("idp.scim.repository.users", "group_member"),
         ("idp.scim.repository.users", "user_attribute"),
@@ -212,3 +223,34 @@ def test_tables_are_recognised() -> None:
     tree = ast.parse('a = "WITH x AS (UPDATE consent SET a = 1) SELECT FROM client AS c, users AS u JOIN session ON 1"')
     assert written(tree) == {"consent"}
     assert read(tree) == {"client", "users", "session"}
+
+
+#: Statements on memberships that do not compare ``disabled_at``, each with the reason why a disabled one counts there.
+#: By module, the beginning of the text after the table.
+WHATEVER_THE_STATE: frozenset[tuple[str, str]] = frozenset(
+    {
+        # Who may have a role: one that is given meanwhile counts when the membership does.
+        ("idp.directory.repository.organizations", "WHERE user_id = ANY ($1::uuid[]) AND"),
+        ("idp.directory.repository.roles", "AS m WHERE m.user_id = u.id"),
+        # The lists and changes of administrators, who see both.
+        ("idp.directory.repository.organizations", "AS m JOIN users AS u"),
+        ("idp.directory.repository.organizations", "AS old WHERE m.user_id = $1"),
+        ("idp.directory.repository.organizations", "WHERE user_id = {})"),
+        # A SCIM client sees both.
+        ("idp.scim.repository.members", "AS m JOIN users AS u"),
+        ("idp.scim.repository.roles", "WHERE organization_id = $1 AND user_id"),
+    }
+)
+_MEMBERSHIP = re.compile(r"(?:FROM|JOIN) organization_member\b(?!\.)([^;]*)")
+
+
+def test_statements_on_memberships_compare_their_state() -> None:
+    """So no statement forgets that a disabled membership does not count, as one that has ended."""
+    found = {
+        (name, " ".join(rest.split()[:6]))
+        for name in repositories()
+        for text in texts(modules()[name])
+        for rest in _MEMBERSHIP.findall(text)
+        if "disabled_at IS NULL" not in rest and "m.disabled_at" not in rest
+    }
+    assert found == WHATEVER_THE_STATE

@@ -28,18 +28,21 @@ def _print_token(shown: dict[str, str], as_json: bool) -> None:
 
 @scim_tokens.command()
 @click.argument("name")
+@click.option("--organization", help="It manages only the members and roles of this organization: its slug or id.")
 @click.option("--read-only", is_flag=True, help="It may read users and groups, and not change them.")
 @click.option("--lifetime", type=DURATION, default="366d", show_default=True, help="Time after which it expires.")
 @json_option
 @with_database
-async def create(name: str, read_only: bool, lifetime: int, as_json: bool) -> None:
+async def create(name: str, organization: str | None, read_only: bool, lifetime: int, as_json: bool) -> None:
     """Create a token. It is shown once; only its hash is stored.
 
     NAME says which system has it, for administrators.
     """
+    from idp.directory import organizations
     from idp.scim import tokens as service
 
-    token_id, token = await service.create(name, writes=not read_only, lifetime=lifetime)
+    of = (await organizations.named(organization)).id if organization is not None else None
+    token_id, token = await service.create(name, writes=not read_only, lifetime=lifetime, organization_id=of)
     _print_token({"id": str(token_id), "token": token}, as_json)
 
 
@@ -55,8 +58,8 @@ async def list_tokens(as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("Id", "Name", "Writes", "Expires", "The value before until", "Last used"),
-        [(t.id, t.name, t.writes, t.expires_at, t.old_expires_at, t.last_used_at) for t in found],
+        ("Id", "Name", "Organization", "Writes", "Expires", "The value before until", "Last used"),
+        [(t.id, t.name, t.organization, t.writes, t.expires_at, t.old_expires_at, t.last_used_at) for t in found],
     )
 
 

@@ -71,13 +71,19 @@ class OrganizationRow(Table, tablename="organization", db=engine):
 
 
 class OrganizationMember(Table, tablename="organization_member", db=engine):
-    """A member of an organization. An ``admin`` manages it. ``origin`` as in :class:`GroupMember`."""
+    """A member of an organization. An ``admin`` manages it. ``origin`` as in :class:`GroupMember`.
+
+    A membership with ``disabled_at`` does not count, as that of a disabled organization. ``managed``: the SCIM client
+    of the organization made the account (docs/decisions/0086-scim-of-an-organization.md).
+    """
 
     user_id = ForeignKey(User)
     organization_id = ForeignKey(OrganizationRow)
     origin = Text()
     admin = Boolean(default=False)
+    managed = Boolean(default=False)
     created_at = Timestamptz(default=TimestamptzNow())
+    disabled_at = Timestamptz(null=True)
 
     organization_member_pkey = PrimaryKey([user_id, organization_id])
 

@@ -42,6 +42,17 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     return ended
 
 
+async def sign_out_of_organization(user_id: UUID, organization_id: UUID, reason: str) -> Counter[str]:
+    """Revoke what a user was issued for an organization, in the caller's transaction. Sessions stay: they are of the
+    person. Returns how many of each were ended.
+    """
+    await lock_user(user_id)
+    ended = Counter[str]()
+    ended["codes"] = await families.consume_codes_in_organization(user_id, organization_id)
+    ended["token_families"] = await families.revoke_families_in_organization(user_id, organization_id, reason)
+    return ended
+
+
 async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:
     """Like :func:`sign_out_user`, for a user who is deleted in the caller's transaction: the revocation list still
     names their tokens, though the rows are gone.

@@ -2,5 +2,6 @@
 
 Thin: the changes are those of :mod:`idp.accounts` and :mod:`idp.directory`. What is here: the schema (``attributes``),
 filters and paths (``filters``), their SQL (``repository/predicates``), PATCH (``patch``), representations, and the
-tokens with which other systems authenticate (docs/decisions/0078-scim.md).
+tokens with which other systems authenticate (docs/decisions/0078-scim.md). A token of an organization has other users
+and groups: ``organization_users`` and ``organization_groups``.
 """

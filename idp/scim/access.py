@@ -43,10 +43,12 @@ class Caller(msgspec.Struct, frozen=True):
     Attributes:
         origin: what it adds has this origin, and its ``externalId``s are its own.
         writes: whether it may change what it reads.
+        organization_id: it manages the members and roles of this organization; None: users and groups of the server.
     """
 
     origin: str
     writes: bool
+    organization_id: UUID | None = None
 
     def require_write(self) -> None:
         """
@@ -104,7 +106,7 @@ async def _bearer(token: str) -> Caller:
     if found.unmarked:
         await repository.mark_use(found.id)
     authority.set(partial(_hold_token, hashed, found.id))
-    return Caller(origin_of(found.id), found.writes)
+    return Caller(origin_of(found.id), found.writes, found.organization_id)
 
 
 async def _hold_token(token_hash: bytes, id: UUID) -> None:

@@ -19,7 +19,7 @@ from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
 from idp.infra.logs import exception_fields
-from idp.scim import answers, bulk, groups, paging, schemas, users
+from idp.scim import answers, bulk, groups, organization_groups, organization_users, paging, schemas, users
 from idp.scim.access import PATH, Caller, authenticate, count, is_on
 from idp.scim.attributes import GROUP, TYPES, USER, ResourceType
 from idp.scim.bulk import Operation, Outcome
@@ -55,6 +55,16 @@ async def _caller(request: AnyRequest, *, write: bool = False) -> Caller:
     if write:
         caller.require_write()
     return caller
+
+
+def _users(caller: Caller) -> Any:
+    """Return the services of users: those of the server, or the members of an organization."""
+    return users if caller.organization_id is None else organization_users
+
+
+def _groups(caller: Caller) -> Any:
+    """Return the services of groups: those of the server, or the roles of an organization."""
+    return groups if caller.organization_id is None else organization_groups
 
 
 async def _body(request: AnyRequest) -> Mapping[str, Any]:
@@ -174,7 +184,7 @@ async def create_user(request: AnyRequest) -> BytesResponse:
     """Create a user (section 3.3)."""
     caller = await _caller(request, write=True)
     parts = _parts(request, USER)
-    return _resource(request, await users.create(caller, await _body(request)), parts, HTTPStatus.CREATED)
+    return _resource(request, await _users(caller).create(caller, await _body(request)), parts, HTTPStatus.CREATED)
 
 
 @get(f"{PATH}/Users/{{user_id:str}}", opt=_OPT)
@@ -182,7 +192,7 @@ async def show_user(request: AnyRequest, user_id: FromPath[str]) -> BytesRespons
     """Show a user (section 3.4.1)."""
     caller = await _caller(request)
     parts = _parts(request, USER)
-    return _resource(request, await users.show(caller, _id(user_id)), parts)
+    return _resource(request, await _users(caller).show(caller, _id(user_id)), parts)
 
 
 @put(f"{PATH}/Users/{{user_id:str}}", opt=_OPT)
@@ -190,7 +200,7 @@ async def replace_user(request: AnyRequest, user_id: FromPath[str]) -> BytesResp
     """Replace a user (section 3.5.1)."""
     caller = await _caller(request, write=True)
     parts, body = _parts(request, USER), await _body(request)
-    return _resource(request, await users.replace(caller, _id(user_id), body, _expected(request)), parts)
+    return _resource(request, await _users(caller).replace(caller, _id(user_id), body, _expected(request)), parts)
 
 
 @patch(f"{PATH}/Users/{{user_id:str}}", opt=_OPT)
@@ -198,14 +208,14 @@ async def patch_user(request: AnyRequest, user_id: FromPath[str]) -> BytesRespon
     """Change a user (section 3.5.2)."""
     caller = await _caller(request, write=True)
     parts, body = _parts(request, USER), await _body(request)
-    return _resource(request, await users.patch(caller, _id(user_id), body, _expected(request)), parts)
+    return _resource(request, await _users(caller).patch(caller, _id(user_id), body, _expected(request)), parts)
 
 
 @delete(f"{PATH}/Users/{{user_id:str}}", opt=_OPT, status_code=HTTPStatus.NO_CONTENT)
 async def delete_user(request: AnyRequest, user_id: FromPath[str]) -> BytesResponse:
     """Delete a user (section 3.6)."""
     caller = await _caller(request, write=True)
-    await users.delete(caller, _id(user_id), _expected(request))
+    await _users(caller).delete(caller, _id(user_id), _expected(request))
     return answers.nothing()
 
 
@@ -214,7 +224,7 @@ async def create_group(request: AnyRequest) -> BytesResponse:
     """Create a group (section 3.3)."""
     caller = await _caller(request, write=True)
     parts = _parts(request, GROUP)
-    return _resource(request, await groups.create(caller, await _body(request)), parts, HTTPStatus.CREATED)
+    return _resource(request, await _groups(caller).create(caller, await _body(request)), parts, HTTPStatus.CREATED)
 
 
 @get(f"{PATH}/Groups/{{group_id:str}}", opt=_OPT)
@@ -222,7 +232,9 @@ async def show_group(request: AnyRequest, group_id: FromPath[str]) -> BytesRespo
     """Show a group (section 3.4.1)."""
     caller = await _caller(request)
     parts = _parts(request, GROUP)
-    return _resource(request, await groups.show(caller, _id(group_id), with_members=parts.has("members")), parts)
+    return _resource(
+        request, await _groups(caller).show(caller, _id(group_id), with_members=parts.has("members")), parts
+    )
 
 
 @put(f"{PATH}/Groups/{{group_id:str}}", opt=_LARGE)
@@ -230,7 +242,7 @@ async def replace_group(request: AnyRequest, group_id: FromPath[str]) -> BytesRe
     """Replace a group (section 3.5.1)."""
     caller = await _caller(request, write=True)
     parts, body = _parts(request, GROUP), await _body(request)
-    return _resource(request, await groups.replace(caller, _id(group_id), body, _expected(request)), parts)
+    return _resource(request, await _groups(caller).replace(caller, _id(group_id), body, _expected(request)), parts)
 
 
 @patch(f"{PATH}/Groups/{{group_id:str}}", opt=_LARGE, status_code=HTTPStatus.NO_CONTENT)
@@ -240,10 +252,10 @@ async def patch_group(request: AnyRequest, group_id: FromPath[str]) -> BytesResp
     """
     caller = await _caller(request, write=True)
     parts, body = _parts(request, GROUP), await _body(request)
-    await groups.patch(caller, _id(group_id), body, _expected(request))
+    await _groups(caller).patch(caller, _id(group_id), body, _expected(request))
     if not parts.only:
         return answers.nothing()
-    content = await groups.show(caller, _id(group_id), with_members=parts.has("members"))
+    content = await _groups(caller).show(caller, _id(group_id), with_members=parts.has("members"))
     return _resource(request, content, parts)
 
 
@@ -251,7 +263,7 @@ async def patch_group(request: AnyRequest, group_id: FromPath[str]) -> BytesResp
 async def delete_group(request: AnyRequest, group_id: FromPath[str]) -> BytesResponse:
     """Delete a group (section 3.6)."""
     caller = await _caller(request, write=True)
-    await groups.delete(caller, _id(group_id), _expected(request))
+    await _groups(caller).delete(caller, _id(group_id), _expected(request))
     return answers.nothing()
 
 
@@ -290,7 +302,7 @@ async def _perform(caller: Caller, operation: Operation) -> Outcome:
         raise InvalidSyntaxError("The path must be /Users, /Groups, or one of them with an id.")
     if operation.method != "DELETE" and not isinstance(operation.data, dict):
         raise InvalidSyntaxError("The data must be an object.")
-    service = users if resource is USER else groups
+    service = _users(caller) if resource is USER else _groups(caller)
     if operation.method == "POST":
         return _outcome(await service.create(caller, operation.data), HTTPStatus.CREATED)
     target, expected = _id(rest[0]), [_weak(operation.version)] if operation.version else []
@@ -300,9 +312,9 @@ async def _perform(caller: Caller, operation: Operation) -> Outcome:
     if operation.method == "PUT":
         return _outcome(await service.replace(caller, target, operation.data, expected))
     if resource is USER:
-        return _outcome(await users.patch(caller, target, operation.data, expected))
-    await groups.patch(caller, target, operation.data, expected)
-    return _outcome(await groups.show(caller, target, with_members=False))
+        return _outcome(await _users(caller).patch(caller, target, operation.data, expected))
+    await _groups(caller).patch(caller, target, operation.data, expected)
+    return _outcome(await _groups(caller).show(caller, target, with_members=False))
 
 
 def _outcome(content: Document, status: int = HTTPStatus.OK) -> Outcome:

@@ -16,15 +16,21 @@ from idp.infra.db.cache_invalidation import lock_and_announce
 from idp.infra.db.engine import transaction
 from idp.scim import members
 from idp.scim.access import Caller
-from idp.scim.attributes import GROUP, GROUP_SCHEMA, USER
+from idp.scim.attributes import GROUP
 from idp.scim.errors import InvalidValueError, UniquenessError, UnknownResourceError
+from idp.scim.group_documents import (
+    check_external_id,
+    document_of,
+    external_id_of,
+    required_name,
+    version_of_group,
+)
 from idp.scim.members import Change, collect, ids_of
 from idp.scim.patch import Document, read_document, read_operations
 from idp.scim.repository import external_ids
 from idp.scim.repository import groups as repository
-from idp.scim.repository.groups import Member, MembersState, StoredGroup
-from idp.scim.representation import url_of, version_of
-from idp.scim.users import MAX_EXTERNAL_ID, check_version
+from idp.scim.repository.groups import StoredGroup
+from idp.scim.users import check_version
 
 
 async def show(caller: Caller, group_id: UUID, *, with_members: bool) -> Document:
@@ -44,40 +50,9 @@ async def shown(stored: Sequence[StoredGroup], *, with_members: bool) -> list[Do
     states = await repository.states_of(ids)
     listed = await repository.members_of(ids) if with_members else None
     return [
-        _document(group, states[group.id], listed.get(group.id, []) if listed is not None else None) for group in stored
+        document_of(group, states[group.id], listed.get(group.id, []) if listed is not None else None)
+        for group in stored
     ]
-
-
-def _document(group: StoredGroup, state: MembersState, listed: Sequence[Member] | None) -> Document:
-    found: Document = {"schemas": [GROUP_SCHEMA], "id": str(group.id)}
-    if group.external_id is not None:
-        found["externalId"] = group.external_id
-    found["displayName"] = group.name
-    if listed is not None:
-        found["members"] = [
-            {
-                "value": str(member.id),
-                "$ref": url_of(USER if member.type == USER.name else GROUP, member.id),
-                "type": member.type,
-            }
-            for member in listed
-        ]
-    found["meta"] = {
-        "resourceType": GROUP.name,
-        "created": group.created_at,
-        "lastModified": max(group.updated_at, state.last or group.updated_at),
-        "location": url_of(GROUP, group.id),
-    }
-    if (version := _version(group, state)) is not None:
-        found["meta"]["version"] = version
-    return found
-
-
-def _version(group: StoredGroup, state: MembersState) -> str | None:
-    """Return the version of a group; None if it has too many members to notice each change."""
-    if state.number > repository.MAX_MEMBERS:
-        return None
-    return version_of(group.name, group.updated_at, group.external_id, state.number, state.last, state.children)
 
 
 async def _stored(caller: Caller, group_id: UUID) -> StoredGroup:
@@ -96,7 +71,9 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
         NotAllowedError: a member is an administrator.
     """
     document = read_document(GROUP, body)
-    change = Change(_required(document), _external_id(document), added=dict.fromkeys(ids_of(document.get("members"))))
+    change = Change(
+        required_name(document), external_id_of(document), added=dict.fromkeys(ids_of(document.get("members")))
+    )
     async with transaction():
         plan = await members.planned(None, change)
         await members.lock(plan)
@@ -124,8 +101,8 @@ async def replace(caller: Caller, group_id: UUID, body: Mapping[str, Any], expec
     added = dict.fromkeys(ids_of(document.get("members")))
     async with transaction():
         stored = await _stored(caller, group_id)
-        external_id = _external_id(document) if "externalId" in document else stored.external_id
-        await _update(caller, stored, Change(_required(document), external_id, cleared=True, added=added), expected)
+        external_id = external_id_of(document) if "externalId" in document else stored.external_id
+        await _update(caller, stored, Change(required_name(document), external_id, cleared=True, added=added), expected)
         return await show(caller, group_id, with_members=True)
 
 
@@ -176,7 +153,7 @@ async def _check_version(caller: Caller, group_id: UUID, expected: Sequence[str]
     """
     stored = await _stored(caller, group_id)
     if expected:
-        check_version(expected, _version(stored, (await repository.states_of([group_id]))[group_id]))
+        check_version(expected, version_of_group(stored, (await repository.states_of([group_id]))[group_id]))
 
 
 async def _update(caller: Caller, stored: StoredGroup, change: Change, expected: Sequence[str]) -> None:
@@ -198,24 +175,6 @@ async def _update(caller: Caller, stored: StoredGroup, change: Change, expected:
         except NameTakenError as error:
             raise UniquenessError(error.description) from error
     if change.external_id != stored.external_id:
-        _check_external_id(change.external_id)
+        check_external_id(change.external_id)
         await external_ids.set_of_group(stored.id, caller.origin, change.external_id)
     await members.apply(caller, stored.id, plan)
-
-
-def _required(document: Document) -> str:
-    name = document.get("displayName")
-    if name is None:
-        raise InvalidValueError("displayName is missing.")
-    return str(name)
-
-
-def _external_id(document: Document) -> str | None:
-    value = document.get("externalId")
-    _check_external_id(value)
-    return value
-
-
-def _check_external_id(value: str | None) -> None:
-    if value is not None and not (len(value) <= MAX_EXTERNAL_ID and value.isprintable()):
-        raise InvalidValueError(f"externalId has up to {MAX_EXTERNAL_ID} characters that can be shown.")

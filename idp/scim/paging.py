@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
-from idp.scim import groups, users
+from idp.scim import groups, organization_groups, organization_users, users
 from idp.scim.access import Caller
 from idp.scim.attributes import GROUP, USER, ResourceType
 from idp.scim.errors import InvalidCursorError, InvalidValueError, ScimError
 from idp.scim.filters import Filter, Path, Selection, parse_filter, parse_path
 from idp.scim.patch import Document
 from idp.scim.repository.groups import GROUPS, read_groups
+from idp.scim.repository.members import MEMBERS, read_members
+from idp.scim.repository.roles import ROLES
 from idp.scim.repository.search import Found, Order, Position, Searched, order_by, search
 from idp.scim.repository.users import USERS, read_users
 from idp.scim.representation import Wanted, project, wanted
@@ -27,6 +29,7 @@ MAX_COUNT: Final = 200
 MAX_INDEX: Final = 10_000_000
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _SEARCHED: Mapping[str, Searched] = {USER.name: USERS, GROUP.name: GROUPS}
+_IN_ORGANIZATION: Mapping[str, Searched] = {USER.name: MEMBERS, GROUP.name: ROLES}
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +133,12 @@ async def page(caller: Caller, types: Sequence[ResourceType], query: Query) -> D
     """
     by_cursor = query.cursor is not None
     started = _read_cursor(query, types) if query.cursor else None
-    orders = _orders(types, query)
+    scope: list[object] = [caller.origin]
+    searched = _SEARCHED
+    if caller.organization_id is not None:
+        scope.append(caller.organization_id)
+        searched = _IN_ORGANIZATION
+    orders = _orders(types, query, searched)
     resources: list[Document] = []
     total, cursor = 0, None
     for number, resource in enumerate(types):
@@ -142,12 +150,12 @@ async def page(caller: Caller, types: Sequence[ResourceType], query: Query) -> D
             break
         after = started.position if started is not None and started.type == resource.name else None
         found = await search(
-            _SEARCHED[resource.name], caller.origin, query.filter, orders[resource.name],
+            searched[resource.name], scope, query.filter, orders[resource.name],
             limit=room, after=after, counted=not by_cursor,
             offset=0 if by_cursor else max(0, query.start - 1 - total),
             exact=len(types) > 1, others=types,
         )  # fmt: skip
-        resources += await _shown(resource, found, query.parts)
+        resources += await _shown(caller, resource, found, query.parts)
         total += found.total or 0
         if by_cursor and found.next is not None:
             cursor = _Cursor(query.fingerprint, resource.name, found.next)
@@ -155,14 +163,14 @@ async def page(caller: Caller, types: Sequence[ResourceType], query: Query) -> D
     return _response(query, resources, None if by_cursor else total, cursor)
 
 
-def _orders(types: Sequence[ResourceType], query: Query) -> dict[str, Order]:
+def _orders(types: Sequence[ResourceType], query: Query, searched: Mapping[str, Searched]) -> dict[str, Order]:
     """Return the order of each type. One of several types that does not have the attribute is ordered by id."""
     found: dict[str, Order] = {}
     refused: ScimError | None = None
     for resource in types:
         try:
             found[resource.name] = (
-                order_by(_SEARCHED[resource.name], query.sort_by, descending=query.descending)
+                order_by(searched[resource.name], query.sort_by, descending=query.descending)
                 if query.sort_by is not None
                 else Order(descending=query.descending)
             )
@@ -174,11 +182,17 @@ def _orders(types: Sequence[ResourceType], query: Query) -> dict[str, Order]:
     return found
 
 
-async def _shown(resource: ResourceType, found: Found, parts: Wanted) -> list[Document]:
+async def _shown(caller: Caller, resource: ResourceType, found: Found, parts: Wanted) -> list[Document]:
+    inside = caller.organization_id
     if resource is USER:
-        documents = await users.shown(read_users(found.rows), with_groups=parts.has("groups"))
+        wanted_groups = parts.has("groups")
+        if inside is None:
+            documents = await users.shown(read_users(found.rows), with_groups=wanted_groups)
+        else:
+            documents = await organization_users.shown(read_members(found.rows), inside, with_groups=wanted_groups)
     else:
-        documents = await groups.shown(read_groups(found.rows), with_members=parts.has("members"))
+        service = groups if inside is None else organization_groups
+        documents = await service.shown(read_groups(found.rows), with_members=parts.has("members"))
     return [project(document, parts) for document in documents]
 
 

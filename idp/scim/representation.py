@@ -65,11 +65,14 @@ def _only(element: Document) -> Document:
     return element | {"type": WORK, "primary": True}
 
 
-def of_user(user: StoredUser, groups: Sequence[GroupOfUser], declared: Mapping[str, Any]) -> Document:
+def of_user(
+    user: StoredUser, groups: Sequence[GroupOfUser], declared: Mapping[str, Any], version: str | None = None
+) -> Document:
     """Return the whole representation of a user.
 
     Args:
         declared: the values of declared attributes.
+        version: None: :func:`version_of_user`.
     """
     parts = writable(user, declared)
     extended = [name for name in parts if name.startswith("urn:")]
@@ -89,7 +92,7 @@ def of_user(user: StoredUser, groups: Sequence[GroupOfUser], declared: Mapping[s
         "created": user.created_at,
         "lastModified": user.updated_at,
         "location": url_of(USER, user.id),
-        "version": version_of_user(user),
+        "version": version or version_of_user(user),
     }
     return found
 

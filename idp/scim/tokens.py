@@ -29,28 +29,41 @@ class UnknownTokenError(NotFoundError):
 ORIGINS: Final = "scim:"
 
 
+def origin_of_organization(id: UUID) -> str:
+    """Return who has disabled an account, if that was a SCIM client of an organization."""
+    return f"{ORIGINS}organization:{id}"
+
+
 def origin_of(id: UUID) -> str:
     """Return what marks the external ids and the members that a token added."""
     return f"{ORIGINS}{id}"
 
 
-async def create(name: str, *, writes: bool = True, lifetime: int = DEFAULT_LIFETIME) -> tuple[UUID, str]:
+async def create(
+    name: str, *, writes: bool = True, lifetime: int = DEFAULT_LIFETIME, organization_id: UUID | None = None
+) -> tuple[UUID, str]:
     """Create a token and return its id and value.
 
     Args:
         name: for administrators: which system has it.
         writes: whether it may change users and groups, or only read them.
         lifetime: in seconds.
+        organization_id: it manages the members and roles of this organization only. It ends with the organization, and
+            cannot be used while that is disabled.
 
     Raises:
         ValidationError: the name or the lifetime is not allowed.
+        UnknownOrganizationError: there is no such organization.
     """
     name = names.checked(name)
     _check_lifetime(lifetime)
     token_id, token = ids.uuid7(), ids.random_token()
     async with transaction():
-        await repository.insert_token(token_id, name, ids.digest(token), writes=writes, lifetime=lifetime)
-        await record("scim_token_created", detail={"id": str(token_id), "name": name, "writes": writes})
+        await repository.insert_token(
+            token_id, name, ids.digest(token), writes=writes, lifetime=lifetime, organization_id=organization_id
+        )
+        owner = {"organization_id": str(organization_id)} if organization_id is not None else {}
+        await record("scim_token_created", detail={"id": str(token_id), "name": name, "writes": writes, **owner})
     return token_id, token
 
 

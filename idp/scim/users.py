@@ -1,8 +1,4 @@
-"""Users over SCIM: created, changed and deleted by the services of :mod:`idp.accounts`.
-
-The address is checked against the addresses that the client sends: an identity provider whose userName is not the
-address of the mail would otherwise provision accounts under which nobody signs in.
-"""
+"""Users over SCIM: created, changed and deleted by the services of :mod:`idp.accounts`."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -12,7 +8,6 @@ from uuid import UUID
 import msgspec
 
 from idp.accounts import profile, users
-from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.attributes import service as declared_values
 from idp.accounts.attributes.errors import InvalidValueError as DeclaredValueError
 from idp.accounts.attributes.errors import NotEditableError
@@ -23,7 +18,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
 from idp.scim.access import Caller, lock_target
-from idp.scim.attributes import USER, WORK
+from idp.scim.attributes import USER
 from idp.scim.errors import (
     InvalidValueError,
     MutabilityError,
@@ -36,26 +31,16 @@ from idp.scim.extensions import AUDIENCE, changes, extensions
 from idp.scim.patch import Document, apply, read_document, read_operations
 from idp.scim.repository import external_ids
 from idp.scim.repository import users as repository
-from idp.scim.repository.users import ADDRESS, CLAIMS, StoredUser
+from idp.scim.repository.users import StoredUser
 from idp.scim.representation import of_user, version_of_user, writable
+from idp.scim.targets import Target, entered_of, target_of, validated
 from idp.scim.tokens import ORIGINS
 from idp.signin.factors.repository import delete_factors
 
-MAX_EXTERNAL_ID = 256
 #: What a replacement does not remove.
 _KEPT = ("active", "externalId")
 #: The reason in the audit trail.
 REASON = "scim"
-
-
-class _Target(msgspec.Struct, frozen=True):
-    """What a user is to be."""
-
-    email: str
-    entered: dict[str, str]
-    external_id: str | None
-    active: bool | None
-    declared: dict[str, Any]
 
 
 async def show(caller: Caller, user_id: UUID) -> Document:
@@ -93,8 +78,8 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
         InvalidValueError: a value is missing or not valid.
         UniquenessError: another user has the address.
     """
-    target = _target(read_document(USER, body), {})
-    claims, address = _validated(target.entered)
+    target = target_of(read_document(USER, body), {})
+    claims, address = validated(target.entered)
     async with transaction():
         await release_email(target.email, delete_factors)
         try:
@@ -126,9 +111,9 @@ async def replace(caller: Caller, user_id: UUID, body: Mapping[str, Any], expect
     async with transaction():
         user, stored = await _locked(caller, user_id, expected)
         before = await _before(stored)
-        kept = {name: before[name] for name in (*_KEPT, *before) if name in before and _is_kept(name, after)}
-        target = _target(kept | after, {})
-        declared = changes(before, kept | after)
+        whole = kept_of(before, after) | after
+        target = target_of(whole, {})
+        declared = changes(before, whole)
         await _change(caller, user, stored, msgspec.structs.replace(target, declared=declared))
         return await show(caller, user_id)
 
@@ -150,7 +135,7 @@ async def patch(caller: Caller, user_id: UUID, body: Mapping[str, Any], expected
         after = deepcopy(before)
         for operation in operations:
             apply(after, operation)
-        await _change(caller, user, stored, _target(after, before))
+        await _change(caller, user, stored, target_of(after, before))
         return await show(caller, user_id)
 
 
@@ -167,9 +152,13 @@ async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None
         await profile.delete_user(user_id, sign_out_for_deletion)
 
 
-def _is_kept(name: str, after: Document) -> bool:
-    """Return whether a part that a replacement does not name stays: an extension is replaced as a whole, or not."""
-    return name not in after and (name in _KEPT or name.startswith("urn:"))
+def kept_of(before: Document, after: Document) -> Document:
+    """Return the parts that a replacement does not name and that stay: an extension is replaced as a whole, or not."""
+    return {
+        name: value
+        for name, value in before.items()
+        if name not in after and (name in _KEPT or name.startswith("urn:"))
+    }
 
 
 async def _before(stored: StoredUser) -> Document:
@@ -194,9 +183,14 @@ def check_version(expected: Sequence[str], version: str | None) -> None:
         raise OutdatedError
 
 
-async def _change(caller: Caller, user: User, stored: StoredUser, target: _Target) -> None:
-    """Make a user what it is to be. The user is locked."""
-    kept = _entered(user)
+async def change_account(user: User, target: Target) -> None:
+    """Change the profile and the address of a user, who is locked.
+
+    Raises:
+        InvalidValueError: a value is not valid.
+        UniquenessError: another user has the address.
+    """
+    kept = entered_of(user)
     wanted = kept | target.entered
     if wanted != kept:
         try:
@@ -208,6 +202,11 @@ async def _change(caller: Caller, user: User, stored: StoredUser, target: _Targe
             await users.assign_email(user.id, target.email, Origin.SCIM, credentials_changed)
         except users.EmailTakenError as error:
             raise UniquenessError(error.description) from error
+
+
+async def _change(caller: Caller, user: User, stored: StoredUser, target: Target) -> None:
+    """Make a user what it is to be. The user is locked."""
+    await change_account(user, target)
     await _change_declared(caller, user.id, target)
     if target.external_id != stored.external_id:
         await external_ids.set_of_user(user.id, caller.origin, target.external_id)
@@ -217,7 +216,7 @@ async def _change(caller: Caller, user: User, stored: StoredUser, target: _Targe
         raise NotAllowedError("An administrator has disabled this user. Only administrators may enable the user.")
 
 
-async def _change_declared(caller: Caller, user_id: UUID, target: _Target) -> None:
+async def _change_declared(caller: Caller, user_id: UUID, target: Target) -> None:
     """Change values of declared attributes."""
     if not target.declared:
         return
@@ -227,88 +226,3 @@ async def _change_declared(caller: Caller, user_id: UUID, target: _Target) -> No
         raise InvalidValueError(f"{error.field}: {error.description}") from error
     except NotEditableError as error:
         raise MutabilityError(error.description) from error
-
-
-def _entered(user: User) -> dict[str, str]:
-    """Return the profile of a user as it is entered."""
-    members = msgspec.json.decode(user.address) if user.address else {}
-    return {name: getattr(user, name) or "" for name in profile.FIELDS} | {
-        f"address.{member}": members.get(member) or "" for member in ADDRESS.values()
-    }
-
-
-def _validated(entered: Mapping[str, str]) -> tuple[dict[str, str | None], dict[str, str]]:
-    try:
-        return profile.validated(entered)
-    except profile.InvalidProfileError as error:
-        raise InvalidValueError(f"{error.field}: {error.description}") from error
-
-
-def _target(document: Document, before: Document) -> _Target:
-    """Return what a document wants a user to be.
-
-    Args:
-        before: the document before the operations; empty: the user is new or replaced.
-
-    Raises:
-        InvalidValueError: a value is missing or not valid.
-    """
-    email = _email(document.get("userName"))
-    _check_emails(document, before, email)
-    parts = {}
-    for path, claim in CLAIMS.items():
-        attribute, _, sub = path.partition(".")
-        value = (document.get(attribute) or {}).get(sub) if sub else document.get(attribute)
-        parts[claim] = value or ""
-    parts["name"] = _name(document, before)
-    parts["phone_number"] = (_stored_element(document, before, "phoneNumbers") or {}).get("value") or ""
-    address = _stored_element(document, before, "addresses") or {}
-    parts |= {f"address.{member}": address.get(name) or "" for name, member in ADDRESS.items()}
-    external_id = document.get("externalId")
-    if external_id is not None and not (len(external_id) <= MAX_EXTERNAL_ID and external_id.isprintable()):
-        raise InvalidValueError(f"externalId has up to {MAX_EXTERNAL_ID} characters that can be shown.")
-    return _Target(email, parts, external_id, document.get("active"), changes(before, document))
-
-
-def _email(value: str | None) -> str:
-    if value is None:
-        raise InvalidValueError("userName is missing.")
-    try:
-        return normalise_email(value)
-    except InvalidEmailError as error:
-        raise InvalidValueError("userName must be an email address.") from error
-
-
-def _check_emails(document: Document, before: Document, email: str) -> None:
-    for element in document.get("emails") or []:
-        if element in before.get("emails", []) or not (_is_work(element) or element.get("primary")):
-            continue
-        try:
-            same = normalise_email(element.get("value") or "") == email
-        except InvalidEmailError:
-            same = False
-        if not same:
-            raise InvalidValueError(
-                "The primary address must be the userName. In your identity provider, map userName to the address."
-            )
-
-
-def _is_work(element: Document) -> bool:
-    return (element.get("type") or WORK).lower() == WORK
-
-
-def _stored_element(document: Document, before: Document, name: str) -> Document | None:
-    """Return the element that is stored: of those of the type work the new one, the primary one, or else the last."""
-    work = [element for element in document.get(name) or [] if _is_work(element)]
-    new = [element for element in work if element not in before.get(name, [])] or work
-    primary = [element for element in new if element.get("primary")] or new
-    return primary[-1] if primary else None
-
-
-def _name(document: Document, before: Document) -> str:
-    """Return the whole name, of which ``name.formatted`` is another spelling. ``displayName`` wins."""
-    display, formatted = document.get("displayName"), (document.get("name") or {}).get("formatted")
-    if not before:
-        return display or formatted or ""
-    changed = display if display != before.get("displayName") else formatted
-    return changed or ""

@@ -69,6 +69,7 @@ TABLES = {
     "upstream_subject": "a lookup, which goes with the identity",
     "consent": "what the person allows; gives nothing by itself",
     "authorization_request": "asks for a sign-in; gives nothing by itself",
+    "scim_member": "what another system calls the member; gives nothing by itself",
     "scim_user": "what another system calls the person; gives nothing by itself",
     "admin_role": "what the person may do, once signed in",
     "group_member": "what the person may do, once signed in",

@@ -3,8 +3,10 @@
 import uuid
 
 from idp import ids
+from idp.directory import organizations
 from idp.infra.db.engine import fetchrow
 from tests.cli.conftest import Cli
+from tests.support.directory import an_organization
 
 
 async def test_the_life_of_a_token(db: str, cli: Cli) -> None:
@@ -27,6 +29,15 @@ async def test_the_life_of_a_token(db: str, cli: Cli) -> None:
     assert "deleted" in cli("scim-tokens", "delete", id_).out
     for command in ("delete", "rotate"):
         assert "no SCIM token" in cli.fails("scim-tokens", command, id_)
+
+
+async def test_of_an_organization(db: str, cli: Cli) -> None:
+    organization = await an_organization()
+    created = cli("scim-tokens", "create", "Acme", "--organization", organization.slug, "--json").json
+    (listed,) = [each for each in cli("scim-tokens", "list", "--json").json if each["id"] == created["id"]]
+    assert (listed["organization_id"], listed["organization"]) == (str(organization.id), organization.slug)
+    assert "no such organisation" in cli.fails("scim-tokens", "create", "x", "--organization", "nothing-like-it")
+    await organizations.delete(organization.id)
 
 
 def test_what_is_refused(db: str, cli: Cli) -> None:

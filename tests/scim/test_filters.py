@@ -205,7 +205,7 @@ async def world(provider: Server) -> AsyncIterator[_World]:
 
 
 async def _found(searched: Searched, origin: str, text: str) -> set[str]:
-    found = await search(searched, origin, parse_filter(text), Order(), limit=100)
+    found = await search(searched, [origin], parse_filter(text), Order(), limit=100)
     assert found.total == len(found.rows)
     return {str(row["id"]) for row in found.rows}
 

@@ -33,7 +33,9 @@ async def _id(call: Call) -> UUID:
 )  # fmt: skip
 async def create_scim_token(call: Call) -> Result:
     asked: models.NewScimToken = call.body
-    token_id, token = await tokens.create(asked.name, writes=asked.writes, lifetime=asked.lifetime)
+    token_id, token = await tokens.create(
+        asked.name, writes=asked.writes, lifetime=asked.lifetime, organization_id=asked.organization_id
+    )
     return Result(models.ScimTokenValue(token_id, token), HTTPStatus.CREATED, f"{_PATH}/{token_id}")
 
 

@@ -65,6 +65,7 @@ async def show_member(request: AdminRequest) -> Response[str]:
         "Name": member["name"],
         "Manages it": member["admin"],
         "Added by": member["origin"],
+        **({"Disabled by its SCIM client": since} if (since := member["membership_disabled_at"]) else {}),
         "Since": member["created_at"],
     }
     here = f"{path}/members/{member['user_id']}"

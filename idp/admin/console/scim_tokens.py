@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from litestar import Response
 
 from idp.admin.console import actions
@@ -10,7 +11,8 @@ from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
-from idp.errors import ValidationError
+from idp.directory import organizations
+from idp.errors import NotFoundError, ValidationError
 from idp.scim import tokens
 from idp.scim.access import PATH
 from idp.scim.repository.tokens import SCIM_TOKENS
@@ -25,7 +27,8 @@ async def list_scim_tokens(request: AdminRequest) -> Response[str]:
     found = await asked_page(request, SCIM_TOKENS)
     rows = [
         [
-            Cell(row["name"], f"{HOME}/{SECTION}/{row['id']}"), Cell("reads and writes" if row["writes"] else "reads"),
+            Cell(row["name"], f"{HOME}/{SECTION}/{row['id']}"), _manages(row),
+            Cell("reads and writes" if row["writes"] else "reads"),
             when(row["expires_at"]), when(row["last_used_at"], "never"),
         ]
         for row in found.rows
@@ -35,13 +38,23 @@ async def list_scim_tokens(request: AdminRequest) -> Response[str]:
         request, "list", section=SECTION, heading="SCIM tokens", path=f"{HOME}/{SECTION}", filters=[],
         acts=[Action("New SCIM token", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else [],
         intro=intro if settings().scim else "No token can be used: IDP_SCIM is off.",
-        columns=("Name", "May", "Expires", "Last used"), rows=rows, next=next_url(request, found),
+        columns=("Name", "Manages", "May", "Expires", "Last used"), rows=rows, next=next_url(request, found),
     )  # fmt: skip
+
+
+def _manages(row: asyncpg.Record) -> Cell:
+    if row["organization_id"] is None:
+        return Cell("users and groups of the whole server")
+    return Cell(f"organisation {row['organization']}", f"{HOME}/organizations/{row['organization_id']}")
 
 
 def _form(request: AdminRequest, values: dict[str, str], error: str | None = None) -> Response[str]:
     fields = [
         Field("name", "Name, for administrators", values.get("name", ""), help="Which system has it.", required=True),
+        Field(
+            "organization", "Organisation", values.get("organization", ""),
+            help="Its slug: the token manages only its members and roles. Empty: all users and groups of the server.",
+        ),
         Field("days", "Days until it expires", values.get("days", "366"), "number", required=True),
         Field("writes", "It may change users and groups", values.get("writes", ""), "check", "Otherwise it may read."),
     ]  # fmt: skip
@@ -61,8 +74,12 @@ async def create_scim_token(request: AdminRequest) -> Response[Any]:
     form = request.form
     try:
         lifetime = _days(form.get("days", "")) * DAY
-        token_id, token = await tokens.create(form.get("name", "").strip(), writes="writes" in form, lifetime=lifetime)
-    except FORM_ERRORS as error:
+        slug = form.get("organization", "").strip()
+        of = (await organizations.named(slug)).id if slug else None
+        token_id, token = await tokens.create(
+            form.get("name", "").strip(), writes="writes" in form, lifetime=lifetime, organization_id=of
+        )
+    except (*FORM_ERRORS, NotFoundError) as error:
         return _form(request, dict(form), error.description)
     return await _record(request, str(token_id), token)
 
@@ -86,6 +103,7 @@ async def show_scim_token(request: AdminRequest) -> Response[str]:
 async def _record(request: AdminRequest, token_id: str, secret: str | None = None) -> Response[str]:
     row = await one(SCIM_TOKENS, id=token_id)
     shown = {
+        "Manages": _manages(row),
         "May": "read and change users and groups" if row["writes"] else "read users and groups",
         "URL": f"{settings().issuer}{PATH}",
         "Expires": row["expires_at"],

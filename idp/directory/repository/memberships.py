@@ -9,9 +9,9 @@ from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import fetch
 from idp.infra.db.rows import many
 
-# Whoever is in a group is in those above it. Roles follow from roles, in any depth. A disabled organization, and what
-# is given there, does not count. PostgreSQL expects more groups and roles of a user than there are, and would read the
-# whole tables: OFFSET 0 lets it look up each.
+# Whoever is in a group is in those above it. Roles follow from roles, in any depth. A disabled organization or
+# membership, and what is given there, does not count. PostgreSQL expects more groups and roles of a user than there
+# are, and would read the whole tables: OFFSET 0 lets it look up each.
 _MEMBERSHIPS = CoalescedQuery(
     "user_id uuid",
     """
@@ -38,7 +38,7 @@ CROSS JOIN LATERAL (
             'ways', ways))::text AS policy
         FROM organization WHERE id = m.organization_id OFFSET 0
     ) AS o
-    WHERE m.user_id = a.user_id AND o.disabled_at IS NULL
+    WHERE m.user_id = a.user_id AND m.disabled_at IS NULL AND o.disabled_at IS NULL
 ) AS o
 CROSS JOIN LATERAL (
     WITH RECURSIVE held (id) AS (
@@ -84,8 +84,9 @@ SELECT false, r.id, r.client_id, r.organization_id, r.name,
        ARRAY(SELECT group_id FROM given WHERE role_id = r.id),
        ARRAY(SELECT c.role_id FROM role_contained AS c JOIN held AS h ON h.id = c.role_id WHERE c.contained_id = r.id)
 FROM held AS h CROSS JOIN LATERAL (SELECT id, client_id, organization_id, name FROM role WHERE id = h.id OFFSET 0) AS r
-WHERE r.organization_id IS NULL
-   OR EXISTS (SELECT FROM organization WHERE id = r.organization_id AND disabled_at IS NULL)
+WHERE r.organization_id IS NULL OR EXISTS (
+    SELECT FROM organization AS o JOIN organization_member AS m ON m.organization_id = o.id
+    WHERE o.id = r.organization_id AND o.disabled_at IS NULL AND m.user_id = $1 AND m.disabled_at IS NULL)
 ORDER BY name, id
 """
 

@@ -56,7 +56,7 @@ _MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($
 
 
 def is_member(user_id: str, organization_id: str, sign_in: SignInColumns | None = None) -> str:
-    """Return the SQL condition that a user is a member of an organization that is enabled.
+    """Return the SQL condition that a user is a member of an organization, and both are enabled there.
 
     Args:
         user_id, organization_id: as SQL.
@@ -65,7 +65,7 @@ def is_member(user_id: str, organization_id: str, sign_in: SignInColumns | None 
     policy = "".join(f"\n          AND {each}" for each in conditions(sign_in).values()) if sign_in else ""
     return f"""EXISTS (
         SELECT FROM organization_member AS m, organization AS o
-        WHERE m.user_id = {user_id} AND m.organization_id = {organization_id}
+        WHERE m.user_id = {user_id} AND m.organization_id = {organization_id} AND m.disabled_at IS NULL
           AND o.id = m.organization_id AND o.disabled_at IS NULL{policy})"""
 
 
@@ -168,7 +168,8 @@ ORGANIZATIONS = Listing(
 
 MEMBERS = Listing(
     source="organization_member AS m JOIN users AS u ON u.id = m.user_id",
-    columns="m.user_id, m.organization_id, u.email, u.name, u.disabled_at, m.admin, m.origin, m.created_at",
+    columns="m.user_id, m.organization_id, u.email, u.name, u.disabled_at, m.admin, m.origin, m.created_at,"
+    " m.disabled_at AS membership_disabled_at",
     key=Sort("m.user_id", "uuid"),
     sorts={"user_id": Sort("m.user_id", "uuid")},
     default_sort="user_id",

@@ -20,6 +20,7 @@ _CONSUME_CODES_OF_USER = f"{_CONSUME_ALL_CODES} AND user_id = $1"
 _CONSUME_CODES_OF_CLIENT = f"{_CONSUME_ALL_CODES} AND client_id = $1"
 _CONSUME_CODES_OF_CONSENT = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND client_id = $2"
 _CONSUME_CODES_OF_SESSION = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND session_id = $2"
+_CONSUME_CODES_IN_ORGANIZATION = f"{_CONSUME_ALL_CODES} AND user_id = $1 AND organization_id = $2"
 # $1 user_ids  $2 session_ids
 _CONSUME_CODES_OF_SESSIONS = """
 UPDATE authorization_code AS c SET consumed_at = now() FROM unnest($1::uuid[], $2::uuid[]) AS a (user_id, session_id)
@@ -30,6 +31,7 @@ _REVOKE_FAMILIES_OF_USER = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2"
 _REVOKE_FAMILIES_OF_CLIENT = f"{_REVOKE_ALL_FAMILIES} AND client_id = $2"
 _REVOKE_FAMILIES_OF_CLIENT_BEFORE = f"{_REVOKE_FAMILIES_OF_CLIENT} AND created_at < $3"
 _REVOKE_FAMILIES_OF_CONSENT = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND client_id = $3"
+_REVOKE_FAMILIES_IN_ORGANIZATION = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND organization_id = $3"
 _REVOKE_FAMILIES_OF_SESSION = f"{_REVOKE_ALL_FAMILIES} AND user_id = $2 AND session_id = $3"
 # What users with an identity at the upstream were issued after a sign-in with an upstream. The session may have ended,
 # and tokens of the device grant and of CIBA have none. $1 reason  $2 upstream_id  $3 the method of such a sign-in
@@ -95,6 +97,10 @@ async def consume_codes_of_consent(user_id: UUID, client_id: str) -> int:
     return await execute(_CONSUME_CODES_OF_CONSENT, user_id, client_id)
 
 
+async def consume_codes_in_organization(user_id: UUID, organization_id: UUID) -> int:
+    return await execute(_CONSUME_CODES_IN_ORGANIZATION, user_id, organization_id)
+
+
 async def consume_codes_of_session(user_id: UUID, session_id: UUID) -> int:
     return await execute(_CONSUME_CODES_OF_SESSION, user_id, session_id)
 
@@ -122,6 +128,10 @@ async def revoke_families_of_client_before(client_id: str, moment: datetime, rea
 
 async def revoke_families_of_consent(user_id: UUID, client_id: str, reason: str) -> int:
     return await execute(_REVOKE_FAMILIES_OF_CONSENT, reason, user_id, client_id)
+
+
+async def revoke_families_in_organization(user_id: UUID, organization_id: UUID, reason: str) -> int:
+    return await execute(_REVOKE_FAMILIES_IN_ORGANIZATION, reason, user_id, organization_id)
 
 
 async def revoke_families_of_session(user_id: UUID, session_id: UUID, reason: str) -> int:

@@ -36,9 +36,9 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         select: the text after SELECT.
-        source: the text after FROM. $1 is the origin of the SCIM client.
+        source: the text after FROM. $1 is the origin of the SCIM client, $2 its organization if it has one.
         id: the expression of the id.
-        table: the table, for estimates.
+        table: the table, for estimates; empty: there are none.
         shown: the condition of resources that SCIM clients see.
         extended: see :class:`~idp.scim.repository.predicates.Predicate`.
     """
@@ -100,7 +100,7 @@ def order_by(searched: Searched, path: Path, *, descending: bool) -> Order:
 
 async def search(
     searched: Searched,
-    origin: str,
+    scope: Sequence[object],
     filter: Filter | None,
     order: Order,
     *,
@@ -114,6 +114,7 @@ async def search(
     """Return a page of resources.
 
     Args:
+        scope: the first parameters: the origin of the SCIM client, and its organization if it has one.
         limit: the number of resources; 0: only count.
         offset: the number of matches before the page.
         after: the position of the page before.
@@ -127,7 +128,7 @@ async def search(
         TooManyError: it would take too long.
         OverloadedError: too many searches take long.
     """
-    parameters: list[Any] = [origin]
+    parameters: list[Any] = [*scope]
     where = condition(searched, filter, parameters, others, await _trees(filter))
     counting = list(parameters)
     text = page_statement(searched, where, order, after, parameters, limit=limit + 1, offset=offset)
@@ -254,7 +255,7 @@ async def _count(
     number: int = row["number"]
     if number <= COUNTED or exact:
         return number
-    if where == searched.shown:
+    if where == searched.shown and searched.table:
         estimate = await fetchrow(_ESTIMATE, searched.table)
         number = max(number, estimate["number"] if estimate is not None else 0)
     if not rows and offset:

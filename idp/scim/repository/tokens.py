@@ -3,21 +3,25 @@
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
-from idp.infra.db.columns import all_columns
+from idp.directory.errors import UnknownOrganizationError
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
-from idp.scim.tables import ScimToken
 
 _INSERT = """
-INSERT INTO scim_token (id, name, writes, token_hash, expires_at, created_at, updated_at)
-VALUES ($1, $2, $3, $4, now() + $5 * interval '1 s', now(), now())
+INSERT INTO scim_token (id, organization_id, name, writes, token_hash, expires_at, created_at, updated_at)
+VALUES ($1, $6, $2, $3, $4, now() + $5 * interval '1 s', now(), now())
 """
-_LIVE = "(token_hash = $1 AND expires_at > now() OR old_token_hash = $1 AND old_expires_at > now())"
+_LIVE = """
+    (token_hash = $1 AND expires_at > now() OR old_token_hash = $1 AND old_expires_at > now())
+    AND (organization_id IS NULL
+         OR EXISTS (SELECT FROM organization AS o WHERE o.id = organization_id AND o.disabled_at IS NULL))
+"""
 _FIND = f"""
-SELECT id, name, writes, last_used_at IS NULL OR last_used_at < now() - interval '1 min' AS unmarked
+SELECT id, organization_id, name, writes, last_used_at IS NULL OR last_used_at < now() - interval '1 min' AS unmarked
 FROM scim_token WHERE {_LIVE}
 """  # noqa: S608
 _MARK = "UPDATE scim_token SET last_used_at = now() WHERE id = $1"
@@ -34,7 +38,14 @@ WHERE id = $1 RETURNING name
 _DELETE = "DELETE FROM scim_token WHERE id = $1 RETURNING name"
 _FORGET_USERS = "DELETE FROM scim_user WHERE origin = $1"
 _FORGET_GROUPS = "DELETE FROM scim_group WHERE origin = $1"
-_COLUMNS = "t.id, t.name, t.writes, t.expires_at, t.old_expires_at, t.last_used_at, t.created_at, t.updated_at"
+_FORGET_MEMBERS = "DELETE FROM scim_member WHERE origin = $1"
+_FORGET_ROLES = "DELETE FROM scim_role WHERE origin = $1"
+_COLUMNS = (
+    "t.id, t.organization_id, o.slug AS organization, t.name, t.writes, t.expires_at, t.old_expires_at, t.last_used_at,"
+    " t.created_at, t.updated_at"
+)
+_SOURCE = "scim_token AS t LEFT JOIN organization AS o ON o.id = t.organization_id"
+_ALL = f"SELECT {_COLUMNS} FROM {_SOURCE} ORDER BY t.id"  # noqa: S608
 
 
 class LiveToken(msgspec.Struct, frozen=True):
@@ -45,15 +56,18 @@ class LiveToken(msgspec.Struct, frozen=True):
     """
 
     id: UUID
+    organization_id: UUID | None
     name: str
     writes: bool
     unmarked: bool
 
 
 class StoredToken(msgspec.Struct, frozen=True):
-    """A token without its value."""
+    """A token without its value. ``organization`` is the slug."""
 
     id: UUID
+    organization_id: UUID | None
+    organization: str | None
     name: str
     writes: bool
     expires_at: datetime
@@ -67,9 +81,18 @@ class _Name(msgspec.Struct, frozen=True):
     name: str
 
 
-async def insert_token(id: UUID, name: str, token_hash: bytes, *, writes: bool, lifetime: int) -> None:
-    """Insert a token that expires after ``lifetime`` seconds."""
-    await execute(_INSERT, id, name, writes, token_hash, lifetime)
+async def insert_token(
+    id: UUID, name: str, token_hash: bytes, *, writes: bool, lifetime: int, organization_id: UUID | None
+) -> None:
+    """Insert a token that expires after ``lifetime`` seconds.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization. The transaction cannot continue.
+    """
+    try:
+        await execute(_INSERT, id, name, writes, token_hash, lifetime, organization_id)
+    except asyncpg.ForeignKeyViolationError as error:
+        raise UnknownOrganizationError from error
 
 
 async def find_token(token_hash: bytes) -> LiveToken | None:
@@ -104,20 +127,25 @@ async def delete_token(id: UUID, origin: str) -> str | None:
         return None
     await execute(_FORGET_USERS, origin)
     await execute(_FORGET_GROUPS, origin)
+    await execute(_FORGET_MEMBERS, origin)
+    await execute(_FORGET_ROLES, origin)
     return row.name
 
 
 async def tokens() -> list[StoredToken]:
     """Return all tokens, the newest last."""
-    return many(StoredToken, await fetch(f"SELECT {all_columns(ScimToken)} FROM scim_token ORDER BY id"))  # noqa: S608
+    return many(StoredToken, await fetch(_ALL))
 
 
 #: For administrators.
 SCIM_TOKENS = Listing(
-    source="scim_token AS t",
+    source=_SOURCE,
     columns=_COLUMNS,
     key=Sort("t.id", "uuid"),
     sorts={"created_at": Sort("t.created_at")},
     default_sort="-created_at",
-    filters={"id": Filter("t.id = {}", "uuid", "One token.")},
+    filters={
+        "id": Filter("t.id = {}", "uuid", "One token."),
+        "organization_id": Filter("t.organization_id = {}", "uuid", "Of one organization."),
+    },
 )

@@ -42,7 +42,7 @@ _SELECT: Final = ", ".join(
     f"u.{name}" for name in (*_STORED, "directory_version", *CLAIMS.values())
 ) + ", x.external_id"  # fmt: skip
 # Not accounts that anyone could have created with the address of another person.
-_SHOWN: Final = f"(u.email_verified OR u.origin NOT IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}'))"
+SHOWN: Final = f"(u.email_verified OR u.origin NOT IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}'))"
 # Of each user the groups, those above them too. OFFSET 0: see idp.directory.repository.memberships.
 _GROUPS: Final = """
 SELECT a.id AS user_id, g.id, g.name, g.direct FROM unnest($1::uuid[]) AS a (id)
@@ -56,7 +56,7 @@ CROSS JOIN LATERAL (
 ) AS g
 """
 
-_ONE: Final = {
+ONE: Final = {
     "type": Column("'work'", nullable=False, constant=True),
     "primary": Column("true", Kind.BOOLEAN, nullable=False, constant=True),
 }
@@ -88,7 +88,7 @@ USERS: Final = Searched(
     source="users AS u LEFT JOIN scim_user AS x ON x.user_id = u.id AND x.origin = $1",
     id="u.id",
     table="users",
-    shown=_SHOWN,
+    shown=SHOWN,
     extended=_extended,
     columns={
         "id": Column("u.id", Kind.ID, nullable=False),
@@ -100,14 +100,14 @@ USERS: Final = Searched(
         "active": Column("u.disabled_at IS NULL", Kind.BOOLEAN, nullable=False),
         "name.formatted": Column("u.name"),
         **{name.lower(): Column(f"u.{column}") for name, column in CLAIMS.items()},
-        "emails": Elements({"value": Column("u.email", Kind.EMAIL, nullable=False), **_ONE}, "({})", single=True),
+        "emails": Elements({"value": Column("u.email", Kind.EMAIL, nullable=False), **ONE}, "({})", single=True),
         "phonenumbers": Elements(
-            {"value": Column("u.phone_number"), **_ONE}, "(u.phone_number <> '' AND {})", single=True
+            {"value": Column("u.phone_number"), **ONE}, "(u.phone_number <> '' AND {})", single=True
         ),
         "addresses": Elements(
             {
                 **{name.lower(): Column(f"u.address ->> '{member}'") for name, member in ADDRESS.items()},
-                **_ONE,
+                **ONE,
             },
             "(u.address IS NOT NULL AND {})",
             single=True,
@@ -126,7 +126,7 @@ USERS: Final = Searched(
 )
 
 
-_BY_ID: Final = f"SELECT {_SELECT} FROM {USERS.source} WHERE u.id = $2 AND {_SHOWN}"  # noqa: S608
+_BY_ID: Final = f"SELECT {_SELECT} FROM {USERS.source} WHERE u.id = $2 AND {SHOWN}"  # noqa: S608
 
 
 class StoredUser(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from idp.admin.api import problems
 from idp.admin.roles import Permission, Role, grant
 from idp.delivery import outbox as deliveries
 from idp.delivery import repository as deliveries_
+from idp.directory import organizations
 from idp.events.ssf import repository as ssf
 from idp.events.ssf.types import ACCOUNT_DISABLED
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
@@ -31,7 +32,7 @@ from tests.admin.api.conftest import API, Caller, make_caller
 from tests.conftest import MakeClient, MakeUser
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
-from tests.support.directory import a_group
+from tests.support.directory import a_group, an_organization
 from tests.support.nameserver import Nameserver
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -729,6 +730,15 @@ async def test_a_scim_token(owner: Caller) -> None:
     assert tuple(row) == (ids.digest(rotated.json()["token"]), ids.digest(token))
     for wrong in ({"name": ""}, {"name": "x", "lifetime": 0}, {"name": "x", "writes": "yes"}, {"name": "x", "id": id_}):
         assert (await owner("POST", "/scim_tokens", wrong)).status_code == 422, wrong
+    organization = await an_organization()
+    of = {"name": "Acme", "organization_id": str(organization.id)}
+    acme = f"/scim_tokens/{(await owner('POST', '/scim_tokens', of)).json()['id']}"
+    assert (await owner("GET", acme)).json()["organization"] == organization.slug
+    found = (await owner("GET", f"/scim_tokens?organization_id={organization.id}")).json()["items"]
+    assert [each["name"] for each in found] == ["Acme"]
+    problem(await owner("POST", "/scim_tokens", of | {"organization_id": str(ids.uuid7())}), 404, "not-found")
+    await organizations.delete(organization.id)
+    problem(await owner("GET", acme), 404, "not-found")
     assert (await owner("POST", f"{path}/rotate", {"overlap": -1})).status_code == 422
     assert (await owner("DELETE", path)).status_code == 204
     for method, where in (("GET", path), ("DELETE", path), ("POST", f"{path}/rotate")):

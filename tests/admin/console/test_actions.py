@@ -16,7 +16,7 @@ from idp import ids
 from idp.accounts.tables import User
 from idp.admin.console import snippets
 from idp.admin.roles import Role
-from idp.directory import groups
+from idp.directory import groups, organizations
 from idp.federation import registry
 from idp.infra.db.engine import fetch, fetchrow
 from idp.keys import jose, lifecycle
@@ -34,7 +34,7 @@ from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page, as_page
-from tests.support.directory import a_group
+from tests.support.directory import a_group, an_organization
 from tests.support.oauth import PASSWORD
 
 
@@ -398,6 +398,13 @@ async def test_a_scim_token(owner: Admin) -> None:
     for wrong in ({"name": ""}, {"days": "x"}, {"days": "0"}, {"days": "9999"}):
         answer = await owner.confirm("/admin/scim_tokens/new", **({"name": name, "days": "30"} | wrong))
         assert answer.status == 400, wrong
+    organization = await an_organization()
+    of = {"name": f"{name} of Acme", "days": "30"}
+    answer = await owner.confirm("/admin/scim_tokens/new", **of, organization="nothing-like-it")
+    assert answer.status == 400
+    answer = await owner.confirm("/admin/scim_tokens/new", **of, organization=organization.slug)
+    assert f"organisation {organization.slug}" in answer.text
+    await organizations.delete(organization.id)
     answer = await owner.confirm("/admin/scim_tokens/new", name=name, days="30")
     (token,) = re.findall(r'id="client-secret" dir="ltr">([\w-]{43})<', answer.text)
     (row,) = await fetch("SELECT * FROM scim_token WHERE name = $1", name)

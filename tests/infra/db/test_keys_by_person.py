@@ -59,7 +59,7 @@ OF_PERSON = {"users": "id"} | dict.fromkeys(
             "device",
             "identity",
         ),
-        *("group_member", "organization_member", "scim_user", "user_attribute", "user_role"),
+        *("group_member", "organization_member", "scim_member", "scim_user", "user_attribute", "user_role"),
         *("passkey", "recovery_code", "refresh_token", "session", "session_client", "token_family", "totp"),
         "upstream_session",
     ),

@@ -32,7 +32,10 @@ class OrganizationChange(Sent):
 
 
 class OrganizationMember(Shown):
-    """``admin``: whether the member manages the organization. ``origin``: what added the member."""
+    """``admin``: whether the member manages the organization. ``origin``: what added the member. ``disabled_at`` is of
+    the account, ``membership_disabled_at`` of the membership, which a SCIM client of the organization has disabled: it
+    does not count.
+    """
 
     user_id: UUID
     email: str
@@ -41,6 +44,7 @@ class OrganizationMember(Shown):
     admin: bool
     origin: str
     created_at: datetime
+    membership_disabled_at: datetime | None
 
 
 class OrganizationMemberChange(Sent):

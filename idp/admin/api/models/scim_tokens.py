@@ -9,9 +9,13 @@ from idp.scim.tokens import DEFAULT_OVERLAP
 
 
 class ScimToken(Shown):
-    """A token for SCIM, without its value. The value before a rotation is valid until ``old_expires_at``."""
+    """A token for SCIM, without its value. The value before a rotation is valid until ``old_expires_at``. One of an
+    ``organization``, by its slug, manages its members and roles only.
+    """
 
     id: UUID
+    organization_id: UUID | None
+    organization: str | None
     name: str
     writes: bool
     expires_at: datetime
@@ -22,9 +26,12 @@ class ScimToken(Shown):
 
 
 class NewScimToken(Sent):
-    """``writes``: it may change users and groups. ``lifetime`` is in seconds."""
+    """``writes``: it may change users and groups. ``lifetime`` is in seconds. ``organization_id``: it manages only the
+    members and roles of this organization.
+    """
 
     name: str
+    organization_id: UUID | None = None
     writes: bool = True
     lifetime: int = SCIM_LIFETIME
 

@@ -1223,13 +1223,16 @@ CREATE TABLE organization (
 
 CREATE INDEX organization_created_at ON organization (created_at, id);
 
--- Members. An "admin" manages the organization.
+-- Members. An "admin" manages the organization. A membership with "disabled_at" does not count. "managed": the SCIM client
+-- of the organization made the account.
 CREATE TABLE organization_member (
     user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
     organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
     origin          text NOT NULL,
     admin           boolean NOT NULL DEFAULT false,
+    managed         boolean NOT NULL DEFAULT false,
     created_at      timestamptz NOT NULL DEFAULT now(),
+    disabled_at     timestamptz,
     PRIMARY KEY (user_id, organization_id)
 );
 
@@ -1377,19 +1380,23 @@ CREATE INDEX access_policy_attribute_attribute ON access_policy_attribute (attri
 -- scim --------------------------------------------------------------------------------------------------------------
 
 -- A token with which another system manages users and groups. Its id is the SCIM client: a rotation replaces the value
--- only. "old_token_hash" is the value before, valid until "old_expires_at".
+-- only. "old_token_hash" is the value before, valid until "old_expires_at". One of an organization manages its members
+-- and roles only.
 CREATE TABLE scim_token (
-    id             uuid PRIMARY KEY,
-    name           text NOT NULL,
-    writes         boolean NOT NULL,
-    token_hash     bytea NOT NULL UNIQUE,
-    expires_at     timestamptz NOT NULL,
-    old_token_hash bytea UNIQUE,
-    old_expires_at timestamptz,
-    last_used_at   timestamptz,
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    updated_at     timestamptz NOT NULL DEFAULT now()
+    id              uuid PRIMARY KEY,
+    organization_id uuid REFERENCES organization ON DELETE CASCADE,
+    name            text NOT NULL,
+    writes          boolean NOT NULL,
+    token_hash      bytea NOT NULL UNIQUE,
+    expires_at      timestamptz NOT NULL,
+    old_token_hash  bytea UNIQUE,
+    old_expires_at  timestamptz,
+    last_used_at    timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now()
 );
+
+CREATE INDEX scim_token_organization_id ON scim_token (organization_id);
 
 -- The "externalId" of a user or a group at a SCIM client, the "origin". The client makes it unique, if it wants.
 CREATE TABLE scim_user (
@@ -1409,3 +1416,24 @@ CREATE TABLE scim_group (
 );
 
 CREATE INDEX scim_group_external_id ON scim_group (origin, external_id);
+
+-- The "externalId" of a member or a role of an organization, at a SCIM client of the organization.
+CREATE TABLE scim_member (
+    user_id         uuid NOT NULL,
+    organization_id uuid NOT NULL,
+    origin          text NOT NULL,
+    external_id     text NOT NULL,
+    PRIMARY KEY (user_id, organization_id, origin),
+    FOREIGN KEY (user_id, organization_id) REFERENCES organization_member (user_id, organization_id) ON DELETE CASCADE
+);
+
+CREATE INDEX scim_member_external_id ON scim_member (origin, external_id);
+
+CREATE TABLE scim_role (
+    role_id     uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    origin      text NOT NULL,
+    external_id text NOT NULL,
+    PRIMARY KEY (role_id, origin)
+);
+
+CREATE INDEX scim_role_external_id ON scim_role (origin, external_id);

@@ -1,0 +1,65 @@
+"""What the SCIM client of an organization does with memberships: it disables them, and answers for accounts it made.
+
+A disabled membership does not count, as that of a disabled organization: nothing follows from it, and the statements
+that issue tokens for the organization do not find it (docs/decisions/0086-scim-of-an-organization.md).
+"""
+
+from uuid import UUID
+
+from idp.accounts.repository import users
+from idp.audit.events import record
+from idp.directory import organizations
+from idp.directory.errors import UnknownMemberError, UnknownOrganizationError
+from idp.directory.repository import member_states as repository
+from idp.directory.repository.organizations import keep_organization
+from idp.infra.db.engine import transaction
+
+
+async def add(organization_id: UUID, user_id: UUID, origin: str, *, managed: bool) -> bool:
+    """Add a user to an organization. Returns False if the user is in it.
+
+    Args:
+        managed: the SCIM client of the organization made the account.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        UnknownMemberError: the user does not exist.
+    """
+    async with transaction():
+        added = await organizations.add_members(organization_id, [user_id], origin)
+        if added and managed:
+            await repository.manage(organization_id, user_id)
+    return bool(added)
+
+
+async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) -> bool:
+    """Let a membership count, or no longer. Its roles stay. Returns False if nothing changes.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        UnknownMemberError: the user does not exist.
+    """
+    async with transaction():
+        if not await users.increase_directory_version([user_id]):
+            raise UnknownMemberError
+        organization = await keep_organization(organization_id)
+        if organization is None:
+            raise UnknownOrganizationError
+        if not await repository.set_enabled(organization_id, user_id, enabled):
+            return False
+        await record(
+            "organization_member_enabled" if enabled else "organization_member_disabled",
+            user_id=user_id,
+            detail={"organization_id": str(organization_id), "slug": organization.slug},
+        )
+    return True
+
+
+async def has_domain(organization_id: UUID, email: str, *, hold: bool = False) -> bool:
+    """Return whether an address is at a verified domain of an organization.
+
+    Args:
+        hold: the domain stays verified until the end of the transaction. The organization is kept before.
+    """
+    check = repository.hold_domain if hold else repository.has_domain
+    return await check(organization_id, email.rpartition("@")[2])
