@@ -1,4 +1,4 @@
-"""What the SCIM client of an organization does with memberships: it disables them, and answers for accounts it made.
+"""Memberships that the SCIM client of an organization disables, and accounts that it made.
 
 A disabled membership does not count, as that of a disabled organization: nothing follows from it, and the statements
 that issue tokens for the organization do not find it (docs/decisions/0086-scim-of-an-organization.md).

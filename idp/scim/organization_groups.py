@@ -182,7 +182,7 @@ async def _planned(caller: Caller, role_id: UUID | None, change: Change) -> Plan
     """Return what a change does to the members with a role; None: a new one.
 
     Raises:
-        InvalidValueError: somebody is no member of the organization.
+        InvalidValueError: a user is no member of the organization.
     """
     added = set(change.added)
     present = await repository.holders(role_id) if role_id is not None else set[UUID]()

@@ -82,7 +82,7 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
     """
     target, organization_id = target_of(read_document(USER, body), {}), _organization(caller)
     async with transaction():
-        # Before anything else, so that the answer is the same whether somebody has an address elsewhere or not.
+        # Before anything else, so that the answer is the same whether a user has an address elsewhere or not.
         if not await member_states.has_domain(organization_id, target.email):
             raise _elsewhere()
         await release_email(target.email, delete_factors)

@@ -22,7 +22,7 @@ MAX_EXTERNAL_ID: Final = 256
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What a user is to be."""
+    """The values that a user is to have."""
 
     email: str
     entered: dict[str, str]

@@ -1,4 +1,4 @@
-"""The statements on what a SCIM client of an organization does with memberships."""
+"""The statements on memberships that a SCIM client of an organization disables, and on accounts that it made."""
 
 from uuid import UUID
 
