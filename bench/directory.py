@@ -133,6 +133,13 @@ _ORGANIZATION_DOMAINS = """
 INSERT INTO organization_domain (id, organization_id, domain, token, verified_at, next_check_at)
 SELECT md5(id::text)::uuid, id, slug || '.example', id::text, now(), now() + interval '1 day' FROM organization
 """
+_ORGANIZATION_INVITATIONS = """
+INSERT INTO organization_invitation
+    (id, organization_id, email, role_ids, token_hash, invited_by, expires_at, created_at, sent_at)
+SELECT md5('invitation ' || n)::uuid, md5('organization ' || n % $1)::uuid, n || '@invited.example', '{}',
+       sha256(n::text::bytea), id, now() + interval '7 days', now() - n * interval '1 second', now()
+FROM numbered_user
+"""
 _ORGANIZATION_ROLES = """
 INSERT INTO user_role (user_id, role_id, organization_id, origin)
 SELECT user_id, md5(organization_id::text || '0')::uuid, organization_id, origin FROM organization_member
@@ -171,6 +178,7 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
             (_ORGANIZATIONS, scale.organizations),
             (_ORGANIZATION_MEMBERS, scale.organizations),
             (_ORGANIZATION_ROLES,),
+            (_ORGANIZATION_INVITATIONS, scale.organizations),
             (_OF_SCIM, ORIGIN),
             (_GROUPS_OF_SCIM, ORIGIN),
             (_DISABLED,),

@@ -11,6 +11,7 @@ import structlog
 from idp.accounts.repository import email_proofs, invitations
 from idp.admin import repository as admin
 from idp.delivery import repository as delivery
+from idp.directory.repository import invitations as organization_invitations
 from idp.federation import repository as federation
 from idp.infra import rate_limits
 from idp.infra.db import outages
@@ -45,6 +46,7 @@ EXPIRING = (
     *dynamic_clients.EXPIRING,
     *email_proofs.EXPIRING,
     *invitations.EXPIRING,
+    *organization_invitations.EXPIRING,
     *federation.EXPIRING,
     *mail.EXPIRING,
     *delivery.EXPIRING,

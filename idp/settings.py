@@ -405,7 +405,9 @@ class Settings(BaseSettings):
     email_code_sign_in: bool = _option(True, "Allow sign-in with a code sent by email.")
     email_code_lifetime: int = _option(10 * MINUTE, "Lifetime of a code or link for signing in by email.", ge=60)
     password_reset_lifetime: int = _option(HOUR, "Lifetime of a link for choosing a new password.", ge=60)
-    invitation_lifetime: int = _option(7 * DAY, "Lifetime of an invitation.", ge=60)
+    invitation_lifetime: int = _option(
+        7 * DAY, "Lifetime of an invitation, to an account or into an organisation.", ge=60
+    )
     address_limits: bool = _option(
         True, "Limit attempts, mails and new sign-ins by network address too, not only by account."
     )

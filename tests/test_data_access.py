@@ -25,6 +25,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.admin.repository", "admin_role"),
         # What follows for a user is read with the version of what they were given; lists name the users.
         ("idp.directory.repository.groups", "users"),
+        ("idp.directory.repository.invitations", "users"),
         ("idp.directory.repository.memberships", "users"),
         ("idp.directory.repository.organizations", "users"),
         ("idp.directory.repository.roles", "users"),

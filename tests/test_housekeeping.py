@@ -15,6 +15,8 @@ from idp.accounts.tables import EmailProof, Invitation
 from idp.accounts.users import create_user
 from idp.admin.tables import IdempotentAnswer
 from idp.delivery.tables import Delivery, DeliveryStream
+from idp.directory import organizations
+from idp.directory.tables import OrganizationInvitation
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db import expiring
 from idp.infra.db.columns import Bytea, Text, Timestamptz
@@ -50,14 +52,14 @@ FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 class Fill:
     """Inserts rows that expire at a given time, into a database with a client, a user and a family."""
 
-    def __init__(self, user: UUID, session: UUID, family: UUID) -> None:
-        self.user, self.session, self.family = user, session, family
+    def __init__(self, user: UUID, session: UUID, family: UUID, organization: UUID) -> None:
+        self.user, self.session, self.family, self.organization = user, session, family, organization
 
     @classmethod
     async def begin(cls) -> "Fill":
         await register_client("c", client_name="x", redirect_uris=["https://app.example.com/cb"])
         user = await create_user("alice@example.com", None)
-        fill = cls(user.id, ids.uuid7(), ids.uuid7())
+        fill = cls(user.id, ids.uuid7(), ids.uuid7(), (await organizations.create("acme", "Acme")).id)
         for row in (fill.row("session", FOR_EVER, id=fill.session), fill.row("token_family", FOR_EVER, id=fill.family)):
             await type(row).insert(row)
         return fill
@@ -135,6 +137,16 @@ class Fill:
                 | {"token_hash": random.encode(), "steps": [], "user_agent": "", "ip_address": "", "last_seen_at": now},
             ),
             "email_proof": (EmailProof, {"purpose": "sign_in", "email": "a@example.com"}),
+            "organization_invitation": (
+                OrganizationInvitation,
+                {
+                    "organization_id": self.organization,
+                    "email": f"{random}@example.com",
+                    "role_ids": [],
+                    "sent_at": now,
+                    "token_hash": random.encode(),
+                },
+            ),
             "invitation": (Invitation, {"email": "a@example.com", "token_hash": random.encode()}),
             "device": (Device, {"user_id": self.user, "token_hash": random.encode()}),
             "mail": (Mail, {"recipient": "a@example.com", "template": "welcome", "state": "queued", "response": ""}),

@@ -16,6 +16,7 @@ from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.repository import invitations
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
+from idp.directory.repository import invitations as organization_invitations
 from idp.errors import NotFoundError
 from idp.federation import registry
 from idp.federation import repository as federation
@@ -98,6 +99,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         ended = await credentials_changed(user_id, "user_contained")
         ended["consents"] = await consents.delete_consents_of_user(user_id)
         ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
+        ended["organization_invitations"] = await organization_invitations.revoke_invitations_of_user(user_id)
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
 

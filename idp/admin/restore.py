@@ -20,6 +20,7 @@ from idp import clock
 from idp.accounts.repository import email_proofs, invitations
 from idp.audit import checkpoint_export
 from idp.audit.events import record
+from idp.directory.repository import invitations as organization_invitations
 from idp.federation import repository as federation
 from idp.infra.db.engine import long_transaction
 from idp.infra.db.locks import lock
@@ -50,6 +51,7 @@ TOLERATED = timedelta(seconds=restore_detection.TOLERATED * database_mark.STEP_S
 _END: dict[str, Callable[[], Awaitable[int]]] = {
     "trusted_browsers": devices.distrust_all_devices,
     "invitations": invitations.revoke_all_invitations,
+    "organization_invitations": organization_invitations.revoke_all_invitations,
     "email_proofs": email_proofs.consume_all_proofs,
     "upstream_attempts": federation.consume_all_requests,
     "signin_flows": signin_flows.finish_all_flows,

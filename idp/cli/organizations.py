@@ -7,6 +7,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.organization_domains import COMMANDS as DOMAIN_COMMANDS
+from idp.cli.organization_invitations import COMMANDS as INVITATION_COMMANDS
 from idp.cli.organization_policies import COMMANDS as POLICY_COMMANDS
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.errors import NotFoundError
@@ -24,7 +25,7 @@ def organizations() -> None:
     """The organisations, their members and roles. ORGANIZATION is a slug or an id."""
 
 
-for _command in (*DOMAIN_COMMANDS, *POLICY_COMMANDS):
+for _command in (*DOMAIN_COMMANDS, *INVITATION_COMMANDS, *POLICY_COMMANDS):
     organizations.add_command(_command)
 
 

@@ -73,6 +73,53 @@ class DomainNotVerifiedError(ConflictError):
     code = "domain_not_verified"
 
 
+class OrganizationDisabledError(ConflictError):
+    """The organization is disabled."""
+
+    def __init__(self) -> None:
+        super().__init__("The organisation is disabled.")
+
+
+class UnknownInvitationError(NotFoundError):
+    """There is no such invitation."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such invitation.")
+
+
+class AlreadyInvitedError(ConflictError):
+    """The address has an open invitation, or the organization has too many."""
+
+    code = "already_invited"
+
+
+class AlreadyMemberError(ConflictError):
+    """The user with this address is a member already."""
+
+    code = "already_member"
+
+    def __init__(self) -> None:
+        super().__init__("The user with this address is a member of the organisation.")
+
+
+class InvitationEndedError(ConflictError):
+    """The invitation is not open, or its organization is disabled."""
+
+    code = "invitation_ended"
+
+    def __init__(self) -> None:
+        super().__init__("The invitation was used, declined or revoked, or is too old.")
+
+
+class NotInvitedError(ConflictError):
+    """The invitation is for another address, or the user has not proved that the address is theirs."""
+
+    code = "not_invited"
+
+    def __init__(self) -> None:
+        super().__init__("The invitation is for another address, or the address is not confirmed.")
+
+
 class SlugTakenError(ConflictError):
     """Another organisation has this slug."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 from uuid import UUID
@@ -10,8 +11,8 @@ import msgspec
 
 from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
 
-#: The origin of what an administrator gave.
-ADMIN = "admin"
+#: The origin of what an administrator gave, and of what an invitation gave.
+ADMIN, INVITATION = "admin", "invitation"
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,55 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     checked_at: datetime | None
     missing_since: datetime | None
     next_check_at: datetime | None
+
+
+class InvitationState(StrEnum):
+    """The state of an invitation into an organization. All but ``open`` are final."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invitation of an address into an organization.
+
+    Attributes:
+        email: the normalised address.
+        role_ids: the roles of the organization that its person gets. Those deleted since are left out.
+        admin: whether the person manages the organization.
+        invited_by: None: no user invited, or the user is deleted.
+        user_id: who accepted or declined it.
+        sent_at: when its last mail was queued.
+    """
+
+    id: UUID
+    organization_id: UUID
+    email: str
+    role_ids: list[UUID]
+    admin: bool
+    invited_by: UUID | None
+    user_id: UUID | None
+    state: InvitationState
+    created_at: datetime
+    sent_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+class Offer(Invitation, frozen=True, kw_only=True):
+    """An invitation as the invited person sees it.
+
+    Attributes:
+        inviter: the name of the user who invited, if there is one with a name.
+    """
+
+    slug: str
+    organization_name: str
+    organization_disabled: bool
+    inviter: str | None
 
 
 class Role(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from idp.infra.db.columns import (
     UUID,
     Array,
     Boolean,
+    Bytea,
     CompositeForeignKey,
     ForeignKey,
     Integer,
@@ -106,6 +107,28 @@ class OrganizationDomain(Table, tablename="organization_domain", db=engine):
     next_check_at = Timestamptz(null=True)
 
     organization_domain_claimed_once = Unique([organization_id, domain])
+
+
+class OrganizationInvitation(Table, tablename="organization_invitation", db=engine):
+    """An invitation of an address into an organization, with the roles there that its person gets.
+
+    It is open until ``outcome`` is set, or it expires. ``outcome``: ``accepted`` or ``declined`` by ``user_id``,
+    ``revoked``, or ``expired`` if another one took its place. ``user_id`` is null if the link of the mail declined it.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    organization_id = ForeignKey(OrganizationRow)
+    email = Text(index=True)
+    role_ids = Array(UUID())
+    admin = Boolean(default=False)
+    token_hash = Bytea(secret=True, unique=True)
+    invited_by = ForeignKey(User, OnDelete.set_null, null=True)
+    user_id = ForeignKey(User, null=True)
+    outcome = Text(null=True)
+    created_at = Timestamptz(default=TimestamptzNow())
+    sent_at = Timestamptz()
+    expires_at = Timestamptz(index=True)
+    ended_at = Timestamptz(null=True)
 
 
 class RoleRow(Table, tablename="role", db=engine):

@@ -25,6 +25,8 @@ KINDS: Final = (
     "organization_member_disabled", "organization_member_enabled",
     "organization_admin_granted", "organization_admin_revoked",
     "organization_policy_set",
+    "organization_invitation_created", "organization_invitation_resent", "organization_invitation_accepted",
+    "organization_invitation_declined", "organization_invitation_revoked",
     "organization_domain_claimed", "organization_domain_verified",
     "organization_domain_removed", "organization_domain_missing",
     "organization_domain_lost",

@@ -8,6 +8,7 @@ from litestar.datastructures import Cookie
 
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
+from idp.directory.invited import in_organizations
 from idp.http import cookies, forms
 from idp.http.pages import page, see_other
 from idp.infra.i18n import gettext as _
@@ -28,10 +29,11 @@ SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_code
 
 
 class AccountRequest(NamedTuple):
-    """The authenticated user of an account page."""
+    """The authenticated user of an account page, and whether an organization has or invites them."""
 
     user: User
     session: SignedIn
+    in_organizations: bool
 
 
 async def require_session(request: AnyRequest, path: str, *, fresh: bool = False) -> AccountRequest | Response[Any]:
@@ -54,7 +56,7 @@ async def require_session(request: AnyRequest, path: str, *, fresh: bool = False
     sessions.guard_changes(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
-    return AccountRequest(user, session)
+    return AccountRequest(user, session, await in_organizations(user))
 
 
 async def require_form(
@@ -106,6 +108,7 @@ def account_page(
         section=SECTIONS.get(template, template),
         user=account.user,
         asks=ciba.is_on(),
+        in_organizations=account.in_organizations,
         error=error,
         done=None if error else _sentence(forms.query(request).get("done")),
         **context,
@@ -155,6 +158,8 @@ def _sentence(done: str | None) -> str | None:
         "unlinked": _("It is disconnected."),
         "last-way": _("It is your only way to sign in. Choose a password first."),
         "app": _("The application has no access any more."),
+        "organization-joined": _("You are a member now."),
+        "invitation-declined": _("The invitation is declined."),
         "request-allowed": _("Allowed. The application goes on by itself. You can close this page."),
         "request-denied": _("Not allowed. You can close this page."),
         "request-reported": _("Reported. This application cannot ask you again for a day."),

@@ -15,6 +15,7 @@ from idp.accounts.profile import delete_user
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.audit.repository import audit_events
+from idp.directory import invited
 from idp.directory.effective import memberships
 from idp.directory.why import explained
 from idp.federation.repository import identities_of
@@ -91,7 +92,7 @@ async def export(user: User) -> dict[str, Any]:
 
 
 async def _directory(user: User) -> dict[str, Any]:
-    """Return the groups, roles and organizations of a user."""
+    """Return the groups, roles and organizations of a user, and invitations into organizations."""
     found, held = await explained(user.id), await memberships(user.id)
     return {
         "groups": [{"name": each.name, "direct": each.direct} for each in found.groups],
@@ -99,6 +100,16 @@ async def _directory(user: User) -> dict[str, Any]:
             {"name": each.name, "client_id": each.client_id, "direct": each.direct}
             for each in found.roles
             if each.organization_id is None
+        ],
+        "invitations": [
+            {
+                "organization": each.slug,
+                "email": each.email,
+                "state": each.state,
+                "created_at": each.created_at,
+                "ended_at": each.ended_at,
+            }
+            for each in await invited.invitations_of(user)
         ],
         "organizations": [
             {"slug": each.slug, "name": each.name, "roles": each.roles} for each in held.organizations.values()

@@ -48,8 +48,8 @@ class Display(msgspec.Struct, frozen=True):
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     """An account to create once its address is verified.
 
-    ``invitation_id`` names the invitation that allows it, if one is needed or was used. ``attributes`` are values by
-    attribute.
+    ``invitation_id`` names the invitation that allows it, if one is needed or was used; ``organization_invitation_id``
+    one into an organization, with the hash of its mail's token. ``attributes`` are values by attribute.
     """
 
     email: str = ""
@@ -57,8 +57,14 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str | None = None
     locale: str | None = None
     invitation_id: UUID | None = None
+    organization_invitation_id: UUID | None = None
+    token_hash: bytes = b""
     invited_email: str | None = None
     attributes: dict[str, Any] = {}
+
+    @property
+    def invited(self) -> bool:
+        return self.invitation_id is not None or self.organization_invitation_id is not None
 
 
 class Flow(msgspec.Struct, frozen=True):

@@ -77,7 +77,7 @@ async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[An
         if error.return_to is None or not (flows.moved(error) or await current_session(request) is not None):
             raise
         return see_other(error.return_to)
-    if flow.identity is not None or (flow.registration is not None and flow.registration.invitation_id is not None):
+    if flow.identity is not None or (flow.registration is not None and flow.registration.invited):
         return flow
     session = await current_session(request)
     if session is not None and flow.created_at is not None and session.auth_time >= flow.created_at:

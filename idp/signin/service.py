@@ -100,8 +100,13 @@ async def _state(flow: Flow, done: tuple[CompletedStep, ...], person: SignInSubj
 def _offered(flow: Flow) -> frozenset[Step]:
     config = settings()
     left_out = set() if config.email_code_sign_in else {Step.EMAIL_CODE}
-    invited = flow.registration is not None and flow.registration.invitation_id is not None
-    if config.registration == "closed" or (config.registration == "invitation" and not invited):
+    kept = flow.registration
+    # An invitation into an organization lets its person register in every mode.
+    to_organization = kept is not None and kept.organization_invitation_id is not None
+    invited = kept is not None and kept.invited
+    if not to_organization and (
+        config.registration == "closed" or (config.registration == "invitation" and not invited)
+    ):
         left_out.add(Step.REGISTRATION)
     if not upstream.available(flow) and flow.identity is None:
         left_out.add(Step.UPSTREAM)

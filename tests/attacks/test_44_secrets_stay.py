@@ -18,6 +18,7 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
+from idp.directory import invitations as organization_invitations
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.mail import outbox
 from idp.piccolo_app import APP_CONFIG
@@ -25,6 +26,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeClient
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page
+from tests.support.directory import an_organization
 from tests.support.lookups import LOOKUPS
 from tests.support.mailbox import Letter, Mailbox
 from tests.support.oauth import PASSWORD
@@ -94,6 +96,8 @@ async def life(
     out |= _mailed(await mailbox.next(new))
     await invitations.invite(f"friend-{alice.email}")
     out |= _mailed(await mailbox.next(f"friend-{alice.email}"))
+    await organization_invitations.invite((await an_organization()).id, f"colleague-{alice.email}")
+    out |= _mailed(await mailbox.next(f"colleague-{alice.email}"))
     async with transaction():
         await outbox.queue(alice.email, "reset_password", code="123456", link="https://held-back.example", minutes=1)
         await execute("UPDATE mail SET next_attempt_at = now() + interval '1 hour' WHERE recipient = $1", alice.email)
@@ -159,6 +163,7 @@ async def _stored(life: Life) -> dict[bytes | str, str]:
     assert names >= {
         "users.password_hash", "session.token_hash", "totp.secret", "recovery_code.code_hash", "passkey.public_key",
         "refresh_token.token_hash", "email_proof.token_hash", "invitation.token_hash", "mail.content",
+        "organization_invitation.token_hash",
         "client.client_secret_hash", "signing_key.private_jwk", "device.token_hash", "consent.documents_hash",
     }  # fmt: skip
     return found

@@ -15,9 +15,11 @@ import pytest
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
+from idp.directory import invitations as organization_invitations
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
 from tests.support.browser import Browser, Page
+from tests.support.directory import an_organization
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
@@ -85,6 +87,12 @@ async def _invitation(browser: Browser, mailbox: Mailbox, alice: User) -> Sent:
     return Sent(await _path(mailbox, email), email, "invitation-accept")
 
 
+async def _organization_invitation(browser: Browser, mailbox: Mailbox, alice: User) -> Sent:
+    email = f"new-{alice.email}"
+    await organization_invitations.invite((await an_organization()).id, email)
+    return Sent(await _path(mailbox, email), email, "invitation-decline")
+
+
 async def _unlock(browser: Browser, mailbox: Mailbox, alice: User) -> Sent:
     """Waits between the attempts are skipped, so that the lock comes at once."""
     page = await _page(browser, "/login")
@@ -100,6 +108,7 @@ WAYS: dict[str, Callable[[Browser, Mailbox, User], Awaitable[Sent]]] = {
     "reset_password": _reset,
     "email_change_confirm": _email_change,
     "invitation": _invitation,
+    "organization_invitation": _organization_invitation,
     "account_locked": _unlock,
 }
 
@@ -176,7 +185,8 @@ async def _rows(sent: Sent, alice: User) -> list[str]:
     """Return the rows that the link refers to, and all that depend on them: none may be deleted, either."""
     found = await fetch(
         "SELECT p::text AS row FROM email_proof p WHERE email = $1 UNION SELECT i::text FROM invitation i"
-        " WHERE email = $1 UNION SELECT u::text FROM users u WHERE email = ANY(ARRAY[$1, $2]) UNION SELECT s::text"
+        " WHERE email = $1 UNION SELECT o::text FROM organization_invitation o WHERE email = $1"
+        " UNION SELECT u::text FROM users u WHERE email = ANY(ARRAY[$1, $2]) UNION SELECT s::text"
         " FROM session s WHERE user_id = $3 UNION SELECT t::text FROM throttle t WHERE rule = $4 ORDER BY 1",
         sent.address, alice.email, alice.id, limits.PASSWORDS.name,
     )  # fmt: skip

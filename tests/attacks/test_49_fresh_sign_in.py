@@ -25,6 +25,8 @@ HARMLESS = {
     "POST /account/apps/{client_id:str}/revoke",
     "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",
     "POST /account/sessions/{session_id:uuid}/end", "GET /account/data",
+    # What it gives says nothing about the account, and the address was proved.
+    "GET /account/organizations", "POST /account/organizations/invitations/{invitation_id:uuid}",
     # A request of a client has a level and an age of its own (tests/oauth/ciba/).
     "GET /account/requests", "GET /account/requests/{request_id:uuid}", "POST /account/requests/{request_id:uuid}",
 }  # fmt: skip

@@ -10,12 +10,15 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
+from idp.directory import invitations
+from idp.infra.db.engine import execute
 from idp.oauth.clients.registration import register_client
 from tests.conftest import MakeClient, MakeUser, until_known
 from tests.support.access_policies import set_policy
 from tests.support.authenticator import Authenticator
 from tests.support.browser import Browser, Page, Redirect, open_browser
 from tests.support.devices import METADATA, Device
+from tests.support.directory import an_organization
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.routes import posts_of_pages
 
@@ -156,6 +159,14 @@ async def _totp(browser: Browser, client: RelyingParty, email: str) -> Filled:
     return _filled(browser, page, "totp-confirm", code=pyotp.TOTP(secret).now())
 
 
+async def _own_invitation(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await client.sign_in(browser, email)
+    await execute("UPDATE users SET email_verified = true WHERE email = $1", email)
+    organization = await an_organization()
+    await invitations.invite(organization.id, email)
+    return _filled(browser, await browser.get("/account/organizations"), f"join-{organization.slug}")
+
+
 async def _passkey(browser: Browser, client: RelyingParty, email: str) -> Filled:
     await client.sign_in(browser, email)
     page = await browser.get("/account/passkeys")
@@ -177,6 +188,7 @@ WAYS: dict[str, Way] = {
     "/account/data/delete": _account("/account/data", "account-delete", email="EMAIL"),
     "/account/data/download": _account("/account/data", "data-download"),
     "/account/email": _account("/account/email", "email-send", email="new-EMAIL"),
+    "/account/organizations/invitations/{invitation_id:uuid}": _own_invitation,
     "/account/passkeys": _passkey,
     "/account/passkeys/{passkey_id:uuid}": _any_account_form(f"/account/passkeys/{NOBODY}", action="remove"),
     "/account/password": _account("/account/password", "password-save", **NEW_PASSWORD),
@@ -196,8 +208,9 @@ WAYS: dict[str, Way] = {
     "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,
 }
-#: The link from a mail is the proof, in any browser: only the origin of the request is checked.
-LINKS = {"/invitation", "/reset", "/unlock"}
+#: The link from a mail is the proof, in any browser: only the origin of the request is checked. A session accepts an
+#: invitation into an organization by its own form: test_46_organization_invitations.py.
+LINKS = {"/invitation", "/invitation/organization", "/reset", "/unlock"}
 PATHS = list(WAYS)
 
 

@@ -66,6 +66,7 @@ WITHOUT_SESSION = {
     "/device": "a code is looked up; nothing changes",
     "/device/confirm": "see below",
     "/invitation": "the token; the account is made at the end of the sign-in that this starts",
+    "/invitation/organization": "the token; that of a signed-in user is in the transaction, with the session",
     "/login/{flow_id:str}": "the turn of the flow",
     "/login/{flow_id:str}/forgot": "the code, used up by the statement of the change",
     "/login/{flow_id:str}/{step:str}": "the turn of the flow; see below for those that carry on a session",
@@ -78,7 +79,7 @@ TABLES = (
     *("users", "session", "token_family", "authorization_code", "passkey", "totp", "recovery_code", "email_proof"),
     *("device", "consent", "identity", "admin_role", "client", "client_logo", "resource_server", "upstream"),
     *("signing_key", "invitation", "initial_access_token", "not_before", "idempotent_answer"),
-    *("organization", "organization_member", "role", "user_role"),
+    *("organization", "organization_member", "organization_invitation", "role", "user_role"),
     *("workload_identity", "claim_mapping", "trusted_issuer", "token_exchange_policy", "id_jag_policy"),
     *("backchannel_request", "access_policy", "groups", "group_member", "role_contained", "group_role"),
 )

@@ -74,6 +74,7 @@ TABLES = {
     "admin_role": "what the person may do, once signed in",
     "group_member": "what the person may do, once signed in",
     "organization_member": "what the person may do, once signed in",
+    "organization_invitation": "for the person with an address; gives nothing without a sign-in",
     "user_role": "what the person may do, once signed in",
     "user_attribute": "what is known of the person",
     "audit_event": "what happened",

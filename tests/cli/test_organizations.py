@@ -60,11 +60,33 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert "There is no such organisation" in cli.fails("organizations", "show", slug)
 
 
+async def test_an_invitation(cli: Cli, make_user: MakeUser) -> None:
+    slug, email = f"acme-{secrets.token_hex(6)}", f"{secrets.token_hex(6)}@example.com"
+    cli("organizations", "create", slug, "--name", "Acme")
+    cli("organizations", "create-role", slug, "Editor")
+    made = json.loads(cli("organizations", "invite", slug, email.upper(), "--role", "editor", "--admin", "--json").out)
+    assert made["email"] == email
+    assert "/invitation/organization?token=" in made["link"]
+    assert "There is no such role" in cli.fails("organizations", "invite", slug, f"x{email}", "--role", "reader")
+    assert "invited already" in cli.fails("organizations", "invite", slug, email)
+    (found,) = json.loads(cli("organizations", "invitations", slug, "--json").out)
+    assert (found["email"], found["state"], found["admin"], found["id"]) == (email, "open", True, made["id"])
+    again = json.loads(cli("organizations", "resend-invitation", slug, email, "--json").out)
+    assert again["id"] == made["id"]
+    assert again["link"] != made["link"]
+    assert email in cli("organizations", "invitations", slug).out
+    assert "is revoked" in cli("organizations", "revoke-invitation", slug, email).out
+    assert "There is no such invitation" in cli.fails("organizations", "revoke-invitation", slug, email)
+    assert email in cli("organizations", "invite", slug, email).out
+    cli("organizations", "delete", slug, "--yes")
+
+
 async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, nameserver: Nameserver) -> None:
     """docs/organizations.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^\$ idp (organizations .*)$", text, re.MULTILINE)
     values = {f"{name}@example.com": (await make_user(name=name)).email for name in ("ada", "bob")}
+    values["carol@example.com"] = f"{secrets.token_hex(6)}@example.com"
     values["acme"] = f"acme-{secrets.token_hex(6)}"
     values["example.com"] = f"{secrets.token_hex(6)}.example"
     for command in commands:
@@ -74,5 +96,5 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, names
             nameserver.records[name] = [f"idp-domain-verification={row['token']}"]
         words = (values.get(word, word) for word in shlex.split(command))
         cli(*words, IDP_DNS_RESOLVER=nameserver.address)
-    assert len(commands) == 18
+    assert len(commands) == 22
     cli("organizations", "delete", values["acme"], "--yes")

@@ -56,6 +56,7 @@ class Organization:
     id: str = "01a22c86-99d2-7bf7-a03a-80c8a1eee5a5"
     slug: str = "acme"
     name: str = "Acme Ltd"
+    roles: tuple[str, ...] = ("editor", "reader")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,19 @@ class Registration:
 class Invited:
     email: str = "ada@example.com"
     name: str | None = "Ada"
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An invitation into an organization."""
+
+    id: str = "01a22c86-99d2-7bf7-a03a-80c8a1eee5a5"
+    organization_name: str = "Acme"
+    slug: str = "acme"
+    email: str = "ada@example.com"
+    inviter: str | None = "Bob"
+    admin: bool = True
+    sent_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -208,6 +222,7 @@ ACCOUNT: dict[str, Any] = {
     "csrf_token": "token",
     "user": Owner(),
     "asks": True,
+    "in_organizations": True,
     "error": None,
     "done": "Saved.",
 }
@@ -231,6 +246,15 @@ PAGES: dict[str, dict[str, Any]] = {
     "reset.html": {"token": "abc", "username": "ada@example.com", "error": "Too short."},
     "password_reset.html": {"login": "/login"},
     "invitation.html": {"token": "abc", "invited": Invited()},
+    "organization_invitation.html": {
+        "action": "/invitation/organization",
+        "token": "abc",
+        "csrf_token": "token",
+        "offer": Offered(),
+        "user": User(),
+        "declined": False,
+    },
+    "account/organizations.html": ACCOUNT | {"organizations": [Organization()], "invitations": [Offered()]},
     "unlock.html": {"token": "abc", "done": False},
     "account_deleted.html": {},
     "account/profile.html": ACCOUNT
@@ -490,6 +514,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("error.html", {"error": None, "request_id": "", "way_out": []}),
     ("logout.html", {"hidden": {}, "user": None, "client": None}),
     ("organization.html", {"lost": True}),
+    ("organization_invitation.html", {"user": None, "offer": Offered(inviter=None, admin=False)}),
+    ("organization_invitation.html", {"user": User(email="ada@example.com")}),
+    ("organization_invitation.html", {"declined": True}),
+    ("account/organizations.html", {"organizations": [], "invitations": [Offered(inviter=None, admin=False)]}),
     ("organization.html", {"organizations": []}),
     ("approve.html", {"organizations": [Organization(), Organization(slug="northwind", name="Northwind")]}),
     ("device.html", {"error": "This code is not right."}),

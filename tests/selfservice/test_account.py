@@ -9,7 +9,7 @@ import pyotp
 import pytest
 
 from idp.accounts.tables import User
-from idp.directory import groups, organizations, roles
+from idp.directory import groups, invitations, organizations, roles
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import recovery_codes
 from idp.signin.factors import service as factors
@@ -102,6 +102,9 @@ async def test_groups_are_shown_and_exported(home: Browser, alice: User, make_cl
     await groups.add_members(low.id, [alice.id])
     organization = await organizations.create(f"o-{str(alice.id)[-12:]}", "Customer")
     await organizations.add_members(organization.id, [alice.id])
+    await execute("UPDATE users SET email_verified = true WHERE id = $1", alice.id)
+    other = await organizations.create(f"p-{str(alice.id)[-12:]}", "Other")
+    await invitations.invite(other.id, alice.email)
     page = as_page(await home.get("/account"))
     shown = page.text.partition('id="groups"')[2].partition("</ul>")[0]
     assert re.findall(r"<li dir=\"auto\">(.*?)</li>", shown) == [f"{alice.id} &lt;top&gt;", f"{alice.id} low"]
@@ -111,6 +114,8 @@ async def test_groups_are_shown_and_exported(home: Browser, alice: User, make_cl
     assert exported["groups"] == [{"name": top.name, "direct": False}, {"name": low.name, "direct": True}]
     assert exported["roles"] == [{"name": "editor", "client_id": client_id, "direct": False}]
     assert exported["organizations"] == [{"slug": organization.slug, "name": "Customer", "roles": []}]
+    (invitation,) = exported["invitations"]
+    assert (invitation["organization"], invitation["state"]) == (other.slug, "open")
 
 
 # Security

@@ -109,7 +109,9 @@ async def show_organization(request: AdminRequest) -> Response[str]:
     buttons = [
         Action("Rename", f"{path}/rename"), switch, Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
-    always = [Action(label, f"{path}/{label.lower()}") for label in ("Members", "Roles", "Domains", "Policy")]
+    always = [
+        Action(label, f"{path}/{label.lower()}") for label in ("Members", "Invitations", "Roles", "Domains", "Policy")
+    ]
     return render(
         request, "record", section=SECTION, heading=row["name"], facts=facts(shown), tables=tables,
         acts=[*always, *(buttons if _WRITE in request.caller.allowed else [])],

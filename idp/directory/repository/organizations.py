@@ -19,6 +19,11 @@ ON CONFLICT (slug) DO NOTHING RETURNING {all_columns(OrganizationRow)}
 """  # noqa: S608
 _BY_ID = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1"  # noqa: S608
 _KEEP = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR KEY SHARE"  # noqa: S608
+_SHARE = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR SHARE"  # noqa: S608
+_HAS_ANY = """
+SELECT FROM organization_member WHERE user_id = $1 AND disabled_at IS NULL
+UNION ALL SELECT FROM organization_invitation WHERE email = $2 AND ended_at IS NULL AND expires_at > now() LIMIT 1
+"""
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
 # $3 is "updated_at" as the caller has read it; NULL: any.
 _RENAME = f"""
@@ -81,6 +86,16 @@ async def organization_by_id(id: UUID) -> Organization | None:
 async def keep_organization(id: UUID) -> Organization | None:
     """Return an organization, which is not deleted until the end of the transaction."""
     return one(Organization, await fetchrow(_KEEP, id))
+
+
+async def share_organization(id: UUID) -> Organization | None:
+    """Return an organization, which is neither disabled nor deleted until the end of the transaction."""
+    return one(Organization, await fetchrow(_SHARE, id))
+
+
+async def has_organizations(user_id: UUID, email: str) -> bool:
+    """Return whether a user is a member of any organization, or an address has an open invitation."""
+    return await fetchrow(_HAS_ANY, user_id, email) is not None
 
 
 async def lock_organization(id: UUID) -> None:

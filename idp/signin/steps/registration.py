@@ -20,11 +20,13 @@ from idp.accounts.attributes.registry import attributes as registry
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.passwords import InvalidPasswordError, check_new_password, hash_password
 from idp.accounts.users import MAX_NAME_LENGTH
+from idp.federation import linking
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
 from idp.signin import flow as flows
-from idp.signin import limits
+from idp.signin import invitation, limits
 from idp.signin.browser import Browser
+from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow, Registration
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address, wrong_code
@@ -93,6 +95,8 @@ async def complete(flow: Flow, entered: Registration | Fields) -> VerifiedStep |
     and the statement that notes the step changes nothing if another request stored other data.
     """
     if isinstance(entered, Registration):
+        if entered.organization_invitation_id is not None:
+            return await _create_member(entered)
         if entered.invitation_id is not None:
             return await _create_invited(entered, entered.invitation_id)
         await _mail(await flows.store_registration(flow, entered), entered)
@@ -118,19 +122,32 @@ async def _mail(flow: Flow, kept: Registration) -> None:
 async def _create_invited(kept: Registration, invitation_id: UUID) -> VerifiedStep:
     email = await invitations.consume(invitation_id)
     if email is None:
-        raise StepRefusedError(
-            _("This invitation was used already, or is too old. Ask for a new one."), reason=Reason.WRONG_CODE
-        )
+        raise _ended()
     return await _create(email, kept)
+
+
+async def _create_member(kept: Registration) -> VerifiedStep:
+    """Create the account of a person who is invited into an organization, and accept the invitation."""
+    held = await invitation.hold(kept, kept.email)
+    if held is None:
+        raise _ended()
+    await linking.release_email(held.email, delete_factors)
+    created = await _create(held.email, kept)
+    await invitation.accept(kept, held, created.user_id)
+    return created
+
+
+def _ended() -> StepRefusedError:
+    return StepRefusedError(
+        _("This invitation was used already, or is too old. Ask for a new one."), reason=Reason.WRONG_CODE
+    )
 
 
 async def _create(email: str, kept: Registration) -> VerifiedStep:
     """Create the account of an address that was proved by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
-    user_id = await accounts.create_account(
-        email, kept.password_hash, kept.name, invited=kept.invitation_id is not None
-    )
+    user_id = await accounts.create_account(email, kept.password_hash, kept.name, invited=kept.invited)
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
     # The declarations may have changed since the values were entered. Then the account begins without them.

@@ -30,7 +30,7 @@ from idp.mail import outbox
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits
+from idp.signin import invitation, limits
 from idp.signin.browser import Browser
 from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow
@@ -188,7 +188,8 @@ async def resolve(
         return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
     provider = upstreams.get(identity.upstream_id)
     allowed = provider.creates_accounts if provider else None
-    if not (settings().registration == "open" if allowed is None else allowed):
+    held = await invitation.hold(flow.registration, identity.email)
+    if held is None and not (settings().registration == "open" if allowed is None else allowed):
         raise StepRefusedError(
             _("There is no account for you here. Ask those who run this service for one."), reason=Reason.UNKNOWN_USER
         )
@@ -197,6 +198,7 @@ async def resolve(
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
     await provisioning.apply(user_id, identity)
+    await invitation.accept(flow.registration, held, user_id)
     return VerifiedStep(user_id, done, upstream=identity.session)
 
 

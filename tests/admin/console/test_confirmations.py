@@ -12,7 +12,7 @@ from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
 from idp.delivery import outbox as deliveries
-from idp.directory import domains, organizations, roles
+from idp.directory import domains, invitations, organizations, roles
 from idp.events import webhooks
 from idp.events.ssf import streams
 from idp.federation import registry
@@ -62,8 +62,9 @@ async def _make_customer(user: User) -> dict[str, str]:
     role = await roles.create("Named role", organization_id=organization.id)
     await roles.give(role.id, [user.id])
     domain = await domains.claim(organization.id, f"{uuid7_text()[-12:]}.example")
+    invited = (await invitations.invite(organization.id, f"{uuid7_text()[-12:]}@example.com")).invitation
     found = {"organization_id": organization.id, "user_id": user.id, "role_id": role.id, "domain_id": domain.id}
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in (found | {"invitation_id": invited.id}).items()}
 
 
 @pytest.fixture

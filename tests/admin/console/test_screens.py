@@ -12,7 +12,7 @@ from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
 from idp.delivery import outbox as delivery_outbox
-from idp.directory import domains, organizations, roles
+from idp.directory import domains, invitations, organizations, roles
 from idp.events import webhooks
 from idp.events.ssf import streams
 from idp.events.ssf.changes import CHANGES
@@ -87,6 +87,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     role = await roles.create("Shown", organization_id=organization.id)
     await roles.give(role.id, [auditor.id])
     domain = await domains.claim(organization.id, f"{secrets.token_hex(6)}.example")
+    invitation = (await invitations.invite(organization.id, f"{secrets.token_hex(6)}@example.com")).invitation
     attribute = await declaration.declare(
         name=f"a_{secrets.token_hex(4)}", type="string", label={"default": "Shown"}, searchable=True
     )
@@ -113,6 +114,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "client_id": client.client_id,
         "organization_id": str(organization.id),
         "domain_id": str(domain.id),
+        "invitation_id": str(invitation.id),
         "mapping_id": str(mapping.id),
         "organization_role_id": str(role.id),
         **directory,

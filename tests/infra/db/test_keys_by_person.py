@@ -72,6 +72,7 @@ BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "event_stream_subject": "stays until the stream has got the event that its user was deleted",
     "device_authorization": "begins before the user is known, and lives for minutes",
     "email_proof": "begins before the user is known, and lives for minutes",
+    "organization_invitation": "made for an address, before the user is known",
     "signin_flow": "begins before the user is known, and lives for an hour",
 }
 PARTITIONS = 4

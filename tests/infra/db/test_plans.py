@@ -20,6 +20,7 @@ from bench import directory
 from bench.large import Scale, fill
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
+from idp.directory.repository.invitations import INVITATIONS
 from idp.directory.repository.organizations import MEMBERS as ORGANIZATION_MEMBERS
 from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
@@ -55,6 +56,7 @@ SMALL = {
 #: Statements that may read a whole table or sort many rows, because they run rarely, by the beginning of the name.
 WHOLE = (
     # The containment of an upstream, and after a backup was restored.
+    "idp.directory.repository.invitations._REVOKE_ALL",
     "idp.signin.repository.sessions._SESSIONS_OF_UPSTREAM",
     "idp.oauth.repository.families._REVOKE_FAMILIES_OF_UPSTREAM",
     "idp.oauth.device.repository._CANCEL_OF_UPSTREAM",
@@ -286,6 +288,7 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
 
 LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "own_roles": OWN_ROLES, "holders": HOLDERS}
 LISTINGS |= {"organizations": ORGANIZATIONS, "organization_members": ORGANIZATION_MEMBERS, "domains": DOMAINS}
+LISTINGS |= {"invitations": INVITATIONS}
 
 
 @pytest.mark.parametrize(

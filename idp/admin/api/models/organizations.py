@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from idp.admin.api.models.base import Sent, Shown
+from idp.directory.models import InvitationState
 
 
 class Organization(Shown):
@@ -68,6 +69,32 @@ class OrganizationDomain(Shown):
 
 class NewOrganizationDomain(Sent):
     domain: str
+
+
+class OrganizationInvitation(Shown):
+    """An invitation of an address. ``role_ids``: the roles of the organization that its person gets; ``admin``: whether
+    the person manages the organization. ``user_id`` accepted or declined it. ``sent_at``: time of the last mail.
+    """
+
+    id: UUID
+    email: str
+    role_ids: list[UUID]
+    admin: bool
+    state: InvitationState
+    invited_by: UUID | None
+    user_id: UUID | None
+    created_at: datetime
+    sent_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+
+
+class NewOrganizationInvitation(Sent):
+    """``role_ids``: roles of the organization. ``admin``: the person manages the organization."""
+
+    email: str
+    role_ids: tuple[UUID, ...] = ()
+    admin: bool = False
 
 
 class NewOrganizationRole(Sent):

@@ -1259,6 +1259,34 @@ CREATE UNIQUE INDEX organization_domain_verified ON organization_domain (domain)
 CREATE INDEX organization_domain_domain ON organization_domain (domain, id);
 CREATE INDEX organization_domain_due ON organization_domain (next_check_at) WHERE next_check_at IS NOT NULL;
 
+-- Invitations of an address into an organization, with what its person gets there: "role_ids" and "admin". One is open
+-- until "outcome" says how it ended, or it expires; an address has one open invitation of an organization. "user_id"
+-- accepted or declined it. "invited_by" is null if no user invited, or the user is deleted.
+CREATE TABLE organization_invitation (
+    id              uuid PRIMARY KEY,
+    organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
+    email           text NOT NULL,
+    role_ids        uuid[] NOT NULL,
+    admin           boolean NOT NULL DEFAULT false,
+    token_hash      bytea NOT NULL UNIQUE,
+    invited_by      uuid REFERENCES users ON DELETE SET NULL,
+    user_id         uuid REFERENCES users ON DELETE CASCADE,
+    outcome         text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    sent_at         timestamptz NOT NULL,
+    expires_at      timestamptz NOT NULL,
+    ended_at        timestamptz,
+    CONSTRAINT organization_invitation_ended CHECK ((outcome IS NULL) = (ended_at IS NULL))
+);
+
+CREATE UNIQUE INDEX organization_invitation_open ON organization_invitation (organization_id, email)
+    WHERE ended_at IS NULL;
+CREATE INDEX organization_invitation_organization_id ON organization_invitation (organization_id, id);
+CREATE INDEX organization_invitation_email ON organization_invitation (email);
+CREATE INDEX organization_invitation_expires_at ON organization_invitation (expires_at);
+CREATE INDEX organization_invitation_invited_by ON organization_invitation (invited_by) WHERE invited_by IS NOT NULL;
+CREATE INDEX organization_invitation_user_id ON organization_invitation (user_id) WHERE user_id IS NOT NULL;
+
 -- Roles of one client, of one organization, or of the whole server.
 CREATE TABLE role (
     id              uuid PRIMARY KEY,

@@ -1,0 +1,63 @@
+"""Operations on invitations into organizations."""
+
+from http import HTTPStatus
+
+from idp.admin.api.ids import uuid_of
+from idp.admin.api.models import organizations as models
+from idp.admin.api.models.base import reader
+from idp.admin.api.operation import Call, Result, listed, one, operation
+from idp.admin.api.organizations import show_organization
+from idp.admin.roles import Permission
+from idp.directory import invitations
+from idp.directory.repository.invitations import INVITATIONS
+
+_READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
+_PATH = "/organizations/{organization_id}/invitations"
+_ONE = f"{_PATH}/{{invitation_id}}"
+_read = reader(models.OrganizationInvitation)
+
+listed(
+    _PATH, _READ, "List invitations into an organization",
+    listing=INVITATIONS, read=_read, item=models.OrganizationInvitation, within="organization_id", of=show_organization,
+)  # fmt: skip
+
+
+@operation("GET", _ONE, _READ, "Show an invitation into an organization", content=models.OrganizationInvitation)
+async def show_organization_invitation(call: Call) -> models.OrganizationInvitation:
+    key = {"id": call.params["invitation_id"], "organization_id": call.params["organization_id"]}
+    found: models.OrganizationInvitation = await one(INVITATIONS, _read, **key)
+    return found
+
+
+@operation(
+    "POST", _PATH, _WRITE, "Invite an address into an organization, by mail",
+    body=models.NewOrganizationInvitation, content=models.OrganizationInvitation, status=HTTPStatus.CREATED,
+)  # fmt: skip
+async def invite_into_organization(call: Call) -> Result:
+    organization_id, body = uuid_of(call.params["organization_id"]), call.body
+    sent = await invitations.invite(
+        organization_id, body.email, role_ids=body.role_ids, admin=body.admin, invited_by=call.caller.user_id
+    )
+    content = await one(INVITATIONS, _read, id=str(sent.invitation.id))
+    path = f"/organizations/{organization_id}/invitations/{sent.invitation.id}"
+    return Result(content, HTTPStatus.CREATED, path)
+
+
+@operation(
+    "POST", f"{_ONE}/resend", _WRITE, "Mail an invitation again, with another link",
+    content=models.OrganizationInvitation,
+)  # fmt: skip
+async def resend_organization_invitation(call: Call) -> models.OrganizationInvitation:
+    organization_id = uuid_of(call.params["organization_id"])
+    await invitations.resend(organization_id, uuid_of(call.params["invitation_id"]))
+    return await show_organization_invitation(call)
+
+
+@operation(
+    "POST", f"{_ONE}/revoke", _WRITE, "Revoke an invitation into an organization",
+    content=models.OrganizationInvitation,
+)  # fmt: skip
+async def revoke_organization_invitation(call: Call) -> models.OrganizationInvitation:
+    organization_id = uuid_of(call.params["organization_id"])
+    await invitations.revoke(organization_id, uuid_of(call.params["invitation_id"]))
+    return await show_organization_invitation(call)
