@@ -13,6 +13,9 @@ import pytest
 
 from idp import ids
 from idp.accounts import email_change, email_proofs
+from idp.accounts.attributes import declaration
+from idp.accounts.attributes import service as attributes_of_users
+from idp.accounts.attributes.models import Audience
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
@@ -524,6 +527,29 @@ async def test_groups_and_roles_that_changed(transmitter: Server, receiver_http:
     assert await changes(0, 2) == [{"groups": [group.name]}]
     assert await changes(1, 3) == [{"roles": [role.name]}] * 2
     assert await changes(2, 1) == []
+
+
+async def test_claims_that_are_gone(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:
+    """The last value that a scope releases is told of, too."""
+    scope = f"s{uuid4().hex[:12]}"
+    attribute = await declaration.declare(name=scope, type="string", label={"default": "Desk"}, scope=scope)
+    # The server has read the declaration when it knows a client that was registered after it knew one.
+    await _party(transmitter, receiver_http)
+    party = await _party(transmitter, receiver_http, scope=f"ssf.read ssf.manage groups {scope}")
+    stream = await party.stream({"method": POLL})
+    subject = _subject(transmitter, user)
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+    await _consents(user, party)
+    group = await groups.create(f"group {user.id}")
+    await groups.add_members(group.id, [user.id])
+    await groups.remove_members(group.id, [user.id])
+    for value in ("4b", None):
+        await attributes_of_users.change(user.id, {scope: value}, Audience.OWNER)
+    tokens = (await party.fetch_sets(stream, 4)).values()
+    found = [(await _verified(transmitter, token, party.client_id))["events"] for token in tokens]
+    changes = [event[types.TOKEN_CLAIMS_CHANGE]["claims"] for event in found]
+    assert sorted(changes, key=str) == sorted([{"groups": []}, {scope: None}] * 2, key=str)
+    await declaration.delete(attribute.name)
 
 
 async def _change_address(user: User, email: str) -> None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from idp.accounts.attributes import repository as attributes
 from idp.accounts.repository.users import user_by_id
 from idp.admin.access import check_client
 from idp.admin.api.models import access_policies as models
@@ -56,7 +57,15 @@ async def check_access(call: Call) -> models.AccessAnswer:
     client_id = call.params["client_id"]
     if await find_client(client_id) is None or await user_by_id(asked.user_id) is None:
         raise not_found()
+    policy, hidden = await repository.policy_of(client_id), False
+    if policy is not None and policy.attributes:
+        # Whether a user has a value is as hidden as the value.
+        declared = await attributes.hold_attributes(policy.attributes)
+        seen = {name for name, each in declared.items() if each.is_visible(call.caller.audience)}
+        hidden = bool(policy.attributes.keys() - seen)
+        compared = {name: values for name, values in policy.attributes.items() if name in seen}
+        policy = msgspec.structs.replace(policy, attributes=compared)
     reasons = await reasons_against(
-        await repository.policy_of(client_id), asked.user_id, address=asked.address, acr=asked.acr, moment=asked.at
-    )
-    return models.AccessAnswer(not reasons, reasons)
+        policy, asked.user_id, address=asked.address, acr=asked.acr, moment=asked.at
+    )  # fmt: skip
+    return models.AccessAnswer(False if reasons else None if hidden else True, reasons, hidden)

@@ -137,17 +137,19 @@ async def token(delivery: DueDelivery, stream: Stream) -> str:
 
 
 async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[str]) -> dict[str, Any]:
-    """Return the claims of the user that the client may know, as they are now."""
+    """Return the claims of the user that the client may know, as they are now; null: the user has it no more."""
     row = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
     known = [scope for scope in scopes if scope in client.scopes]
     if row is None or not known or not await knows_user(row.id, client.client_id):
         raise DeliveryRejectedError("The client may not know what changed, or the user is gone.")
     asked = Asked(place=Place.USERINFO, client=client, scopes=known, profile=True)
-    changed = {*claims_of_scopes(known), *(rule.claim for rule in rules_of(client, known) if rule.scope in known)}
+    rules = [rule for rule in rules_of(client, known) if rule.scope in known and Place.USERINFO in rule.places]
+    names = {rule.claim for rule in rules}
+    standard = set(claims_of_scopes(known))
     values = await claims_about(asked, ClaimUser(row.id, row=row))
-    if not changed & values.keys():
-        raise DeliveryRejectedError("The user has none of the claims any more.")
-    return {name: value for name, value in values.items() if name in changed}
+    found = {name: value for name, value in values.items() if name in names | standard}
+    # Most users have few of the claims of the profile: those that are missing are named only if all are.
+    return found | dict.fromkeys((names if found else names | standard) - found.keys())
 
 
 async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dict[str, Any]:

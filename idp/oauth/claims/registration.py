@@ -51,7 +51,7 @@ async def add(client_id: str | None, audience: Audience = Audience.OWNER, **valu
 
     Args:
         client_id: None: every client.
-        audience: who adds it. An attribute that they do not see cannot be its source.
+        audience: who adds it. Only owners use attributes otherwise than with the scope of their declaration.
         values: the fields of :class:`ClaimMapping`, ``source`` as JSON.
 
     Raises:
@@ -123,14 +123,23 @@ async def _check_references(mapping: ClaimMapping, audience: Audience) -> None:
     for client_id in filter(None, named):
         if await lock_client_without_key(client_id) is None:
             raise UnknownClientError("There is no client with this id.")
-    if isinstance(mapping.source, Attribute) and not await _holds(mapping.source.name, audience):
-        raise InvalidClaimMappingError("There is no attribute with this name.")
+    if isinstance(mapping.source, Attribute):
+        await _check_attribute(mapping.source.name, mapping.scope, audience)
 
 
-async def _holds(name: str, audience: Audience) -> bool:
-    """Return whether there is an attribute that the audience sees. It stays until the end of the transaction."""
+async def _check_attribute(name: str, scope: str | None, audience: Audience) -> None:
+    """Check that the audience may put an attribute into claims. It stays until the end of the transaction.
+
+    The declaration says with which scope an attribute leaves the server. Only an owner lets it leave otherwise.
+
+    Raises:
+        InvalidClaimMappingError: it may not, or there is no attribute that the audience sees.
+    """
     found = (await attributes.hold_attributes([name])).get(name)
-    return found is not None and found.is_visible(audience)
+    if found is None or not found.is_visible(audience):
+        raise InvalidClaimMappingError("There is no attribute with this name.")
+    if audience is not Audience.OWNER and (found.scope is None or found.scope != scope):
+        raise InvalidClaimMappingError("Only an owner puts this attribute into claims without its own scope.")
 
 
 def _check_others(mapping: ClaimMapping, others: Collection[ClaimMapping]) -> None:

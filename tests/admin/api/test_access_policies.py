@@ -5,6 +5,8 @@ import secrets
 import httpx
 
 from idp.accounts.attributes import declaration
+from idp.accounts.attributes import service as attributes_of_users
+from idp.accounts.attributes.models import Audience
 from idp.accounts.tables import User
 from idp.admin.roles import Role
 from idp.directory import groups
@@ -75,11 +77,16 @@ async def test_may_this_user(owner: Caller, alice: User, server: Server, http: h
     assert answer.json() == {
         "allowed": False,
         "reasons": ["not_in_group", "outside_of_network", "outside_of_time", "acr_too_low"],
+        "hidden_attribute": False,
     }
     await groups.add_members(group.id, [alice.id])
     # Monday has begun there.
     asked |= {"address": "192.0.2.9", "at": "2026-12-20T19:00:00Z", "acr": "phr"}
-    assert (await owner("POST", f"{path}/check", asked)).json() == {"allowed": True, "reasons": []}
+    assert (await owner("POST", f"{path}/check", asked)).json() == {
+        "allowed": True,
+        "reasons": [],
+        "hidden_attribute": False,
+    }
     problem(await owner("POST", f"{path}/check", asked | {"at": "2026-12-20T19:00:00"}), 422, "invalid-body")
     nobody = asked | {"user_id": "00000000-0000-0000-0000-000000000005"}
     problem(await owner("POST", f"{path}/check", nobody), 404, "not-found")
@@ -91,7 +98,7 @@ async def test_may_this_user(owner: Caller, alice: User, server: Server, http: h
     assert await fetch(query, alice.id) == []
 
 
-async def test_hidden_attributes(owner: Caller, server: Server, http: httpx.AsyncClient) -> None:
+async def test_hidden_attributes(owner: Caller, server: Server, http: httpx.AsyncClient, alice: User) -> None:
     """Whoever does not see an attribute must not learn its values by the refusals of a policy."""
     path, name = await a_path(), f"salary_{secrets.token_hex(4)}"
     await declaration.declare(name=name, type="integer", label={"default": "Salary"}, visible_to=[], editable_by=[])
@@ -99,5 +106,15 @@ async def test_hidden_attributes(owner: Caller, server: Server, http: httpx.Asyn
     policy = {"attributes": {name: [1, 2]}}
     problem(await manager("PUT", path, policy, If_Match="*"), 422, "invalid-value")
     assert (await owner("PUT", path, policy, If_Match="*")).json()["attributes"] == {name: [1, 2]}
+    # Nor by asking whether a user may use the client.
+    support, asked = await make_caller(server, http, Role.SUPPORT), {"user_id": str(alice.id)}
+    for value, allowed in ((3, False), (1, True)):
+        await attributes_of_users.change(alice.id, {name: value}, Audience.OWNER)
+        assert (await owner("POST", f"{path}/check", asked)).json()["allowed"] is allowed
+        answer = (await support("POST", f"{path}/check", asked)).json()
+        assert answer == {"allowed": None, "reasons": [], "hidden_attribute": True}
+    await owner("PUT", path, policy | {"networks": ["192.0.2.0/24"]}, If_Match="*")
+    answer = (await support("POST", f"{path}/check", asked | {"address": "198.51.100.1"})).json()
+    assert answer == {"allowed": False, "reasons": ["outside_of_network"], "hidden_attribute": True}
     await execute("DELETE FROM access_policy_attribute WHERE attribute = $1", name)
     await declaration.delete(name)

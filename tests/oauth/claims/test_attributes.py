@@ -5,12 +5,17 @@ import secrets
 from typing import Any
 
 import msgspec
+import pytest
 
 from idp import clock, ids
 from idp.accounts.attributes import declaration, service
+from idp.accounts.attributes.models import Audience
 from idp.accounts.tables import User
 from idp.audit.repository.feed import FedEvent
 from idp.events.ssf.types import TOKEN_CLAIMS_CHANGE, signals_of
+from idp.infra.db.engine import execute
+from idp.oauth.claims import registration
+from idp.oauth.claims.registration import InvalidClaimMappingError
 from tests.conftest import MakeClient
 from tests.support.attributes import Declare, declare
 from tests.support.browser import Browser, as_page
@@ -124,3 +129,26 @@ async def test_streams_are_told_of_what_is_released(declare: Declare, alice: Use
     assert scopes(internal.name, released.name) == [(TOKEN_CLAIMS_CHANGE, ("employment",))]
     assert scopes(internal.name) == []
     assert scopes("undeclared") == []
+
+
+async def test_who_maps_an_attribute(declare: Declare, make_client: MakeClient) -> None:
+    """Others than owners only with the scope with which the declaration lets it leave."""
+    client_id = (await make_client()).client_id
+    scope = f"s{secrets.token_hex(6)}"
+    inside, released = await declare(visible_to=["support"]), await declare(visible_to=["support"], scope=scope)
+    hidden = await declare(scope=scope, visible_to=[], editable_by=[])
+
+    async def add(attribute: str, audience: Audience, scope: str | None = None) -> None:
+        source = {"kind": "attribute", "name": attribute}
+        values = {"claim": f"c{secrets.token_hex(6)}", "source": source, "places": ["userinfo"], "scope": scope}
+        await registration.add(client_id, audience, **values)
+
+    for name, asked in (
+        (inside.name, None), (inside.name, scope), (released.name, None), (released.name, "openid"),
+        (hidden.name, scope),
+    ):  # fmt: skip
+        with pytest.raises(InvalidClaimMappingError):
+            await add(name, Audience.SUPPORT, asked)
+    await add(released.name, Audience.SUPPORT, scope)
+    await add(inside.name, Audience.OWNER)
+    await execute("DELETE FROM claim_mapping WHERE client_id = $1", client_id)

@@ -71,7 +71,11 @@ class AccessQuestion(Sent):
 
 
 class AccessAnswer(Shown):
-    """``reasons``: all that speak against the user; empty if they may use the client."""
+    """``reasons``: all that speak against the user; empty if they may use the client. ``hidden_attribute``: the policy
+    compares an attribute that you may not see, which is left out here. Then ``allowed`` is null, unless something else
+    speaks against the user.
+    """
 
-    allowed: bool
+    allowed: bool | None
     reasons: list[Reason]
+    hidden_attribute: bool
