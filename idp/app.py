@@ -60,6 +60,7 @@ from idp.oauth.device import pages as device_pages
 from idp.oauth.logout import announce, backchannel, from_upstream, rp_initiated, session_management
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
+from idp.oauth.token_hook import calls as token_hook_calls
 from idp.scim import access as scim_access
 from idp.scim import endpoint as scim
 from idp.selfservice import (
@@ -193,6 +194,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await token_hook_calls.close()
         await close_pool()
 
 

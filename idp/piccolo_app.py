@@ -58,6 +58,7 @@ from idp.oauth.tables import (
     SessionClient,
     TokenFamily,
 )
+from idp.oauth.token_hook.tables import TokenHookRow
 from idp.scim.tables import ScimGroup, ScimMember, ScimRole, ScimToken, ScimUser
 from idp.signin.tables import (
     Device,
@@ -149,6 +150,7 @@ APP_CONFIG = AppConfig(
         SigningKeyRow,
         Throttle,
         TokenFamily,
+        TokenHookRow,
         Tombstone,
         Totp,
         TransactionLock,

@@ -80,6 +80,10 @@ class Reason(StrEnum):
     SESSION_TOO_OLD = "session_too_old"
     SESSION_IDLE = "session_idle"
 
+    # Token hooks
+    DENIED_BY_TOKEN_HOOK = "denied_by_token_hook"
+    TOKEN_HOOK_FAILED = "token_hook_failed"
+
     # Sign-ins
     UNKNOWN_USER = "unknown_user"
     WRONG_PASSWORD = "wrong_password"

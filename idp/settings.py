@@ -508,7 +508,10 @@ class Settings(BaseSettings):
         7 * DAY, "Time for which the state of a finished delivery is kept, and a dead one can be replayed.", ge=HOUR
     )
     webhook_secret_overlap: int = _option(
-        DAY, "Time for which the old secret of a webhook signs too after it was rotated.", ge=0
+        DAY, "Time for which the old secret of a webhook or token hook signs too after it was rotated.", ge=0
+    )
+    token_hook_timeout: float = _option(
+        1.0, "Seconds that a token hook may take, from name resolution to the end of its answer.", ge=0.1, le=10
     )
     shared_signals: bool = _option(
         False, "Transmit security events to clients (OpenID Shared Signals Framework: CAEP, RISC)."

@@ -13,8 +13,8 @@ from idp.errors import IdpError, ValidationError
 from idp.reasons import Reason
 from tests.test_architecture import modules
 
-#: Exceptions that a library must see.
-OUTSIDE = {("idp.infra.outbound", "ForbiddenAddressError")}
+#: Exceptions that a library must see, and one that rolls a transaction back and is caught where it is raised.
+OUTSIDE = {("idp.infra.outbound", "ForbiddenAddressError"), ("idp.oauth.token_hook.grants", "_RollBack")}
 BUILT_IN = {
     name
     for name, value in vars(builtins).items()

@@ -122,10 +122,18 @@ async def remove(mapping_id: UUID) -> None:
 @click.option("--scope", default="", help="The scopes of the request. Default: as of a request without scope.")
 @click.option("--resource", multiple=True, help="A resource server of the request. May be repeated.")
 @click.option("--claim", "names", multiple=True, help="A claim to explain even if nothing has it. May be repeated.")
+@click.option("--ask-hook", is_flag=True, help="Call the token hook of the client too.")
 @json_option
 @with_database
 async def preview(
-    *, client_id: str, user: str, scope: str, resource: tuple[str, ...], names: tuple[str, ...], as_json: bool
+    *,
+    client_id: str,
+    user: str,
+    scope: str,
+    resource: tuple[str, ...],
+    names: tuple[str, ...],
+    ask_hook: bool,
+    as_json: bool,
 ) -> None:
     """Show what tokens of a client would say about a user, and why.
 
@@ -139,11 +147,15 @@ async def preview(
 
     await registry.load()
     await attributes.load()
-    found = await preview_of(client_id, (await find_user(user)).id, scope=scope.split(), resource=resource, names=names)
+    user_id = (await find_user(user)).id
+    found = await preview_of(client_id, user_id, scope=scope.split(), resource=resource, names=names, ask_hook=ask_hook)
     if as_json:
         print_json(found)
         return
-    print_details({"scope": found.scope, "for": found.resource or "this server", "note": found.notes})
+    shown: dict[str, Any] = {"scope": found.scope, "for": found.resource or "this server", "note": found.notes}
+    if found.hook is not None:
+        shown |= {"token hook": found.hook.result, "it said": found.hook.said, "tokens issued": found.hook.issued}
+    print_details(shown)
     print_table(
         ("In", "Claim", "Value", "Why", "Source"),
         [(each.place, each.claim, each.value, WORDS[each.why], each.source or "") for each in found.explained],

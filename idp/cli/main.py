@@ -24,6 +24,10 @@ COMMANDS = {
     "token-exchange": ("The policies of token exchange (RFC 8693).", "idp.cli.exchanges:token_exchange"),
     "id-jag": ("Identity assertions (ID-JAG) for other authorization servers.", "idp.cli.id_jag:id_jag"),
     "claims": ("The claims that clients get about users.", "idp.cli.claims:claims"),
+    "token-hooks": (
+        "The URLs that are asked before tokens of users are issued.",
+        "idp.cli.token_hooks:token_hooks",
+    ),
     "resources": ("The services that accept our access tokens.", "idp.cli.resources:resources"),
     "authorization-details": (
         "The types of authorization details that clients may request.",

@@ -1,9 +1,5 @@
 """Webhooks: events as signed requests to a URL, by the Standard Webhooks specification (version 1.0.0)."""
 
-import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
@@ -18,19 +14,19 @@ from idp.delivery import outbox
 from idp.delivery import repository as deliveries
 from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
 from idp.delivery.outbox import Queued
+from idp.delivery.standard_webhooks import new_secret, sign
 from idp.errors import NotFoundError, ValidationError, VersionConflictError
-from idp.events import repository, urls
+from idp.events import repository
 from idp.events.kinds import ALL, KINDS
 from idp.events.models import Webhook
 from idp.events.subscriptions import feed_kinds
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
 from idp.keys import vault
+from idp.oauth.clients.receiver_urls import check_receiver
 from idp.settings import settings
 
 KIND: Final = "webhook"
-SECRET_PREFIX: Final = "whsec_"
-SECRET_BYTES: Final = 32
 MAX_DESCRIPTION: Final = 200
 #: The type of the event that :func:`send_test` sends.
 TEST: Final = "webhook_test"
@@ -52,7 +48,7 @@ def _context(id: UUID) -> str:
 
 
 def _check(url: str, description: str, kinds: Collection[str]) -> None:
-    urls.check(url)
+    check_receiver(url)
     if len(description) > MAX_DESCRIPTION or not description.isprintable():
         raise ValidationError(f"The description must be one line of at most {MAX_DESCRIPTION} characters.")
     if not kinds:
@@ -74,7 +70,7 @@ async def add(url: str, kinds: Collection[str], *, description: str = "", whole:
     """
     _check(url, description, kinds)
     webhook_id = ids.uuid7()
-    secret, sealed = _new_secret(webhook_id)
+    secret, sealed = new_secret(_context(webhook_id))
     async with transaction():
         await lock("event_feed_kind")
         await repository.insert(
@@ -128,7 +124,7 @@ async def rotate_secret(id: UUID) -> str:
     Raises:
         UnknownWebhookError: there is none with this id.
     """
-    secret, sealed = _new_secret(id)
+    secret, sealed = new_secret(_context(id))
     async with transaction():
         if not await repository.set_secret(id, sealed, float(settings().webhook_secret_overlap)):
             raise UnknownWebhookError
@@ -180,11 +176,6 @@ async def send_test(id: UUID) -> UUID:
         return await outbox.queue(
             KIND, found.stream, {"type": TEST, "timestamp": _time(clock.now()), "data": {"webhook_id": str(id)}}
         )
-
-
-def _new_secret(id: UUID) -> tuple[str, bytes]:
-    secret = secrets.token_bytes(SECRET_BYTES)
-    return SECRET_PREFIX + base64.b64encode(secret).decode(), vault.encrypt(secret, _context(id))
 
 
 # Publishing
@@ -249,17 +240,6 @@ async def compose(delivery: DueDelivery) -> DeliveryRequest:
     keys = [vault.decrypt(sealed, _context(found.id)) for sealed in (found.secret, found.old_secret) if sealed]
     headers = {"content-type": "application/json", "user-agent": "idp-webhooks"}
     return DeliveryRequest(found.url, headers | sign(str(delivery.id), int(clock.now().timestamp()), body, keys), body)
-
-
-def sign(id: str, timestamp: int, body: bytes, keys: Collection[bytes]) -> dict[str, str]:
-    """Return the headers of a signed request."""
-    signed = f"{id}.{timestamp}.".encode() + body
-    signatures = [base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys]
-    return {
-        "webhook-id": id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
-    }
 
 
 HANDLER: Final = Handler(compose, ordered=True)

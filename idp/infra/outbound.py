@@ -32,6 +32,8 @@ CALLS = Histogram(
 
 #: Raised by a call without a response, or with an error response.
 CallFailed = httpx.HTTPError
+#: One that took too long.
+CallTimedOut = httpx.TimeoutException
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Public IPv6 addresses are allocated from here only (RFC 4291 section 2.4). Outside are IPv4-compatible and site-local
@@ -55,6 +57,10 @@ _NOT_PUBLIC = tuple(
 
 class ForbiddenAddressError(httpx.ConnectError):
     """The guard does not allow a call to this server."""
+
+
+class TooLongError(httpx.RemoteProtocolError):
+    """The body of a response is longer than the limit."""
 
 
 def is_public(address: IPAddress) -> bool:
@@ -219,7 +225,7 @@ class _Bounded(httpx.AsyncByteStream):
         while (chunk := await self._next(chunks)) is not None:
             self._left -= len(chunk)
             if self._left < 0:
-                raise httpx.RemoteProtocolError("The response is too long.")
+                raise TooLongError("The response is too long.")
             yield chunk
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
@@ -369,6 +375,30 @@ async def exchange(
     except httpx.InvalidURL as error:
         raise httpx.UnsupportedProtocol("The address is not a URL.") from error
     return Answer(response.status_code, dict(response.headers), bytes(received))
+
+
+async def ask(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """POST a body and return the whole response, whatever its status. No redirect is followed.
+
+    A connection that the server has closed meanwhile is replaced once: a question may be asked twice.
+
+    Args:
+        http: a :func:`client`, whose limits apply. Its connections are used again.
+
+    Raises:
+        ForbiddenAddressError: the URL or its address is not allowed.
+        CallFailed: there was no whole response in time, or it is too long.
+    """
+    try:
+        try:
+            response = await http.post(url, content=body, headers=dict(headers))
+        except TooLongError:
+            raise
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            response = await http.post(url, content=body, headers=dict(headers))
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is not a URL.") from error
+    return Answer(response.status_code, dict(response.headers), response.content)
 
 
 async def post(url: str, body: bytes, content_type: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:

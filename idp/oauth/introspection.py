@@ -15,9 +15,10 @@ from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import access_tokens, client_jwts, subjects
+from idp.oauth.access_policies.decision import AccessDeniedError
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.binding.confirmation import Confirmation
-from idp.oauth.claims.evaluation import Asked, claims, decided
+from idp.oauth.claims.evaluation import Asked, claims, decided, merged
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients import profiles
@@ -29,6 +30,7 @@ from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.token import refresh_jwt
 from idp.oauth.token.repository.refresh_tokens import live_refresh_token
+from idp.oauth.token_hook.service import Question, added
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -117,7 +119,10 @@ async def _access_token(token: str, client: Client) -> dict[str, Any] | Refused:
     bound = Confirmation.of(live.claims)
     content = {name: value for name, value in live.claims.items() if name != "authorization_details"}
     content |= claim_of(_visible_details(client, live.claims))
-    content = await _with_claims_of_user(content, live)
+    try:
+        content = await _with_claims_of_user(content, live)
+    except AccessDeniedError as error:
+        return error.refused
     return content | {"active": True, "token_type": bound.token_type if bound else "Bearer"}
 
 
@@ -128,17 +133,15 @@ async def _with_claims_of_user(content: dict[str, Any], live: LiveAccessToken) -
     scopes = live.claims["scope"].split()
     asked = Asked(place=Place.INTROSPECTION, client=live.client, scopes=scopes, resource=live.resource)
     user = ClaimUser(live.user_id, live.directory_version, organization_id=live.organization_id)
+    user.added = await added(
+        Question(
+            client=live.client, user=user, at=Place.INTROSPECTION, places=(Place.INTROSPECTION,), scopes=scopes,
+            resource=live.resource, authentication=live.claims,
+        )
+    )  # fmt: skip
     now = await claims(asked, user)
     gone = decided(asked) - now.keys()
-    return _merged({name: value for name, value in content.items() if name not in gone}, now)
-
-
-def _merged(content: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a token with the claims about the user. Those are not elsewhere any more."""
-    elsewhere = {name: source for name, source in content.get("_claim_names", {}).items() if name not in about}
-    if elsewhere:
-        return content | about | {"_claim_names": elsewhere}
-    return {name: value for name, value in content.items() if name not in ("_claim_names", "_claim_sources")} | about
+    return merged({name: value for name, value in content.items() if name not in gone}, now)
 
 
 def _visible_details(client: Client, claims: Mapping[str, Any]) -> Details:

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import HttpMethod, Request, route
 
-from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError
+from idp.errors import BearerError, InsufficientScopeError, InvalidRequestError, InvalidTokenError
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
@@ -12,12 +12,14 @@ from idp.http.headers import encode
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse, json
 from idp.oauth import client_jwts, protected
+from idp.oauth.access_policies.decision import AccessDeniedError
 from idp.oauth.authorize.request import ClaimsRequest
 from idp.oauth.claims.evaluation import Asked, claims
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.protected import PresentedToken
 from idp.oauth.token.access_token import exchanges
+from idp.oauth.token_hook.service import Question, added
 from idp.settings import settings
 
 AnyRequest = Request[Any, Any, Any]
@@ -68,6 +70,15 @@ async def userinfo(request: AnyRequest) -> BytesResponse:
         profile=True,
     )
     user = ClaimUser(live.user.row["id"], live.directory_version, live.user.row, live.organization_id)
+    try:
+        user.added = await added(
+            Question(
+                client=client, user=user, at=Place.USERINFO, places=(Place.USERINFO,), scopes=scopes,
+                resource=live.resource, authentication=live.claims,
+            )
+        )  # fmt: skip
+    except AccessDeniedError as error:
+        raise protected.refuse(InvalidTokenError(refused=error.refused), client.client_id, "userinfo") from error
     found = await claims(asked, user) | {"sub": live.claims["sub"]}
     if client.userinfo_signed_response_alg is None:
         return json(found)

@@ -39,6 +39,8 @@ ONLY_IN_THE_TRAIL = {
     "the trail and the deliveries themselves": (
         "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",
         "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",
+        "token_hook_added", "token_hook_disabled", "token_hook_enabled", "token_hook_failed", "token_hook_paused",
+        "token_hook_removed", "token_hook_resumed", "token_hook_secret_rotated", "token_hook_updated",
         "webhook_removed", "webhook_secret_rotated", "webhook_updated",
     ),
 }  # fmt: skip

@@ -21,7 +21,7 @@ class Receivers:
 
     Attributes:
         behaviours: by name: a status with optional headers and body (``429 Retry-After: 7``), ``slow``, ``hang``,
-            ``redirect``, ``huge``, ``drip`` or ``drop``. By default 204.
+            ``redirect``, ``huge``, ``drip`` or ``drop``; ``held`` before another one waits first. By default 204.
         received: every request, in order of arrival.
         accepted: the requests that were answered with 2xx, by name.
         go_on: ends all hanging.
@@ -88,6 +88,9 @@ class Receivers:
         if behaviour == "hang":
             await self.go_on.wait()
             return False
+        if behaviour.startswith("held "):
+            await self.go_on.wait()
+            behaviour = behaviour.removeprefix("held ")
         if behaviour == "slow":
             await asyncio.sleep(0.05)
             behaviour = "204"

@@ -60,11 +60,17 @@ async def remove_mapping(call: Call) -> None:
         "scope": "The scopes of the request, separated by spaces. Default: as of a request without scope.",
         "resource": "The resource servers of the request, separated by spaces.",
         "claim": "Claims to explain even if nothing has them, separated by spaces.",
+        "ask_hook": "true: call the token hook of the client too. Needs the permission to change events.",
     },
 )  # fmt: skip
 async def preview_claims(call: Call) -> models.ClaimPreview:
     for permission in (_READ, Permission.GROUPS_READ):
         call.caller.require(permission)
+    ask_hook = call.query.get("ask_hook", "false")
+    if ask_hook not in ("true", "false"):
+        raise InvalidQueryError("ask_hook", "ask_hook must be true or false.")
+    if ask_hook == "true":
+        call.caller.require(Permission.EVENTS_WRITE)
     try:
         user_id = UUID(call.query.get("user_id", ""))
     except ValueError as error:
@@ -77,5 +83,6 @@ async def preview_claims(call: Call) -> models.ClaimPreview:
         resource=words["resource"],
         names=words["claim"],
         audience=call.caller.audience,
+        ask_hook=ask_hook == "true",
     )
     return msgspec.convert(msgspec.to_builtins(found), models.ClaimPreview)

@@ -31,6 +31,7 @@ from idp.admin.console import (
     scim_tokens,
     setup,
     shared_signals,
+    token_hooks,
     trusted_issuers,
     upstreams,
     user_attributes,
@@ -46,7 +47,7 @@ __all__ = [
     "id_jag_policies", "initial_access_tokens", "keys", "organization_domains", "organization_invitations",
     "organization_member_roles", "organization_members", "organization_policies", "organization_roles",
     "organizations", "overview", "resource_servers", "role_holders", "roles", "scim_tokens", "shared_signals",
-    "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
+    "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

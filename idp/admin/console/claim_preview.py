@@ -10,7 +10,7 @@ from idp.admin.console.components import Cell, Field, one
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.oauth.claims.evaluation import Why
-from idp.oauth.claims.preview import WORDS, ExplainedClaim, Preview, preview
+from idp.oauth.claims.preview import WORDS, ExplainedClaim, HookAnswer, Preview, preview
 from idp.oauth.clients.path_ids import path_id
 from idp.oauth.clients.repository import CLIENTS, flat
 
@@ -37,6 +37,8 @@ async def preview_claims(request: AdminRequest) -> Response[str]:
         Field("resource", "Resource servers", request.query.get("resource", ""), help="Separated by spaces."),
         Field("claim", "More claims", request.query.get("claim", ""), help="Explained even if nothing has them."),
     ]
+    if Permission.EVENTS_WRITE in request.caller.allowed:
+        fields.append(Field("hook", "Ask the token hook", request.query.get("hook", ""), "check"))
     empty = problem or "Enter a user."
     return render(
         request, "list", section="clients", heading=f"Claims for {client['client_name']}", acts=[],
@@ -63,6 +65,7 @@ async def _preview(request: AdminRequest, client_id: str, name: str) -> tuple[Pr
         resource=words["resource"],
         names=words["claim"],
         audience=request.caller.audience,
+        ask_hook="hook" in request.query and Permission.EVENTS_WRITE in request.caller.allowed,
     )
     return found, None
 
@@ -71,7 +74,14 @@ def _summary(found: Preview | None) -> list[str]:
     if found is None:
         return []
     servers = " ".join(found.resource) or "this server"
-    return [f"The scopes are {found.scope or 'none'}, and the access token is for {servers}.", *found.notes]
+    hook = [_about_hook(found.hook)] if found.hook is not None else []
+    return [f"The scopes are {found.scope or 'none'}, and the access token is for {servers}.", *hook, *found.notes]
+
+
+def _about_hook(hook: HookAnswer) -> str:
+    said = f": {hook.said}" if hook.said else ""
+    follows = "Tokens would be issued" if hook.issued else "No tokens would be issued"
+    return f"The token hook: {hook.result.replace('_', ' ')}{said}. {follows}."
 
 
 def _row(claim: ExplainedClaim) -> list[Cell]:

@@ -80,7 +80,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
     "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),
-    "webhooks": (("webhooks", "Webhooks"), ("shared_signals", "Shared signals")),
+    "webhooks": (("webhooks", "Webhooks"), ("token_hooks", "Token hooks"), ("shared_signals", "Shared signals")),
     "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
 }
 _TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}

@@ -16,7 +16,6 @@ from idp.audit.events import record
 from idp.delivery import outbox
 from idp.delivery import repository as deliveries
 from idp.errors import InvalidRequestError, NotFoundError, OAuthError, ValidationError
-from idp.events import urls
 from idp.events.models import POLL, PUSH, Stream
 from idp.events.ssf import repository, tokens
 from idp.events.ssf.changes import CHANGES
@@ -27,6 +26,7 @@ from idp.infra.db.locks import lock
 from idp.keys import vault
 from idp.oauth import subjects
 from idp.oauth.clients.models import Client
+from idp.oauth.clients.receiver_urls import check_receiver
 from idp.settings import settings
 
 MAX_STREAMS: Final = 4
@@ -295,7 +295,7 @@ def _delivery(asked: Any) -> dict[str, Any]:
             if authorization is not None and not _is_header_value(authorization):
                 raise InvalidRequestError("authorization_header must be the value of a header.")
             try:
-                urls.check(url)
+                check_receiver(url)
             except ValidationError as error:
                 raise InvalidRequestError("endpoint_url must be an https URL.") from error
             return {"endpoint_url": url, "authorization": authorization}

@@ -199,6 +199,11 @@ async def transaction() -> AsyncIterator[None]:
         yield
 
 
+def in_own_transaction() -> bool:
+    """Return whether a transaction is open here, and so a connection is held."""
+    return engine.current_transaction.get() is not None
+
+
 def _needs_authority(statement: str) -> bool:
     """Return whether a single statement needs a transaction with a check of :data:`authority`: the statement may change
     something, and the request has an authority.

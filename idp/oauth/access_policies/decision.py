@@ -55,6 +55,7 @@ class AccessDeniedError(OAuthError):
         description: str = DESCRIPTION,
     ) -> None:
         super().__init__(code, description, refused=Refused(reason, user_id, family_id))
+        self.refused: Refused = Refused(reason, user_id, family_id)
 
 
 class Situation(NamedTuple):

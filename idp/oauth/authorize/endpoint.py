@@ -400,6 +400,7 @@ async def _grant_tokens(
     asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
 ) -> dict[str, str]:
     """Finish a request of the implicit or the hybrid flow. Returns the parameters of the response."""
+    added = await legacy.ask_hook(asked, client, session)
     async with transaction():
         await lock_sign_ins(client, session.user_id)
         await _finish(pending)
@@ -410,7 +411,7 @@ async def _grant_tokens(
             await pushed.use(asked)
         grant = await legacy.start(asked, client, session)
     parameters = {"code": code} if code is not None else {}
-    return parameters | await legacy.tokens(asked, client, grant, code)
+    return parameters | await legacy.tokens(asked, client, grant, code, added)
 
 
 ROUTES = [authorize, resume, cancel]

@@ -7,9 +7,11 @@ token in a URL gets into histories and to scripts, and is bound to no key of the
 from idp import ids
 from idp.audit.buffer import token_issued
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, SessionEndedError, UnauthorizedClientError
+from idp.oauth.access_policies.decision import AccessDeniedError
 from idp.oauth.authorize.code import check_acr, check_member
 from idp.oauth.authorize.request import AuthorizationRequest, granted_scope
 from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
@@ -20,6 +22,8 @@ from idp.oauth.token.families import end_earlier_sign_ins
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import Beside, id_token
 from idp.oauth.token.repository.families import insert_family
+from idp.oauth.token_hook import service
+from idp.oauth.token_hook.models import Added
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
 
@@ -54,6 +58,33 @@ def _check_registered(response_type: str, client: Client) -> None:
     bound = client.dpop_bound_access_tokens or client.tls_client_certificate_bound_access_tokens
     if bound and "token" in response_type.split():
         raise UnauthorizedClientError("The access tokens of this client are bound to a key, which this flow cannot do.")
+
+
+async def ask_hook(asked: AuthorizationRequest, client: Client, session: SignedIn) -> Added:
+    """Return the claims that the token hook of a client adds to the tokens of an authorization response.
+
+    Call it before the transaction that finishes the request.
+
+    Raises:
+        OAuthError: ``access_denied``: the hook denies the tokens; ``temporarily_unavailable``: it gave no answer.
+    """
+    words = asked.response_type.split()
+    places = {"token": Place.ACCESS_TOKEN, "id_token": Place.ID_TOKEN}
+    user = ClaimUser(session.user_id, organization_id=asked.organization_id)
+    try:
+        return await service.added(
+            service.Question(
+                client=client,
+                user=user,
+                at=IMPLICIT,
+                places=tuple(place for word, place in places.items() if word in words),
+                scopes=[scope for scope in asked.scope if scope != "offline_access"],
+                resource=asked.resource,
+                authentication={"acr": session.acr, "amr": list(session.amr)},
+            )
+        )
+    except AccessDeniedError as error:
+        raise OAuthError("access_denied", error.description, refused=error.refused) from error
 
 
 async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) -> Grant:
@@ -96,12 +127,14 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
     return stored
 
 
-async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code: str | None) -> dict[str, str]:
+async def tokens(
+    asked: AuthorizationRequest, client: Client, grant: Grant, code: str | None, added: Added
+) -> dict[str, str]:
     """Return the parameters of the response beside the code (OpenID Connect Core sections 3.2.2.5 and 3.3.2.5)."""
     words, found = asked.response_type.split(), dict[str, str]()
     token = None
     if "token" in words:
-        token = await _access_token(client, grant)
+        token = await _access_token(client, grant, added)
         found = {
             "access_token": token,
             "token_type": "Bearer",
@@ -109,11 +142,11 @@ async def tokens(asked: AuthorizationRequest, client: Client, grant: Grant, code
             "scope": grant.scope,
         }
     if "id_token" in words:
-        found["id_token"] = await id_token(client, grant, grant.scope, Beside(token, code, asked.state))
+        found["id_token"] = await id_token(client, grant, grant.scope, Beside(token, code, asked.state), added)
     return found
 
 
-async def _access_token(client: Client, grant: Grant) -> str:
+async def _access_token(client: Client, grant: Grant, added: Added) -> str:
     jti = family_jti(grant.family_id)
     token_issued(
         IMPLICIT,
@@ -123,7 +156,7 @@ async def _access_token(client: Client, grant: Grant) -> str:
         session_id=grant.session_id,
         family_id=grant.family_id,
     )
-    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id, added=added)
     return access_token(
         client,
         subject(client, grant.user_id),

@@ -1,6 +1,6 @@
 """The claims about a user in one token or response (OpenID Connect Core section 5)."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -96,7 +96,22 @@ async def access_token_claims(
 
 
 async def claims(asked: Asked, user: ClaimUser) -> dict[str, Any]:
-    """Return the claims about a user that go into a token or response."""
+    """Return the claims about a user that go into a token or response, with those that a token hook adds."""
+    found, added = await _by_rules(asked, user), user.added.get(asked.place)
+    return merged(found, added) if added else found
+
+
+def merged(content: dict[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return content with claims about the user, which replace others. They are not elsewhere any more."""
+    elsewhere = {name: source for name, source in content.get("_claim_names", {}).items() if name not in about}
+    if elsewhere:
+        return {**content, **about, "_claim_names": elsewhere}
+    return {name: value for name, value in content.items() if name not in ("_claim_names", "_claim_sources")} | {
+        **about
+    }
+
+
+async def _by_rules(asked: Asked, user: ClaimUser) -> dict[str, Any]:
     names = asked.names
     found = await profile_claims(names, user) if names else {}
     rules = rules_of(asked.client, asked.scopes, names)

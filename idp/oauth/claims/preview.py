@@ -1,6 +1,6 @@
 """What tokens and responses of a client would say about a user, and why: the evaluation without issuing anything."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,13 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.clients.repository import find_client
 from idp.oauth.resources import default_scope
 from idp.oauth.scopes import ORGANIZATION, SCOPE_OF_CLAIM
+from idp.oauth.token_hook.answers import DeniedError
+from idp.oauth.token_hook.calls import HookFailedError
+from idp.oauth.token_hook.models import NOTHING, Added
+from idp.oauth.token_hook.service import Question, hook_for
+from idp.oauth.token_hook.service import asked as asked_of
+
+_TOKEN_HOOK = "token hook"
 
 #: Why a claim is there, or is not, in words.
 WORDS = {
@@ -34,7 +41,7 @@ WORDS = {
     Why.NOT_IN_THIS_PLACE: "no mapping puts it here",
     Why.RESOURCE_SERVER_DOES_NOT_ASK: "no resource server of the token has the scope among its own",
     Why.ONLY_AT_USERINFO: "at userinfo only: the ID tokens of the client are small",
-    Why.REPLACED: "another mapping of the claim comes first",
+    Why.REPLACED: "another mapping of the claim, or the token hook, comes first",
     Why.NO_MAPPING: "no scope and no mapping has it",
     Why.USER_HAS_NONE: "the user has none",
     Why.FILTERED_OUT: "the filter of the mapping leaves nothing of what the user has",
@@ -68,6 +75,20 @@ class ExplainedClaim(msgspec.Struct, frozen=True, kw_only=True):
     hidden: bool = False
 
 
+class HookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of the token hook of the client.
+
+    Attributes:
+        result: ``answered``, ``denied`` or why it gave no answer (:class:`~idp.oauth.token_hook.models.Failure`).
+        said: the reason of a denial.
+        issued: whether tokens would be issued.
+    """
+
+    result: str
+    said: str = ""
+    issued: bool = True
+
+
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """What a client would get.
 
@@ -76,7 +97,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         resource: the resource servers that the access token would be for.
         notes: what is special about the client, the user or the request, as sentences.
         content: the claims about the user in each place; without an ID token or userinfo unless ``openid`` is asked.
-        explained: every claim of a scope or a mapping, with the reason.
+        explained: every claim of a scope, a mapping or the token hook, with the reason.
+        hook: what the token hook says; None: there is none, or it was not asked.
     """
 
     scope: str
@@ -84,6 +106,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str]
     content: dict[str, dict[str, Any]]
     explained: list[ExplainedClaim]
+    hook: HookAnswer | None = None
 
 
 async def preview(
@@ -94,6 +117,7 @@ async def preview(
     resource: Sequence[str] = (),
     names: Collection[str] = (),
     audience: Audience = Audience.OWNER,
+    ask_hook: bool = False,
 ) -> Preview:
     """Return what a client would get about a user.
 
@@ -103,6 +127,7 @@ async def preview(
         resource: the resource servers of the request.
         names: claims to explain even if nothing has them.
         audience: who asks, and so may not see each attribute.
+        ask_hook: call the token hook of the client too.
 
     Raises:
         UnknownClientError: there is no such client.
@@ -126,21 +151,43 @@ async def preview(
         f"The client is not registered for: {' '.join(refused)}.": bool(refused),
         "Without the scope openid there is no ID token, and no userinfo.": "openid" not in granted,
     }
+    hook, added = None, NOTHING
+    if ask_hook:
+        user = ClaimUser(user_id, row=row, organization_id=organization_id)
+        places = tuple(_places(granted))
+        hook, added = await _ask_hook(
+            Question(client=within, user=user, at="preview", places=places, scopes=granted, resource=servers)
+        )
+        notes["The client has no token hook that is asked about these."] = hook is None
     content, explained = dict[str, dict[str, Any]](), list[ExplainedClaim]()
     for place in _places(granted):
         asked = _asked(place, within, granted, servers)
         # Without what was read before: a change meanwhile would mix two states.
-        user = ClaimUser(user_id, row=row, organization_id=organization_id)
+        user = ClaimUser(user_id, row=row, organization_id=organization_id, added=added)
         hidden = _hidden(asked, audience)
         content[place] = {name: value for name, value in (await claims(asked, user)).items() if name not in hidden}
-        explained += [_concealed(each, hidden) for each in await _explain(asked, user, names)]
+        explained += [_concealed(each, hidden) for each in await _explain(asked, user, names, added.get(place, {}))]
     return Preview(
         scope=" ".join(granted),
         resource=list(servers),
         notes=[text for text, holds in notes.items() if holds],
         content=content,
         explained=explained,
+        hook=hook,
     )
+
+
+async def _ask_hook(question: Question) -> tuple[HookAnswer | None, Added]:
+    """Call the token hook. Nothing follows from what it says."""
+    hook = hook_for(question.client, question.places)
+    if hook is None:
+        return None, NOTHING
+    try:
+        return HookAnswer(result="answered"), await asked_of(hook, question)
+    except DeniedError as denied:
+        return HookAnswer(result="denied", said=str(denied), issued=False), NOTHING
+    except HookFailedError as failed:
+        return HookAnswer(result=failed.failure, issued=hook.fail_open), NOTHING
 
 
 async def _organization(scope: Sequence[str]) -> UUID | None:
@@ -178,8 +225,26 @@ def _concealed(claim: ExplainedClaim, hidden: Collection[str]) -> ExplainedClaim
     return msgspec.structs.replace(claim, value=None, hidden=True)
 
 
-async def _explain(asked: Asked, user: ClaimUser, names: Collection[str]) -> list[ExplainedClaim]:
-    """Return every claim that a rule or the profile may have in this place, and those named."""
+async def _explain(
+    asked: Asked, user: ClaimUser, names: Collection[str], added: Mapping[str, Any]
+) -> list[ExplainedClaim]:
+    """Return every claim that a rule, the profile or the token hook may have in this place, and those named."""
+    by_hook = [
+        ExplainedClaim(place=asked.place, claim=name, why=Why.INCLUDED, value=value, source=_TOKEN_HOOK)
+        for name, value in added.items()
+    ]
+    others = await _explain_rules(asked, user, [name for name in names if name not in added])
+    return by_hook + [_explained_again(each, added) for each in others]
+
+
+def _explained_again(claim: ExplainedClaim, added: Mapping[str, Any]) -> ExplainedClaim:
+    """Return a claim as replaced, if the token hook has it too."""
+    if claim.claim not in added or claim.why is not Why.INCLUDED:
+        return claim
+    return msgspec.structs.replace(claim, why=Why.REPLACED, value=None)
+
+
+async def _explain_rules(asked: Asked, user: ClaimUser, names: Collection[str]) -> list[ExplainedClaim]:
     found = [await _by_rule(rule, asked, user) for rule in rules_of(asked.client, asked.scopes, asked.names)]
     active = {(each.claim, each.mapping_id) for each in found}
     decided = {each.claim for each in found}

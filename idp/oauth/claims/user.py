@@ -1,6 +1,7 @@
 """The user whom claims are about."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ class ClaimUser:
         directory_version: the version of their groups and roles, if a statement of this request has returned it.
         row: their row, if it has been read.
         organization_id: the organization that they signed in for.
+        added: claims that a token hook adds, by place.
     """
 
     def __init__(
@@ -26,8 +28,10 @@ class ClaimUser:
         directory_version: int | None = None,
         row: UserRow | None = None,
         organization_id: UUID | None = None,
+        added: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
         self.id = id
+        self.added = added
         self.organization_id = organization_id
         self._directory_version = directory_version
         self._row = row

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 import msgspec
 
@@ -29,6 +30,8 @@ from idp.oauth.id_jag.models import IdJagPolicy
 from idp.oauth.issuers import repository as issuers
 from idp.oauth.issuers.models import Purpose, TrustedIssuer
 from idp.oauth.scopes import STANDARD_SCOPES
+from idp.oauth.token_hook import repository as token_hooks
+from idp.oauth.token_hook.models import LoadedHook
 from idp.settings import settings
 
 _T = TypeVar("_T")
@@ -77,6 +80,8 @@ class _Records(msgspec.Struct, frozen=True):
     claims: Mapping[str | None, tuple[ClaimMapping, ...]] = {}
     #: By client, the access policies.
     access_policies: Mapping[str, AccessPolicy] = {}
+    #: By client, or None for the one of all other clients, the token hooks, also those that are disabled.
+    token_hooks: Mapping[str | None, LoadedHook] = {}
     #: The applications that are listed for users.
     listed: tuple[Client, ...] = ()
 
@@ -179,6 +184,7 @@ class Registry:
                     lambda mapping: mapping.client_id,
                 ),
                 {policy.client_id: policy for policy in await access_policies.policies()},
+                {hook.client_id: hook for hook in await token_hooks.hooks()},
                 tuple(filter(_is_listed, allowed)),
             )
             gone = self._loaded.clients.keys() - loaded.clients.keys()
@@ -210,6 +216,20 @@ class Registry:
     def access_policy(self, client: Client) -> AccessPolicy | None:
         """Return which users may use a client; None: all."""
         return self._records.access_policies.get(client.client_id)
+
+    def token_hook(self, client: Client) -> LoadedHook | None:
+        """Return the hook that is asked before a client gets tokens of a user. One of its own that is disabled stands
+        in the way of that of all clients.
+        """
+        if not self._records.token_hooks:
+            return None
+        hook = self._records.token_hooks.get(client.client_id) or self._records.token_hooks.get(None)
+        return hook if hook is not None and hook.disabled_at is None else None
+
+    @property
+    def token_hook_ids(self) -> set[UUID]:
+        """The ids of all token hooks."""
+        return {hook.id for hook in self._records.token_hooks.values()}
 
     @property
     def listed(self) -> tuple[Client, ...]:

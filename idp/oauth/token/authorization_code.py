@@ -22,7 +22,6 @@ from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
 from idp.oauth.resources import requested_resources
 from idp.oauth.token.families import end_earlier_sign_ins, is_single_session, lock_sign_ins, revoke_family
-from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.oauth.token.repository.codes import (
@@ -32,6 +31,7 @@ from idp.oauth.token.repository.codes import (
     redeem_code,
     revoke_replayed_code,
 )
+from idp.oauth.token_hook.grants import Consumed, consume
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -90,36 +90,40 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     details = requested(form, client)
     if details:
         check_within(details, await details_of_code(redemption))
-    grant = await _redeem(client, redemption)
-    if grant is None:
+    redeemed = await consume(
+        client, partial(_redeem, client, redemption), "authorization_code", resource=redemption.resource
+    )
+    if redeemed is None:
         raise await _refused(redemption)
-    token = refresh.token if refresh else UNSET
     return await issue(
         client,
-        grant,
-        token,
+        redeemed.grant,
+        redeemed.refresh_token,
         grant_type="authorization_code",
         resource=redemption.resource,
         confirmation=confirmation,
         details=details,
+        added=redeemed.added,
     )
 
 
-async def _redeem(client: Client, redemption: CodeRedemption) -> Grant | None:
-    """Consume the code, if the user may still use the client.
+async def _redeem(client: Client, redemption: CodeRedemption) -> Consumed | None:
+    """Consume the code, if the user may still use the client. Returns the grant and the refresh token.
 
     Raises:
         AccessDeniedError: they may not.
     """
+    token = redemption.refresh_token.token if redemption.refresh_token else UNSET
     if not is_single_session(client) and registry.access_policy(client) is None:
-        return await redeem_code(redemption)
+        grant = await redeem_code(redemption)
+        return (grant, token) if grant is not None else None
     async with transaction():
         await lock_sign_ins(client, redemption.user_id)
         grant = await redeem_code(redemption)
         if grant is not None:
             await check_tokens(client, grant, "authorization_code")
             await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
-        return grant
+        return (grant, token) if grant is not None else None
 
 
 async def _refused(redemption: CodeRedemption) -> OAuthError:

@@ -14,9 +14,10 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within, to_json
 from idp.oauth.details.requested import requested
 from idp.oauth.resources import requested_resources
-from idp.oauth.token.families import lock_sign_ins, start_offline_family
+from idp.oauth.token.families import StartedFamily, lock_sign_ins, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
+from idp.oauth.token_hook.grants import consume
 from idp.reasons import Reason
 
 
@@ -39,19 +40,32 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     details, resource = requested(form, client), requested_resources(form)
     await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
-    async with transaction():
-        await lock_sign_ins(client, code.user_id)
-        approved = await repository.consume(code, client.client_id, registry.not_before(client))
-        if approved is None:
-            raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))
-        grant = _grant(approved, client)
-        if not set(resource) <= set(grant.resource):
-            raise InvalidTargetError("The resource is not one of those granted.")
-        if details:
-            check_within(details, grant.authorization_details or "[]")
-        grant, token = await start_offline_family(client, grant, confirmation, "ciba")
+
+    async def use() -> StartedFamily:
+        async with transaction():
+            await lock_sign_ins(client, code.user_id)
+            approved = await repository.consume(code, client.client_id, registry.not_before(client))
+            if approved is None:
+                raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))
+            grant = _grant(approved, client)
+            if not set(resource) <= set(grant.resource):
+                raise InvalidTargetError("The resource is not one of those granted.")
+            if details:
+                check_within(details, grant.authorization_details or "[]")
+            return await start_offline_family(client, grant, confirmation, "ciba")
+
+    started = await consume(client, use, "ciba", resource=resource, refused="access_denied")
+    if started is None:
+        raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))
     return await issue(
-        client, grant, token, grant_type="ciba", resource=resource, confirmation=confirmation, details=details
+        client,
+        started.grant,
+        started.refresh_token,
+        grant_type="ciba",
+        resource=resource,
+        confirmation=confirmation,
+        details=details,
+        added=started.added,
     )
 
 

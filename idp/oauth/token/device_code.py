@@ -16,10 +16,11 @@ from idp.oauth.details.requested import requested
 from idp.oauth.device import codes, repository
 from idp.oauth.device.repository import Redeemed, Status, StoredDevice
 from idp.oauth.resources import requested_resources
-from idp.oauth.token.families import lock_sign_ins, revoke_family, start_offline_family
+from idp.oauth.token.families import StartedFamily, lock_sign_ins, revoke_family, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.repository.families import revoke_for_reuse
+from idp.oauth.token_hook.grants import consume
 from idp.reasons import Reason
 
 
@@ -56,25 +57,34 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     if not set(resource) <= set(asked.resource):
         raise InvalidTargetError("The resource is not one of those granted.")
     check_within(details, to_json(asked.authorization_details) or "[]")
+    use = partial(_redeem, client, code_hash, stored, confirmation)
+    redeemed = await consume(client, use, codes.GRANT_TYPE, resource=resource, refused="access_denied")
+    if redeemed is None:
+        raise await _refused(client, code_hash, stored)
+    return await issue(
+        client,
+        redeemed.grant,
+        redeemed.refresh_token,
+        grant_type=codes.GRANT_TYPE,
+        resource=resource,
+        confirmation=confirmation,
+        details=details,
+        added=redeemed.added,
+    )
+
+
+async def _redeem(
+    client: Client, code_hash: bytes, stored: StoredDevice, confirmation: Confirmation | None
+) -> StartedFamily | None:
     family_id = ids.uuid7()
     async with transaction():
         # It may have been approved since it was read.
         await lock_sign_ins(client, stored.user_id or await repository.user_of(code_hash))
         redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
-        if redeemed is not None:
-            grant = _grant(redeemed, client, family_id)
-            grant, refresh_token = await start_offline_family(client, grant, confirmation, codes.GRANT_TYPE)
-    if redeemed is None:
-        raise await _refused(client, code_hash, stored)
-    return await issue(
-        client,
-        grant,
-        refresh_token,
-        grant_type=codes.GRANT_TYPE,
-        resource=resource,
-        confirmation=confirmation,
-        details=details,
-    )
+        if redeemed is None:
+            return None
+        grant = _grant(redeemed, client, family_id)
+        return await start_offline_family(client, grant, confirmation, codes.GRANT_TYPE)
 
 
 def _grant(redeemed: Redeemed, client: Client, family_id: UUID) -> Grant:

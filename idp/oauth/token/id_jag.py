@@ -18,6 +18,8 @@ from idp.keys.key_set import key_set
 from idp.oauth import subjects
 from idp.oauth.access_policies.decision import TokenHolder, check_tokens
 from idp.oauth.binding.confirmation import Prove
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import normal_url
@@ -29,6 +31,7 @@ from idp.oauth.id_jag.models import IdJagPolicy
 from idp.oauth.issuers.verification import ID_JAG_TYPE
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.token.issuer import TokenResponse
+from idp.oauth.token_hook.service import Question, added
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.transitions import falls_short
@@ -64,6 +67,7 @@ async def issue(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenRe
     relying_party = _relying_party(policy)
     await _check_access(subject, user, [client] if relying_party is None else [client, relying_party])
     await prove()
+    await _ask_hook(client, subject, user)
     now, jti = clock.timestamp(), secrets.token_urlsafe(16)
     if relying_party is None and client.sector is not None:
         raise InvalidTargetError("The audience would know the user by another sub than this client.")
@@ -133,6 +137,26 @@ async def _check_access(subject: Party, user: User, clients: Iterable[Client]) -
     )
     for each in clients:
         await check_tokens(each, holder, TOKEN_TYPE, code="invalid_request")
+
+
+async def _ask_hook(client: Client, subject: Party, user: User) -> None:
+    """Let the token hook of the client deny the assertion. The claims that it adds are not for other servers.
+
+    Raises:
+        AccessDeniedError: it does.
+        TokenHookFailedError: it gave no answer.
+    """
+    await added(
+        Question(
+            client=client,
+            user=ClaimUser(user.id, subject.directory_version, organization_id=subject.organization_id),
+            at=TOKEN_TYPE,
+            places=(Place.ACCESS_TOKEN,),
+            scopes=sorted(subject.scope),
+            authentication=subject.claims,
+            refused="invalid_request",
+        )
+    )
 
 
 def _choose(client: Client, form: Parameters, user: User, subject: Party) -> IdJagPolicy:

@@ -13,6 +13,7 @@ from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.token.access_token import family_jti
 from idp.oauth.token.grant import Grant
+from idp.oauth.token_hook.models import Added
 from idp.settings import settings
 
 
@@ -34,11 +35,14 @@ class Beside(NamedTuple):
         return {name: jose.left_half_hash(value, alg) for name, value in values.items() if value is not None}
 
 
-async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> str:
+async def id_token(client: Client, grant: Grant, scope: str, beside: Beside, added: Added) -> str:
     """Return an ID token.
 
     It has the claims of the scopes ``groups`` and ``roles``. Those of the others it has for a client with
     ``scope_claims_in_id_token``, and for one that cannot get them from userinfo (OpenID Connect Core section 5.4).
+
+    Args:
+        added: the claims about the user that a token hook adds, by place.
 
     Raises:
         OAuthError: the client registered encryption, and has no key for it that can be used.
@@ -67,6 +71,6 @@ async def id_token(client: Client, grant: Grant, scope: str, beside: Beside) -> 
         profile=client.scope_claims_in_id_token or not beside.opens_userinfo,
         reaches_userinfo=beside.opens_userinfo,
     )
-    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id, added=added)
     claims = await claims_about(asked, user) | claims
     return await client_jwts.make(client, "id_token", "JWT", claims)

@@ -16,6 +16,7 @@ from idp.oauth.subjects import subject
 from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import Beside, id_token
+from idp.oauth.token_hook.models import NOTHING, Added
 from idp.settings import settings
 
 
@@ -42,6 +43,7 @@ async def issue(
     resource: Sequence[str] = (),
     confirmation: Confirmation | None = None,
     details: Details = (),
+    added: Added = NOTHING,
 ) -> TokenResponse:
     """Issue the access token of a grant, and the ID token if OpenID Connect is used.
 
@@ -51,11 +53,12 @@ async def issue(
         resource: the granted resources that the access token is for (RFC 8707 section 2.2); empty: all.
         confirmation: the key that the access token is bound to.
         details: the narrower authorization details of the request (RFC 9396 section 6); empty: all that were granted.
+        added: the claims about the user that a token hook adds, by place.
     """
     resource = resource or grant.resource
     details = at_resources(details or from_json(grant.authorization_details), resource)
     scope, jti = grant.scope if scope is None else scope, family_jti(grant.family_id)
-    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id)
+    user = ClaimUser(grant.user_id, grant.directory_version, organization_id=grant.organization_id, added=added)
     token = access_token(
         client,
         subject(client, grant.user_id),
@@ -80,7 +83,7 @@ async def issue(
         expires_in=settings().access_token_lifetime,
         scope=scope,
         token_type=confirmation.token_type if confirmation else "Bearer",
-        id_token=await id_token(client, grant, scope, Beside(token)) if "openid" in scope.split() else UNSET,
+        id_token=await id_token(client, grant, scope, Beside(token), added) if "openid" in scope.split() else UNSET,
         refresh_token=refresh_token,
         authorization_details=details or UNSET,
     )

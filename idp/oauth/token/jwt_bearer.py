@@ -23,6 +23,7 @@ from idp.oauth import subjects
 from idp.oauth.access_policies.decision import check_tokens
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -37,6 +38,8 @@ from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.repository.assertions import insert_asserted_family
+from idp.oauth.token_hook.grants import ask
+from idp.oauth.token_hook.models import NOTHING, Added
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -87,10 +90,11 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         if grant is not None:
             await check_tokens(client, grant, GRANT_TYPE)
         confirmation = await prove()
+        added = await ask(client, grant, GRANT_TYPE, places=(Place.ACCESS_TOKEN,)) if grant is not None else NOTHING
         await use_up(assertion)
     except UntrustedTokenError as error:
         raise _invalid(error.refused) from error
-    return await _issue(client, assertion, granted, grant, confirmation)
+    return await _issue(client, assertion, granted, grant, confirmation, added=added)
 
 
 def _invalid(refused: Refused) -> InvalidGrantError:
@@ -162,6 +166,8 @@ async def _issue(
     granted: _Granted,
     grant: Grant | None,
     confirmation: Confirmation | None,
+    *,
+    added: Added,
 ) -> TokenResponse:
     lifetime = settings().access_token_lifetime
     about: dict[str, Any] = {}
@@ -173,7 +179,7 @@ async def _issue(
             raise _invalid(Refused(Reason.CHANGED_MEANWHILE, grant.user_id))
         subject, jti = subjects.subject(client, grant.user_id), family_jti(grant.family_id)
         signed_in = grant.authentication_claims
-        user = ClaimUser(grant.user_id, stored.directory_version)
+        user = ClaimUser(grant.user_id, stored.directory_version, added=added)
         about = await access_token_claims(client, granted.scope.split(), granted.resource, user)
     token = access_token(
         client,

@@ -33,10 +33,14 @@ from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.oauth.token.repository import refresh_tokens
 from idp.oauth.token.repository.families import RevokedFamily, details_of_family
 from idp.oauth.token.repository.refresh_tokens import RepeatWindows, Rotation
+from idp.oauth.token_hook.grants import Consumed, Permitted, consume
 from idp.reasons import Reason
 from idp.settings import settings
 
 log = structlog.get_logger()
+
+#: Uses a refresh token. Returns the grant and the token that follows.
+Use = Callable[[Rotation], Awaitable[tuple[Grant, str] | None]]
 
 
 async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
@@ -78,16 +82,16 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         rotated = None if live else await _permitted(client, rotation, _rotate_ancestor)
     if rotated is None:
         raise _invalid(await _why_refused(client, rotation))
-    grant, successor = rotated
     return await issue(
         client,
-        grant,
-        successor,
+        rotated.grant,
+        rotated.refresh_token,
         grant_type="refresh_token",
         scope=" ".join(rotation.scope) or None,
         resource=rotation.resource,
         confirmation=confirmation,
         details=details,
+        added=rotated.added,
     )
 
 
@@ -104,14 +108,23 @@ async def _why_refused(client: Client, rotation: Rotation) -> Refused:
     return await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
 
 
-async def _permitted(
-    client: Client, rotation: Rotation, use: Callable[[Rotation], Awaitable[tuple[Grant, str] | None]]
-) -> tuple[Grant, str] | None:
+async def _permitted(client: Client, rotation: Rotation, use: Use) -> Permitted | None:
     """Use a token, if its user may still use the client. Otherwise it stays as it was: they may regain access.
 
     Raises:
         AccessDeniedError: they may not.
+        TokenHookFailedError: the token hook of the client gave no answer.
     """
+    return await consume(
+        client,
+        partial(_checked, client, rotation, use),
+        "refresh_token",
+        scope=rotation.scope,
+        resource=rotation.resource,
+    )
+
+
+async def _checked(client: Client, rotation: Rotation, use: Use) -> Consumed | None:
     if registry.access_policy(client) is None:
         return await use(rotation)
     async with transaction():

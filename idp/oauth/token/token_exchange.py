@@ -6,7 +6,6 @@ of the request (docs/decisions/0067-an-exchanged-token-belongs-to-its-subject.md
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -16,6 +15,7 @@ from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refu
 from idp.oauth.access_policies.decision import TokenHolder, check_tokens
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.claims.evaluation import access_token_claims
+from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -36,6 +36,7 @@ from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.jwt_bearer import NO_SIGN_IN
 from idp.oauth.token.repository.assertions import insert_asserted_family
+from idp.oauth.token_hook.service import Question, added
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -84,6 +85,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
     scope = attempt.scope = attempt.scope or sorted(allowed_scopes(policy, asked))
     details = _details(form, asked)
     lifetime = _lifetime(policy, asked)
+    user = await _user(subject, asked, scope)
     if subject.issuer_id is not None:
         subject = await _start_family(subject, subject.issuer_id, " ".join(scope), asked, lifetime)
     jti = exchanged_jti(subject.claims["jti"])
@@ -95,7 +97,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         jti,
         confirmation=asked.confirmation,
         lifetime=lifetime,
-        about=await _about(subject, asked, scope),
+        about=await access_token_claims(asked.client, scope, asked.resource, user),
         **{name: subject.claims[name] for name in _AUTHENTICATION if name in subject.claims},
         **actors.nested(_chain(policy, asked, attempt.actor)),
         **claim_of(details),
@@ -227,12 +229,29 @@ def _chain(policy: ExchangePolicy, asked: Exchange, actor: Actor) -> list[Actor]
     return before if policy.mode == "impersonation" or before[:1] == [actor] else [actor, *before]
 
 
-async def _about(subject: Party, asked: Exchange, scope: Sequence[str]) -> dict[str, Any]:
-    """Return the claims about the user: those that the client of the new token gets, not those of the old one."""
+async def _user(subject: Party, asked: Exchange, scope: Sequence[str]) -> ClaimUser:
+    """Return the user, with the claims that the token hook of the client that gets the new token adds.
+
+    Raises:
+        AccessDeniedError: the hook denies the token.
+        TokenHookFailedError: it gave no answer.
+    """
     if subject.user_id is None:
         raise ValueError("The subject is not a user.")
     user = ClaimUser(subject.user_id, subject.directory_version, organization_id=subject.organization_id)
-    return await access_token_claims(asked.client, scope, asked.resource, user)
+    user.added = await added(
+        Question(
+            client=asked.client,
+            user=user,
+            at=GRANT_TYPE,
+            places=(Place.ACCESS_TOKEN,),
+            scopes=scope,
+            resource=asked.resource,
+            authentication=subject.claims,
+            refused="invalid_request",
+        )
+    )
+    return user
 
 
 def _subject(subject: Party, client: Client) -> str:

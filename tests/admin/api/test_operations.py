@@ -384,6 +384,28 @@ async def test_sessions_consents_and_mail(
     problem(await owner("POST", f"/outbox/{mails[0]['id']}/retry"), 409, "wrong-state")
 
 
+async def test_a_token_hook(owner: Caller) -> None:
+    client, _ = await register_client(client_name="Hooked", redirect_uris=["https://hooked.example/cb"])
+    url = f"https://{ids.uuid7()}.example/hook"
+    created = await owner("POST", "/token_hooks", {"url": url, "client_id": client.client_id})
+    assert created.status_code == 201
+    path, secret = f"/token_hooks/{created.json()['id']}", created.json()["secret"]
+    shown = (await owner("GET", path)).json()
+    assert (shown["url"], shown["places"], shown["fail_open"]) == (url, ["access_token", "id_token"], False)
+    assert secret not in (await owner("GET", f"/token_hooks?client_id={client.client_id}")).text
+    problem(await owner("POST", "/token_hooks", {"url": url, "client_id": client.client_id}), 409, "wrong-state")
+    problem(await owner("PATCH", path, {"fail_open": True}), 428, "if-match-required")
+    changed = await owner.changed("PATCH", path, {"places": ["userinfo"], "fail_open": True})
+    assert (changed.json()["places"], changed.json()["fail_open"]) == (["userinfo"], True)
+    for wrong in ({"places": ["x"]}, {"places": []}, {"url": "ftp://a.example"}, {"secret": "x"}, {"client_id": "x"}):
+        assert (await owner.changed("PATCH", path, wrong)).status_code == 422, wrong
+    assert (await owner("POST", f"{path}/rotate_secret")).json()["secret"] != secret
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"] is not None
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    assert (await owner("DELETE", path)).status_code == 204
+    problem(await owner("GET", path), 404, "not-found")
+
+
 async def test_a_webhook(owner: Caller) -> None:
     url = f"https://{ids.uuid7()}.example/events"
     created = await owner("POST", "/webhooks", {"url": url, "kinds": ["database_restored"], "description": "Mine"})

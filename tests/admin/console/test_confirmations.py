@@ -1,5 +1,6 @@
 """Confirmation pages name the record that is changed; the audit list shows the time of day."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -31,6 +32,7 @@ from idp.oauth.exchange import registration as exchange
 from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
+from idp.oauth.token_hook import registration as token_hooks
 from idp.scim import tokens as scim_tokens
 from tests.admin.console.conftest import Admin, delete_directory, make_directory
 from tests.conftest import MakeUser
@@ -67,6 +69,14 @@ async def _make_customer(user: User) -> dict[str, str]:
     return {name: str(value) for name, value in (found | {"invitation_id": invited.id}).items()}
 
 
+async def _hooks() -> tuple[UUID, UUID, str]:
+    """Return a webhook, a token hook, and the client of that."""
+    webhook_id, _ = await webhooks.add("https://named.example/events", ["database_restored"], description="Named hook")
+    client, _ = await register_client(client_name="Hooked", redirect_uris=["https://named.example/callback"])
+    hook_id, _ = await token_hooks.add(client.client_id, "https://named.example/claims")
+    return webhook_id, hook_id, client.client_id
+
+
 @pytest.fixture
 async def names(server: Server, alice: User, browser: Browser, make_user: MakeUser) -> AsyncIterator[Names]:
     """For each part of the console, the path parameters of a record and its name."""
@@ -82,7 +92,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         await outbox.queue("named@example.com", "account_deleted", name="Named")
         delivery = await deliveries.queue("named_kind", "client:named", {}, lifetime=60)
     mail = await fetchrow("SELECT id FROM mail WHERE recipient = 'named@example.com' ORDER BY created_at DESC")
-    webhook_id, _ = await webhooks.add("https://named.example/events", ["database_restored"], description="Named hook")
+    webhook_id, hook_id, hooked = await _hooks()
     stream = await make_stream("Named receiver")
     key = (await lifecycle.list_keys())[0]
     provider = registry.configure(
@@ -143,6 +153,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "scim_tokens": ({"scim_token_id": str(scim_token_id)}, ["Named directory"]),
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
+        "token_hooks": ({"hook_id": str(hook_id)}, ["https://named.example/claims", hooked]),
         "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),
         "deliveries": ({"delivery_id": str(delivery)}, ["client:named", "named kind"]),
         "attributes": ({"attribute": attribute.name}, [attribute.name, "Named attribute", "Values that go with it"]),
@@ -152,7 +163,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await declaration.delete(attribute.name)
     await delete_directory(directory)
     await organizations.delete(UUID(customer["organization_id"]))
-    await webhooks.remove(webhook_id)
+    await asyncio.gather(webhooks.remove(webhook_id), token_hooks.remove(hook_id))
     await scim_tokens.delete(scim_token_id)
     await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)

@@ -30,6 +30,7 @@ from idp.oauth.exchange import registration as exchange
 from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
+from idp.oauth.token_hook import registration as token_hooks
 from idp.scim import tokens as scim_tokens
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
@@ -95,6 +96,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
+    hook_id, _ = await token_hooks.add(client.client_id, "https://receiver.example/hook")
     stream = await make_stream("Shown")
     scim_token_id, _ = await scim_tokens.create("Shown")
     delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
@@ -108,6 +110,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     yield found | {
         "user_id": str(auditor.id),
         "webhook_id": str(webhook_id),
+        "hook_id": str(hook_id),
         "scim_token_id": str(scim_token_id),
         "stream_id": str(stream.id),
         "delivery_id": str(delivery_id),
@@ -132,6 +135,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     }
     await declaration.delete(attribute.name)
     await webhooks.remove(webhook_id)
+    await token_hooks.remove(hook_id)
     await scim_tokens.delete(scim_token_id)
     await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
@@ -332,6 +336,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "outbox",
         "deliveries",
         "webhooks",
+        "token_hooks",
         "scim_tokens",
         "shared_signals",
     ],

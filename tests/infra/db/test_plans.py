@@ -50,8 +50,8 @@ SMALL = {
     "event_stream",
     "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
     "root_key", "scim_token",
-    "setup", "signing_key", "token_exchange_policy", "transaction_lock", "trusted_issuer", "trusted_issuer_client",
-    "upstream", "webhook", "workload_identity",
+    "setup", "signing_key", "token_exchange_policy", "token_hook", "transaction_lock", "trusted_issuer",
+    "trusted_issuer_client", "upstream", "webhook", "workload_identity",
 }  # fmt: skip
 #: Statements that may read a whole table or sort many rows, because they run rarely, by the beginning of the name.
 WHOLE = (

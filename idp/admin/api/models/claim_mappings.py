@@ -52,11 +52,24 @@ class ExplainedClaim(Shown):
     hidden: bool
 
 
+class TokenHookAnswer(Shown):
+    """``result``: ``answered``, ``denied``, or why the hook gave no answer. ``said``: the reason of a denial.
+    ``issued``: whether tokens would be issued.
+    """
+
+    result: str
+    said: str
+    issued: bool
+
+
 class ClaimPreview(Shown):
-    """The claims that a client would get about a user. ``content`` holds them for each place."""
+    """The claims that a client would get about a user. ``content`` holds them for each place. ``hook`` is null if the
+    token hook was not asked, or there is none.
+    """
 
     scope: str
     resource: list[str]
     notes: list[str]
     content: dict[str, dict[str, Any]]
     explained: list[ExplainedClaim]
+    hook: TokenHookAnswer | None

@@ -688,6 +688,23 @@ CREATE TABLE claim_mapping (
 
 CREATE INDEX claim_mapping_client_id ON claim_mapping (client_id);
 
+-- A URL that is asked before tokens of a user are issued to a client, or, without "client_id", to any other client.
+CREATE TABLE token_hook (
+    id               uuid PRIMARY KEY,
+    client_id        text UNIQUE REFERENCES client ON DELETE CASCADE,
+    url              text NOT NULL,
+    places           text[] NOT NULL,
+    fail_open        boolean NOT NULL,
+    secret           bytea NOT NULL,
+    old_secret       bytea,
+    old_secret_until timestamptz,
+    disabled_at      timestamptz,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE UNIQUE INDEX token_hook_default ON token_hook ((client_id IS NULL)) WHERE client_id IS NULL;
+
 -- Another server whose tokens say who a person is. "config" is the rest of its rule.
 CREATE TABLE trusted_issuer (
     id         text PRIMARY KEY,

@@ -1,5 +1,7 @@
 """Grants, response types and redirect URIs."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from idp.errors import OAuthError
@@ -100,7 +102,7 @@ def cookie_delivery_is_possible(metadata: ClientMetadata) -> None:
         raise invalid_metadata("A refresh token cookie needs the refresh_token grant and a web redirect URI.")
 
 
-CHECKS = (
+CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
     grants_fit_together,
     response_types_have_their_grants,
     implicit_uses_https,

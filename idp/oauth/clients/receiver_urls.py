@@ -1,19 +1,19 @@
-"""The URLs of receivers."""
+"""URLs of servers that we send requests to."""
 
 from idp.errors import ValidationError
-from idp.oauth.clients import uris
-from idp.oauth.clients.uris import InvalidURIError
+from idp.oauth.clients.uris import InvalidURIError, check_link
 from idp.settings import settings
 
 
-def check(url: str) -> None:
-    """Check the URL of a receiver. Its address is checked at every call (:mod:`idp.infra.outbound`).
+def check_receiver(url: str) -> None:
+    """Check the URL of a server that we send requests to. Its address is checked at every call
+    (:mod:`idp.infra.outbound`).
 
     Raises:
         ValidationError: it is not an absolute https URL.
     """
     try:
-        uris.check_link(url)
+        check_link(url)
     except InvalidURIError as error:
         raise ValidationError(f"The URL {error.description}.") from error
     if not url.startswith("https:") and not settings().outbound_allow_http:

@@ -1,0 +1,145 @@
+"""Calls within bounds: time, size, addresses, number, and the pause after failures."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import standardwebhooks as library
+
+from idp import ids
+from idp.delivery.standard_webhooks import new_secret
+from idp.infra.db.engine import transaction
+from idp.oauth.claims.models import Place
+from idp.oauth.claims.user import ClaimUser
+from idp.oauth.token_hook import calls
+from idp.oauth.token_hook.calls import CONCURRENT, FAILURES, MAX_BYTES, WAITING, HookFailedError, Line
+from idp.oauth.token_hook.models import Failure, LoadedHook, context
+from idp.oauth.token_hook.service import Question, asked
+from idp.settings import settings
+from tests.support.exchange import an_app
+from tests.support.receivers import Receivers
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def a_hook(url: str) -> tuple[LoadedHook, str]:
+    hook_id = ids.uuid7()
+    secret, sealed = new_secret(context(hook_id))
+    hook = LoadedHook(
+        id=hook_id, client_id=None, url=url, places=(Place.ACCESS_TOKEN,), fail_open=False, old_secret_until=None,
+        disabled_at=None, created_at=NOW, updated_at=NOW, secret=sealed, old_secret=None,
+    )  # fmt: skip
+    return hook, secret
+
+
+@pytest.fixture
+async def line(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
+    monkeypatch.setenv("IDP_TOKEN_HOOK_TIMEOUT", "0.5")
+    settings.cache_clear()
+    line = Line()
+    yield line
+    await line.close()
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+async def failure(line: Line, hook: LoadedHook) -> Failure:
+    with pytest.raises(HookFailedError) as failed:
+        await line.call(hook, b"{}")
+    line.failed(failed.value.failure)
+    return failed.value.failure
+
+
+async def test_the_library_verifies(line: Line, receivers: Receivers) -> None:
+    hook, secret = a_hook(receivers.url("hook"))
+    receivers.behaviours["hook"] = "200 |{}"
+    assert await line.call(hook, b'{"a": 1}') == b"{}"
+    (received,) = receivers.received
+    assert library.Webhook(secret).verify(received.body, dict(received.headers)) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "expected"),
+    [
+        ("hang", Failure.TIMED_OUT), ("drip", Failure.TIMED_OUT), ("huge", Failure.TOO_LONG),
+        ("drop", Failure.UNREACHABLE), ("redirect", Failure.WRONG_STATUS), ("500", Failure.WRONG_STATUS),
+        ("204", Failure.WRONG_STATUS), ("201 |{}", Failure.WRONG_STATUS),
+        (f"200 |{' ' * MAX_BYTES} {{}}", Failure.TOO_LONG),
+    ],
+)  # fmt: skip
+async def test_hostile_receivers(line: Line, receivers: Receivers, behaviour: str, expected: Failure) -> None:
+    hook, _ = a_hook(receivers.url("hook"))
+    receivers.behaviours["hook"] = behaviour
+    async with asyncio.timeout(5):
+        assert await failure(line, hook) is expected
+    assert not any(received.path == "elsewhere" for received in receivers.received)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/", "http://169.254.169.254/x", "http://[::ffff:10.0.0.1]/", "http://0/"]
+)
+async def test_private_addresses(line: Line, url: str) -> None:
+    hook, _ = a_hook(url)
+    assert await failure(line, hook) is Failure.UNREACHABLE
+
+
+async def test_only_a_few_at_a_time(line: Line, receivers: Receivers) -> None:
+    hook, _ = a_hook(receivers.url("hook"))
+    receivers.behaviours["hook"] = "hang"
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(
+            *(line.call(hook, b"{}") for _ in range(CONCURRENT + WAITING + 3)), return_exceptions=True
+        )
+    failures = [each.failure for each in found if isinstance(each, HookFailedError)]
+    assert failures.count(Failure.TIMED_OUT) == receivers.most_concurrent == CONCURRENT
+    assert failures.count(Failure.BUSY) == len(failures) - CONCURRENT == WAITING + 3
+    receivers.behaviours["hook"] = "200 |{}"
+    assert await line.call(hook, b"{}") == b"{}"
+
+
+async def test_a_pause_after_failures(line: Line, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request probes the hook after it, and the others fail at once meanwhile."""
+    hook, _ = a_hook(receivers.url("hook"))
+    receivers.behaviours["hook"] = "500"
+    for _ in range(FAILURES):
+        assert await failure(line, hook) is Failure.WRONG_STATUS
+    assert await failure(line, hook) is Failure.PAUSED
+    assert len(receivers.received) == FAILURES
+    monkeypatch.setattr(line, "_paused_until", 0.001)
+    assert await failure(line, hook) is Failure.WRONG_STATUS
+    assert await failure(line, hook) is Failure.PAUSED
+    monkeypatch.setattr(line, "_paused_until", 0.001)
+    receivers.behaviours["hook"] = "slow"
+    receivers.entered.clear()
+    probe = asyncio.create_task(line.call(hook, b"{}"))
+    await receivers.entered.wait()
+    assert await failure(line, hook) is Failure.PAUSED
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probe
+    receivers.behaviours["hook"] = "200 |{}"
+    assert await line.call(hook, b"{}") == b"{}"
+    assert line.succeeded()
+    assert not line.paused
+
+
+async def test_no_connection_of_the_database_is_held(line: Line, receivers: Receivers) -> None:
+    client, (hook, _) = await an_app("openid"), a_hook(receivers.url("hook"))
+    question = Question(client=client, user=ClaimUser(ids.uuid7()), at="x", places=(Place.ACCESS_TOKEN,), scopes=[])
+    async with transaction():
+        with pytest.raises(RuntimeError, match="transaction"):
+            await asked(hook, question)
+    assert receivers.received == []
+
+
+async def test_lines_of_hooks_that_are_gone_are_closed(db: str) -> None:
+    (first, _), (second, _) = a_hook("https://a.example"), a_hook("https://b.example")
+    line = await calls.line_of(first, {first.id})
+    assert await calls.line_of(first, {first.id}) is line
+    await calls.line_of(second, {second.id})
+    known: dict[Any, Line] = calls._lines
+    assert first.id not in known
+    await calls.close()
+    assert known == {}
