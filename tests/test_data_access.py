@@ -29,6 +29,8 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.directory.repository.memberships", "users"),
         ("idp.directory.repository.organizations", "users"),
         ("idp.directory.repository.roles", "users"),
+        # Administrators of an organization see its audit events, and nobody in them who is not a member.
+        ("idp.directory.repository.trail", "users"),
         # What access policies name cannot be deleted; the error names the clients.
         ("idp.accounts.attributes.repository", "access_policy_attribute"),
         ("idp.directory.repository.groups", "access_policy_group"),
@@ -237,6 +239,8 @@ WHATEVER_THE_STATE: frozenset[tuple[str, str]] = frozenset(
         ("idp.directory.repository.organizations", "AS m JOIN users AS u"),
         ("idp.directory.repository.organizations", "AS old WHERE m.user_id = $1"),
         ("idp.directory.repository.organizations", "WHERE user_id = {})"),
+        # Administrators of an organization see its audit events, also of members whose membership is disabled.
+        ("idp.directory.repository.trail", "AS m ON m.user_id = a.user_id"),
         # A SCIM client sees both.
         ("idp.scim.repository.members", "AS m JOIN users AS u"),
         ("idp.scim.repository.roles", "WHERE organization_id = $1 AND user_id"),

@@ -10,7 +10,7 @@ from idp.accounts.attributes.models import Audience
 from idp.accounts.repository import admin_roles, users
 from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
-from idp.infra.db.engine import authority
+from idp.infra.db.engine import authority, begin_with
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.models import ResourceServer
 from idp.settings import settings
@@ -25,12 +25,20 @@ class Caller(msgspec.Struct, frozen=True):
     Attributes:
         roles: the current roles.
         allowed: the permissions of the roles; at the API, limited to the scope of the token.
+        organization_id: the organization that a user manages, if an operation admits the user for that and not for a
+            role.
     """
 
     user_id: UUID | None
     client_id: str | None
     roles: frozenset[Role]
     allowed: frozenset[Permission]
+    organization_id: UUID | None = None
+
+    @property
+    def delegated(self) -> bool:
+        """Whether the caller is an administrator of one organization, and acts as that."""
+        return self.organization_id is not None
 
     @property
     def actor(self) -> str:
@@ -98,24 +106,13 @@ def lock_user_first(caller: Caller, user_id: UUID) -> None:
 
 def lock_users_first(caller: Caller, user_ids: Collection[UUID]) -> None:
     """As :func:`lock_user_first`, for several users."""
-    _begin_with(partial(users.lock_users, {*user_ids, *([] if caller.user_id is None else [caller.user_id])}))
+    begin_with(partial(users.lock_users, {*user_ids, *([] if caller.user_id is None else [caller.user_id])}))
 
 
 def lock_client_first(caller: Caller, client_id: str) -> None:
     """As :func:`lock_user_first`, for a client that acts on another one."""
     if caller.client_id is not None:
-        _begin_with(partial(clients.lock_clients_without_key, {client_id, caller.client_id}))
-
-
-def _begin_with(lock: Callable[[], Awaitable[None]]) -> None:
-    before = authority.get()
-
-    async def both() -> None:
-        await lock()
-        if before is not None:
-            await before()
-
-    authority.set(both)
+        begin_with(partial(clients.lock_clients_without_key, {client_id, caller.client_id}))
 
 
 async def check_user(caller: Caller, user_id: UUID) -> None:

@@ -20,7 +20,8 @@ from idp.directory.errors import (
 from idp.directory.models import Domain
 from idp.directory.repository import domains as repository
 from idp.infra import dns, rate_limits
-from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
+from idp.infra.db.engine import transaction
 from idp.infra.rate_limits import Rate
 from idp.settings import settings
 
@@ -57,8 +58,9 @@ async def claim(organization_id: UUID, domain: str) -> Domain:
     name = normalise_domain(domain)
     if len(name) > MAX_LENGTH:
         raise DomainClaimedError("The domain is too long.")
-    async with exclusive_change(TOPIC):
-        await organizations.found(organization_id)
+    async with transaction():
+        await organizations.keep(organization_id)
+        await lock_and_announce(TOPIC)
         claimed = await repository.claim_domain(ids.uuid7(), organization_id, name, ids.random_token(), MAX_DOMAINS)
         if claimed is None:
             raise DomainClaimedError(f"The organisation has claimed this domain already, or {MAX_DOMAINS} others.")

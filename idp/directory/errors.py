@@ -47,6 +47,15 @@ class NotMemberError(ConflictError):
         super().__init__("The user is not a member of the organisation.")
 
 
+class LastAdminError(ConflictError):
+    """An organization would be left without a member who manages it."""
+
+    code = "last_admin"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody else manages the organisation. Let another member manage it first.")
+
+
 class UnknownDomainError(NotFoundError):
     """There is no such domain."""
 

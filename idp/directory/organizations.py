@@ -1,11 +1,12 @@
 """Organizations: creating, disabling and deleting them, and who is a member.
 
 A change of the organizations themselves excludes other changes of the directory, and empties the caches of all
-processes. A change of members locks the users and increases their version (:mod:`idp.directory.effective`).
+processes. A change of members locks the users and increases their version (:mod:`idp.directory.effective`). The order
+of locks is: users, organization, topic (docs/decisions/0081-administrators-of-an-organization.md).
 """
 
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from idp.directory import names
 from idp.directory.effective import TOPIC
 from idp.directory.errors import (
     InUseError,
+    LastAdminError,
     NotMemberError,
     SlugTakenError,
     UnknownMemberError,
@@ -24,7 +26,7 @@ from idp.directory.errors import (
 from idp.directory.models import ADMIN, Organization
 from idp.directory.repository import organizations as repository
 from idp.errors import VersionConflictError
-from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
 from idp.infra.db.engine import transaction
 
 
@@ -56,8 +58,7 @@ async def rename(id: UUID, name: str, expected_at: datetime | None = None) -> Or
         VersionConflictError: it has changed since.
     """
     name = names.checked(name)
-    async with exclusive_change(TOPIC):
-        before = await found(id)
+    async with changing(id) as before:
         after = await repository.rename_organization(id, name, expected_at)
         if after is None:
             raise VersionConflictError
@@ -72,8 +73,7 @@ async def disable(id: UUID) -> bool:
     Raises:
         UnknownOrganizationError: there is no such organization.
     """
-    async with exclusive_change(TOPIC):
-        organization = await found(id)
+    async with changing(id) as organization:
         if not await repository.disable_organization(id):
             return False
         await _record("organization_disabled", organization)
@@ -86,8 +86,7 @@ async def enable(id: UUID) -> bool:
     Raises:
         UnknownOrganizationError: there is no such organization.
     """
-    async with exclusive_change(TOPIC):
-        organization = await found(id)
+    async with changing(id) as organization:
         if not await repository.enable_organization(id):
             return False
         await _record("organization_enabled", organization)
@@ -105,8 +104,9 @@ async def delete(id: UUID, expected_at: datetime | None = None) -> None:
         VersionConflictError: it has changed since.
         InUseError: the access policy of a client names it.
     """
-    async with exclusive_change(TOPIC):
+    async with transaction():
         await repository.lock_organization(id)
+        await lock_and_announce(TOPIC)
         organization = await found(id)
         if clients := await repository.clients_using_organization(id):
             raise InUseError("organization", clients)
@@ -115,8 +115,12 @@ async def delete(id: UUID, expected_at: datetime | None = None) -> None:
         await _record("organization_deleted", organization)
 
 
-async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int:
+async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN, *, delegated: bool = False) -> int:
     """Add users to an organization. Returns the number of those that were not in it.
+
+    Args:
+        delegated: whether an administrator of the organization adds them. They then need a verified address at a
+            verified domain of the organization. Others are unknown.
 
     Raises:
         UnknownOrganizationError: there is no such organization.
@@ -124,41 +128,55 @@ async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN)
     """
     async with transaction():
         organization = await _locked(id, user_ids)
+        if delegated and await repository.users_at_domains(id, user_ids) != set(user_ids):
+            raise UnknownMemberError
         added = await repository.insert_members(id, user_ids, origin)
         await _record_members("organization_member_added", organization, added)
     return len(added)
 
 
-async def remove_members(id: UUID, user_ids: Collection[UUID]) -> int:
+async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: bool = False) -> int:
     """Remove users from an organization; they lose its roles. Returns the number of those that were in it.
+
+    Args:
+        delegated: whether an administrator of the organization removes them. Another one must remain.
 
     Raises:
         UnknownOrganizationError: there is no such organization.
         UnknownMemberError: one of the users does not exist. Then nobody is removed.
+        LastAdminError: no administrator would remain.
     """
     async with transaction():
         organization = await _locked(id, user_ids)
+        if delegated:
+            await _check_admin_remains(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
         await _record_members("organization_member_removed", organization, removed)
     return len(removed)
 
 
-async def set_admin(id: UUID, user_id: UUID, *, admin: bool, expected_at: datetime | None = None) -> bool:
+async def set_admin(
+    id: UUID, user_id: UUID, *, admin: bool, expected_at: datetime | None = None, delegated: bool = False
+) -> bool:
     """Let a member manage the organization, or no longer. Returns False if nothing changes.
 
     Args:
         expected_at: the ``created_at`` of the membership as the caller has read it.
+        delegated: as for :func:`remove_members`.
 
     Raises:
         VersionConflictError: the membership has ended since, and begun again.
         UnknownOrganizationError: there is no such organization.
         UnknownMemberError: the user does not exist.
         NotMemberError: the user is not a member.
+        LastAdminError: no administrator would remain.
     """
     async with transaction():
         organization = await _locked(id, [user_id])
         if not await repository.members_among(id, [user_id]):
             raise NotMemberError
+        if delegated and not admin:
+            await _check_admin_remains(id, [user_id])
         changed = await repository.set_admin(id, user_id, admin, expected_at)
         if changed is None:
             raise VersionConflictError
@@ -169,6 +187,32 @@ async def set_admin(id: UUID, user_id: UUID, *, admin: bool, expected_at: dateti
     return True
 
 
+async def _check_admin_remains(id: UUID, user_ids: Collection[UUID]) -> None:
+    """Check that an organization has administrators without these users. Two such checks run one after the other.
+
+    Raises:
+        LastAdminError: it has none.
+    """
+    await repository.lock_organization_without_key(id)
+    if await repository.has_admin_among(id, user_ids) and not await repository.has_other_admin(id, user_ids):
+        raise LastAdminError
+
+
+@asynccontextmanager
+async def changing(id: UUID) -> AsyncIterator[Organization]:
+    """A transaction for a change of an organization, which excludes other changes of the directory.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    async with transaction():
+        organization = await repository.lock_organization_without_key(id)
+        if organization is None:
+            raise UnknownOrganizationError
+        await lock_and_announce(TOPIC)
+        yield organization
+
+
 async def found(id: UUID) -> Organization:
     """Return an organization.
 
@@ -176,6 +220,18 @@ async def found(id: UUID) -> Organization:
         UnknownOrganizationError: there is no such organization.
     """
     organization = await repository.organization_by_id(id)
+    if organization is None:
+        raise UnknownOrganizationError
+    return organization
+
+
+async def keep(id: UUID) -> Organization:
+    """Return an organization, which is not deleted until the end of the transaction.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+    """
+    organization = await repository.keep_organization(id)
     if organization is None:
         raise UnknownOrganizationError
     return organization
@@ -200,10 +256,7 @@ async def _locked(id: UUID, user_ids: Collection[UUID]) -> Organization:
     """Lock the users and the organization, so that it is not deleted meanwhile, and increase the users' version."""
     if await users.increase_directory_version(user_ids) < len(set(user_ids)):
         raise UnknownMemberError
-    organization = await repository.keep_organization(id)
-    if organization is None:
-        raise UnknownOrganizationError
-    return organization
+    return await keep(id)
 
 
 async def _record(event: str, organization: Organization) -> None:

@@ -15,13 +15,14 @@ from idp.directory.errors import (
     NotMemberError,
     OtherOwnerError,
     UnknownMemberError,
+    UnknownOrganizationError,
     UnknownRoleError,
 )
 from idp.directory.models import ADMIN, Role
 from idp.directory.repository import organizations
 from idp.directory.repository import roles as repository
 from idp.errors import VersionConflictError
-from idp.infra.db.cache_invalidation import exclusive_change
+from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
 from idp.infra.db.engine import transaction
 
 
@@ -40,7 +41,10 @@ async def create(
     if client_id is not None and organization_id is not None:
         raise OtherOwnerError("A role belongs to a client or to an organisation.")
     name, description = names.checked(name), names.checked_description(description)
-    async with exclusive_change(TOPIC):
+    async with transaction():
+        if organization_id is not None and await organizations.keep_organization(organization_id) is None:
+            raise UnknownOrganizationError
+        await lock_and_announce(TOPIC)
         role = await repository.insert_role(
             ids.uuid7(), name, names.key(name), description, client_id=client_id, organization_id=organization_id
         )
@@ -72,7 +76,7 @@ async def update(
         if after is None:
             raise _taken()
         changed = [field for field in ("name", "description") if getattr(before, field) != getattr(after, field)]
-        await _record("role_updated", after, changed=changed)
+        await _record("role_updated", after, name=after.name, changed=changed)
     return after
 
 
@@ -142,14 +146,20 @@ async def give(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN) -> int
     Raises:
         UnknownRoleError: there is no such role.
         UnknownMemberError: one of the users does not exist. Then nobody gets it.
-        NotMemberError: one of them is not a member of the organization that the role is of. Then nobody gets it.
+        NotMemberError: the role is of an organization, and one of them is not a member of it, or does not exist. Then
+            nobody gets it.
     """
     async with transaction():
-        role = await _locked(id, user_ids)
+        known = await users.increase_directory_version(user_ids) == len(set(user_ids))
+        role = await _found(id)
         if role.organization_id is not None:
+            # In the order of its deletion.
+            await organizations.keep_organization(role.organization_id)
             members = await organizations.members_among(role.organization_id, user_ids)
             if members != set(user_ids):
                 raise NotMemberError
+        elif not known:
+            raise UnknownMemberError
         given = await repository.insert_user_roles(id, user_ids, origin)
         await _record_users("user_role_granted", role, given)
     return len(given)
@@ -160,20 +170,19 @@ async def take(id: UUID, user_ids: Collection[UUID]) -> int:
 
     Raises:
         UnknownRoleError: there is no such role.
-        UnknownMemberError: one of the users does not exist. Then nobody loses it.
+        UnknownMemberError: one of the users does not exist, and the role is not of an organization. Then nobody loses
+            it.
     """
     async with transaction():
-        role = await _locked(id, user_ids)
+        known = await users.lock_users(set(user_ids)) == len(set(user_ids))
+        role = await _found(id)
+        if role.organization_id is None and not known:
+            raise UnknownMemberError
         taken = await repository.delete_user_roles(id, user_ids)
+        if taken:
+            await users.increase_directory_version(taken)
         await _record_users("user_role_revoked", role, taken)
     return len(taken)
-
-
-async def _locked(id: UUID, user_ids: Collection[UUID]) -> Role:
-    """Lock the users, increase their version, and return the role."""
-    if await users.increase_directory_version(user_ids) < len(set(user_ids)):
-        raise UnknownMemberError
-    return await _found(id)
 
 
 async def _record_users(event: str, role: Role, user_ids: Collection[UUID]) -> None:

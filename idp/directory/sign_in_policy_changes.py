@@ -8,12 +8,10 @@ import msgspec
 
 from idp.audit.events import record
 from idp.directory import organizations
-from idp.directory.effective import TOPIC
 from idp.directory.errors import UnknownOrganizationError
 from idp.directory.repository import sign_in_policies as repository
 from idp.directory.sign_in_policy import NO_POLICY, WAYS, SignInPolicy
 from idp.errors import ValidationError, VersionConflictError
-from idp.infra.db.cache_invalidation import exclusive_change
 
 #: Seconds: shorter ones would end while the user is still at the consent page, or reads a page of the application.
 MIN_AGE, MIN_IDLE = 900, 300
@@ -49,8 +47,7 @@ async def set_policy(organization_id: UUID, expected_at: datetime | None = None,
         VersionConflictError: it has changed since.
     """
     policy = _checked(values)
-    async with exclusive_change(TOPIC):
-        organization = await organizations.found(organization_id)
+    async with organizations.changing(organization_id) as organization:
         if expected_at is not None and organization.updated_at != expected_at:
             raise VersionConflictError
         before = await policy_of(organization_id)

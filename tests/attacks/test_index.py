@@ -85,6 +85,7 @@ ROWS = {
     73: "frames at sign-out that widen the content policy",
     74: "access to an application that was withdrawn, by what was given before",
     75: "a name or a password that means something else to a directory",
+    76: "administrators of one organisation who reach into another",
 }
 
 

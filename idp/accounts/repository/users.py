@@ -209,12 +209,14 @@ async def lock_user(user_id: UUID, expected_at: datetime | None = None) -> bool:
     return await fetchrow(_LOCK, user_id) is not None
 
 
-async def lock_users(user_ids: Collection[UUID]) -> None:
-    """Lock several users, in the order of their ids, so that two transactions do not deadlock."""
+async def lock_users(user_ids: Collection[UUID]) -> int:
+    """Lock several users, in the order of their ids, so that two transactions do not deadlock.
+
+    Returns how many exist.
+    """
     if len(user_ids) == 1:
-        await lock_user(next(iter(user_ids)))
-    else:
-        await fetch(_LOCK_SEVERAL, list(user_ids))
+        return int(await lock_user(next(iter(user_ids))))
+    return len(await fetch(_LOCK_SEVERAL, list(user_ids)))
 
 
 async def increase_directory_version(user_ids: Collection[UUID]) -> int:

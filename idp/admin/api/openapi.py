@@ -32,6 +32,8 @@ ERRORS = {
     "429": "There were too many requests.",
     "503": "The server is overloaded, or its database is not available.",
 }
+#: The member of an operation that also admits administrators of the organization in its path.
+DELEGATED = "x-organization-administrators"
 #: The schemas whose properties are members of client metadata.
 CLIENT_METADATA = (models.Client, models.NewClient, models.ClientChange)
 _TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
@@ -108,7 +110,7 @@ def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str,
     if each.method in ("GET", "PATCH") and not each.listing:
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
     problem = {"application/problem+json": {"schema": schemas[Problem]}}
-    found = {
+    found: dict[str, Any] = {
         "operationId": each.handler.__name__ if not each.listing else "_".join(["list", *_fixed_parts(each.path)]),
         "summary": each.summary,
         "tags": [each.tag],
@@ -117,6 +119,9 @@ def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str,
         "responses": {status: success}
         | {code: {"description": text, "content": problem} for code, text in ERRORS.items()},
     }
+    if each.delegated:
+        found["description"] = "Administrators of the organization are admitted too, with a token for it."
+        found[DELEGATED] = True
     if each.body is not None:
         content = {"application/json": {"schema": schemas[each.body]}}
         found["requestBody"] = {"required": True, "content": content}

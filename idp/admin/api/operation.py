@@ -29,6 +29,7 @@ from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.roles import PERMISSIONS, Permission, Role
+from idp.directory import delegation
 from idp.errors import (
     InsufficientScopeError,
     InsufficientUserAuthenticationError,
@@ -95,6 +96,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: the path after :data:`PREFIX`, with ``{name}`` for parameters.
         permission: the required permission; None: any admin.
+        delegated: whether administrators of the organization that ``organization_id`` of the path names are admitted
+            too, with a token for that organization and the scope of the permission.
         body: the type of the request body; None: no body.
         content: the type of the response body; None: no body.
         listing: for lists, the filters and sort orders.
@@ -109,6 +112,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     tag: str
     handler: Handler
+    delegated: bool = False
     body: Any = None
     content: Any = None
     listing: Listing | None = None
@@ -151,8 +155,10 @@ def listed(
     listing: Listing,
     read: Callable[[Any], Any],
     item: Any,
+    delegated: bool = False,
     within: str | None = None,
     of: Handler | None = None,
+    shown: Callable[[Call, Any], Any] | None = None,
     more_filters: Callable[[Call], Awaitable[Mapping[str, Filter]]] | None = None,
 ) -> None:
     """Declare an operation that lists records.
@@ -160,8 +166,9 @@ def listed(
     Args:
         read: converts a row to an ``item``.
         within: for the list of a record: the filter whose value is the parameter of the path; of several, the one with
-            this name.
+            this name, or the last.
         of: loads that record.
+        shown: returns an item as this caller may see it.
         more_filters: returns filters that depend on the call.
     """
 
@@ -172,7 +179,7 @@ def listed(
         if within is not None:
             if within in query:
                 raise InvalidQueryError(within, f"{within} is in the path.")
-            query[within] = call.params[within] if within in call.params else next(iter(call.params.values()))
+            query[within] = call.params[within] if within in call.params else list(call.params.values())[-1]
         limit = query.pop("limit", str(DEFAULT_LIMIT))
         if not limit.isascii() or not limit.isdigit() or len(limit) > 4:
             raise InvalidQueryError("limit", "limit must be a number.")
@@ -180,9 +187,12 @@ def listed(
         more = await more_filters(call) if more_filters is not None else {}
         asked = msgspec.structs.replace(listing, filters={**listing.filters, **more})
         page = await list_page(asked, query, sort=sort, cursor=cursor, limit=int(limit))
-        return Page([read(row) for row in page.rows], page.next_cursor)
+        items = [read(row) for row in page.rows]
+        return Page([shown(call, item) for item in items] if shown is not None else items, page.next_cursor)
 
-    operation("GET", path, permission, summary, listing=listing, content=item, within=within)(handler)
+    operation(
+        "GET", path, permission, summary, delegated=delegated, listing=listing, content=item, within=within
+    )(handler)  # fmt: skip
 
 
 async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
@@ -206,8 +216,11 @@ def tag_of(content: Any) -> str:
     return f'"{sha256(msgspec.json.encode(content)).hexdigest()[:32]}"'
 
 
-async def authorize(request: AnyRequest, permission: Permission | None) -> Caller:
+async def authorize(request: AnyRequest, permission: Permission | None, organization_id: str = "") -> Caller:
     """Authenticate the caller and check that both token and roles allow the operation.
+
+    Args:
+        organization_id: as in the path; administrators of this organization are admitted too. Empty: they are not.
 
     Raises:
         BearerError: the token is missing, not valid, not for the admin API, or lacks the scope.
@@ -232,8 +245,20 @@ async def authorize(request: AnyRequest, permission: Permission | None) -> Calle
         return caller
     if permission not in scope:
         raise InsufficientScopeError(permission)
+    if permission not in caller.allowed and await _manages(live, organization_id):
+        caller = msgspec.structs.replace(
+            caller, roles=frozenset(), allowed=frozenset({permission}), organization_id=live.organization_id
+        )
+        authority.set(partial(_hold, live, caller))
     caller.require(permission)
     return caller
+
+
+async def _manages(live: LiveAccessToken, organization_id: str) -> bool:
+    """Return whether a token is for this organization, and its user manages it."""
+    if live.user_id is None or live.organization_id is None or str(live.organization_id) != organization_id:
+        return False
+    return await delegation.manages(live.user_id, live.organization_id)
 
 
 async def _hold(live: LiveAccessToken, caller: Caller) -> None:
@@ -241,11 +266,13 @@ async def _hold(live: LiveAccessToken, caller: Caller) -> None:
 
     Raises:
         InvalidTokenError: the token has been revoked.
-        PermissionDeniedError: a role has been revoked.
+        PermissionDeniedError: a role has been revoked, or the caller no longer manages the organization.
     """
     if not await access_tokens.lock(live):
         raise InvalidTokenError
-    if caller.user_id is not None:
+    if caller.user_id is not None and caller.organization_id is not None:
+        await delegation.hold(caller.user_id, caller.organization_id)
+    elif caller.user_id is not None:
         await hold_roles(caller)
     elif not await hold_client(caller):
         raise PermissionDeniedError("Your role has been revoked.")
@@ -264,7 +291,8 @@ def _client(client_id: str) -> Caller:
 
 
 async def _answer(operation: Operation, request: AnyRequest) -> problems.Answer:
-    caller = await authorize(request, operation.permission)
+    named = str(request.path_params.get("organization_id", "")) if operation.delegated else ""
+    caller = await authorize(request, operation.permission, named)
     if any("\0" in value for value in request.path_params.values()):
         raise not_found()
     asked, path = forms.query(request), path_ids.decoded(request.path_params)

@@ -1,4 +1,4 @@
-"""Operations on the domains of organizations."""
+"""Operations on the domains of an organization. They also admit administrators of the organization."""
 
 from http import HTTPStatus
 from typing import Any
@@ -26,12 +26,12 @@ def _read(row: asyncpg.Record) -> models.OrganizationDomain:
 
 
 listed(
-    _PATH, _READ, "List domains of an organization",
+    _PATH, _READ, "List domains of an organization", delegated=True,
     listing=DOMAINS, read=_read, item=models.OrganizationDomain, within="organization_id", of=show_organization,
 )  # fmt: skip
 
 
-@operation("GET", _ONE, _READ, "Show a domain of an organization", content=models.OrganizationDomain)
+@operation("GET", _ONE, _READ, "Show a domain of an organization", delegated=True, content=models.OrganizationDomain)
 async def show_organization_domain(call: Call) -> models.OrganizationDomain:
     key = {"id": call.params["domain_id"], "organization_id": call.params["organization_id"]}
     found: models.OrganizationDomain = await one(DOMAINS, _read, **key)
@@ -39,7 +39,7 @@ async def show_organization_domain(call: Call) -> models.OrganizationDomain:
 
 
 @operation(
-    "POST", _PATH, _WRITE, "Claim a domain for an organization",
+    "POST", _PATH, _WRITE, "Claim a domain for an organization", delegated=True,
     body=models.NewOrganizationDomain, content=models.OrganizationDomain, status=HTTPStatus.CREATED,
 )  # fmt: skip
 async def claim_organization_domain(call: Call) -> Result:
@@ -49,12 +49,15 @@ async def claim_organization_domain(call: Call) -> Result:
     return Result(content, HTTPStatus.CREATED, f"/organizations/{organization_id}/domains/{claimed.id}")
 
 
-@operation("POST", f"{_ONE}/verify", _WRITE, "Look for the TXT record of a domain", content=models.OrganizationDomain)
+@operation(
+    "POST", f"{_ONE}/verify", _WRITE, "Look for the TXT record of a domain", delegated=True,
+    content=models.OrganizationDomain,
+)  # fmt: skip
 async def verify_organization_domain(call: Call) -> models.OrganizationDomain:
     await domains.verify((await show_organization_domain(call)).id)
     return await show_organization_domain(call)
 
 
-@operation("DELETE", _ONE, _WRITE, "Remove a domain from an organization")
+@operation("DELETE", _ONE, _WRITE, "Remove a domain from an organization", delegated=True)
 async def remove_organization_domain(call: Call) -> None:
     await domains.remove((await show_organization_domain(call)).id)

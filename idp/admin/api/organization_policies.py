@@ -1,4 +1,4 @@
-"""Operations on the sign-in policies of organizations."""
+"""Operations on the sign-in policy of an organization. They also admit its administrators."""
 
 import msgspec
 
@@ -12,7 +12,9 @@ _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = "/organizations/{organization_id}/sign_in_policy"
 
 
-@operation("GET", _PATH, _READ, "Show what a sign-in for an organization needs", content=models.SignInPolicy)
+@operation(
+    "GET", _PATH, _READ, "Show what a sign-in for an organization needs", delegated=True, content=models.SignInPolicy
+)  # fmt: skip
 async def show_sign_in_policy(call: Call) -> models.SignInPolicy:
     organization = await show_organization(call)
     policy = msgspec.to_builtins(await service.policy_of(organization.id))
@@ -20,7 +22,7 @@ async def show_sign_in_policy(call: Call) -> models.SignInPolicy:
 
 
 @operation(
-    "PUT", _PATH, _WRITE, "Set what a sign-in for an organization needs",
+    "PUT", _PATH, _WRITE, "Set what a sign-in for an organization needs", delegated=True,
     body=models.NewSignInPolicy, content=models.SignInPolicy, current=show_sign_in_policy,
 )  # fmt: skip
 async def set_sign_in_policy(call: Call) -> models.SignInPolicy:

@@ -1,7 +1,13 @@
-"""Operations on organizations, their members and roles."""
+"""Operations on organizations and their members.
+
+Those that are ``delegated`` also admit administrators of the organization.
+"""
 
 from http import HTTPStatus
+from typing import TypeVar
+from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from idp.admin.access import lock_users_first
@@ -11,25 +17,21 @@ from idp.admin.api.models import organizations as models
 from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.roles import Permission
-from idp.directory import organizations, roles
-from idp.directory.models import Role
+from idp.directory import organizations
+from idp.directory.repository import trail
 from idp.directory.repository.organizations import MEMBERS, ORGANIZATIONS
-from idp.directory.repository.roles import HOLDERS, ROLES
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = "/organizations"
 _ONE = f"{_PATH}/{{organization_id}}"
 _MEMBER = f"{_ONE}/members/{{user_id}}"
-_ROLE = f"{_ONE}/roles/{{role_id}}"
 _read = reader(models.Organization)
 _read_member = reader(models.OrganizationMember)
-_read_role = reader(directory_models.DirectoryRole)
-_read_holder = reader(directory_models.RoleHolder)
 
 listed(_PATH, _READ, "List organizations", listing=ORGANIZATIONS, read=_read, item=models.Organization)
 
 
-@operation("GET", _ONE, _READ, "Show an organization", content=models.Organization)
+@operation("GET", _ONE, _READ, "Show an organization", delegated=True, content=models.Organization)
 async def show_organization(call: Call) -> models.Organization:
     found: models.Organization = await one(ORGANIZATIONS, _read, id=call.params["organization_id"])
     return found
@@ -46,7 +48,7 @@ async def create_organization(call: Call) -> Result:
 
 
 @operation(
-    "PATCH", _ONE, _WRITE, "Rename an organization",
+    "PATCH", _ONE, _WRITE, "Rename an organization", delegated=True,
     body=models.OrganizationChange, content=models.Organization, current=show_organization,
 )  # fmt: skip
 async def update_organization(call: Call) -> models.Organization:
@@ -72,109 +74,75 @@ async def enable_organization(call: Call) -> models.Organization:
     return await show_organization(call)
 
 
+Shown = TypeVar("Shown", models.OrganizationMember, directory_models.RoleHolder)
+
+
+def without_account(call: Call, shown: Shown) -> Shown:
+    """Leave out the state of the account, which is a matter of the server, for administrators of an organization."""
+    return msgspec.structs.replace(shown, disabled_at=None) if call.caller.delegated else shown
+
+
 listed(
-    f"{_ONE}/members", _READ, "List members of an organization",
+    f"{_ONE}/members", _READ, "List members of an organization", delegated=True,
     listing=MEMBERS, read=_read_member, item=models.OrganizationMember, within="organization_id", of=show_organization,
+    shown=without_account,
 )  # fmt: skip
 
 
-@operation("GET", _MEMBER, _READ, "Show a member of an organization", content=models.OrganizationMember)
+@operation("GET", _MEMBER, _READ, "Show a member of an organization", delegated=True, content=models.OrganizationMember)
 async def show_organization_member(call: Call) -> models.OrganizationMember:
     key = {name: call.params[name] for name in ("organization_id", "user_id")}
     found: models.OrganizationMember = await one(MEMBERS, _read_member, **key)
-    return found
+    return without_account(call, found)
 
 
 @operation(
-    "POST", f"{_ONE}/members", _WRITE, "Add members to an organization",
+    "POST", f"{_ONE}/members", _WRITE, "Add members to an organization", delegated=True,
     body=directory_models.Users, content=directory_models.Added,
 )  # fmt: skip
 async def add_organization_members(call: Call) -> directory_models.Added:
     lock_users_first(call.caller, call.body.user_ids)
-    organization_id = uuid_of(call.params["organization_id"])
-    return directory_models.Added(added=await organizations.add_members(organization_id, call.body.user_ids))
+    added = await organizations.add_members(
+        uuid_of(call.params["organization_id"]), call.body.user_ids, delegated=call.caller.delegated
+    )
+    return directory_models.Added(added=added)
 
 
 @operation(
-    "PATCH", _MEMBER, _WRITE, "Let a member manage the organization, or no longer",
+    "PATCH", _MEMBER, _WRITE, "Let a member manage the organization, or no longer", delegated=True,
     body=models.OrganizationMemberChange, content=models.OrganizationMember, current=show_organization_member,
 )  # fmt: skip
 async def update_organization_member(call: Call) -> models.OrganizationMember:
     if "admin" in call.sent:
-        lock_users_first(call.caller, [call.current.user_id])
-        organization_id = uuid_of(call.params["organization_id"])
+        user_id: UUID = call.current.user_id
+        lock_users_first(call.caller, [user_id])
         await organizations.set_admin(
-            organization_id, call.current.user_id, admin=call.body.admin, expected_at=call.current.created_at
+            uuid_of(call.params["organization_id"]),
+            user_id,
+            admin=call.body.admin,
+            expected_at=call.current.created_at,
+            delegated=call.caller.delegated,
         )
     return await show_organization_member(call)
 
 
-@operation("DELETE", _MEMBER, _WRITE, "Remove a member from an organization, with the roles there")
+@operation("DELETE", _MEMBER, _WRITE, "Remove a member from an organization, with the roles there", delegated=True)
 async def remove_organization_member(call: Call) -> None:
-    organization_id, user_id = uuid_of(call.params["organization_id"]), uuid_of(call.params["user_id"])
+    user_id = (await show_organization_member(call)).user_id
     lock_users_first(call.caller, [user_id])
-    if not await organizations.remove_members(organization_id, [user_id]):
+    removed = await organizations.remove_members(
+        uuid_of(call.params["organization_id"]), [user_id], delegated=call.caller.delegated
+    )
+    if not removed:
         raise not_found()
 
 
-listed(
-    f"{_ONE}/roles", _READ, "List roles of an organization",
-    listing=ROLES, read=_read_role, item=directory_models.DirectoryRole, within="organization_id", of=show_organization,
-)  # fmt: skip
-
-
-@operation("GET", _ROLE, _READ, "Show a role of an organization", content=directory_models.DirectoryRole)
-async def show_organization_role(call: Call) -> directory_models.DirectoryRole:
-    key = {"id": call.params["role_id"], "organization_id": call.params["organization_id"]}
-    found: directory_models.DirectoryRole = await one(ROLES, _read_role, **key)
-    return found
-
-
-@operation(
-    "POST", f"{_ONE}/roles", _WRITE, "Create a role of an organization",
-    body=models.NewOrganizationRole, content=directory_models.DirectoryRole, status=HTTPStatus.CREATED,
-)  # fmt: skip
-async def create_organization_role(call: Call) -> Result:
-    organization_id = uuid_of(call.params["organization_id"])
-    made = await roles.create(call.body.name, description=call.body.description, organization_id=organization_id)
-    content = await one(ROLES, _read_role, id=str(made.id))
-    return Result(content, HTTPStatus.CREATED, f"{_PATH}/{organization_id}/roles/{made.id}")
-
-
-@operation(
-    "PATCH", _ROLE, _WRITE, "Change a role of an organization",
-    body=models.OrganizationRoleChange, content=directory_models.DirectoryRole, current=show_organization_role,
-)  # fmt: skip
-async def update_organization_role(call: Call) -> directory_models.DirectoryRole:
-    role = msgspec.convert(call.current, Role, from_attributes=True)
-    await roles.update(role.id, **{name: getattr(call.body, name) for name in call.sent}, expected=role)
-    return await show_organization_role(call)
-
-
-@operation("DELETE", _ROLE, _WRITE, "Delete a role of an organization", current=show_organization_role)
-async def delete_organization_role(call: Call) -> None:
-    await roles.delete(call.current.id, expected=msgspec.convert(call.current, Role, from_attributes=True))
+def _read_event(row: asyncpg.Record) -> models.OrganizationEvent:
+    return msgspec.convert(trail.read(row), models.OrganizationEvent, from_attributes=True)
 
 
 listed(
-    f"{_ROLE}/holders", _READ, "List members who have a role of an organization",
-    listing=HOLDERS, read=_read_holder, item=directory_models.RoleHolder, within="role_id", of=show_organization_role,
+    f"{_ONE}/events", _READ, "List audit events of an organization", delegated=True,
+    listing=trail.EVENTS, read=_read_event, item=models.OrganizationEvent, within="organization_id",
+    of=show_organization,
 )  # fmt: skip
-
-
-@operation(
-    "POST", f"{_ROLE}/holders", _WRITE, "Give members a role of the organization",
-    body=directory_models.Users, content=directory_models.Added,
-)  # fmt: skip
-async def give_organization_role(call: Call) -> directory_models.Added:
-    role = await show_organization_role(call)
-    lock_users_first(call.caller, call.body.user_ids)
-    return directory_models.Added(added=await roles.give(role.id, call.body.user_ids))
-
-
-@operation("DELETE", f"{_ROLE}/holders/{{user_id}}", _WRITE, "Take a role of the organization from a member")
-async def take_organization_role(call: Call) -> None:
-    role, user_id = await show_organization_role(call), uuid_of(call.params["user_id"])
-    lock_users_first(call.caller, [user_id])
-    if not await roles.take(role.id, [user_id]):
-        raise not_found()

@@ -11,7 +11,7 @@ from idp.directory.tables import OrganizationRow
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
-from idp.infra.db.rows import one
+from idp.infra.db.rows import many, one
 
 _INSERT = f"""
 INSERT INTO organization (id, slug, name, created_at, updated_at) VALUES ($1, $2, $3, now(), now())
@@ -35,6 +35,7 @@ _ENABLE = "UPDATE organization SET disabled_at = NULL, updated_at = now() WHERE 
 # Whoever saves an access policy holds its organizations: it is there already, or comes after the deletion.
 _HOLD = "SELECT id FROM organization WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
 _LOCK = "SELECT FROM organization WHERE id = $1 FOR UPDATE"
+_LOCK_WITHOUT_KEY = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR NO KEY UPDATE"  # noqa: S608
 _USED_BY = """
 SELECT DISTINCT c.metadata ->> 'client_name' AS name
 FROM access_policy_organization AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.organization_id = $1
@@ -58,6 +59,37 @@ WHERE m.user_id = $1 AND m.organization_id = $2 AND ($4::timestamptz IS NULL OR 
 RETURNING old.admin <> m.admin AS changed
 """
 _MEMBERS_AMONG = "SELECT user_id FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2"
+# The organizations that a user manages, for as long as they are enabled.
+_MANAGED = f"""
+SELECT {all_columns(OrganizationRow, "o")} FROM organization_member AS m, organization AS o
+WHERE m.user_id = $1 AND m.admin AND m.disabled_at IS NULL
+  AND o.id = m.organization_id AND o.disabled_at IS NULL ORDER BY o.slug
+"""  # noqa: S608
+_MANAGES = """
+SELECT FROM organization_member AS m, organization AS o
+WHERE m.user_id = $1 AND m.organization_id = $2 AND m.admin AND m.disabled_at IS NULL
+  AND o.id = m.organization_id AND o.disabled_at IS NULL
+"""
+_HOLD_ADMIN = """
+SELECT FROM organization_member
+WHERE user_id = $1 AND organization_id = $2 AND admin AND disabled_at IS NULL FOR SHARE
+"""
+_HAS_OTHER_ADMIN = """
+SELECT FROM organization_member AS m, users AS u
+WHERE m.organization_id = $1 AND m.admin AND m.disabled_at IS NULL AND m.user_id <> ALL ($2::uuid[])
+  AND u.id = m.user_id AND u.disabled_at IS NULL LIMIT 1
+"""
+_ADMINS_AMONG = """
+SELECT FROM organization_member
+WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 AND admin AND disabled_at IS NULL LIMIT 1
+"""
+# The users are locked, so that their addresses stay; the domains are held, so that they stay verified.
+_AT_DOMAINS = """
+SELECT u.id FROM users AS u JOIN organization_domain AS d ON d.domain = split_part(u.email, '@', -1)
+WHERE u.id = ANY ($1::uuid[]) AND u.email_verified AND u.disabled_at IS NULL
+  AND d.organization_id = $2 AND d.verified_at IS NOT NULL
+FOR SHARE OF d
+"""
 
 
 def is_member(user_id: str, organization_id: str, sign_in: SignInColumns | None = None) -> str:
@@ -101,6 +133,11 @@ async def has_organizations(user_id: UUID, email: str) -> bool:
 async def lock_organization(id: UUID) -> None:
     """Lock an organization until the end of the transaction."""
     await fetchrow(_LOCK, id)
+
+
+async def lock_organization_without_key(id: UUID) -> Organization | None:
+    """Lock an organization until the end of the transaction, for changes that keep its id, and return it."""
+    return one(Organization, await fetchrow(_LOCK_WITHOUT_KEY, id))
 
 
 async def hold_organizations(ids: Collection[UUID]) -> set[UUID]:
@@ -157,6 +194,38 @@ async def set_admin(organization_id: UUID, user_id: UUID, admin: bool, expected_
     """
     row = await fetchrow(_SET_ADMIN, user_id, organization_id, admin, expected_at)
     return bool(row["changed"]) if row is not None else None
+
+
+async def organizations_managed_by(user_id: UUID) -> list[Organization]:
+    """Return the enabled organizations that a user manages."""
+    return many(Organization, await fetch(_MANAGED, user_id))
+
+
+async def manages(user_id: UUID, organization_id: UUID) -> bool:
+    """Return whether a user manages an organization that is enabled."""
+    return await fetchrow(_MANAGES, user_id, organization_id) is not None
+
+
+async def hold_admin(user_id: UUID, organization_id: UUID) -> bool:
+    """Return whether a user manages an organization. If so, they do until the end of the transaction."""
+    return await fetchrow(_HOLD_ADMIN, user_id, organization_id) is not None
+
+
+async def has_admin_among(organization_id: UUID, user_ids: Collection[UUID]) -> bool:
+    """Return whether one of some users manages an organization."""
+    return await fetchrow(_ADMINS_AMONG, list(user_ids), organization_id) is not None
+
+
+async def has_other_admin(organization_id: UUID, user_ids: Collection[UUID]) -> bool:
+    """Return whether an enabled user who is none of these manages an organization."""
+    return await fetchrow(_HAS_OTHER_ADMIN, organization_id, list(user_ids)) is not None
+
+
+async def users_at_domains(organization_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of some locked users who are enabled, with a verified address at a verified domain of an
+    organization. The domains stay verified until the end of the transaction.
+    """
+    return {row["id"] for row in await fetch(_AT_DOMAINS, list(user_ids), organization_id)}
 
 
 async def members_among(organization_id: UUID, user_ids: Collection[UUID]) -> set[UUID]:

@@ -27,6 +27,18 @@ from idp.settings import settings
 authority: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("authority", default=None)
 
 
+def begin_with(lock: Callable[[], Awaitable[object]]) -> None:
+    """Begin each later transaction of the request with a lock, before the check of :data:`authority`."""
+    before = authority.get()
+
+    async def both() -> None:
+        await lock()
+        if before is not None:
+            await before()
+
+    authority.set(both)
+
+
 class _Engine(PostgresEngine):
     """Piccolo's engine without the connection that it makes when it is created: importing must not connect."""
 

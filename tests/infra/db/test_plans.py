@@ -18,6 +18,7 @@ import pytest
 import idp
 from bench import directory
 from bench.large import Scale, fill
+from idp.directory.repository import trail
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.invitations import INVITATIONS
@@ -133,6 +134,10 @@ SEVERAL_PERSONS = (
     "idp.directory.repository.groups._REMOVE_MEMBERS",
     "idp.directory.repository.organizations._REMOVE_MEMBERS",
     "idp.directory.repository.organizations._MEMBERS_AMONG",
+    # Whether other members manage an organization; who may be added to it.
+    "idp.directory.repository.organizations._HAS_OTHER_ADMIN",
+    "idp.directory.repository.organizations._ADMINS_AMONG",
+    "idp.directory.repository.organizations._AT_DOMAINS",
     "idp.directory.repository.roles._TAKE",
     "idp.directory.repository.groups._COUNT_MEMBERS",
     "idp.directory.repository.roles._COUNT_HOLDERS",
@@ -300,6 +305,15 @@ async def test_lists_use_indexes(full: asyncpg.Connection, name: str, filters: t
     for after in (False, True):
         nodes = await _plan(full, statement(LISTINGS[name], filters, after=after))
         assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+        assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
+
+
+@pytest.mark.parametrize("filters", [(), ("since",), ("until",), ("event",), ("user_id",)])
+async def test_events_of_an_organization_use_indexes(full: asyncpg.Connection, filters: tuple[str, ...]) -> None:
+    empty = {row["relname"] for row in await full.fetch(_EMPTY_PARTITIONS)}
+    for after in (False, True):
+        nodes = await _plan(full, statement(trail.EVENTS, ("organization_id", *filters), after=after))
+        assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= empty
         assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 
 

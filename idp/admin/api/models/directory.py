@@ -107,7 +107,9 @@ class DeletedDirectoryRole(Shown):
 
 
 class RoleHolder(Shown):
-    """``origin`` is what gave the role: ``admin``, or the name of what may take it again."""
+    """``origin`` is what gave the role: ``admin``, or the name of what may take it again. ``disabled_at`` is as for
+    members of organizations.
+    """
 
     user_id: UUID
     role_id: UUID

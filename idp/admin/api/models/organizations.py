@@ -34,8 +34,8 @@ class OrganizationChange(Sent):
 
 class OrganizationMember(Shown):
     """``admin``: whether the member manages the organization. ``origin``: what added the member. ``disabled_at`` is of
-    the account, ``membership_disabled_at`` of the membership, which a SCIM client of the organization has disabled: it
-    does not count.
+    the account, null for administrators of the organization, who do not see it; ``membership_disabled_at`` of the
+    membership, which a SCIM client of the organization has disabled: it does not count.
     """
 
     user_id: UUID
@@ -130,3 +130,18 @@ class NewSignInPolicy(Sent):
     session_max_age: int | None = None
     session_idle: int | None = None
     ways: tuple[Literal["password", "passkey", "email_code", "upstream"], ...] = ()
+
+
+class OrganizationEvent(Shown):
+    """An audit event of the organization. ``user_id``: the member that it is about. ``by_id``: the member who caused
+    it. Both are null for those who are not members, such as administrators of the server.
+    """
+
+    id: UUID
+    at: datetime
+    event: str
+    user_id: UUID | None
+    email: str | None
+    by_id: UUID | None
+    by: str | None
+    detail: dict[str, str]

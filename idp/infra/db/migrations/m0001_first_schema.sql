@@ -189,6 +189,9 @@ CREATE INDEX audit_event_at ON audit_event (at);
 CREATE INDEX audit_event_user_id ON audit_event (user_id);
 CREATE INDEX audit_event_client ON audit_event (client_id, at, id);
 CREATE INDEX audit_event_event ON audit_event (event, at, id);
+-- Most events are of no organization.
+CREATE INDEX audit_event_organization ON audit_event ((detail ->> 'organization_id'), at, id)
+    WHERE detail ->> 'organization_id' IS NOT NULL;
 -- What the next checkpoint covers.
 CREATE INDEX audit_event_without_seq ON audit_event (id) WHERE seq IS NULL;
 
@@ -1254,6 +1257,7 @@ CREATE TABLE organization_member (
 );
 
 CREATE INDEX organization_member_organization_id ON organization_member (organization_id, user_id);
+CREATE INDEX organization_member_admin ON organization_member (organization_id, user_id) WHERE admin;
 
 -- A domain that an organization claims. It is verified while its name servers return "token" in a TXT record
 -- (idp.directory.domains), and belongs to one organization then. "missing_since": since when the record of a verified
