@@ -45,7 +45,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import metrics as mail_metrics
 from idp.mail import outbox
-from idp.oauth import consent, introspection, metadata, revocation, userinfo
+from idp.oauth import consent, directory_checks, introspection, metadata, revocation, userinfo
 from idp.oauth.access_policies import page as access_page
 from idp.oauth.authorize import challenge, organization_choice, pushed
 from idp.oauth.authorize import endpoint as authorize
@@ -259,6 +259,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(rotation_job.run()),
         asyncio.create_task(domain_checks.run()),
+        asyncio.create_task(directory_checks.run()),
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),

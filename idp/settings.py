@@ -548,6 +548,14 @@ class Settings(BaseSettings):
     domain_check_interval: int = _option(DAY, "Time between two checks of a verified domain.", ge=MINUTE)
     domain_grace: int = _option(7 * DAY, "Time for which a verified domain stays so while its record is missing.", ge=0)
 
+    # Directories
+    directory_check_interval: int = _option(
+        HOUR, "Time between two checks for users who are gone from their LDAP directory. 0: never.", ge=0
+    )
+    directory_check_limit: int = _option(
+        10, "Percentage of the users of a directory that one check may disable.", ge=0, le=100
+    )
+
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")
     logo_url: str | None = _option(None, "URL of a logo that replaces the default one.")

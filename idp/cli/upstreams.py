@@ -213,6 +213,32 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
+@click.option("--apply", is_flag=True, help="Disable them here, however many there are.")
+@json_option
+@with_database
+async def check(upstream_id: str, apply: bool, as_json: bool) -> None:
+    """Say how many users are gone from a directory, or are disabled there.
+
+    The server does this in intervals, and stops if there are too many (IDP_DIRECTORY_CHECK_LIMIT). With --apply they
+    are disabled here in any case.
+    """
+    from idp.federation import registry as known
+    from idp.federation.errors import InvalidUpstreamError
+    from idp.oauth import directory_checks
+
+    found = next((one for one in await known.load_stored() if (one.id, one.kind) == (upstream_id, "ldap")), None)
+    if found is None:
+        raise InvalidUpstreamError(f"There is no directory {upstream_id}.")
+    outcome = await directory_checks.check(found, all_of_them=apply, look_only=not apply)
+    shown = outcome._asdict()
+    if as_json:
+        print_json(shown)
+    else:
+        print_details({name: str(value).lower() for name, value in shown.items()})
+
+
+@upstreams.command()
+@click.argument("upstream_id", metavar="ID")
 @with_database
 async def disable(upstream_id: str) -> None:
     """Disable sign-in with a provider. Existing sessions continue."""

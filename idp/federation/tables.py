@@ -23,7 +23,8 @@ from idp.infra.db.engine import engine
 class UpstreamRow(Table, tablename="upstream", db=engine):
     """A provider. ``config`` is an :class:`idp.federation.models.Upstream` without its secret.
 
-    ``client_secret`` is encrypted. ``position`` is the display order.
+    ``client_secret`` is encrypted. ``position`` is the display order. ``check_due_at`` is when the users of a directory
+    are compared with those here; null: as soon as possible.
     """
 
     id = Text(primary_key=True)
@@ -33,6 +34,7 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True)
+    check_due_at = Timestamptz(null=True)
 
 
 class Identity(Table, tablename="identity", db=engine):

@@ -13,7 +13,8 @@ from tests.test_architecture import modules
 #: Of interest to those who read the whole trail, and why.
 ONLY_IN_THE_TRAIL = {
     "attempts that failed, which are many": (
-        "access_denied", "access_token_refused", "client_authentication", "events_left_out", "provisioning_incomplete",
+        "access_denied", "access_token_refused", "client_authentication", "directory_check_stopped",
+        "events_left_out", "provisioning_incomplete",
         "token_exchange_refused", "token_refused", "upstream_failed", "user_code",
     ),
     "uses of tokens, which are many": (

@@ -116,6 +116,16 @@ async def test_options_are_changed_one_by_one(cli: Cli, directory: Slapd) -> Non
     assert cli.fails("upstreams", "update", "staff", "--option", "base_dn=")
 
 
+def test_who_is_gone(cli: Cli, directory: Slapd) -> None:
+    """docs/ldap.md runs it too; here it has no linked users."""
+    add(cli, directory)
+    assert cli("upstreams", "check", "staff", "--json").json == {
+        "linked": 0, "gone": 0, "disabled": 0, "enabled": 0, "stopped": False
+    }  # fmt: skip
+    assert "linked" in cli("upstreams", "check", "staff", "--apply").out
+    assert "no directory" in cli.fails("upstreams", "check", "other")
+
+
 def test_without_a_bind_dn(cli: Cli, directory: Slapd) -> None:
     """It searches as nobody, which this directory does not allow."""
     cli("upstreams", "add", "--kind", "ldap", "--option", f"url={directory.ldaps}", "--option", f"base_dn={PEOPLE}",

@@ -23,6 +23,8 @@ _Response = TypeVar("_Response", sansldap.BindResponse, sansldap.ExtendedRespons
 CONNECT_SECONDS, OPERATION_SECONDS = 4.0, 4.0
 #: Bytes of the responses of one operation. Only named attributes are requested, so entries are small.
 MAX_BYTES = 4 * 1024 * 1024
+#: Bytes that are parsed at a time.
+_SLICE = 8 * 1024
 #: Entries that one page asks for (RFC 2696). Active Directory returns at most 1000.
 PAGE = 500
 
@@ -230,10 +232,13 @@ class Connection:
             self._received += len(data)
             if self._received > MAX_BYTES:
                 raise RefusedByDirectoryError(f"The response has more than {MAX_BYTES} bytes.")
-            for message in self._session.receive(data):
-                if message.message_id != request:
-                    raise UpstreamUnavailableError("The response belongs to no request.")
-                yield message
+            for start in range(0, len(data), _SLICE):
+                for message in self._session.receive(data[start : start + _SLICE]):
+                    if message.message_id != request:
+                        raise UpstreamUnavailableError("The response belongs to no request.")
+                    yield message
+                # Parsing a slice takes milliseconds. Others may go on between two of them.
+                await asyncio.sleep(0)
 
 
 class _Operation:

@@ -41,6 +41,12 @@ def attributes(directory: Directory) -> list[str]:
     return sorted(wanted - {GROUPS})
 
 
+def attributes_of_state(directory: Directory) -> list[str]:
+    """Return the attributes that :func:`subject` and :func:`problem_of` read."""
+    more = active_directory.ATTRIBUTES if directory.is_active_directory else ()
+    return [directory.id_attribute, *_LOCKS, *more]
+
+
 def wants_groups(directory: Directory) -> bool:
     """Return whether the groups of users are needed: a rule or a requirement reads them."""
     readers = {rule.claim for rule in directory.upstream.rules} | directory.upstream.required_claims.keys()

@@ -11,6 +11,7 @@ from idp.accounts.tables import User
 from idp.directory import groups
 from idp.federation import registry
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.oauth import directory_checks
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.ldap.conftest import AddDirectory, Make, Person
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
@@ -270,6 +271,26 @@ async def test_without_new_accounts(browser: Browser, add_directory: AddDirector
     page = as_page(await enter(browser, ada.uid, ada.password))
     assert "no account for you" in page.text
     assert await fetchrow("SELECT 1 FROM users WHERE email = $1", ada.email) is None
+
+
+async def test_who_is_gone_is_signed_out(
+    browser: Browser, make_client: MakeClient, add_directory: AddDirectory, ada: Person, slapd: Slapd
+) -> None:
+    """Sessions and tokens end, and the account cannot be used in another way."""
+    upstream = await add_directory(options={"user_filter": "(&(objectClass=inetOrgPerson)(!(employeeType=former)))"})
+    client = await make_client(skip_consent=True, scope="openid offline_access")
+    answer = await browser.sign_in(as_page(await client.authorize(browser)), ada.uid, ada.password)
+    assert isinstance(answer, Redirect), answer.text
+    tokens = (await client.redeem(answer.parameters["code"])).json()
+    user = await user_of(ada.email)
+    await execute("UPDATE identity SET last_used_at = now() - interval '1 hour' WHERE user_id = $1", user.id)
+    slapd.modify(f"dn: {ada.dn}\nchangetype: modify\nreplace: employeeType\nemployeeType: former\n")
+    assert (await directory_checks.check(upstream)).disabled == 1
+    assert as_page(await browser.get("/account/security")).path.startswith("/login")
+    refused = await client.post("/token", grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+    assert refused.json()["error"] == "invalid_grant"
+    await enter(browser, ada.email, ada.password)
+    assert not browser.signed_in
 
 
 async def test_its_password_is_sealed(add_directory: AddDirectory) -> None:

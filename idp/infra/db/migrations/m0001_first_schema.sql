@@ -410,6 +410,7 @@ CREATE INDEX invitation_expires_at ON invitation (expires_at);
 -- federation --------------------------------------------------------------------------------------------------------
 
 -- An upstream provider. "config" is its configuration (idp.federation.models); "client_secret" is encrypted.
+-- "check_due_at" is when the users of a directory are compared with those here; null: as soon as possible.
 CREATE TABLE upstream (
     id            text PRIMARY KEY,
     config        jsonb NOT NULL,
@@ -417,7 +418,8 @@ CREATE TABLE upstream (
     position      integer NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
-    disabled_at   timestamptz
+    disabled_at   timestamptz,
+    check_due_at  timestamptz
 );
 
 -- A user's account at an upstream provider. Issuer and subject identify it, and nothing else does: upstream_subject
