@@ -40,6 +40,7 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         ("idp.directory.repository.roles", "access_policy_role"),
         ("idp.directory.repository.roles", "client"),
         # The user of an identity must be enabled; an import names the users who have an identity.
+        ("idp.federation.ldap.repository", "users"),
         ("idp.federation.repository", "users"),
         # A code is issued only for an enabled user and a live session, in the statement that stores it.
         ("idp.oauth.authorize.repository", "session"),
