@@ -190,7 +190,6 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
     from idp.federation import providers
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
-    from idp.federation.ldap import diagnosis
     from idp.federation.providers.oidc import OpenIDProvider
     from idp.settings import settings
 
@@ -198,6 +197,8 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
     if upstream_id not in found:
         raise InvalidUpstreamError(f"There is no upstream {upstream_id}.")
     if found[upstream_id].kind == "ldap":
+        from idp.federation.ldap import diagnosis
+
         password = click.prompt("Password", hide_input=True) if user and ask_password else None
         async for sentence in diagnosis.steps(found[upstream_id], user, password):
             click.echo(sentence)

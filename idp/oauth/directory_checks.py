@@ -16,7 +16,7 @@ from idp.accounts.users import disable_user, enable_user
 from idp.audit.events import record
 from idp.errors import OverloadedError
 from idp.federation.errors import UpstreamError
-from idp.federation.ldap import census, repository
+from idp.federation.ldap import repository
 from idp.federation.models import Upstream
 from idp.federation.registry import upstreams
 from idp.infra.db import outages
@@ -89,6 +89,9 @@ async def check(upstream: Upstream, *, all_of_them: bool = False, look_only: boo
     Raises:
         UpstreamUnavailableError: the directory does not respond as it should. Nothing was changed.
     """
+    # Imported late, because it is slow, and not every server has a directory.
+    from idp.federation.ldap import census
+
     found = await census.take(upstream)
     most = max(1, found.linked * settings().directory_check_limit // 100)
     stopped = len(found.gone) > most and not all_of_them

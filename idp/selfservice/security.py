@@ -59,11 +59,14 @@ async def show_password(request: AnyRequest) -> Response[Any]:
     if isinstance(account, Response):
         return account
     directory = await directory_of(account.user)
-    return account_page(request, "password", account, error=_elsewhere(directory) if directory else None)
+    if directory is not None:
+        return _elsewhere(request, account, directory)
+    return account_page(request, "password", account)
 
 
-def _elsewhere(directory: Upstream) -> str:
-    return _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory.name}
+def _elsewhere(request: AnyRequest, account: AccountRequest, directory: Upstream) -> Response[str]:
+    message = _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory.name}
+    return account_page(request, "password", account, error=message, elsewhere=True)
 
 
 @post(PASSWORD, opt=PAGE)
@@ -75,7 +78,7 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     account, form = asked
     user, password = account.user, form.get("password", "")
     if (directory := await directory_of(user)) is not None:
-        return account_page(request, "password", account, error=_elsewhere(directory))
+        return _elsewhere(request, account, directory)
     try:
         await limits.count_step(browser_of(request))
     except TooManyRequestsError as error:

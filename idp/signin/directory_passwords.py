@@ -5,10 +5,11 @@ account is linked to one. Everybody else is searched for in the directories. A p
 directories the same messages in all of these cases.
 """
 
+from typing import TYPE_CHECKING
+
 from idp.federation import repository
 from idp.federation.errors import UpstreamUnavailableError
-from idp.federation.ldap import authentication, entries
-from idp.federation.ldap.authentication import FailedError, Wanted
+from idp.federation.ldap.logins import normalise
 from idp.federation.linking import ExternalIdentity, external_identity
 from idp.ids import uuid7
 from idp.signin.flow import Flow
@@ -16,6 +17,9 @@ from idp.signin.steps import StepRefusedError
 from idp.signin.steps.upstream import directories as directories_of
 from idp.signin.steps.upstream import failure_message, record_failure
 from idp.signin.subject import SignInSubject
+
+if TYPE_CHECKING:
+    from idp.federation.ldap.authentication import Wanted
 
 
 async def verify(flow: Flow, person: SignInSubject | None, username: str, password: str) -> ExternalIdentity | None:
@@ -34,6 +38,9 @@ async def verify(flow: Flow, person: SignInSubject | None, username: str, passwo
     directories = directories_of(flow)
     if not directories:
         return None
+    # Imported late, because it is slow, and not every server has a directory.
+    from idp.federation.ldap import authentication
+
     # Read for an unknown user as well, so that it takes as long.
     linked = await repository.identities_of(person.id if person is not None else uuid7())
     subjects = {identity.issuer: identity.subject for identity in linked}
@@ -42,7 +49,7 @@ async def verify(flow: Flow, person: SignInSubject | None, username: str, passwo
         directories = [one for one in directories if one.issuer in wanted.subjects]
     try:
         verified = await authentication.verify(directories, wanted, password)
-    except FailedError as error:
+    except authentication.FailedError as error:
         await record_failure(error.upstream, error.cause)
         down = isinstance(error.cause, UpstreamUnavailableError)
         raise StepRefusedError(
@@ -51,10 +58,12 @@ async def verify(flow: Flow, person: SignInSubject | None, username: str, passwo
     return external_identity(verified.upstream.id, verified.person, keep_tokens=False) if verified else None
 
 
-def _wanted(person: SignInSubject | None, username: str, subjects: dict[str, str]) -> Wanted | None:
+def _wanted(person: SignInSubject | None, username: str, subjects: dict[str, str]) -> "Wanted | None":
     """Return who is to be found at the directories. None: nobody, and the directories get a random name."""
+    from idp.federation.ldap.authentication import Wanted
+
     if person is None:
-        login = entries.login(username)
+        login = normalise(username)
         return Wanted(login) if login is not None else None
     if person.disabled or person.password_hash is not None or not subjects:
         return None

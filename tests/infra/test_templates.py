@@ -277,7 +277,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "codes_left": 3,
         "factors": True,
     },
-    "account/password.html": ACCOUNT,
+    "account/password.html": ACCOUNT | {"elsewhere": False},
     "account/email.html": ACCOUNT
     | {"action": "/account/email", "entered": "", "sent_to": "b@example.com", "token": None},
     "account/passkey.html": ACCOUNT | {"action": "/account/passkeys", "passkey_options": "{}"},
@@ -496,6 +496,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("account/security.html", {"directory": Upstream("staff", "Staff"), "user": Owner(password_hash=None)}),
     ("account/security.html", {"codes_left": 1, "user": Owner(password_changed_at=None)}),
+    ("account/password.html", {"elsewhere": True}),
     ("account/profile.html", {"wrong": "attributes.a1"}),
     ("account/profile.html", {"wrong": "attributes.a0", "facts": []}),
     ("account/profile.html", {"attributes": [], "error": None, "wrong": ""}),

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
     """Who is to be found at the directories.
 
     Attributes:
-        login: what the user entered, as :func:`entries.login` returns it.
+        login: what the user entered, as :func:`idp.federation.ldap.logins.normalise` returns it.
         subjects: instead, the linked identities of a user, by issuer.
     """
 

@@ -15,7 +15,7 @@ _MARGIN = 60.0
 
 
 class Census(NamedTuple):
-    """What a check found.
+    """The result of a comparison.
 
     Attributes:
         linked: the number of enabled users whose password the directory has.

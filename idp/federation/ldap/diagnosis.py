@@ -9,6 +9,7 @@ from idp.federation.errors import UpstreamUnavailableError
 from idp.federation.ldap import active_directory, entries, groups
 from idp.federation.ldap.authentication import Found, Wanted, find
 from idp.federation.ldap.connection import Connection, describe
+from idp.federation.ldap.logins import normalise
 from idp.federation.ldap.options import Directory, Server, read
 from idp.federation.ldap.pool import bind_as_idp
 from idp.federation.models import Upstream
@@ -113,7 +114,7 @@ async def _directory_steps(
 async def _user_steps(
     connection: Connection, directory: Directory, user: str, password: str | None
 ) -> AsyncIterator[str]:
-    login = entries.login(user)
+    login = normalise(user)
     found = await find(connection, directory, Wanted(login)) if login is not None else None
     if found is None:
         names = ", ".join(directory.login_attributes)

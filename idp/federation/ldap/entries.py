@@ -1,6 +1,5 @@
 """Reads the entry of a user: identity, address, claims, and whether the account may be used."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -9,6 +8,7 @@ from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalis
 from idp.federation import claims_mapping
 from idp.federation.ldap import active_directory
 from idp.federation.ldap.connection import Entry
+from idp.federation.ldap.logins import normalise
 from idp.federation.ldap.options import Directory
 from idp.federation.ldap.problems import Problem
 
@@ -27,7 +27,7 @@ _NAME, _LOCKS = "cn", ("pwdAccountLockedTime", "nsAccountLock")
 #: The value of pwdAccountLockedTime that an administrator sets.
 _LOCKED_FOR_GOOD = "000001010000Z"
 _GUID_BYTES = 16
-_MAX_ID_LENGTH, MAX_LOGIN_LENGTH = 200, 254
+_MAX_ID_LENGTH = 200
 
 
 def attributes(directory: Directory) -> list[str]:
@@ -75,19 +75,9 @@ def id_value(directory: Directory, subject: str) -> bytes:
     return UUID(subject).bytes_le if directory.id_attribute.lower() == "objectguid" else subject.encode()
 
 
-def login(text: str) -> str | None:
-    """Return what the user entered in one spelling. None: no directory has such a name.
-
-    Directories compare names by rules of their own, which ignore case and more. In one spelling the attempts at an
-    account are counted together.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
-    return folded if 0 < len(folded) <= MAX_LOGIN_LENGTH and folded.isprintable() else None
-
-
 def has_login(directory: Directory, entry: Entry, entered: str) -> bool:
     """Return whether a user signs in by this, compared by our rules and not by those of the directory."""
-    return any(login(text) == entered for name in directory.login_attributes for text in entry.texts(name))
+    return any(normalise(text) == entered for name in directory.login_attributes for text in entry.texts(name))
 
 
 def problem_of(directory: Directory, entry: Entry) -> Problem | None:

@@ -1,10 +1,13 @@
 """LDAP directories: OpenLDAP, Active Directory and others. Users enter their password here (docs/ldap.md)."""
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from idp.federation.errors import UpstreamUnavailableError
-from idp.federation.ldap import options
+from idp.federation.ldap.option_names import OPTIONS
 from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+
+if TYPE_CHECKING:
+    from idp.federation.ldap.options import Directory
 
 
 class DirectoryProvider:
@@ -18,15 +21,15 @@ class DirectoryProvider:
         # The operator decided who is in the directory.
         "creates_accounts": True,
     }
-    OPTIONS: ClassVar[dict[str, str]] = options.OPTIONS
+    OPTIONS: ClassVar[dict[str, str]] = OPTIONS
     reauthenticates = True
     redirects = False
 
     def check(self, upstream: Upstream) -> None:
-        options.read(upstream)
+        _read(upstream)
 
     def issuer_of(self, upstream: Upstream) -> str:
-        return options.read(upstream).issuer
+        return _read(upstream).issuer
 
     async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         raise UpstreamUnavailableError("A directory has no page to sign in at.")
@@ -43,6 +46,13 @@ class DirectoryProvider:
         from idp.federation.ldap.diagnosis import check
 
         return await check(upstream)
+
+
+def _read(upstream: Upstream) -> "Directory":
+    # Imported late, because it is slow, and not every server has a directory.
+    from idp.federation.ldap.options import read
+
+    return read(upstream)
 
 
 PROVIDER = DirectoryProvider()

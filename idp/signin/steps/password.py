@@ -6,7 +6,7 @@ from uuid import UUID
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.accounts.repository import users
-from idp.federation.ldap.entries import login as directory_login
+from idp.federation.ldap.logins import normalise
 from idp.federation.linking import ExternalIdentity
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
@@ -28,12 +28,19 @@ class VerifiedPassword(NamedTuple):
     password_hash: str
 
 
+class VerifiedElsewhere(NamedTuple):
+    """The identity whose password a directory verified, and the name whose attempts were counted."""
+
+    identity: ExternalIdentity
+    counted: str
+
+
 async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
     """Return no values. The page asks for address and password together, and also accepts a passkey."""
     return {}
 
 
-async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPassword | ExternalIdentity:
+async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPassword | VerifiedElsewhere:
     """Verify the password. This takes as long for unknown, disabled and passwordless users as for others.
 
     A password that is not right here is verified by the directories, for users who have none here.
@@ -43,7 +50,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPasswo
     """
     username, password = fields.get("username", ""), fields.get("password", "")
     email = _email(username)
-    counted = email or directory_login(username) or username[:MAX_LENGTH]
+    counted = email or normalise(username) or username[:MAX_LENGTH]
     person = await limits.count_password(email, counted, browser)
     matches = await verify_password(person.password_hash if person else None, password)
     if person is not None and person.password_hash is not None and not person.disabled and matches:
@@ -51,7 +58,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPasswo
     identity = await directory_passwords.verify(flow, person, username, password)
     if identity is None:
         raise _refused(person)
-    return identity
+    return VerifiedElsewhere(identity, counted)
 
 
 def _email(username: str) -> str | None:
@@ -70,14 +77,17 @@ async def _upgraded(person: SignInSubject, password_hash: str, password: str) ->
     return upgraded if stored else password_hash
 
 
-async def complete(flow: Flow, entered: VerifiedPassword | ExternalIdentity) -> VerifiedStep | None:
+async def complete(flow: Flow, entered: VerifiedPassword | VerifiedElsewhere) -> VerifiedStep | None:
     """Check that the password was not changed while it was verified, and lock the user.
 
     For a user of a directory, find or create the account. None if more must be proved for that.
     """
-    if isinstance(entered, ExternalIdentity):
+    if isinstance(entered, VerifiedElsewhere):
         done = CompletedStep(Step.PASSWORD, ("pwd", FEDERATED))
-        return await upstream.resolve(flow, entered, mailed=False, step=done)
+        found = await upstream.resolve(flow, entered.identity, mailed=False, step=done)
+        # The name is not that of the account, so the end of the sign-in does not know it.
+        await limits.unlock(entered.counted)
+        return found
     if not await users.lock_user_with_password(entered.user_id, entered.password_hash):
         raise StepRefusedError(_message(), entered.user_id, reason=Reason.WRONG_PASSWORD)
     return VerifiedStep(entered.user_id, CompletedStep(Step.PASSWORD, ("pwd",)), user_locked=True)

@@ -1,4 +1,4 @@
-"""What Active Directory does differently.
+"""The differences of Active Directory.
 
 A slapd with its attributes shows objectGUID, flags, expiry and the primary group. A stand-in with the messages of a
 real server shows error codes, ranges and the rule for nested groups, which slapd does not have. What no test here shows
@@ -15,9 +15,10 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from idp.federation.ldap import active_directory, entries
+from idp.federation.ldap import active_directory
 from idp.federation.ldap.authentication import FailedError, Verified, Wanted, verify
 from idp.federation.ldap.connection import Entry
+from idp.federation.ldap.logins import normalise
 from idp.federation.ldap.problems import AccountProblemError, Problem
 from idp.federation.models import Upstream
 from tests.federation.ldap.conftest import Configure, Make, Person
@@ -190,6 +191,6 @@ async def test_a_malformed_guid(value: bytes) -> None:
 
 
 def test_the_spelling_of_a_name() -> None:
-    assert entries.login("  \uff21DA ") == "ada"
-    assert entries.login("a\0") is None
-    assert entries.login("x" * 300) is None
+    assert normalise("  \uff21DA ") == "ada"
+    assert normalise("a\0") is None
+    assert normalise("x" * 300) is None

@@ -9,6 +9,7 @@ from idp.federation.errors import NotInAllowedOrganizationError, UpstreamUnavail
 from idp.federation.ldap import entries
 from idp.federation.ldap.authentication import FailedError, Verified, Wanted, verify
 from idp.federation.ldap.connection import Connection
+from idp.federation.ldap.logins import normalise
 from idp.federation.ldap.options import read
 from idp.federation.models import Upstream
 from tests.federation.ldap.conftest import Configure, Make, Person
@@ -18,7 +19,7 @@ pytestmark = needs_slapd
 
 
 async def check(upstream: Upstream, login: str, password: str) -> Verified | None:
-    entered = entries.login(login)
+    entered = normalise(login)
     return await verify([upstream], Wanted(entered) if entered else None, password)
 
 

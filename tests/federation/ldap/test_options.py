@@ -1,5 +1,7 @@
-"""What a directory can be configured with, filters, and names of groups."""
+"""Options of a directory, filters, and names of groups."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +15,12 @@ from idp.federation.ldap.options import read
 from tests.support.slapd import certificates
 
 OPTIONS = {"url": "ldaps://dc1.example.com", "base_dn": "dc=example,dc=com"}
+
+
+def test_a_server_without_a_directory_does_not_load_the_library() -> None:
+    """Its import takes as long as the rest of a command."""
+    check = "import idp.app, idp.cli.upstreams, idp.federation.registry, sys; sys.exit('sansldap' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True, timeout=120)
 
 
 def configure(options: dict[str, str], **values: Any) -> Any:

@@ -205,7 +205,11 @@ async def test_the_password_is_changed_there(
     assert f"That of {upstream.name}" in as_page(await browser.get("/account/security")).text
     page = as_page(await browser.get("/account/password"))
     assert f"that of {upstream.name}" in page.text
-    await browser.submit(page, "password-save", password="a long new password 17")
+    assert "password-save" not in page.ids
+    fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
+    assert (
+        as_page(await browser.post("/account/password", fields | {"password": "a long new password 17"})).status == 400
+    )
     assert (await user_of(ada.email)).password_hash is None
     browser.cookies.clear()
     page = as_page(await browser.get("/login"))
@@ -249,6 +253,16 @@ async def test_attempts_are_counted(browser: Browser, add_directory: AddDirector
     answers = [as_page(await enter(browser, spelling, "wrong")).status for spelling in spellings * 2]
     assert 429 in answers
     assert as_page(await enter(browser, ada.uid, ada.password)).status == 429
+
+
+async def test_attempts_are_forgotten(browser: Browser, add_directory: AddDirectory, ada: Person) -> None:
+    """After the right password, by whatever name."""
+    await add_directory()
+    for _ in range(3):
+        for name in (ada.uid, ada.email):
+            for password in ("wrong", "wrong", ada.password):
+                await enter(browser, name, password)
+            assert browser.signed_in
 
 
 async def test_many_sign_ins_at_once_make_one_account(
