@@ -61,6 +61,9 @@ from idp.oauth.logout import announce, backchannel, from_upstream, rp_initiated,
 from idp.oauth.status import endpoint as status
 from idp.oauth.token import endpoint as token
 from idp.oauth.token_hook import calls as token_hook_calls
+from idp.provisioning import group_delivery, queueing, user_delivery
+from idp.provisioning import jobs as provisioning_jobs
+from idp.provisioning import publish as provisioning
 from idp.scim import access as scim_access
 from idp.scim import endpoint as scim
 from idp.selfservice import (
@@ -139,7 +142,12 @@ DELIVERIES: Handlers = {
     webhooks.KIND: webhooks.HANDLER,
     tokens.PUSHED: tokens.HANDLER,
     ping.KIND: ping.HANDLER,
+    queueing.USER_KIND: user_delivery.HANDLER,
+    queueing.GROUP_KIND: group_delivery.HANDLER,
 }
+
+#: What gets the events of the audit trail besides webhooks and streams.
+SUBSCRIBERS: tuple[publish.Subscriber, ...] = (provisioning.deliveries_of,)
 
 #: Reads the gauges of each worker, and those of the whole server (docs/metrics.md).
 OWN_READINGS: Sequence[exporter.OwnReading] = (
@@ -263,8 +271,9 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),
-        asyncio.create_task(publish.run()),
+        asyncio.create_task(publish.run(SUBSCRIBERS)),
         asyncio.create_task(announce.run()),
+        asyncio.create_task(provisioning_jobs.run()),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]

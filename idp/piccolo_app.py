@@ -59,6 +59,14 @@ from idp.oauth.tables import (
     TokenFamily,
 )
 from idp.oauth.token_hook.tables import TokenHookRow
+from idp.provisioning.tables import (
+    ProvisionedGroup,
+    ProvisionedMember,
+    ProvisionedUser,
+    ProvisioningDrift,
+    ProvisioningJobRow,
+    ProvisioningTargetRow,
+)
 from idp.scim.tables import ScimGroup, ScimMember, ScimRole, ScimToken, ScimUser
 from idp.signin.tables import (
     Device,
@@ -130,6 +138,12 @@ APP_CONFIG = AppConfig(
         OrganizationRow,
         Passkey,
         PasskeyCredential,
+        ProvisionedGroup,
+        ProvisionedMember,
+        ProvisionedUser,
+        ProvisioningDrift,
+        ProvisioningJobRow,
+        ProvisioningTargetRow,
         PushedRequest,
         RecoveryCode,
         RefreshToken,

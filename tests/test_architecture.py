@@ -16,7 +16,7 @@ ROOT = Path(idp.__file__).parent
 #: The layers, from commands and pages down to what everything uses. An import points downwards, or stays in its layer.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli", "admin", "dev"}),
-    frozenset({"selfservice", "events", "scim"}),
+    frozenset({"selfservice", "events", "scim", "provisioning"}),
     frozenset({"signin", "oauth"}),
     frozenset({"http"}),
     frozenset({"federation", "directory", "accounts"}),

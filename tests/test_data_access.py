@@ -48,6 +48,11 @@ READ_ACROSS: frozenset[tuple[str, str]] = frozenset(
         # A user approves a device in a live session, and a device gets tokens only of an enabled user.
         ("idp.oauth.device.repository", "session"),
         ("idp.oauth.device.repository", "users"),
+        # A target gets users by what they are given, and those members of groups who are there.
+        ("idp.provisioning.repository.members", "group_member"),
+        ("idp.provisioning.repository.members", "groups"),
+        ("idp.provisioning.repository.members", "organization_member"),
+        ("idp.provisioning.repository.members", "users"),
         # SCIM searches users and groups by what its clients call them, and never changes one that is an administrator.
         ("idp.scim.repository.groups", "admin_role"),
         ("idp.scim.repository.groups", "group_member"),

@@ -43,6 +43,8 @@ class Permission(StrEnum):
     EVENTS_WRITE = "admin:events:write"
     SCIM_TOKENS_READ = "admin:scim_tokens:read"
     SCIM_TOKENS_WRITE = "admin:scim_tokens:write"
+    PROVISIONING_READ = "admin:provisioning:read"
+    PROVISIONING_WRITE = "admin:provisioning:write"
     AUDIT_READ = "admin:audit:read"
     SETTINGS_READ = "admin:settings:read"
     ADMINS_READ = "admin:admins:read"

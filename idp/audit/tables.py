@@ -3,7 +3,7 @@
 from piccolo.table import Table
 
 from idp.ids import uuid7
-from idp.infra.db.columns import JSONB, UUID, BigInt, Bytea, Text, Timestamptz
+from idp.infra.db.columns import JSONB, UUID, BigInt, Bytea, PrimaryKey, Text, Timestamptz
 from idp.infra.db.engine import engine
 
 
@@ -69,9 +69,12 @@ class EventFeed(Table, tablename="event_feed", db=engine):
 
 
 class EventFeedKind(Table, tablename="event_feed_kind", db=engine):
-    """A kind of event that is put into the feed; ``*``: all."""
+    """A kind of event that is put into the feed for a subscriber; ``*``: all."""
 
-    kind = Text(primary_key=True)
+    kind = Text()
+    subscriber = Text()
+
+    event_feed_kind_pkey = PrimaryKey([kind, subscriber])
 
 
 class Activity(Table, tablename="activity", db=engine):

@@ -41,6 +41,7 @@ COMMANDS = {
         "idp.cli.shared_signals:shared_signals",
     ),
     "scim-tokens": ("The tokens with which other systems manage users.", "idp.cli.scim_tokens:scim_tokens"),
+    "provisioning": ("The applications to which users are sent over SCIM.", "idp.cli.provisioning:provisioning"),
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),

@@ -53,6 +53,7 @@ class Queued(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID | None = None
     session_id: UUID | None = None
     lifetime: int | None = None
+    urgent: bool = False
     id: UUID = msgspec.field(default_factory=ids.uuid7)
 
 
@@ -64,6 +65,7 @@ async def queue(
     user_id: UUID | None = None,
     session_id: UUID | None = None,
     lifetime: int | None = None,
+    urgent: bool = False,
 ) -> UUID:
     """Store a delivery, in the caller's transaction, and return its id.
 
@@ -74,10 +76,12 @@ async def queue(
         user_id: the user whom it is about.
         session_id: the session of that user which it is about.
         lifetime: seconds after which it is useless. By default the setting ``delivery_retry_lifetime``.
+        urgent: it goes before all others of its stream that are not.
     """
     delivery = Queued(
-        kind=kind, stream=stream, content=content, user_id=user_id, session_id=session_id, lifetime=lifetime
-    )
+        kind=kind, stream=stream, content=content, user_id=user_id, session_id=session_id, lifetime=lifetime,
+        urgent=urgent,
+    )  # fmt: skip
     await queue_many([delivery])
     return delivery.id
 
@@ -98,6 +102,7 @@ def _sealed(delivery: Queued) -> NewDelivery:
         delivery.user_id,
         delivery.session_id,
         float(delivery.lifetime or settings().delivery_retry_lifetime),
+        delivery.urgent,
     )
 
 

@@ -26,11 +26,11 @@ EXPIRING = (
 # The time of the statement, not of the transaction: it orders the deliveries of transactions that wait for each other.
 _QUEUE = """
     INSERT INTO delivery (id, kind, stream, content, user_id, session_id, state, attempts, response, created_at,
-                          next_attempt_at, expires_at)
+                          next_attempt_at, expires_at, urgent)
     SELECT id, kind, stream, content, user_id, session_id, 'queued', 0, '', statement_timestamp(),
-           statement_timestamp(), statement_timestamp() + make_interval(secs => lifetime)
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::uuid[], $7::float8[])
-         AS q (id, kind, stream, content, user_id, session_id, lifetime)
+           statement_timestamp(), statement_timestamp() + make_interval(secs => lifetime), urgent
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::uuid[], $7::float8[], $8::boolean[])
+         AS q (id, kind, stream, content, user_id, session_id, lifetime, urgent)
 """
 # The first waiting delivery of each stream after $1, each by one look into the index.
 _WAITING = f"""
@@ -73,10 +73,21 @@ _PAUSE = """
     UPDATE delivery_stream SET holder = NULL, failures = $3, free_at = now() + make_interval(secs => $4)
     WHERE stream = $1 AND holder = $2
 """
-_DUE = """
-    SELECT id, kind, stream, content, user_id, session_id, attempts FROM delivery
-    WHERE stream = $1 AND next_attempt_at <= now() AND kind = ANY ($2::text[]) ORDER BY next_attempt_at, id LIMIT $3
-"""
+
+
+def _due(condition: str) -> str:
+    return f"""
+        SELECT id, kind, stream, content, user_id, session_id, attempts, urgent, next_attempt_at FROM delivery
+        WHERE stream = $1 AND next_attempt_at <= now() AND {condition} AND kind = ANY ($2::text[])
+        ORDER BY next_attempt_at, id LIMIT $3
+    """  # noqa: S608
+
+
+# Each of the two reads the beginning of an index.
+_DUE = f"""
+    SELECT id, kind, stream, content, user_id, session_id, attempts
+    FROM (({_due("urgent")}) UNION ALL ({_due("NOT urgent")})) AS d ORDER BY urgent DESC, next_attempt_at, id LIMIT $3
+"""  # noqa: S608
 _EXPIRE = """
     UPDATE delivery SET state = 'dead', next_attempt_at = NULL, finished_at = now(),
                         response = CASE response WHEN '' THEN 'It was too late to send it.' ELSE response END,
@@ -133,6 +144,7 @@ _GIVE_UP_STREAM = """
                  ORDER BY id FOR NO KEY UPDATE)
       AND next_attempt_at IS NOT NULL
 """
+_END_PAUSE = "UPDATE delivery_stream SET free_at = now() WHERE stream = $1 AND holder IS NULL"
 _CHANGE_KIND = """
     UPDATE delivery SET kind = $2
     WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2
@@ -153,6 +165,10 @@ _ACKNOWLEDGE = """
 _STATES_OF_SESSION = """
     SELECT id, kind, stream, state, attempts, response, created_at, next_attempt_at, finished_at FROM delivery
     WHERE user_id = $1 AND session_id = $2 ORDER BY id
+"""
+_COUNT_WAITING = """
+    SELECT count(*) AS number FROM (
+        SELECT FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL LIMIT $2) AS d
 """
 _COUNTS = """
     SELECT (SELECT count(*) FROM (SELECT FROM delivery WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS d) AS waiting,
@@ -196,6 +212,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     user_id: UUID | None
     session_id: UUID | None
     lifetime: float
+    urgent: bool
 
 
 class WaitingStream(msgspec.Struct, frozen=True):
@@ -340,6 +357,11 @@ async def give_up_stream(stream: str, response: str, kept: float) -> int:
     return await execute(_GIVE_UP_STREAM, stream, response, kept)
 
 
+async def end_pause(stream: str) -> None:
+    """Let a stream that failed be tried again now."""
+    await execute(_END_PAUSE, stream)
+
+
 async def change_kind(stream: str, kind: str) -> None:
     """Give the waiting deliveries of a stream to another handler."""
     await execute(_CHANGE_KIND, stream, kind)
@@ -357,6 +379,12 @@ async def acknowledge(stream: str, results: Sequence[tuple[UUID, str]], kept: fl
 async def states_of_session(user_id: UUID, session_id: UUID) -> list[DeliveryState]:
     """Return the deliveries about a session, oldest first."""
     return many(DeliveryState, await fetch(_STATES_OF_SESSION, user_id, session_id))
+
+
+async def count_waiting(stream: str, limit: int) -> int:
+    """Return how many deliveries to a receiver wait, at most ``limit``."""
+    row = await fetchrow(_COUNT_WAITING, stream, limit)
+    return int(row["number"]) if row is not None else 0
 
 
 async def count_deliveries() -> DeliveryCounts:

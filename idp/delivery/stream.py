@@ -16,9 +16,8 @@ import structlog
 from idp import clock
 from idp.audit.events import storable
 from idp.delivery import repository
-from idp.delivery.handlers import DeliveryRejectedError, DueDelivery, Handlers
+from idp.delivery.handlers import DeliveryFailedError, DeliveryRejectedError, DueDelivery, Handler, Handlers
 from idp.delivery.repository import Lease, StoredDelivery
-from idp.errors import RemoteError
 from idp.infra import outbound
 from idp.infra.db import outages
 from idp.infra.logs import exception_fields
@@ -31,6 +30,8 @@ log = structlog.get_logger()
 LEASE_SECONDS, RENEW_SECONDS = 20.0, 5.0
 #: Limit of a request, from name resolution to the last byte of the response.
 SEND_SECONDS = 10.0
+#: Limit of a delivery that makes several requests.
+PERFORM_SECONDS = 25.0
 #: Wait after failures: doubled from the first to the longest, with a jitter of 20 %.
 FIRST_WAIT, LONGEST_WAIT = 2.0, 600.0
 #: Failures in a row after which a stream is paused, if its deliveries need no order. Otherwise the first one pauses it.
@@ -62,18 +63,6 @@ async def serve(lease: Lease, holder: UUID, held_until: float, handlers: Handler
     except Exception as error:
         # The lease ends by itself.
         log.warning("outbox_failed", **exception_fields(error))
-
-
-class _FailedError(RemoteError):
-    """An attempt failed. The text is for administrators.
-
-    Attributes:
-        wait: seconds that the receiver asked us to wait.
-    """
-
-    def __init__(self, response: str, wait: float = 0.0) -> None:
-        super().__init__(response)
-        self.wait = wait
 
 
 class _Turn:
@@ -141,11 +130,7 @@ class _Turn:
         """Send one delivery and record the result."""
         handler = self._handlers[delivery.kind]
         try:
-            answer = await self._send(delivery)
-            if not answer.is_success and handler.is_final(answer):
-                raise DeliveryRejectedError(_text(answer))
-            if not answer.is_success:
-                raise _FailedError(_text(answer), _retry_after(answer))
+            result = await self._send(delivery, handler)
         except DeliveryRejectedError as error:
             log.error("delivery_dead", kind=delivery.kind, stream=self._stream, reason="Rejected")  # noqa: TRY400
             await _record(partial(repository.finish, delivery.id, "dead", _storable(str(error)), self._kept))
@@ -153,37 +138,53 @@ class _Turn:
             await self._failed(delivery, error, ordered)
         else:
             self._failures = 0
-            await _record(partial(repository.finish, delivery.id, "delivered", _text(answer), self._kept))
+            await _record(partial(repository.finish, delivery.id, "delivered", _storable(result), self._kept))
 
-    async def _send(self, stored: StoredDelivery) -> Answer:
-        """Send one request.
+    async def _send(self, stored: StoredDelivery, handler: Handler) -> str:
+        """Make a delivery and return the response.
 
         Raises:
             DeliveryRejectedError: it can never be sent.
+            DeliveryFailedError: the receiver did not accept it.
             CallFailed: there was no response.
         """
         if stored.content is None:
             raise DeliveryRejectedError("Its content is missing.")
         content = msgspec.json.decode(vault.decrypt(stored.content, content_context(stored.id)))
-        request = await self._handlers[stored.kind].compose(
-            DueDelivery(
-                stored.id, stored.kind, stored.stream, content, stored.user_id, stored.session_id, stored.attempts + 1
-            )
+        due = DueDelivery(
+            stored.id, stored.kind, stored.stream, content, stored.user_id, stored.session_id, stored.attempts + 1
         )
-        return await outbound.exchange(
+        if handler.perform is not None:
+            return await self._perform(handler.perform(due, self._http))
+        request = await handler.compose(due)
+        answer = await outbound.exchange(
             self._http, request.method, request.url, request.headers, request.body, read=MAX_READ
         )
+        if not answer.is_success and handler.is_final(answer):
+            raise DeliveryRejectedError(text_of(answer))
+        if not answer.is_success:
+            raise DeliveryFailedError(text_of(answer), retry_after(answer))
+        return text_of(answer)
+
+    @staticmethod
+    async def _perform(work: Awaitable[str]) -> str:
+        try:
+            async with asyncio.timeout(PERFORM_SECONDS):
+                return await work
+        except TimeoutError as error:
+            raise DeliveryFailedError("It took too long.") from error
 
     async def _failed(self, delivery: StoredDelivery, error: Exception, ordered: bool) -> None:
         """Record a failure. Pause the stream if it is ordered, or the receiver asks for it or fails repeatedly."""
-        known = isinstance(error, _FailedError | CallFailed)
-        asked = error.wait if isinstance(error, _FailedError) else 0.0
+        known = isinstance(error, DeliveryFailedError | CallFailed)
+        asked = error.wait if isinstance(error, DeliveryFailedError) else 0.0
+        at_fault = error.receiver if isinstance(error, DeliveryFailedError) else True
         log.warning(
             "delivery_deferred", kind=delivery.kind, stream=self._stream, attempt=delivery.attempts + 1,
             error=type(error).__name__,
         )  # fmt: skip
-        self._failures += 1
-        if ordered or asked or (known and self._failures >= PAUSE_AFTER):
+        self._failures += at_fault
+        if ordered or asked or (known and at_fault and self._failures >= PAUSE_AFTER):
             self._pause = max(_wait(self._failures), asked)
         wait = 0.0 if ordered else max(_wait(delivery.attempts + 1), asked)
         text = _storable((str(error) if known else "") or type(error).__name__)
@@ -195,7 +196,7 @@ def _wait(failures: int) -> float:
     return min(FIRST_WAIT * 2.0 ** min(failures - 1, 20), LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311
 
 
-def _retry_after(answer: Answer) -> float:
+def retry_after(answer: Answer) -> float:
     """Return the seconds that a response asks us to wait (RFC 9110 section 10.2.3), at most the longest wait."""
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
@@ -208,7 +209,7 @@ def _retry_after(answer: Answer) -> float:
     return min(max(float(seconds), 0.0), LONGEST_WAIT)
 
 
-def _text(answer: Answer) -> str:
+def text_of(answer: Answer) -> str:
     """Return a response as administrators see it: its status, and the beginning of its body if it failed."""
     body = "" if answer.is_success else " ".join(answer.body.decode(errors="replace").split())
     return _storable(f"{answer.status} {body}".strip())

@@ -3,7 +3,7 @@
 from piccolo.table import Table
 
 from idp.ids import uuid7
-from idp.infra.db.columns import UUID, Bytea, Integer, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.columns import UUID, Boolean, Bytea, Integer, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
@@ -13,7 +13,8 @@ class Delivery(Table, tablename="delivery", db=engine):
     ``kind`` names its handler, ``stream`` its receiver. ``content`` is what the handler composes the request from; it
     is encrypted, and erased when the delivery is delivered. ``state`` is queued, deferred, delivered or dead;
     ``response`` is the receiver's last response or our own reason. ``next_attempt_at`` is null once the delivery is
-    finished; then ``expires_at`` is the time of its deletion. ``user_id`` and ``session_id`` say whom it is about.
+    finished; then ``expires_at`` is the time of its deletion. ``urgent`` ones go
+    first. ``user_id`` and ``session_id`` say whom it is about.
     """
 
     id = UUID(primary_key=True, default=uuid7)
@@ -28,6 +29,7 @@ class Delivery(Table, tablename="delivery", db=engine):
     created_at = Timestamptz(default=TimestamptzNow())
     next_attempt_at = Timestamptz(null=True)
     expires_at = Timestamptz(index=True)
+    urgent = Boolean(default=False)
     finished_at = Timestamptz(null=True)
 
 

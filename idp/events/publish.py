@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from uuid import UUID
 
 import structlog
@@ -27,13 +27,18 @@ POLL_SECONDS = 0.5
 #: Events that are published in one transaction.
 BATCH = 200
 
+#: Another subscriber of the feed: returns the deliveries of events, in the transaction that takes them.
+Subscriber = Callable[[Sequence[FedEvent]], Awaitable[list[Queued]]]
 
-async def run() -> None:
-    """Publish until cancelled. Intervals are random, so that workers do not all look at once."""
+
+async def run(others: Sequence[Subscriber] = ()) -> None:
+    """Publish until cancelled, to webhooks, streams and others. Intervals are random, so that workers do not all look
+    at once.
+    """
     failing = False
     while True:
         try:
-            while await feed.has_events() and await publish():
+            while await feed.has_events() and await publish(others):
                 pass
             failing = False
         except Exception as error:
@@ -43,7 +48,7 @@ async def run() -> None:
         await asyncio.sleep(random.uniform(0.8, 1.2) * POLL_SECONDS)  # noqa: S311
 
 
-async def publish() -> bool:
+async def publish(others: Sequence[Subscriber] = ()) -> bool:
     """Publish a batch of events. Returns False if there were none."""
     async with transaction():
         # Changes of streams take it too: what was read of them stays true until the deliveries are stored.
@@ -58,6 +63,8 @@ async def publish() -> bool:
         found: list[Queued] = []
         for event in events:
             found += await _deliveries(event, hooks, streams)
+        for subscriber in others:
+            found += await subscriber(events)
         await outbox.queue_many(found)
     return True
 

@@ -34,6 +34,8 @@ CALLS = Histogram(
 CallFailed = httpx.HTTPError
 #: One that took too long.
 CallTimedOut = httpx.TimeoutException
+#: Keeps connections to other servers, see :func:`client`.
+Client = httpx.AsyncClient
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Public IPv6 addresses are allocated from here only (RFC 4291 section 2.4). Outside are IPv4-compatible and site-local

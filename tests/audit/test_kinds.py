@@ -42,6 +42,10 @@ ONLY_IN_THE_TRAIL = {
         "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",
         "token_hook_added", "token_hook_disabled", "token_hook_enabled", "token_hook_failed", "token_hook_paused",
         "token_hook_removed", "token_hook_resumed", "token_hook_secret_rotated", "token_hook_updated",
+        "provisioning_job_finished", "provisioning_job_started",
+        "provisioning_job_stopped", "provisioning_target_created", "provisioning_target_deleted",
+        "provisioning_target_disabled", "provisioning_target_enabled", "provisioning_target_failing",
+        "provisioning_target_token_set", "provisioning_target_updated", "provisioning_target_works",
         "webhook_removed", "webhook_secret_rotated", "webhook_updated",
     ),
 }  # fmt: skip

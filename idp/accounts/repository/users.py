@@ -22,6 +22,7 @@ from idp.infra.db.rows import many, one
 
 _ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
 _BY_ID = f"SELECT {all_columns(User)} FROM users WHERE id = $1"  # noqa: S608
+_BY_IDS = f"SELECT {all_columns(User)} FROM users WHERE id = ANY ($1::uuid[])"  # noqa: S608
 _LOCK = "SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE"
 _LOCK_UNCHANGED = "SELECT FROM users WHERE id = $1 AND updated_at = $2 FOR NO KEY UPDATE"
 # In the order of the ids.
@@ -355,6 +356,11 @@ async def ids_of_emails(emails: Collection[str]) -> dict[str, UUID]:
 async def page_of_users(after: UUID, limit: int) -> list[User]:
     """Return the users after an id, in the order of ids."""
     return [user for row in await fetch(_PAGE, after, limit) if (user := _user(row)) is not None]
+
+
+async def users_by_ids(user_ids: Collection[UUID]) -> dict[UUID, User]:
+    """Return those of the users that exist, by id."""
+    return {user.id: user for row in await fetch(_BY_IDS, list(user_ids)) if (user := _user(row)) is not None}
 
 
 async def owner_of_email(email: str) -> UUID | None:

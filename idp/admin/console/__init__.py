@@ -25,6 +25,7 @@ from idp.admin.console import (
     organization_roles,
     organizations,
     overview,
+    provisioning,
     resource_servers,
     role_holders,
     roles,
@@ -46,8 +47,9 @@ __all__ = [
     "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups",
     "id_jag_policies", "initial_access_tokens", "keys", "organization_domains", "organization_invitations",
     "organization_member_roles", "organization_members", "organization_policies", "organization_roles",
-    "organizations", "overview", "resource_servers", "role_holders", "roles", "scim_tokens", "shared_signals",
-    "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks", "workload_identities",
+    "organizations", "overview", "provisioning", "resource_servers", "role_holders", "roles", "scim_tokens",
+    "shared_signals", "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks",
+    "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -63,6 +63,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
     ("outbox", "Outbox", Permission.OUTBOX_READ),
     ("webhooks", "Events", Permission.EVENTS_READ),
     ("scim_tokens", "SCIM tokens", Permission.SCIM_TOKENS_READ),
+    ("provisioning", "Provisioning", Permission.PROVISIONING_READ),
     ("audit", "Audit", Permission.AUDIT_READ),
     ("admins", "Admins", Permission.ADMINS_READ),
     ("settings", "Settings", Permission.SETTINGS_READ),

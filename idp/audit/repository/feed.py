@@ -12,8 +12,8 @@ from idp.infra.db.rows import many
 ALL = "*"
 
 _SET_KINDS = """
-    WITH gone AS (DELETE FROM event_feed_kind WHERE kind <> ALL ($1::text[]))
-    INSERT INTO event_feed_kind (kind) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING
+    WITH gone AS (DELETE FROM event_feed_kind WHERE subscriber = $2 AND kind <> ALL ($1::text[]))
+    INSERT INTO event_feed_kind (kind, subscriber) SELECT unnest($1::text[]), $2 ON CONFLICT DO NOTHING
 """
 # In order, and without SKIP LOCKED: a second process waits until the first has published what it took.
 _TAKE = """
@@ -29,9 +29,9 @@ class FedEvent(Event, frozen=True):
     private: Mapping[str, str]
 
 
-async def set_kinds(kinds: Collection[str]) -> None:
-    """Set the kinds of events that are fed from now on; :data:`ALL`: every kind."""
-    await execute(_SET_KINDS, sorted(kinds))
+async def set_kinds(subscriber: str, kinds: Collection[str]) -> None:
+    """Set the kinds of events that are fed for a subscriber from now on; :data:`ALL`: every kind."""
+    await execute(_SET_KINDS, sorted(kinds), subscriber)
 
 
 async def has_events() -> bool:

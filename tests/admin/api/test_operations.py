@@ -734,6 +734,44 @@ async def test_an_initial_access_token(owner: Caller) -> None:
     assert (await owner("DELETE", path)).status_code == 404
 
 
+async def test_a_provisioning_target(owner: Caller) -> None:
+    name = f"Wiki {ids.uuid7()}"
+    new = {"name": name, "base_url": "https://app.example/scim/v2", "token": "the-token"}
+    created = await owner("POST", "/provisioning_targets", new)
+    assert created.status_code == 201
+    assert "the-token" not in created.text
+    path = f"/provisioning_targets/{created.json()['id']}"
+    assert created.headers["location"].endswith(path)
+    assert (await owner("POST", "/provisioning_targets", new)).status_code == 409
+    for wrong in (
+        {"name": ""}, {"token": "with space"}, {"base_url": "https://a.example/?x"}, {"users": "client"},
+        {"mapping": {"userName": "secret"}}, {"mapping": {"emails": "email"}}, {"match": "id"}, {"removal": "keep"},
+        {"groups": ["01a22d87-f22d-75de-9d97-6e0c2f6bcdbe"], "users": "groups"}, {"id": "x"},
+        {"mapping": {"userName": "email", "urn:ietf:params:scim:schemas:core:2.0:User:title": "email"}},
+    ):  # fmt: skip
+        answer = await owner("POST", "/provisioning_targets", new | {"name": f"{ids.uuid7()}"} | wrong)
+        assert answer.status_code == 422, wrong
+    shown = await owner("GET", path)
+    assert shown.json() == shown.json() | {"name": name, "users": "all", "match": "userName", "removal": "deactivate"}
+    change = {"removal": "delete", "mapping": {"userName": "email"}}
+    changed = await owner("PATCH", path, change, If_Match=shown.headers["etag"])
+    assert changed.json() == changed.json() | change
+    assert (await owner("PATCH", path, change, If_Match=shown.headers["etag"])).status_code == 412
+    assert (await owner("PUT", f"{path}/token", {"token": "another"})).status_code == 204
+    for when in ("push/stop", "push/resume", "push"):
+        assert (await owner("POST", f"{path}/{when}")).status_code == 404
+    assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
+    assert (await owner("POST", f"{path}/push")).json()["kind"] == "push"
+    assert (await owner("GET", f"{path}/push")).json()["state"] in ("running", "done")
+    status = (await owner("GET", f"{path}/status")).json()
+    assert status == status | {"refused": 0, "dead": 0}
+    assert (await owner("GET", f"{path}/users?state=active")).json()["items"] == []
+    assert (await owner("POST", f"{path}/disable")).json()["disabled_at"] is not None
+    assert (await owner("DELETE", path)).status_code == 204
+    for method, where in (("GET", path), ("GET", f"{path}/status"), ("GET", f"{path}/users"), ("DELETE", path)):
+        assert (await owner(method, where)).status_code == 404
+
+
 async def test_a_scim_token(owner: Caller) -> None:
     created = await owner("POST", "/scim_tokens", {"name": "Entra", "lifetime": 3600})
     assert created.status_code == 201

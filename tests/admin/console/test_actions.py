@@ -422,6 +422,39 @@ async def test_a_scim_token(owner: Admin) -> None:
     assert not await fetch("SELECT FROM scim_token WHERE name = $1", name)
 
 
+async def test_a_provisioning_target(owner: Admin) -> None:
+    name = f"Wiki {secrets.token_hex(4)}"
+    good = {
+        "name": name, "base_url": "https://app.example/scim/v2/", "token": "the-token", "users": "all",
+        "match": "userName", "removal": "deactivate", "mapping": "userName=email\ntitle = nickname",
+    }  # fmt: skip
+    wrongs = (
+        {"name": ""}, {"base_url": "ftp://app.example"}, {"token": ""}, {"users": "groups"}, {"users": "some"},
+        {"mapping": "title=email"}, {"mapping": "userName"}, {"mapping": "userName=password_hash"},
+        {"pushed_groups": "no such group"}, {"organization": "nowhere", "users": "organization"},
+    )  # fmt: skip
+    for wrong in wrongs:
+        answer = await owner.confirm("/admin/provisioning/new", **(good | wrong))
+        assert answer.status == 400, wrong
+        assert "the-token" not in answer.text
+    await owner.confirm("/admin/provisioning/new", **good)
+    (row,) = await fetch("SELECT * FROM provisioning_target WHERE name = $1", name)
+    assert (row["base_url"], row["disabled_at"] is None) == ("https://app.example/scim/v2", False)
+    path = f"/admin/provisioning/{row['id']}"
+    shown = await owner.get(path)
+    assert "title=nickname" in shown.text
+    assert "the-token" not in shown.text
+    assert "Saved." in (await owner.confirm(f"{path}/edit", **(good | {"removal": "delete"}))).text
+    assert "Saved." in (await owner.confirm(f"{path}/token", token="another")).text
+    assert "Saved." in (await owner.confirm(f"{path}/enable")).text
+    (job,) = await fetch("SELECT state FROM provisioning_job WHERE target_id = $1", row["id"])
+    assert job["state"] in ("running", "done")
+    assert "Saved." in (await owner.confirm(f"{path}/push")).text
+    assert "Saved." in (await owner.confirm(f"{path}/disable")).text
+    assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
+    assert not await fetch("SELECT FROM provisioning_target WHERE name = $1", name)
+
+
 async def test_the_details_that_a_user_allowed(owner: Admin, alice: User) -> None:
     client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
     details = '[{"type": "payment<1>", "amount": 1}, {"type": "payment<1>", "amount": 2}]'

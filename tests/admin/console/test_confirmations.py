@@ -33,6 +33,7 @@ from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.oauth.token_hook import registration as token_hooks
+from idp.provisioning import targets as provisioning_targets
 from idp.scim import tokens as scim_tokens
 from tests.admin.console.conftest import Admin, delete_directory, make_directory
 from tests.conftest import MakeUser
@@ -78,7 +79,9 @@ async def _hooks() -> tuple[UUID, UUID, str]:
 
 
 @pytest.fixture
-async def names(server: Server, alice: User, browser: Browser, make_user: MakeUser) -> AsyncIterator[Names]:
+async def names(  # noqa: PLR0915 -- one of each kind
+    server: Server, alice: User, browser: Browser, make_user: MakeUser
+) -> AsyncIterator[Names]:
     """For each part of the console, the path parameters of a record and its name."""
     await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
     session = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
@@ -104,6 +107,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         type=f"named-{uuid7_text()}", resource=identifier, title="Named details",
         schema='{"type": "object", "properties": {"type": {}}, "additionalProperties": false}',
     )  # fmt: skip
+    target_id = await provisioning_targets.create("Named target", "https://app.example/scim/v2", "token")
     (token_id, _), (scim_token_id, _) = (
         await initial_tokens.create("Named token", Ceiling()),
         await scim_tokens.create("Named directory"),
@@ -152,6 +156,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "scim_tokens": ({"scim_token_id": str(scim_token_id)}, ["Named directory"]),
+        "provisioning": ({"target_id": str(target_id)}, ["Named target", "https://app.example/scim/v2"]),
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
         "token_hooks": ({"hook_id": str(hook_id)}, ["https://named.example/claims", hooked]),
         "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),
@@ -165,6 +170,7 @@ async def names(server: Server, alice: User, browser: Browser, make_user: MakeUs
     await organizations.delete(UUID(customer["organization_id"]))
     await asyncio.gather(webhooks.remove(webhook_id), token_hooks.remove(hook_id))
     await scim_tokens.delete(scim_token_id)
+    await provisioning_targets.delete(target_id)
     await streams.delete_any(stream.id)
     await initial_tokens.delete(token_id)
     await id_jag_policies.remove(assertions.id)

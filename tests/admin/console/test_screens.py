@@ -31,6 +31,7 @@ from idp.oauth.id_jag import registration as id_jag_policies
 from idp.oauth.issuers import registration as trusted_issuers
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.oauth.token_hook import registration as token_hooks
+from idp.provisioning import targets as provisioning_targets
 from idp.scim import tokens as scim_tokens
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
@@ -99,6 +100,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     hook_id, _ = await token_hooks.add(client.client_id, "https://receiver.example/hook")
     stream = await make_stream("Shown")
     scim_token_id, _ = await scim_tokens.create("Shown")
+    target_id = await provisioning_targets.create("Shown", "https://app.example/scim/v2", "token")
     delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
@@ -112,6 +114,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "webhook_id": str(webhook_id),
         "hook_id": str(hook_id),
         "scim_token_id": str(scim_token_id),
+        "target_id": str(target_id),
         "stream_id": str(stream.id),
         "delivery_id": str(delivery_id),
         "client_id": client.client_id,
@@ -137,6 +140,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     await webhooks.remove(webhook_id)
     await token_hooks.remove(hook_id)
     await scim_tokens.delete(scim_token_id)
+    await provisioning_targets.delete(target_id)
     await streams.delete_any(stream.id)
     await organizations.delete(organization.id)
     await delete_directory(directory)
@@ -338,6 +342,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         "webhooks",
         "token_hooks",
         "scim_tokens",
+        "provisioning",
         "shared_signals",
     ],
 )

@@ -236,7 +236,9 @@ CREATE TABLE event_feed (
 );
 
 CREATE TABLE event_feed_kind (
-    kind text PRIMARY KEY
+    kind       text NOT NULL,
+    subscriber text NOT NULL,
+    PRIMARY KEY (kind, subscriber)
 );
 
 
@@ -268,7 +270,7 @@ CREATE INDEX mail_created_at ON mail (created_at, id);
 
 -- An HTTPS request to another system, written in the transaction of the change that it tells of. "stream" is its
 -- receiver. "content" is encrypted, and null once the delivery is delivered. "next_attempt_at" is null once there is
--- nothing left to do.
+-- nothing left to do. "urgent" ones go first.
 CREATE TABLE delivery (
     id              uuid PRIMARY KEY,
     kind            text NOT NULL,
@@ -282,11 +284,13 @@ CREATE TABLE delivery (
     created_at      timestamptz NOT NULL DEFAULT now(),
     next_attempt_at timestamptz,
     expires_at      timestamptz NOT NULL,
+    urgent          boolean NOT NULL DEFAULT false,
     finished_at     timestamptz
 );
 
 CREATE INDEX delivery_due ON delivery (stream, kind, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX delivery_waiting ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX delivery_urgent ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL AND urgent;
 CREATE INDEX delivery_dead ON delivery (stream, id) WHERE state = 'dead';
 CREATE INDEX delivery_delivered ON delivery (stream, finished_at) WHERE state = 'delivered';
 CREATE INDEX delivery_session ON delivery (user_id, session_id, id) WHERE session_id IS NOT NULL;
@@ -1488,3 +1492,121 @@ CREATE TABLE scim_role (
 );
 
 CREATE INDEX scim_role_external_id ON scim_role (origin, external_id);
+
+
+-- provisioning ------------------------------------------------------------------------------------------------------
+
+-- An application with a SCIM server, to which users and groups are sent. "token" is encrypted. "features" is what its
+-- ServiceProviderConfig says.
+CREATE TABLE provisioning_target (
+    id              uuid PRIMARY KEY,
+    name            text NOT NULL UNIQUE,
+    base_url        text NOT NULL,
+    token           bytea NOT NULL,
+    users           text NOT NULL,
+    groups          uuid[] NOT NULL,
+    organization_id uuid,
+    client_id       text,
+    pushed_groups   uuid[] NOT NULL,
+    mapping         jsonb NOT NULL,
+    match           text NOT NULL,
+    removal         text NOT NULL,
+    mends           boolean NOT NULL DEFAULT false,
+    features        jsonb,
+    features_at     timestamptz,
+    failing_since   timestamptz,
+    failing_reason  text NOT NULL,
+    disabled_at     timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE INDEX provisioning_target_created_at ON provisioning_target (created_at, id);
+
+-- A user at a target, or one who may have to be there: also of users who are deleted here. "sent_hash" is null if it is
+-- unknown what the target has. "revision" increases with every attempt, which holds the row until "claimed_until".
+CREATE TABLE provisioned_user (
+    user_id       uuid NOT NULL,
+    target_id     uuid NOT NULL REFERENCES provisioning_target ON DELETE CASCADE,
+    remote_id     text,
+    state         text NOT NULL,
+    sent_hash     bytea,
+    error         text NOT NULL,
+    revision      bigint NOT NULL DEFAULT 0,
+    claimed_until timestamptz,
+    queued_until  timestamptz,
+    queued_urgent boolean NOT NULL DEFAULT false,
+    seen_in       uuid,
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, target_id),
+    CONSTRAINT provisioned_user_of_remote UNIQUE (target_id, remote_id)
+);
+
+CREATE INDEX provisioned_user_target_id ON provisioned_user (target_id, user_id);
+
+CREATE TABLE provisioned_group (
+    group_id      uuid NOT NULL,
+    target_id     uuid NOT NULL REFERENCES provisioning_target ON DELETE CASCADE,
+    remote_id     text,
+    state         text NOT NULL,
+    sent_hash     bytea,
+    error         text NOT NULL,
+    revision      bigint NOT NULL DEFAULT 0,
+    claimed_until timestamptz,
+    queued_until  timestamptz,
+    queued_urgent boolean NOT NULL DEFAULT false,
+    seen_in       uuid,
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (group_id, target_id),
+    CONSTRAINT provisioned_group_of_remote UNIQUE (target_id, remote_id)
+);
+
+CREATE INDEX provisioned_group_target_id ON provisioned_group (target_id, group_id);
+
+-- A member of a group at a target, as last sent.
+CREATE TABLE provisioned_member (
+    user_id   uuid NOT NULL,
+    target_id uuid NOT NULL REFERENCES provisioning_target ON DELETE CASCADE,
+    group_id  uuid NOT NULL,
+    PRIMARY KEY (user_id, target_id, group_id)
+);
+
+CREATE INDEX provisioned_member_group_id ON provisioned_member (target_id, group_id, user_id);
+
+-- The last job of a kind at a target. "holder" works on it until "next_run_at".
+CREATE TABLE provisioning_job (
+    target_id   uuid NOT NULL REFERENCES provisioning_target ON DELETE CASCADE,
+    kind        text NOT NULL,
+    id          uuid NOT NULL,
+    state       text NOT NULL,
+    phase       text NOT NULL,
+    cursor      text NOT NULL,
+    done        bigint NOT NULL DEFAULT 0,
+    total       bigint,
+    counts      jsonb NOT NULL,
+    mend        boolean NOT NULL DEFAULT false,
+    again       boolean NOT NULL DEFAULT false,
+    attempts    integer NOT NULL DEFAULT 0,
+    error       text NOT NULL,
+    holder      uuid,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    next_run_at timestamptz,
+    PRIMARY KEY (target_id, kind)
+);
+
+CREATE INDEX provisioning_job_next_run_at ON provisioning_job (next_run_at);
+
+-- A difference that a check has found between a target and this server.
+CREATE TABLE provisioning_drift (
+    id        uuid PRIMARY KEY,
+    target_id uuid NOT NULL REFERENCES provisioning_target ON DELETE CASCADE,
+    check_id  uuid NOT NULL,
+    kind      text NOT NULL,
+    user_id   uuid,
+    group_id  uuid,
+    remote_id text,
+    details   text[] NOT NULL
+);
+
+CREATE INDEX provisioning_drift_target_id ON provisioning_drift (target_id, id);

@@ -1,0 +1,7 @@
+"""Outbound SCIM 2.0: this server provisions users and groups into applications (RFC 7643, RFC 7644).
+
+A *target* is an application with a SCIM server: :mod:`idp.provisioning.targets` saves it. Events of the audit trail
+queue deliveries (``publish``). A delivery is about one user or one group, and computes what they are to be at the
+target when it is sent (``desired``, ``user_delivery``, ``group_delivery``). Jobs walk through all users of a target
+(``jobs``; docs/decisions/0085-outbound-scim.md).
+"""

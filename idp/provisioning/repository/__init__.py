@@ -1,0 +1,1 @@
+"""The statements on provisioning targets: one module for each table, or for two with the same columns."""

@@ -1,0 +1,184 @@
+"""The statements on jobs at targets."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.rows import one
+
+Kind = Literal["push", "check"]
+#: Seconds after which another process may go on with a job, if the one that worked on it was killed.
+LEASE_SECONDS = 60.0
+
+_COLUMNS = """
+    target_id, kind, id, state, phase, cursor, done, total, counts, mend, attempts, error, started_at, finished_at,
+    next_run_at
+"""
+_START = f"""
+    INSERT INTO provisioning_job AS j (target_id, kind, id, state, phase, cursor, done, total, counts, mend, error,
+                                       started_at, next_run_at)
+    VALUES ($1, $2, $3, 'running', '', '', 0, NULL, '{{}}', $4, '', now(), now())
+    ON CONFLICT (target_id, kind) DO UPDATE
+    SET id = excluded.id, state = 'running', phase = '', cursor = '', done = 0, total = NULL, counts = '{{}}',
+        mend = excluded.mend, again = false, error = '', attempts = 0, holder = NULL, started_at = now(),
+        finished_at = NULL, next_run_at = now()
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+# A push that is under way has passed users who may have changed: it begins again when it is done. One that an
+# administrator stopped stays so.
+_REQUEST = """
+    INSERT INTO provisioning_job AS j (target_id, kind, id, state, phase, cursor, done, total, counts, mend, error,
+                                       started_at, next_run_at)
+    VALUES ($1, 'push', $2, 'running', '', '', 0, NULL, '{}', false, '', now(), now())
+    ON CONFLICT (target_id, kind) DO UPDATE
+    SET again = j.state = 'stopped' OR (j.state = 'running' AND (j.again OR j.phase <> '')),
+        id = CASE WHEN j.finished_at IS NULL THEN j.id ELSE excluded.id END,
+        state = CASE WHEN j.finished_at IS NULL THEN j.state ELSE 'running' END,
+        phase = CASE WHEN j.finished_at IS NULL THEN j.phase ELSE '' END,
+        cursor = CASE WHEN j.finished_at IS NULL THEN j.cursor ELSE '' END,
+        done = CASE WHEN j.finished_at IS NULL THEN j.done ELSE 0 END,
+        counts = CASE WHEN j.finished_at IS NULL THEN j.counts ELSE '{}' END,
+        error = CASE WHEN j.finished_at IS NULL THEN j.error ELSE '' END,
+        attempts = CASE WHEN j.finished_at IS NULL THEN j.attempts ELSE 0 END,
+        started_at = CASE WHEN j.finished_at IS NULL THEN j.started_at ELSE now() END,
+        next_run_at = CASE WHEN j.finished_at IS NULL THEN j.next_run_at ELSE now() END,
+        finished_at = NULL
+"""
+_RESUME = f"""
+    UPDATE provisioning_job SET state = 'running', error = '', attempts = 0, holder = NULL, finished_at = NULL,
+                                next_run_at = now()
+    WHERE target_id = $1 AND kind = $2 AND state IN ('stopped', 'failed') RETURNING {_COLUMNS}
+"""  # noqa: S608
+_STOP = """
+    UPDATE provisioning_job SET state = 'stopped', holder = NULL, next_run_at = NULL
+    WHERE target_id = $1 AND kind = ANY ($2::text[]) AND state = 'running' RETURNING kind
+"""
+_TAKE = f"""
+    UPDATE provisioning_job SET holder = $1, next_run_at = now() + make_interval(secs => $2)
+    WHERE (target_id, kind) IN (
+        SELECT j.target_id, j.kind FROM provisioning_job AS j
+        JOIN provisioning_target AS t ON t.id = j.target_id AND t.disabled_at IS NULL
+        WHERE j.next_run_at <= now() ORDER BY j.next_run_at LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+_SAVE = """
+    UPDATE provisioning_job SET phase = $4, cursor = $5, done = $6, total = $7, counts = $8, attempts = 0, error = '',
+                                next_run_at = now() + make_interval(secs => $9), holder = CASE WHEN $10 THEN holder END
+    WHERE target_id = $1 AND kind = $2 AND holder = $3
+"""
+_FINISH = """
+    UPDATE provisioning_job SET
+        state = CASE WHEN again THEN 'running' ELSE $4 END, error = $5, holder = NULL,
+        finished_at = CASE WHEN NOT again THEN now() END, next_run_at = CASE WHEN again THEN now() END,
+        phase = CASE WHEN again THEN '' ELSE phase END, cursor = '', again = false,
+        done = CASE WHEN again THEN 0 ELSE $6 END, counts = CASE WHEN again THEN '{}'::jsonb ELSE $7::jsonb END
+    WHERE target_id = $1 AND kind = $2 AND holder = $3
+"""
+_DEFER = """
+    UPDATE provisioning_job SET attempts = attempts + 1, error = $4, holder = NULL,
+                                next_run_at = now() + make_interval(secs => $5)
+    WHERE target_id = $1 AND kind = $2 AND holder = $3
+"""
+_ONE = f"SELECT {_COLUMNS} FROM provisioning_job WHERE target_id = $1 AND kind = $2"  # noqa: S608
+# Targets whose last check began long ago, or that were never checked.
+_UNCHECKED = """
+    SELECT t.id, t.mends FROM provisioning_target AS t
+    LEFT JOIN provisioning_job AS j ON j.target_id = t.id AND j.kind = 'check'
+    WHERE t.disabled_at IS NULL AND coalesce(j.started_at, t.updated_at) < now() - make_interval(secs => $1)
+      AND coalesce(j.state, '') NOT IN ('running', 'stopped') ORDER BY t.id
+"""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """The last job of a kind at a target.
+
+    Attributes:
+        state: running, stopped, done or failed.
+        phase, cursor: how far it is.
+        done, total: users that it has passed, and about how many there are; None: not counted.
+        counts: of what it found.
+        attempts: that failed in a row.
+        error: of the last one.
+    """
+
+    target_id: UUID
+    kind: Kind
+    id: UUID
+    state: str
+    phase: str
+    cursor: str
+    done: int
+    total: int | None
+    counts: dict[str, int]
+    mend: bool
+    attempts: int
+    error: str
+    started_at: datetime
+    finished_at: datetime | None
+    next_run_at: datetime | None
+
+
+def _read(row: Mapping[str, Any] | None) -> Job | None:
+    return one(Job, {**row, "counts": msgspec.json.decode(row["counts"])} if row is not None else None)
+
+
+async def start(target_id: UUID, kind: Kind, id: UUID, *, mend: bool = False) -> Job:
+    """Start a job from its beginning."""
+    job = _read(await fetchrow(_START, target_id, kind, id, mend))
+    assert job is not None  # noqa: S101 -- the statement returns one row
+    return job
+
+
+async def request(target_id: UUID, id: UUID) -> None:
+    """Let a push look at every user after this moment."""
+    await execute(_REQUEST, target_id, id)
+
+
+async def resume(target_id: UUID, kind: Kind) -> Job | None:
+    """Go on with a job that was stopped or has failed; None: there is none."""
+    return _read(await fetchrow(_RESUME, target_id, kind))
+
+
+async def stop(target_id: UUID, kinds: list[Kind]) -> bool:
+    """Stop jobs that are under way. Returns whether there was one."""
+    return bool(await fetch(_STOP, target_id, kinds))
+
+
+async def take(holder: UUID) -> Job | None:
+    """Take a job that is due, so that no other process does; None: there is none."""
+    return _read(await fetchrow(_TAKE, holder, LEASE_SECONDS))
+
+
+async def save(job: Job, holder: UUID, *, wait: float | None = None) -> bool:
+    """Store how far a job is. Returns False if it was stopped, started again, or taken by another process.
+
+    Args:
+        wait: seconds after which any process may go on; None: the holder goes on.
+    """
+    seconds, counts = LEASE_SECONDS if wait is None else wait, msgspec.json.encode(job.counts).decode()
+    values = (job.phase, job.cursor, job.done, job.total, counts, seconds, wait is None)
+    return bool(await execute(_SAVE, job.target_id, job.kind, holder, *values))
+
+
+async def finish(job: Job, holder: UUID, state: str, error: str = "") -> bool:
+    """End a job as ``done`` or ``failed``. Returns False as :func:`save`."""
+    counts = msgspec.json.encode(job.counts).decode()
+    return bool(await execute(_FINISH, job.target_id, job.kind, holder, state, error, job.done, counts))
+
+
+async def defer(job: Job, holder: UUID, error: str, wait: float) -> None:
+    """Try again after so many seconds."""
+    await execute(_DEFER, job.target_id, job.kind, holder, error, wait)
+
+
+async def job(target_id: UUID, kind: Kind) -> Job | None:
+    return _read(await fetchrow(_ONE, target_id, kind))
+
+
+async def unchecked(interval: float) -> list[tuple[UUID, bool]]:
+    """Return the targets whose last check began more than so many seconds ago, and whether each is to be mended."""
+    return [(row["id"], row["mends"]) for row in await fetch(_UNCHECKED, interval)]
