@@ -112,7 +112,7 @@ def _form(
     path = f"{HOME}/{SECTION}" + (f"/{target.id}" if target is not None else "")
     return render(
         request, "form", section=SECTION, heading=f"Change {target.name}" if target is not None else "New target",
-        fields=_fields(values, new=target is None), action=f"{path}/{'edit' if target is not None else 'new'}",
+        fields=_fields(values, new=target is None), action=f"{path}/{'change' if target is not None else 'new'}",
         label="Save" if target is not None else "Create", back=path, error=error, status=400 if error else 200,
         version=version(request, target.updated_at if target is not None else None),
     )  # fmt: skip
@@ -137,7 +137,7 @@ async def _target(target_id: str) -> Target:
     return await texts.named_target(str(row["id"]))
 
 
-@screen("GET", f"/{SECTION}/{{target_id}}/edit", _WRITE)
+@screen("GET", f"/{SECTION}/{{target_id}}/change", _WRITE)
 async def edit_target(request: AdminRequest) -> Response[str]:
     target = await _target(request.params["target_id"])
     written = await texts.written(target)
@@ -145,7 +145,7 @@ async def edit_target(request: AdminRequest) -> Response[str]:
     return _form(request, values | dict(request.kept), target=target)
 
 
-@screen("POST", f"/{SECTION}/{{target_id}}/edit", _WRITE, fresh=True)
+@screen("POST", f"/{SECTION}/{{target_id}}/change", _WRITE, fresh=True)
 async def update_target(request: AdminRequest) -> Response[Any]:
     target = await _target(request.params["target_id"])
     try:
@@ -203,7 +203,7 @@ def _acts(target: Target, push: Job | None) -> list[Action]:
             state.append(Action("Go on with the push", f"{path}/resume"))
         state.append(Action("Disable", f"{path}/disable"))
     return [
-        Action("Change", f"{path}/edit"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"), *state,
+        Action("Change", f"{path}/change"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"), *state,
         Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
 

@@ -444,7 +444,7 @@ async def test_a_provisioning_target(owner: Admin) -> None:
     shown = await owner.get(path)
     assert "title=nickname" in shown.text
     assert "the-token" not in shown.text
-    assert "Saved." in (await owner.confirm(f"{path}/edit", **(good | {"removal": "delete"}))).text
+    assert "Saved." in (await owner.confirm(f"{path}/change", **(good | {"removal": "delete"}))).text
     assert "Saved." in (await owner.confirm(f"{path}/token", token="another")).text
     assert "Saved." in (await owner.confirm(f"{path}/enable")).text
     (job,) = await fetch("SELECT state FROM provisioning_job WHERE target_id = $1", row["id"])
