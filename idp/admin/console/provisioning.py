@@ -203,8 +203,8 @@ def _acts(target: Target, push: Job | None) -> list[Action]:
             state.append(Action("Go on with the push", f"{path}/resume"))
         state.append(Action("Disable", f"{path}/disable"))
     return [
-        Action("Change", f"{path}/change"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"), *state,
-        Action("Delete", f"{path}/delete", danger=True),
+        Action("Change", f"{path}/change"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"),
+        *state, Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
 
 
