@@ -1,4 +1,4 @@
-"""What users are to be at a target, by what this server says of them now."""
+"""The state that users are to have at a target, by what this server says of them now."""
 
 import asyncio
 from collections.abc import Collection
@@ -40,7 +40,7 @@ class Wanted(StrEnum):
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """What a user is to be at a target.
+    """The state that a user is to have at a target.
 
     Attributes:
         values: by path, if the user is to be active.

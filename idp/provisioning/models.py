@@ -30,7 +30,7 @@ class Match(StrEnum):
 
 
 class Removal(StrEnum):
-    """What happens at the target to users who are deleted here, or are no longer among its users."""
+    """The end of an account at the target: of users who are deleted here, or are no longer among its users."""
 
     DEACTIVATE = "deactivate"
     DELETE = "delete"
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 
 class Features(msgspec.Struct, frozen=True):
-    """What the ServiceProviderConfig of a target says (RFC 7643 section 5).
+    """The features that the ServiceProviderConfig of a target states (RFC 7643 section 5).
 
     Attributes:
         cursor: it offers pages by cursor (RFC 9865).

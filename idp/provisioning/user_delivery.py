@@ -37,7 +37,7 @@ _WITHOUT_PATH: Final = documents.patch([{"op": "replace", "value": {"active": Fa
 
 
 class _Outcome(msgspec.Struct, frozen=True):
-    """What an attempt has brought about.
+    """The result of an attempt.
 
     Attributes:
         remote_id: None: there is no account.

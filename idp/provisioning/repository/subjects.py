@@ -31,7 +31,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """What an attempt has brought about. ``hash`` is of what the target has now; None: unknown."""
+    """The result of an attempt. ``hash`` is of what the target has now; None: unknown."""
 
     remote_id: str | None
     state: State

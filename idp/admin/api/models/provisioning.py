@@ -69,7 +69,7 @@ class ProvisioningToken(Sent):
 
 
 class ProvisioningFeatures(Shown):
-    """What the SCIM server of a target supports."""
+    """The features of the SCIM server of a target."""
 
     patch: bool
     etag: bool
