@@ -46,8 +46,8 @@ _CANDIDATES = {
         WHERE g.path && $3::uuid[] AND m.user_id > $1 ORDER BY m.user_id LIMIT $2
     """,
     Users.ORGANIZATION: """
-        SELECT user_id FROM organization_member WHERE user_id > $1 AND organization_id = ANY ($3::uuid[])
-        ORDER BY user_id LIMIT $2
+        SELECT user_id FROM organization_member
+        WHERE user_id > $1 AND organization_id = ANY ($3::uuid[]) AND disabled_at IS NULL ORDER BY user_id LIMIT $2
     """,
 }
 _COUNTS = {
@@ -56,7 +56,10 @@ _COUNTS = {
         SELECT count(DISTINCT m.user_id) AS number FROM groups AS g JOIN group_member AS m ON m.group_id = g.id
         WHERE g.path && $1::uuid[]
     """,
-    Users.ORGANIZATION: "SELECT count(*) AS number FROM organization_member WHERE organization_id = ANY ($1::uuid[])",
+    Users.ORGANIZATION: """
+        SELECT count(*) AS number FROM organization_member
+        WHERE organization_id = ANY ($1::uuid[]) AND disabled_at IS NULL
+    """,
 }
 
 
