@@ -26,18 +26,19 @@ SUBSCRIBER: Final = "provisioning"
 URGENT: Final = frozenset(
     {
         "user_disabled", "user_deleted", "user_contained", "account_voided", "group_member_removed",
-        "organization_member_removed", "user_role_revoked",
+        "organization_member_removed", "organization_member_disabled", "user_role_revoked",
     }
 )  # fmt: skip
 #: After them a user who was none may be one of a target's, by what says which users it gets.
 COMING: Final = {
     Users.ALL: frozenset({"user_created", "user_enabled"}),
     Users.GROUPS: frozenset({"group_member_added", "user_enabled"}),
-    Users.ORGANIZATION: frozenset({"organization_member_added", "user_enabled"}),
+    Users.ORGANIZATION: frozenset({"organization_member_added", "organization_member_enabled", "user_enabled"}),
     Users.CLIENT: frozenset(
         {
-            "user_created", "user_enabled", "group_member_added", "organization_member_added", "user_role_granted",
-            "attributes_changed", "group_member_removed", "organization_member_removed", "user_role_revoked",
+            "user_created", "user_enabled", "group_member_added", "organization_member_added",
+            "organization_member_enabled", "user_role_granted", "attributes_changed", "group_member_removed",
+            "organization_member_removed", "organization_member_disabled", "user_role_revoked",
         }
     ),
 }  # fmt: skip

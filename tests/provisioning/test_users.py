@@ -7,7 +7,7 @@ import pytest
 from idp.accounts import profile, users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
-from idp.directory import groups
+from idp.directory import groups, member_states, organizations
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
@@ -347,3 +347,22 @@ async def test_a_disabled_target_gets_nothing(scim: FakeScim) -> None:
     await targets.set_enabled(target_id, True)
     await deliver()
     assert len(scim.users) == 1
+
+
+async def test_a_disabled_membership_does_not_count(scim: FakeScim) -> None:
+    """Nor does one of an organisation that is disabled: its members are deactivated, not removed."""
+    organization = await organizations.create("customer", "Customer")
+    person, other = await user(), await user()
+    await organizations.add_members(organization.id, [person.id, other.id])
+    await target(scim, users="organization", organization_id=str(organization.id), removal="delete")
+    await deliver()
+    assert len(scim.users) == 2
+    await organizations.disable(organization.id)
+    await deliver()
+    assert [account["active"] for account in scim.users.values()] == [False, False]
+    await organizations.enable(organization.id)
+    await deliver()
+    assert [account["active"] for account in scim.users.values()] == [True, True]
+    await member_states.set_enabled(organization.id, person.id, enabled=False)
+    await deliver()
+    assert [account["externalId"] for account in scim.users.values()] == [str(other.id)]
