@@ -15,10 +15,10 @@ from idp.directory import names
 from idp.directory.repository.groups import names_of_groups
 from idp.directory.repository.organizations import organization_by_id
 from idp.errors import ConflictError, NotFoundError, RemoteError, ValidationError
-from idp.events import urls
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
 from idp.keys import vault
+from idp.oauth.clients.receiver_urls import check_receiver
 from idp.oauth.clients.repository import find_client
 from idp.provisioning import connection, mapping, protocol
 from idp.provisioning.models import Features, Match, Removal, Target, Users
@@ -257,7 +257,7 @@ async def _checked(target: Target) -> Target:
         ValidationError: a value is not allowed, or what it names does not exist.
     """
     target = msgspec.structs.replace(target, name=names.checked(target.name))
-    urls.check(target.base_url)
+    check_receiver(target.base_url)
     if "?" in target.base_url or "#" in target.base_url:
         raise ValidationError("The base URL must have neither query nor fragment.")
     mapping.check(target.mapping, target.match, {one.name: one for one in await attributes()})
