@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
+import msgspec
+
 from idp import ids
 from idp.accounts.repository import users
 from idp.accounts.tables import User
@@ -20,16 +22,28 @@ from idp.directory.models import INVITATION, InvitationState, Offer
 from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
 from idp.infra.db.engine import transaction
+from idp.mail.messages import suitable_name
 
 
 async def by_token(token: str) -> Offer | None:
     """Return the invitation of a mail, in any state."""
-    return await repository.offer_by_token(ids.digest(token))
+    offer = await repository.offer_by_token(ids.digest(token))
+    return _shown(offer) if offer is not None else None
 
 
 async def of_user(user: User) -> Sequence[Offer]:
     """Return the open invitations of a user, whose address must be verified."""
-    return await repository.open_offers(user.email) if user.email_verified else []
+    return [_shown(each) for each in await repository.open_offers(user.email)] if user.email_verified else []
+
+
+def _shown(offer: Offer) -> Offer:
+    """Leave out the name of an inviter that could be a message to a stranger."""
+    return msgspec.structs.replace(offer, inviter=suitable_name(offer.inviter))
+
+
+async def can_accept_by_link(offer: Offer, user: User) -> bool:
+    """Return whether a user can accept an invitation whose link was opened."""
+    return user.email == offer.email and (user.email_verified or await users.owner_of_email(user.email) == user.id)
 
 
 async def invitations_of(user: User) -> Sequence[Offer]:

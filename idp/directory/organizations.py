@@ -155,6 +155,32 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
     return len(removed)
 
 
+async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
+    """Remove a user from an organization on the user's own wish. Returns False if the user is no member there.
+
+    A membership that is disabled stays: otherwise its user could leave, and come back by an invitation.
+
+    Args:
+        last_admin: whether no administrator need remain.
+
+    Raises:
+        LastAdminError: no administrator would remain.
+    """
+    async with transaction():
+        organization = await _locked(id, [user_id])
+        if not last_admin:
+            await _check_admin_remains(id, [user_id])
+        if organization.disabled_at is not None or not await repository.delete_own_membership(id, user_id):
+            return False
+        await _record_members("organization_member_removed", organization, [user_id])
+    return True
+
+
+async def is_last_admin(id: UUID, user_id: UUID) -> bool:
+    """Return whether a user manages an organization, and nobody else does."""
+    return await repository.has_admin_among(id, [user_id]) and not await repository.has_other_admin(id, [user_id])
+
+
 async def set_admin(
     id: UUID, user_id: UUID, *, admin: bool, expected_at: datetime | None = None, delegated: bool = False
 ) -> bool:

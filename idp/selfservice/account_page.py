@@ -116,7 +116,14 @@ def account_page(
 
 
 async def confirmation_page(
-    request: AnyRequest, action: str, *, heading: str, text: str, label: str, fields: dict[str, str] | None = None
+    request: AnyRequest,
+    action: str,
+    *,
+    heading: str,
+    text: str,
+    label: str,
+    fields: dict[str, str] | None = None,
+    back: str = "/account/security",
 ) -> Response[Any]:
     """Render a page that asks for confirmation.
 
@@ -125,12 +132,13 @@ async def confirmation_page(
         text: what will be removed, in a sentence or two.
         label: the label of the button.
         fields: hidden fields of the form.
+        back: the path of the page that a cancellation leads to.
     """
     account = await require_session(request, action, fresh=True)
     if isinstance(account, Response):
         return account
     return account_page(
-        request, "ask", account, heading=heading, text=text, label=label, action=action, fields=fields or {}
+        request, "ask", account, heading=heading, text=text, label=label, action=action, fields=fields or {}, back=back
     )
 
 
@@ -159,6 +167,7 @@ def _sentence(done: str | None) -> str | None:
         "last-way": _("It is your only way to sign in. Choose a password first."),
         "app": _("The application has no access any more."),
         "organization-joined": _("You are a member now."),
+        "organization-left": _("You are no longer a member."),
         "invitation-declined": _("The invitation is declined."),
         "request-allowed": _("Allowed. The application goes on by itself. You can close this page."),
         "request-denied": _("Not allowed. You can close this page."),

@@ -81,13 +81,15 @@ async def _offered(token: str) -> Offer:
 
 async def _page(request: AnyRequest, token: str, offer: Offer, *, declined: bool = False) -> Response[str]:
     session = await current_session(request)
+    user = await user_by_id(session.user_id) if session is not None else None
     return page(
         "organization_invitation.html",
         action=PATH,
         token=token,
         csrf_token=form_token(_secret(request), PATH) if session is not None else "",
         offer=offer,
-        user=await user_by_id(session.user_id) if session is not None else None,
+        user=user,
+        accepts=user is not None and await invited.can_accept_by_link(offer, user),
         declined=declined,
     )
 

@@ -162,7 +162,9 @@ async def test_46_an_account_that_a_stranger_prepared_is_not_the_member(
         await equip(squatted, browser.issuer, [Step.TOTP, Step.PASSKEY, Step.RECOVERY_CODE], two_step=False)
         assert "invitations/" not in as_page(await attacker.get("/account/organizations")).text
         # Even with the link: the browser of the owner may be signed in to the account of the attacker.
-        form = next(f for f in as_page(await attacker.get(link)).forms if "invitation-decline" in f.buttons)
+        shown = as_page(await attacker.get(link))
+        assert "invitation-accept" not in shown.ids
+        form = next(f for f in shown.forms if "invitation-decline" in f.buttons)
         await attacker.post(PATH, form.fields | {"action": "accept"})
         assert not await _is_member(acme, squatted.email)
 

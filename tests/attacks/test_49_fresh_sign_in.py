@@ -51,7 +51,7 @@ async def _all_of(user: User) -> list[object]:
 
 def test_49_there_is_something_to_protect() -> None:
     assert {route.path.split("/")[2] for route in PROTECTED} == {
-        "data", "email", "passkeys", "password", "recovery-codes", "totp", "two-step", "upstreams"
+        "data", "email", "organizations", "passkeys", "password", "recovery-codes", "totp", "two-step", "upstreams"
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import httpx
 import pyotp
 import pytest
 
+from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.directory import invitations
 from idp.infra.db.engine import execute
@@ -167,6 +168,14 @@ async def _own_invitation(browser: Browser, client: RelyingParty, email: str) ->
     return _filled(browser, await browser.get("/account/organizations"), f"join-{organization.slug}")
 
 
+async def _leave(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    await client.sign_in(browser, email)
+    user = await user_by_email(email)
+    assert user is not None
+    organization = await an_organization(user)
+    return _filled(browser, await browser.get(f"/account/organizations/{organization.id}/leave"), "ask-confirm")
+
+
 async def _passkey(browser: Browser, client: RelyingParty, email: str) -> Filled:
     await client.sign_in(browser, email)
     page = await browser.get("/account/passkeys")
@@ -189,6 +198,7 @@ WAYS: dict[str, Way] = {
     "/account/data/download": _account("/account/data", "data-download"),
     "/account/email": _account("/account/email", "email-send", email="new-EMAIL"),
     "/account/organizations/invitations/{invitation_id:uuid}": _own_invitation,
+    "/account/organizations/{organization_id:uuid}/leave": _leave,
     "/account/passkeys": _passkey,
     "/account/passkeys/{passkey_id:uuid}": _any_account_form(f"/account/passkeys/{NOBODY}", action="remove"),
     "/account/password": _account("/account/password", "password-save", **NEW_PASSWORD),

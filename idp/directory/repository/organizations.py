@@ -51,6 +51,7 @@ ON CONFLICT DO NOTHING RETURNING user_id
 _REMOVE_MEMBERS = """
 DELETE FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 RETURNING user_id
 """
+_LEAVE = "DELETE FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL"
 # $4 is "created_at" as the caller has read it, so that it is still the same membership; NULL: any.
 _SET_ADMIN = """
 UPDATE organization_member AS m SET admin = $3 FROM organization_member AS old
@@ -184,6 +185,11 @@ async def insert_members(organization_id: UUID, user_ids: Collection[UUID], orig
 async def delete_members(organization_id: UUID, user_ids: Collection[UUID]) -> list[UUID]:
     """Remove users from an organization, with its roles. Returns those that were in it."""
     return [row["user_id"] for row in await fetch(_REMOVE_MEMBERS, list(user_ids), organization_id)]
+
+
+async def delete_own_membership(organization_id: UUID, user_id: UUID) -> bool:
+    """Delete a membership that is enabled, with the roles there. Returns False if there is none."""
+    return bool(await execute(_LEAVE, user_id, organization_id))
 
 
 async def set_admin(organization_id: UUID, user_id: UUID, admin: bool, expected_at: datetime | None) -> bool | None:
