@@ -225,12 +225,16 @@ async def check(upstream_id: str, apply: bool, as_json: bool) -> None:
     """
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
+    from idp.federation.ldap import pool
     from idp.oauth import directory_checks
 
     found = next((one for one in await known.load_stored() if (one.id, one.kind) == (upstream_id, "ldap")), None)
     if found is None:
         raise InvalidUpstreamError(f"There is no directory {upstream_id}.")
-    outcome = await directory_checks.check(found, all_of_them=apply, look_only=not apply)
+    try:
+        outcome = await directory_checks.check(found, all_of_them=apply, look_only=not apply)
+    finally:
+        await pool.close_all()
     shown = outcome._asdict()
     if as_json:
         print_json(shown)

@@ -166,12 +166,19 @@ async def release_email(email: str, delete_factors: Callable[[UUID], Awaitable[o
 
 
 async def unlink(
-    user_id: UUID, identity_id: UUID, *, by_mail: bool, passkeys_of: Callable[[UUID], Awaitable[Collection[object]]]
+    user_id: UUID,
+    identity_id: UUID,
+    *,
+    by_mail: bool,
+    passkeys_of: Callable[[UUID], Awaitable[Collection[object]]],
+    directories: Collection[str] = (),
 ) -> str | None:
-    """Unlink an identity unless it is the last way to sign in. Runs in the caller's transaction.
+    """Unlink an identity unless it is the last way to sign in, or has the user's password. In the caller's transaction.
 
     Args:
         by_mail: sign-in by email code is enabled.
+        directories: the issuers of directories. Their users without a password here stay linked: otherwise one could
+            keep the account after leaving.
         passkeys_of: returns the passkeys of a user, which belong to a package above this one.
 
     Returns:
@@ -187,7 +194,8 @@ async def unlink(
         or await passkeys_of(user_id)
     ):
         return None
-    upstream_id = await repository.delete_identity(user_id, identity_id)
+    kept = {one.id for one in linked if one.issuer in directories} if user.password_hash is None else set[UUID]()
+    upstream_id = await repository.delete_identity(user_id, identity_id) if identity_id not in kept else None
     if upstream_id is not None:
         await record("identity_unlinked", user_id=user_id, detail={"upstream": upstream_id})
         if all(identity.upstream_id != upstream_id for identity in linked if identity.id != identity_id):

@@ -34,9 +34,13 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     """Return the linked identities and the upstreams that can be linked."""
     own = await identities_of(account.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""
+    fixed = _directories() if account.user.password_hash is None else set[str]()
     connected = {identity.upstream_id for identity in own}
     return {
-        "identities": [msgspec.structs.asdict(identity) | {"name": _name(identity.upstream_id)} for identity in own],
+        "identities": [
+            msgspec.structs.asdict(identity) | {"name": _name(identity.upstream_id), "fixed": identity.issuer in fixed}
+            for identity in own
+        ],
         "upstreams": [
             {
                 "id": upstream.id,
@@ -47,6 +51,10 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
             if upstream.id not in connected
         ],
     }
+
+
+def _directories() -> set[str]:
+    return {upstream.issuer for upstream in upstreams.directories(None)}
 
 
 def _name(upstream_id: str) -> str:
@@ -83,7 +91,11 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
     user = account.user
     async with transaction():
         parted = await linking.unlink(
-            user.id, identity_id, by_mail=settings().email_code_sign_in, passkeys_of=passkeys_of
+            user.id,
+            identity_id,
+            by_mail=settings().email_code_sign_in,
+            passkeys_of=passkeys_of,
+            directories=_directories(),
         )
         if parted is not None:
             cookies += await end_other_sessions(request, account, "identity_unlinked")

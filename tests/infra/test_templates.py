@@ -193,6 +193,7 @@ class Identity:
     name: str = "Acme"
     email: str | None = "ada@acme.example"
     last_used_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    fixed: bool = False
 
 
 #: The server draws the picture, so the page contains it unescaped.
@@ -497,7 +498,14 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
             "user": Owner(None, "x", False, None, None, False),
         },
     ),
-    ("account/security.html", {"directory": Upstream("staff", "Staff"), "user": Owner(password_hash=None)}),
+    (
+        "account/security.html",
+        {
+            "directory": Upstream("staff", "Staff"),
+            "identities": [Identity(fixed=True)],
+            "user": Owner(password_hash=None),
+        },
+    ),
     ("account/security.html", {"codes_left": 1, "user": Owner(password_changed_at=None)}),
     ("account/password.html", {"elsewhere": True}),
     ("account/profile.html", {"wrong": "attributes.a1"}),

@@ -160,7 +160,7 @@ _closing: set[asyncio.Future[None]] = set()
 
 
 async def close_all() -> None:
-    """Close all pools, when the process ends."""
+    """Close all pools, before the event loop ends."""
     for pool in list(_pools.values()):
         with suppress(Exception):
             await pool.close()

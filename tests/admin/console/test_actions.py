@@ -36,6 +36,7 @@ from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Form, Page, as_page
 from tests.support.directory import a_group, an_organization
 from tests.support.oauth import PASSWORD
+from tests.support.slapd import certificates
 
 
 def _kept(form: Form) -> dict[str, str]:
@@ -707,6 +708,33 @@ async def test_the_form_has_the_fields_of_each_kind_of_upstream(owner: Admin) ->
     await owner.confirm(f"/admin/upstreams/{name}/change", **entered | {"name": "Apple Inc", "required_claims": ""})
     after = next(each for each in await registry.load_stored() if each.id == name)
     assert after == msgspec.structs.replace(before, name="Apple Inc", required_claims={})
+    assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
+
+
+async def test_a_directory(owner: Admin) -> None:
+    """It has a bind DN instead of a client_id, a CA of several lines, and no redirect URI."""
+    name, (ca, *_rest) = f"u{secrets.token_hex(4)}", certificates()
+    offered = (await owner.get("/admin/upstreams/new/ldap")).text
+    assert "Password of the bind DN" in offered
+    assert 'name="scope"' not in offered
+    entered = {
+        "id": name, "name": "Staff", "client_id": "cn=idp,dc=example", "client_secret": "hush-hush",
+        "option_url": "ldaps://ldap.example.com", "option_base_dn": "dc=example", "option_ca": ca.replace("\n", "\r\n"),
+        "option_email_domains": "example.com", "creates_accounts": "yes",
+    }  # fmt: skip
+    refused = await owner.confirm("/admin/upstreams/new/ldap", **entered | {"option_url": "ldap"})
+    assert (refused.status, "is not a URL such as" in refused.text) == (400, True)
+    assert "hush-hush" not in refused.text
+    answer = await owner.confirm("/admin/upstreams/new/ldap", **entered)
+    assert "ldaps://ldap.example.com" in answer.text
+    assert "/callback" not in answer.text
+    before = next(each for each in await registry.load_stored() if each.id == name)
+    assert (before.issuer, before.client_secret) == (f"ldap:{name}:entryuuid", "hush-hush")
+    changed = entered | {"client_secret": "", "option_groups": "member", "option_ca": ""}
+    await owner.confirm(f"/admin/upstreams/{name}/change", **changed)
+    after = next(each for each in await registry.load_stored() if each.id == name)
+    options = {option: value for option, value in before.options.items() if option != "ca"} | {"groups": "member"}
+    assert after == msgspec.structs.replace(before, options=options)
     assert "Deleted." in (await owner.confirm(f"/admin/upstreams/{name}/delete")).text
 
 

@@ -221,6 +221,24 @@ async def test_the_password_is_changed_there(
     assert "/reset?" not in letter.text
 
 
+async def test_it_stays_linked(browser: Browser, add_directory: AddDirectory, ada: Person, db: str) -> None:
+    """Otherwise a user could keep the account after leaving. With a password here it is one way among others."""
+    await add_directory()
+    await enter(browser, ada.uid, ada.password)
+    user = await user_of(ada.email)
+    row = await fetchrow("SELECT id FROM identity WHERE user_id = $1", user.id)
+    assert row is not None
+    path = f"/account/upstreams/{row['id']}/unlink"
+    assert path not in as_page(await browser.get("/account/security")).text
+    fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
+    await browser.post(path, fields)
+    assert len(await identities(user.id)) == 1
+    await execute("UPDATE users SET password_hash = 'x' WHERE id = $1", user.id)
+    assert path in as_page(await browser.get("/account/security")).text
+    await browser.post(path, fields)
+    assert await identities(user.id) == []
+
+
 async def test_the_directory_is_down(
     browser: Browser, add_directory: AddDirectory, make_person: Make, make_user: MakeUser, tmp_path: Path
 ) -> None:
