@@ -61,12 +61,18 @@ async def show_password(request: AnyRequest) -> Response[Any]:
     directory = await directory_of(account.user)
     if directory is not None:
         return _elsewhere(request, account, directory)
-    return account_page(request, "password", account)
+    return _password_page(request, account)
+
+
+def _password_page(
+    request: AnyRequest, account: AccountRequest, error: str | None = None, *, elsewhere: bool = False
+) -> Response[str]:
+    return account_page(request, "password", account, error=error, elsewhere=elsewhere)
 
 
 def _elsewhere(request: AnyRequest, account: AccountRequest, directory: Upstream) -> Response[str]:
     message = _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory.name}
-    return account_page(request, "password", account, error=message, elsewhere=True)
+    return _password_page(request, account, message, elsewhere=True)
 
 
 @post(PASSWORD, opt=PAGE)
@@ -82,12 +88,12 @@ async def change_password(request: AnyRequest) -> Response[Any]:
     try:
         await limits.count_step(browser_of(request))
     except TooManyRequestsError as error:
-        return slowed_down(account_page(request, "password", account, error=wait_sentence(error)), error)
+        return slowed_down(_password_page(request, account, wait_sentence(error)), error)
     try:
         await check_new_password(password, user_inputs=[user.email, user.name or ""])
         password_hash = await hash_password(password)
     except InvalidPasswordError as error:
-        return account_page(request, "password", account, error=str(error))
+        return _password_page(request, account, str(error))
     async with transaction():
         await change_password_hash(user.id, password_hash, credentials_changed)
         await notify_change(user, "password_changed")
