@@ -84,7 +84,7 @@ from idp.selfservice import (
 from idp.selfservice import attributes as account_attributes
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
-from idp.signin import home, upstream_pages
+from idp.signin import home, organization_logos, upstream_pages
 from idp.signin import pages as signin
 
 log = structlog.get_logger()
@@ -115,6 +115,7 @@ MODULES = (
     metadata,
     organization_choice,
     organization_invitation,
+    organization_logos,
     organizations,
     passkeys,
     profile,

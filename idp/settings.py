@@ -565,6 +565,9 @@ class Settings(BaseSettings):
     theme_color: Annotated[str | None, AfterValidator(_check_color)] = _option(
         None, "The colour of buttons and links, such as #0f5568."
     )
+    organization_branding_before_sign_in: bool = _option(
+        True, "Show the branding of an organisation to everyone who names it, before the user has signed in."
+    )
     default_locale: Literal["en", "de", "es", "fr"] = _option(
         "en", "The language for users whose preferred languages are not available."
     )

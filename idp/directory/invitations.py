@@ -13,7 +13,7 @@ from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.repository import users
 from idp.audit.events import record
-from idp.directory import organizations
+from idp.directory import branding, organizations
 from idp.directory.errors import (
     AlreadyInvitedError,
     AlreadyMemberError,
@@ -233,6 +233,7 @@ async def _mail(organization: Organization, invitation: Invitation, token: str) 
             inviter=suitable_name(inviter.name) if inviter is not None else None,
             link=link(token),
             days=max(1, lifetime // DAY),
+            **await branding.for_mail(organization.id),
         )
     finally:
         i18n.locale.reset(before)

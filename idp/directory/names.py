@@ -52,6 +52,11 @@ def checked_slug(slug: str) -> str:
     return slug
 
 
+def is_id(text: str) -> bool:
+    """Return whether a text is an id and so no slug."""
+    return _UUID.fullmatch(text) is not None
+
+
 def is_slug_or_id(text: str) -> bool:
     """Return whether a text can be the slug or the id of an organization."""
     return _SLUG.fullmatch(text) is not None

@@ -22,12 +22,13 @@ class Way(NamedTuple):
     unless: tuple[str, ...] = ()
 
 
-#: By the name of the step. A code by mail and one of an app have the same method: the app is a second step.
+#: By the name of the step. A code by mail and one of an app have the same method: the app is a second step. The
+#: password of a directory is entered here.
 WAYS: Final = {
     "password": Way(("pwd",)),
     "passkey": Way(("hwk", "swk")),
     "email_code": Way(("otp",), unless=("pwd", "fed")),
-    "upstream": Way(("fed",)),
+    "upstream": Way(("fed",), unless=("pwd",)),
 }
 
 

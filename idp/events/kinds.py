@@ -24,7 +24,7 @@ KINDS: Final = (
     "organization_deleted", "organization_member_added", "organization_member_removed",
     "organization_member_disabled", "organization_member_enabled",
     "organization_admin_granted", "organization_admin_revoked",
-    "organization_policy_set",
+    "organization_policy_set", "organization_branding_set",
     "organization_invitation_created", "organization_invitation_resent", "organization_invitation_accepted",
     "organization_invitation_declined", "organization_invitation_revoked",
     "organization_domain_claimed", "organization_domain_verified",

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from idp.infra import i18n
+from idp.infra import colors, i18n
 from idp.settings import settings
 
 #: The types of files that are served. Files of other types in a ``static`` folder are ignored.
@@ -100,35 +100,6 @@ def _asset(content: bytes, media_type: str) -> Asset:
     return Asset(content, media_type, digest[:8], f'"{digest[:32]}"')
 
 
-def color_css(color: str) -> str:
-    """Return a style sheet with one colour for buttons and links, lighter in dark mode, and readable text on it.
-
-    Args:
-        color: such as ``#0f5568``.
-    """
-    red, green, blue = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    linear = [(c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4) for c in (red, green, blue)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    # White and black text have the same contrast at a luminance of 0.179 (WCAG 2.2).
-    on_color = "#fff" if luminance < 0.179 else "#101c22"
-    return f"""
-:root:not([data-theme]) {{
-  --accent: {color};
-  --accent-strong: color-mix(in srgb, {color} 80%, #000);
-  --accent-soft: color-mix(in srgb, {color} 12%, #fff);
-  --on-accent: {on_color};
-}}
-@media (prefers-color-scheme: dark) {{
-  :root:not([data-theme]) {{
-    --accent: color-mix(in srgb, {color} 45%, #fff);
-    --accent-strong: color-mix(in srgb, {color} 30%, #fff);
-    --accent-soft: color-mix(in srgb, {color} 30%, #000);
-    --on-accent: #101c22;
-  }}
-}}
-"""
-
-
 #: Attributes of a page that link to a path of this server. Values are escaped, so only attributes match.
 _LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
 
@@ -171,7 +142,7 @@ class Templates:
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
         if theme.color is not None:
-            self.assets["color.css"] = _asset(color_css(theme.color).encode(), MEDIA_TYPES[".css"])
+            self.assets["color.css"] = _asset(colors.stylesheet(theme.color).encode(), MEDIA_TYPES[".css"])
         self._environment = Environment(
             loader=FileSystemLoader(folders),
             autoescape=select_autoescape(disabled_extensions=("txt",), default=True),

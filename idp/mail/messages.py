@@ -43,17 +43,22 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
         to: the address of the recipient, also used as salutation if there is no suitable ``name``.
         template: the name of the templates, such as ``welcome``.
         message_id: the local part of the Message-ID; by default a random one.
-        context: the values of the templates besides ``name``, ``when`` and ``issuer``.
+        context: the values of the templates besides ``name``, ``when`` and ``issuer``; ``brand`` is that of
+            :func:`idp.directory.branding.for_mail`.
 
     Raises:
         jinja2.TemplateError: there is no such template, or a value is missing.
     """
     now = clock.now()
-    values = context | {
-        "name": suitable_name(context.get("name")) or to,
-        "when": i18n.exact_moment(now),
-        "issuer": settings().issuer,
-    }
+    values = (
+        {"brand": None}
+        | context
+        | {
+            "name": suitable_name(context.get("name")) or to,
+            "when": i18n.exact_moment(now),
+            "issuer": settings().issuer,
+        }
+    )
     html = templates().render(f"mail/{template}.html", **values)
     title = _TITLE.search(html)
     message = EmailMessage(policy=SMTP)

@@ -12,13 +12,15 @@ from litestar.params import FromPath
 
 from idp.accounts.repository.users import user_by_id
 from idp.audit.events import record
+from idp.directory.branding import brand_of
+from idp.directory.branding_models import Brand
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.oauth.authorize import pending_request, polled
+from idp.oauth.authorize import organization_decision, pending_request, polled
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, ClaimsRequest, within_registration
@@ -141,6 +143,8 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     pending, client, session = asking
     user = await user_by_id(session.user_id)
     asked = pending.asked
+    values = shown(asked, client)
+    values["client"] = msgspec.structs.replace(values["client"], brand=await _brand(pending, client, session))
     return page(
         "consent.html",
         action=f"/consent/{request_id}",
@@ -149,8 +153,15 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
         claimed_name=client.client_name,
         user=user,
         destination=_destination(asked),
-        **shown(asked, client),
+        **values,
     )
+
+
+async def _brand(pending: PendingRequest, client: Client, session: SignedIn) -> Brand | None:
+    """Return the branding of the organization that the user signs in for."""
+    chosen = organization_decision.chosen_by(session.user_id, pending)
+    decided = await organization_decision.decided(pending.asked, client, session.user_id, chosen)
+    return await brand_of(decided.membership.id) if decided is not None and decided.membership is not None else None
 
 
 def _destination(asked: AuthorizationRequest) -> str:

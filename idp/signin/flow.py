@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from idp import clock
+from idp.directory.branding_models import Brand
 from idp.errors import FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import UpstreamSession
@@ -32,7 +33,8 @@ class Display(msgspec.Struct, frozen=True):
     """The part of an application that the pages show.
 
     ``ui_locales`` are the languages that the application asks for; ``upstreams`` are the providers that its users may
-    sign in with, None for all. ``organization`` is the name of the one whose policy asks for the sign-in, if one does.
+    sign in with, None for all. ``organization`` is the name of the one whose policy asks for the sign-in, if one does;
+    ``brand`` is the branding of the one that the user signs in for, if it has one.
     """
 
     client_name: str
@@ -43,6 +45,7 @@ class Display(msgspec.Struct, frozen=True):
     ui_locales: tuple[str, ...] = ()
     upstreams: tuple[str, ...] | None = None
     organization: str | None = None
+    brand: Brand | None = None
 
 
 class Registration(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,8 @@ from playwright.async_api import Page, expect
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
+from idp.directory import branding
+from idp.directory.sign_in_policy_changes import set_policy
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute
 from idp.signin import limits
@@ -25,6 +27,7 @@ from tests.federation.conftest import Add, add, provider
 from tests.support.authenticator import virtual_authenticator
 from tests.support.authorization_details import detail, registering
 from tests.support.devices import start_device
+from tests.support.directory import an_organization
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
@@ -205,6 +208,23 @@ async def test_on_the_way_to_an_application(
     await look("#logout-confirm")
     await page.click("#logout-confirm")
     await look("#logout-done")
+
+
+async def test_the_branding_of_an_organization(page: Page, look: Look, make_client: MakeClient, alice: User) -> None:
+    """In the lightest colour that is accepted, which the texts of the pages must still have enough contrast with."""
+    acme = await an_organization(alice)
+    await branding.set_branding(
+        acme.id, display_name="Acme Ltd", color="#6b6b6b",
+        help_uri="https://acme.example/help", terms_uri="https://acme.example/terms",
+    )  # fmt: skip
+    client = await make_client(scope="openid organization")
+    await page.goto(f"/authorize?{urlencode(client.parameters(organization=acme.slug))}")
+    await look("#organization-brand")
+    await _send(page, "#login-submit", username=alice.email, password=PASSWORD)
+    await look("#consent-allow")
+    await set_policy(acme.id, second_factor=True)
+    await page.goto(f"/authorize?{urlencode(client.parameters(organization=acme.slug))}")
+    await look("#totp-confirm")
 
 
 async def test_a_device(page: Page, look: Look, make_client: MakeClient, alice: User) -> None:

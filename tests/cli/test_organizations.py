@@ -9,6 +9,7 @@ from pathlib import Path
 from idp.infra.db.engine import fetch
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
+from tests.support.directory import an_organization
 from tests.support.nameserver import Nameserver
 
 
@@ -47,6 +48,13 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert domain in cli("organizations", "domains", slug).out
     assert "is removed" in cli("organizations", "remove-domain", slug, domain).out
     assert len(json.loads(cli("organizations", "domains", slug, "--json").out)) == 1
+    assert "Aborted" in cli("organizations", "delete", slug, input="n\n", code=1).err
+    assert "is deleted" in cli("organizations", "delete", slug, "--yes").out
+    assert "There is no such organisation" in cli.fails("organizations", "show", slug)
+
+
+async def test_the_sign_in_policy(cli: Cli) -> None:
+    slug = (await an_organization()).slug
     options = ("--second-factor", "required", "--session-max-age", "8h", "--way", "passkey", "--json")
     policy = json.loads(cli("organizations", "set-policy", slug, *options).out)
     assert policy == {"second_factor": True, "session_max_age": 28_800, "session_idle": None, "ways": ["passkey"]}
@@ -55,9 +63,22 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert "must be 300" in cli.fails("organizations", "set-policy", slug, "--session-idle", "1m")
     assert "has no sign-in policy" in cli("organizations", "remove-policy", slug).out
     assert not json.loads(cli("organizations", "policy", slug, "--json").out)["second_factor"]
-    assert "Aborted" in cli("organizations", "delete", slug, input="n\n", code=1).err
-    assert "is deleted" in cli("organizations", "delete", slug, "--yes").out
-    assert "There is no such organisation" in cli.fails("organizations", "show", slug)
+
+
+async def test_the_branding(cli: Cli, tmp_path: Path) -> None:
+    made = await an_organization()
+    slug = made.slug
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    options = ("--color", "#8A1C4A", "--display-name", "Acme Ltd", "--logo", str(logo), "--json")
+    branding = json.loads(cli("organizations", "set-branding", slug, *options).out)
+    assert (branding["color"], branding["display_name"]) == ("#8a1c4a", "Acme Ltd")
+    assert f"/organization-logos/{made.id}?v=" in branding["logo_uri"]
+    assert json.loads(cli("organizations", "branding", slug, "--json").out) == branding
+    assert "Acme Ltd" in cli("organizations", "branding", slug).out
+    assert "hard to read" in cli.fails("organizations", "set-branding", slug, "--color", "#ffee00")
+    assert "has no branding" in cli("organizations", "remove-branding", slug).out
+    assert "has no branding" in cli.fails("organizations", "branding", slug)
 
 
 async def test_an_invitation(cli: Cli, make_user: MakeUser) -> None:
@@ -96,5 +117,5 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, names
             nameserver.records[name] = [f"idp-domain-verification={row['token']}"]
         words = (values.get(word, word) for word in shlex.split(command))
         cli(*words, IDP_DNS_RESOLVER=nameserver.address)
-    assert len(commands) == 22
+    assert len(commands) == 26
     cli("organizations", "delete", values["acme"], "--yes")

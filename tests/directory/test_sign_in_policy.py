@@ -84,6 +84,7 @@ async def test_an_unknown_organization(db: str) -> None:
         (["pwd", "otp", "mfa"], {"password"}),
         (["otp"], {"email_code"}),
         (["fed", "mfa"], {"upstream"}),
+        (["pwd", "fed"], {"password"}),
         (["fed", "otp", "mfa"], {"upstream"}),
         (["hwk", "user", "mfa"], {"passkey"}),
         (["pwd", "swk", "user", "mfa"], {"password", "passkey"}),

@@ -73,6 +73,8 @@ DECLARED = {
     "/login/{flow_id:str}/to/{upstream_id:str}": "page",
     "/login/{flow_id:str}/{step:str}": "page",
     "/logos/{client_id:str}": "public",
+    "/colors/{color:str}": "public",
+    "/organization-logos/{organization_id:uuid}": "public",
     "/logout": "entry",
     "/logout/confirm": "page",
     "/logout/return": "entry",

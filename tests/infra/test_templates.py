@@ -10,15 +10,33 @@ from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+import msgspec
 import pytest
 
 from idp.accounts.attributes import declaration, forms
 from idp.accounts.attributes.models import Type
+from idp.directory.branding_models import Brand
 from idp.infra import templates
 from idp.infra.templates import Templates, Theme, templates_path, web_url
 from tests.support.mails import MAILS
 
 HOSTILE = '"><svg onload=alert(1)>'
+
+
+BRAND = Brand(
+    name="Acme Ltd",
+    logo_uri="https://acme.example/logo.png",
+    color="#8a1c4a",
+    help_uri="https://acme.example/help",
+    terms_uri="https://acme.example/terms",
+    privacy_uri="https://acme.example/privacy",
+)
+
+
+class MailBrand(Brand, frozen=True):
+    """The values of a mail, which has them as a dict."""
+
+    dark_color: str | None = "#cda0b5"
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,7 @@ class Client:
     policy_uri: str | None = "https://northwind.example/privacy"
     tos_uri: str | None = "https://northwind.example/terms"
     organization: str | None = "Acme Ltd"
+    brand: Brand | None = BRAND
 
 
 @dataclass(frozen=True)
@@ -229,7 +248,12 @@ ACCOUNT: dict[str, Any] = {
 }
 
 WAY_OUT = [("Back to Northwind", "https://northwind.example"), ("Start page", "/")]
-MAIL = {"name": "Ada", "issuer": "https://id.example.com", "when": "23 November 2025, 05:10 UTC"}
+MAIL = {
+    "name": "Ada",
+    "issuer": "https://id.example.com",
+    "when": "23 November 2025, 05:10 UTC",
+    "brand": MailBrand(**msgspec.structs.asdict(BRAND)),
+}
 
 #: Every page with a full context.
 PAGES: dict[str, dict[str, Any]] = {
@@ -640,6 +664,10 @@ def poison(value: Any) -> Any:
         return type(value)(poison(item) for item in value)
     if isinstance(value, dict):
         return {poison(key): poison(item) for key, item in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(
+            value, **{name: poison(item) for name, item in msgspec.structs.asdict(value).items()}
+        )
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value)]
         return replace(value, **{name: poison(getattr(value, name)) for name in names})
@@ -710,7 +738,8 @@ def test_registered_links_cannot_run_script(pages: Templates, name: str, context
     link = "javascript:alert(1)"
     context = dict(context)
     if context.get("client"):
-        context["client"] = Client("Northwind", link, link, link, link)
+        brand = msgspec.structs.replace(BRAND, logo_uri=link, help_uri=link, terms_uri=link, privacy_uri=link)
+        context["client"] = Client("Northwind", link, link, link, link, brand=brand)
     if "way_out" in context:
         context["way_out"] = [("Back", link)]
     assert "javascript:" not in pages.render(name, **context)

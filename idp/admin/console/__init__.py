@@ -17,6 +17,7 @@ from idp.admin.console import (
     id_jag_policies,
     initial_access_tokens,
     keys,
+    organization_branding,
     organization_domains,
     organization_invitations,
     organization_member_roles,
@@ -45,11 +46,11 @@ from idp.admin.console.screen import ROUTES as SCREENS
 __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
     "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups",
-    "id_jag_policies", "initial_access_tokens", "keys", "organization_domains", "organization_invitations",
-    "organization_member_roles", "organization_members", "organization_policies", "organization_roles",
-    "organizations", "overview", "provisioning", "resource_servers", "role_holders", "roles", "scim_tokens",
-    "shared_signals", "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users", "webhooks",
-    "workload_identities",
+    "id_jag_policies", "initial_access_tokens", "keys", "organization_branding", "organization_domains",
+    "organization_invitations", "organization_member_roles", "organization_members", "organization_policies",
+    "organization_roles", "organizations", "overview", "provisioning", "resource_servers", "role_holders", "roles",
+    "scim_tokens", "shared_signals", "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users",
+    "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

@@ -29,6 +29,7 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found,
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.directory.repository.roles import OWN_ROLES
+from idp.infra import pictures
 from idp.infra.db.listing import list_page
 from idp.oauth.access_policies.repository import policy_of
 from idp.oauth.clients import logos, registration, service
@@ -299,7 +300,7 @@ async def ask_for_logo(request: AdminRequest) -> Response[str]:
 
 async def _logo(request: AdminRequest, client_id: str, error: str | None = None) -> Response[str]:
     path = f"{HOME}{_path(client_id)}"
-    size = logos.MAX_BYTES // 1024
+    size = pictures.MAX_BYTES // 1024
     hint = f"PNG, JPEG, GIF or WebP, up to {size} KiB. SVG is not accepted, because it can run scripts."
     return render(
         request, "form", section="clients", heading="Upload a logo", multipart=True,

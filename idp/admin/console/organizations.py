@@ -110,7 +110,8 @@ async def show_organization(request: AdminRequest) -> Response[str]:
         Action("Rename", f"{path}/rename"), switch, Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
     always = [
-        Action(label, f"{path}/{label.lower()}") for label in ("Members", "Invitations", "Roles", "Domains", "Policy")
+        Action(label, f"{path}/{label.lower()}")
+        for label in ("Members", "Invitations", "Roles", "Domains", "Policy", "Branding")
     ]
     return render(
         request, "record", section=SECTION, heading=row["name"], facts=facts(shown), tables=tables,

@@ -19,6 +19,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "organization_created": (),
     "organization_updated": (),
     "organization_policy_set": (),
+    "organization_branding_set": (),
     "organization_disabled": (),
     "organization_enabled": (),
     "organization_member_added": (),

@@ -33,7 +33,7 @@ from idp.oauth import consent, subjects
 from idp.oauth.access_policies.decision import check_session
 from idp.oauth.authorize import (
     acr,
-    organization_choice,
+    organization_decision,
     organization_policy,
     pending_request,
     pushed,
@@ -245,11 +245,11 @@ async def _grant(
         return _refuse("redirect_to_web", "The user must consent in a browser.", more)
     if asked.subject is not None and asked.subject != subjects.subject(sign_in.client, session.user_id):
         raise OAuthError("login_required", "Another user signed in than the one asked for.")
-    decided = await organization_choice.decided(asked, sign_in.client, session.user_id, None)
+    decided = await organization_decision.decided(asked, sign_in.client, session.user_id, None)
     if decided is None and asked.organization is not None:
         raise not_member(session.user_id)
     if decided is None:
-        held = await organization_choice.offered(sign_in.client, session.user_id)
+        held = await organization_decision.offered(sign_in.client, session.user_id)
         description = "The user must choose an organization: in a browser, or by the parameter organization."
         return _refuse("redirect_to_web", description, more | {"organizations": held})
     if decided.membership is not None and organization_policy.unmet(decided.membership, session) is not None:

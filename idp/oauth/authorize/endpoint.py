@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.registry import attributes as declared
+from idp.directory.branding import brand_named
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
 from idp.federation.registry import upstreams
@@ -24,7 +26,7 @@ from idp.oauth.access_policies.decision import AccessDeniedError, check_session
 from idp.oauth.authorize import (
     acr,
     legacy,
-    organization_choice,
+    organization_decision,
     organization_sign_in,
     pending_request,
     polled,
@@ -208,8 +210,8 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             if await consent.is_needed(asked, client, session, pending):
                 return await _send_to_consent(request, asked, pending)
             await check_session(client, session, "authorization")
-        decided = await organization_choice.decided(
-            asked, client, session.user_id, organization_choice.chosen_by(session.user_id, pending)
+        decided = await organization_decision.decided(
+            asked, client, session.user_id, organization_decision.chosen_by(session.user_id, pending)
         )
         if decided is None or not organization_sign_in.is_sufficient(decided, session):
             return await organization_sign_in.ask(request, asked, client, session, decided=decided, pending=pending)
@@ -286,7 +288,9 @@ async def _send_to_login(
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
         login_hint=asked.login_hint,
-        display=consent.display(client, asked.ui_locales),
+        display=msgspec.structs.replace(
+            consent.display(client, asked.ui_locales), brand=await brand_named(asked.organization)
+        ),
         acr=wanted.acr,
         required=wanted.essential,
         max_age=asked.max_proof_age,

@@ -52,7 +52,9 @@ def sign_in(
     idle = policy.session_idle if policy.session_idle is not None and session.pause >= policy.session_idle else None
     ages = [age for age in (max_age, policy.session_max_age, idle) if age is not None]
     return {
-        "display": msgspec.structs.replace(display, organization=membership.name),
+        "display": msgspec.structs.replace(
+            display, organization=display.brand.name if display.brand else membership.name
+        ),
         "acr": max(wanted.acr, needed, key=ACR_VALUES.index),
         "required": max(wanted.essential, needed, key=ACR_VALUES.index),
         "max_age": min(ages) if ages else None,

@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.repository.users import user_by_id
+from idp.directory.branding import brand_of
 from idp.errors import OAuthError, Refused
 from idp.http.pages import see_other
 from idp.oauth import consent
-from idp.oauth.authorize import acr, organization_choice, organization_policy, pending_request
-from idp.oauth.authorize.organization_choice import Decided
+from idp.oauth.authorize import acr, organization_choice, organization_decision, organization_policy, pending_request
+from idp.oauth.authorize.organization_decision import Decided
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.models import Client
@@ -50,10 +52,11 @@ async def ask(
     user = await user_by_id(session.user_id)
     key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
+    display = consent.display(client, asked.ui_locales)
     how = organization_policy.sign_in(
         decided.membership,
         session,
-        display=consent.display(client, asked.ui_locales),
+        display=msgspec.structs.replace(display, brand=await brand_of(decided.membership.id)),
         wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
     )
@@ -71,7 +74,7 @@ async def ask(
 def _cannot_ask(asked: AuthorizationRequest, session: SignedIn, decided: Decided | None) -> OAuthError:
     reason = organization_policy.unmet(decided.membership, session) if decided is not None else None
     if reason is None:
-        return organization_choice.cannot_ask(asked, session.user_id)
+        return organization_decision.cannot_ask(asked, session.user_id)
     error = "interaction_required" if reason is Reason.ACR_TOO_LOW else "login_required"
     description = "The organization asks for another sign-in of the user."
     return OAuthError(error, description, refused=Refused(reason, session.user_id))

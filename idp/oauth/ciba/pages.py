@@ -24,8 +24,8 @@ from idp.infra.i18n import gettext as _
 from idp.oauth import consent
 from idp.oauth.access_policies.decision import AccessDeniedError, check_session
 from idp.oauth.access_policies.page import denied_page
-from idp.oauth.authorize import acr, organization_choice, organization_policy
-from idp.oauth.authorize.organization_choice import Decided
+from idp.oauth.authorize import acr, organization_decision, organization_policy
+from idp.oauth.authorize.organization_decision import Decided
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.ciba import repository, service
 from idp.oauth.ciba.repository import WaitingRequest
@@ -92,7 +92,7 @@ async def _sign_in(request: AnyRequest, asking: _Asking) -> Response[Any] | None
     offered = session.auth_time >= asking.waiting.created_at
     if young and acr.reaches(session.acr, wanted.essential if offered else wanted.acr):
         return await _sign_in_for(
-            request, asking, await organization_choice.decided(asked, client, session.user_id, None)
+            request, asking, await organization_decision.decided(asked, client, session.user_id, None)
         )
     step_up = session if young else None
     how = {"acr": wanted.acr, "required": wanted.essential, "max_age": asked.max_proof_age, "step_up": step_up}
@@ -173,10 +173,10 @@ async def show_request(request: AnyRequest, request_id: FromPath[UUID]) -> Respo
 
 async def _to_choose_from(asked: AuthorizationRequest, client: Client, session: SignedIn) -> list[dict[str, str]]:
     """Return the organizations of the user, if one must be chosen."""
-    decided = await organization_choice.decided(asked, client, session.user_id, None)
+    decided = await organization_decision.decided(asked, client, session.user_id, None)
     if asked.organization is not None or decided is not None:
         return []
-    return await organization_choice.offered(client, session.user_id)
+    return await organization_decision.offered(client, session.user_id)
 
 
 @post(f"{service.PATH}/{{request_id:uuid}}", opt=PAGE)
@@ -216,8 +216,8 @@ async def _with_organization(
     Raises:
         PageError: they chose none, or the request names one that they are not in.
     """
-    chosen = await organization_choice.chosen_in(form, session.user_id)
-    decided = await organization_choice.decided(asked, client, session.user_id, chosen)
+    chosen = await organization_decision.chosen_in(form, session.user_id)
+    decided = await organization_decision.decided(asked, client, session.user_id, chosen)
     if decided is None and asked.organization is not None:
         raise PageError(
             _("You are not a member"), _("The application asks for an organisation that you do not belong to.")

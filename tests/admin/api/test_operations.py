@@ -302,6 +302,26 @@ async def test_the_sign_in_policy_of_an_organization(owner: Caller, http: httpx.
     assert (await owner.changed("DELETE", f"/organizations/{made['id']}")).status_code == 204
 
 
+async def test_the_branding_of_an_organization(owner: Caller) -> None:
+    made = (await owner("POST", "/organizations", {"slug": f"acme-{secrets.token_hex(6)}", "name": "Acme"})).json()
+    path = f"/organizations/{made['id']}/branding"
+    shown = await owner("GET", path)
+    assert set(shown.json().values()) == {None}
+    wanted = {"display_name": "Acme Ltd", "color": "#8a1c4a", "logo_uri": "https://acme.example/logo.png"}
+    problem(await owner("PUT", path, wanted), 428, "if-match-required")
+    answer = await owner.changed("PUT", path, wanted)
+    assert wanted.items() <= answer.json().items()
+    problem(await owner("PUT", path, {}, If_Match=shown.headers["etag"]), 412, "outdated")
+    refused = await owner.changed("PUT", path, {"color": "#ffee00"})
+    assert "hard to read" in problem(refused, 422, "invalid-value")["detail"]
+    for body in ({"color": 1}, {"unknown": "x"}, {"help_uri": "javascript:x"}):
+        assert (await owner.changed("PUT", path, body)).status_code in (400, 422)
+    assert (await owner.changed("DELETE", path)).status_code == 204
+    problem(await owner.changed("DELETE", path), 404, "not-found")
+    problem(await owner("GET", f"/organizations/{uuid4()}/branding"), 404, "not-found")
+    assert (await owner.changed("DELETE", f"/organizations/{made['id']}")).status_code == 204
+
+
 async def test_keys(owner: Caller) -> None:
     problem(await owner("POST", "/keys", {"alg": "none"}), 409, "wrong-state")
     from idp.keys import lifecycle

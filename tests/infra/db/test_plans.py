@@ -234,6 +234,11 @@ _VALUES = """
 INSERT INTO user_attribute (user_id, attribute, position, text_value, search_key)
 SELECT id, 'a' || row_number() OVER () % 1000, 0, email, email FROM users
 """
+_BRANDINGS = "INSERT INTO organization_branding (organization_id, color) SELECT id, '#0f5568' FROM organization"
+_SCIM_MEMBERS = """
+INSERT INTO scim_member (user_id, organization_id, origin, external_id)
+SELECT user_id, organization_id, organization_id::text, user_id::text FROM organization_member
+"""
 _TABLES = """
 SELECT relname AS table_name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
 AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migration'
@@ -259,6 +264,8 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await directory.fill(
             dsn, client.client_id, directory.Scale(groups=1_000_000, roles=200_000, organizations=200_000).of(0.005)
         )
+        await execute(_BRANDINGS)
+        await execute(_SCIM_MEMBERS)
         await _fill_others(client.client_id)
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)

@@ -1249,6 +1249,24 @@ CREATE TABLE organization (
 
 CREATE INDEX organization_created_at ON organization (created_at, id);
 
+-- What pages and mails of a sign-in for an organization show. An uploaded "logo" is shown in place of "logo_uri";
+-- "logo_version" is the beginning of its SHA-256.
+CREATE TABLE organization_branding (
+    organization_id uuid PRIMARY KEY REFERENCES organization ON DELETE CASCADE,
+    display_name    text,
+    color           text,
+    logo_uri        text,
+    help_uri        text,
+    terms_uri       text,
+    privacy_uri     text,
+    logo            bytea,
+    logo_type       text,
+    logo_version    text,
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT organization_branding_logo CHECK ((logo IS NULL) = (logo_type IS NULL)),
+    CONSTRAINT organization_branding_logo_version CHECK ((logo IS NULL) = (logo_version IS NULL))
+);
+
 -- Members. An "admin" manages the organization. A membership with "disabled_at" does not count. "managed": the SCIM client
 -- of the organization made the account.
 CREATE TABLE organization_member (
