@@ -11,6 +11,7 @@ import structlog
 from idp.accounts.repository import email_proofs, invitations
 from idp.admin import repository as admin
 from idp.delivery import repository as delivery
+from idp.directory.deletions import delete_memberships
 from idp.directory.repository import invitations as organization_invitations
 from idp.federation import repository as federation
 from idp.infra import rate_limits
@@ -58,7 +59,9 @@ EXPIRING = (
 async def round_of_deletions() -> bool:
     """Clean every table once. Returns whether there may be more."""
     await replay.empty_past_slots()
-    return any([*[await clean(table) for table in EXPIRING], await delete_expired_clients()])
+    return any(
+        [*[await clean(table) for table in EXPIRING], await delete_expired_clients(), await delete_memberships()]
+    )
 
 
 async def run() -> None:

@@ -10,6 +10,7 @@ from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
 from idp.directory.tables import (
+    DirectoryDeletion,
     GroupMember,
     GroupRole,
     GroupRow,
@@ -115,6 +116,7 @@ APP_CONFIG = AppConfig(
         Device,
         DeviceAuthorization,
         DeviceToken,
+        DirectoryDeletion,
         EmailProof,
         EventFeed,
         EventFeedKind,

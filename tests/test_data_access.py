@@ -247,6 +247,8 @@ WHATEVER_THE_STATE: frozenset[tuple[str, str]] = frozenset(
         ("idp.directory.repository.organizations", "WHERE user_id = {})"),
         # Administrators of an organization see its audit events, also of members whose membership is disabled.
         ("idp.directory.repository.trail", "AS m ON m.user_id = a.user_id"),
+        # What is left of a deleted organization.
+        ("idp.directory.repository.deletions", "WHERE organization_id = $1 LIMIT 1"),
         # A SCIM client sees both.
         ("idp.scim.repository.members", "AS m JOIN users AS u"),
         ("idp.scim.repository.roles", "WHERE organization_id = $1 AND user_id"),

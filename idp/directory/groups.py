@@ -26,8 +26,8 @@ from idp.directory.errors import (
     UnknownRoleError,
 )
 from idp.directory.models import ADMIN, Group
+from idp.directory.repository import deletions, roles
 from idp.directory.repository import groups as repository
-from idp.directory.repository import roles
 from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import transaction
@@ -126,14 +126,16 @@ async def delete(id: UUID, expected: Group | None = None) -> int:
         NotEmptyError: other groups are in it.
         InUseError: the access policy of a client names it.
     """
+    # Before the locks, because it takes a while with millions.
+    members = await repository.count_members(id)
     async with exclusive_change(TOPIC):
         await repository.lock_group(id)
         group = await _found(id, expected)
         if clients := await repository.clients_using_group(id):
             raise InUseError("group", clients)
-        members = await repository.count_members(id)
         if not await repository.delete_group(id):
             raise NotEmptyError("Other groups are in this group. Delete or move them first.")
+        await deletions.note(id, "groups")
         await record("group_deleted", detail={"group_id": str(id), "name": group.name, "members": members})
     return members
 

@@ -24,6 +24,7 @@ from idp.directory.errors import (
     UnknownOrganizationError,
 )
 from idp.directory.models import ADMIN, Organization
+from idp.directory.repository import deletions
 from idp.directory.repository import organizations as repository
 from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
@@ -112,6 +113,7 @@ async def delete(id: UUID, expected_at: datetime | None = None) -> None:
             raise InUseError("organization", clients)
         if not await repository.delete_organization(id, expected_at):
             raise VersionConflictError
+        await deletions.note(id, "organization")
         await _record("organization_deleted", organization)
 
 

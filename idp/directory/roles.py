@@ -19,7 +19,7 @@ from idp.directory.errors import (
     UnknownRoleError,
 )
 from idp.directory.models import ADMIN, Role
-from idp.directory.repository import organizations
+from idp.directory.repository import deletions, organizations
 from idp.directory.repository import roles as repository
 from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
@@ -91,13 +91,15 @@ async def delete(id: UUID, expected: Role | None = None) -> int:
         VersionConflictError: the role has changed.
         InUseError: the access policy of a client names it.
     """
+    # Before the locks, because it takes a while with millions.
+    holders = await repository.count_holders(id)
     async with exclusive_change(TOPIC):
         await repository.lock_role(id)
         role = await _found(id, expected)
         if clients := await repository.clients_using_role(id):
             raise InUseError("role", clients)
-        holders = await repository.count_holders(id)
         await repository.delete_role(id)
+        await deletions.note(id, "role")
         await _record("role_deleted", role, name=role.name, holders=holders)
     return holders
 

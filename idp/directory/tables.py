@@ -39,6 +39,18 @@ class GroupRow(Table, tablename="groups", db=engine):
     updated_at = Timestamptz(default=TimestamptzNow())
 
 
+class DirectoryDeletion(Table, tablename="directory_deletion", db=engine):
+    """A group, a role or an organization that is deleted, whose memberships are deleted in the background.
+
+    ``kind`` is the table of what was deleted. Memberships have no foreign key to it: what is deleted has no row, and
+    nothing follows from a membership without one.
+    """
+
+    id = UUID(primary_key=True, default=uuid7)
+    kind = Text()
+    created_at = Timestamptz(default=TimestamptzNow())
+
+
 class GroupMember(Table, tablename="group_member", db=engine):
     """A member of a group. Members of the groups below it are not listed.
 
@@ -46,7 +58,7 @@ class GroupMember(Table, tablename="group_member", db=engine):
     """
 
     user_id = ForeignKey(User)
-    group_id = ForeignKey(GroupRow)
+    group_id = UUID()
     origin = Text()
     created_at = Timestamptz(default=TimestamptzNow())
 
@@ -95,7 +107,7 @@ class OrganizationMember(Table, tablename="organization_member", db=engine):
     """
 
     user_id = ForeignKey(User)
-    organization_id = ForeignKey(OrganizationRow)
+    organization_id = UUID()
     origin = Text()
     admin = Boolean(default=False)
     managed = Boolean(default=False)
@@ -178,7 +190,7 @@ class UserRole(Table, tablename="user_role", db=engine):
     """
 
     user_id = ForeignKey(User)
-    role_id = ForeignKey(RoleRow)
+    role_id = UUID()
     organization_id = ForeignKey(
         # By name, because Piccolo cannot refer to a key that is a reference itself.
         LazyTableReference("OrganizationMember", module_path=__name__),

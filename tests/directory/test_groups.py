@@ -24,6 +24,7 @@ from idp.errors import IdpError, VersionConflictError
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.listing import list_page
 from tests.conftest import MakeUser
+from tests.support.directory import all_deleted
 
 NOBODY = UUID(int=1)
 
@@ -230,4 +231,5 @@ async def test_members_of_a_group_that_is_deleted_meanwhile(db: str, make_user: 
             return_exceptions=True,
         )
         assert not [one for one in found if isinstance(one, Exception) and not isinstance(one, UnknownGroupError)]
+        await all_deleted(group.id)
         assert await fetch("SELECT FROM group_member WHERE group_id = $1", group.id) == []

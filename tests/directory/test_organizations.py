@@ -24,6 +24,7 @@ from idp.directory.repository import organizations as repository
 from idp.errors import VersionConflictError
 from idp.infra.db.engine import execute, fetch, fetchrow
 from tests.conftest import MakeUser
+from tests.support.directory import all_deleted
 
 NOBODY = UUID(int=1)
 
@@ -274,6 +275,7 @@ async def test_members_are_added_while_the_organization_is_deleted(db: str, make
             return_exceptions=True,
         )
         assert {type(result) for result in found} <= {int, type(None), UnknownOrganizationError}
+        await all_deleted(organization.id)
         assert await repository.members_among(organization.id, users) == set()
 
 

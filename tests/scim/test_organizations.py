@@ -23,7 +23,7 @@ from idp.oauth.token.grant import Grant
 from idp.scim import tokens
 from tests.conftest import until_known
 from tests.scim.conftest import GROUP, PATCH, ScimClient
-from tests.support.directory import an_organization
+from tests.support.directory import all_deleted, an_organization
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
@@ -380,6 +380,7 @@ async def test_the_token_ends_with_its_organization(acme: Customer) -> None:
     await organizations.delete(acme.organization.id)
     assert (await acme("GET", "/Users")).status_code == 401
     assert not await fetch("SELECT FROM scim_token WHERE id = $1", acme.id)
+    await all_deleted(acme.organization.id)
     assert not await fetch("SELECT FROM scim_member WHERE user_id = $1", UUID(user["id"]))
     assert (await _user(user["id"])).disabled_at is None
 

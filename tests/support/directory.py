@@ -1,12 +1,13 @@
 """Groups, organizations and roles of users, for tests of what follows from them."""
 
+import asyncio
 import secrets
 from uuid import UUID
 
 from idp.accounts.tables import User
-from idp.directory import groups, organizations, roles
+from idp.directory import deletions, groups, organizations, roles
 from idp.directory.models import Group, Organization, Role
-from idp.infra.db.engine import execute
+from idp.infra.db.engine import execute, fetch
 
 _MANY = """
 WITH made AS (
@@ -19,6 +20,13 @@ WITH made AS (
 )
 UPDATE users SET directory_version = directory_version + 1 WHERE id = $1
 """
+
+
+async def all_deleted(id: UUID) -> None:
+    """Wait until the memberships of what was deleted are."""
+    async with asyncio.timeout(30):
+        while await fetch("SELECT FROM directory_deletion WHERE id = $1", id):
+            await deletions.delete_memberships()
 
 
 async def a_group(*users: User, name: str = "team", parent_id: UUID | None = None) -> Group:

@@ -58,7 +58,7 @@ _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $
 _NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
 # A transaction that refers to groups keeps them: it is first, or comes after the deletion.
 _KEEP = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[]) ORDER BY id FOR KEY SHARE"
-# A group that is deleted at this moment gets no members. Without the lock, its foreign key would be violated.
+# A group that is deleted at this moment gets no members. Without the lock, they would stay for ever.
 _ADD_MEMBERS = """
 INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[]) AS u (id), groups AS g WHERE g.id = $2
@@ -70,6 +70,7 @@ _ADD_PAIRS = """
 INSERT INTO group_member (user_id, group_id, origin, created_at)
 SELECT u.id, g.id, $3, now() FROM unnest($1::uuid[], $2::uuid[]) AS p (user_id, group_id)
 JOIN users AS u ON u.id = p.user_id JOIN groups AS g ON g.id = p.group_id
+FOR KEY SHARE OF g
 ON CONFLICT DO NOTHING RETURNING user_id, group_id
 """
 _COUNT_PAIRS = """
@@ -224,7 +225,7 @@ GROUPS = Listing(
 )
 
 MEMBERS = Listing(
-    source="group_member AS m JOIN users AS u ON u.id = m.user_id",
+    source="group_member AS m JOIN users AS u ON u.id = m.user_id JOIN groups AS g ON g.id = m.group_id",
     columns="m.user_id, m.group_id, u.email, u.name, u.disabled_at, m.origin, m.created_at",
     key=Sort("m.user_id", "uuid"),
     sorts={"user_id": Sort("m.user_id", "uuid")},

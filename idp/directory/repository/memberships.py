@@ -91,8 +91,10 @@ ORDER BY name, id
 """
 
 _ORIGINS = """
-SELECT true AS is_group, group_id AS id, origin FROM group_member WHERE user_id = $1
-UNION ALL SELECT false, role_id, origin FROM user_role WHERE user_id = $1 AND organization_id IS NULL
+SELECT true AS is_group, g.id, m.origin FROM group_member AS m JOIN groups AS g ON g.id = m.group_id
+WHERE m.user_id = $1
+UNION ALL SELECT false, r.id, m.origin FROM user_role AS m JOIN role AS r ON r.id = m.role_id
+WHERE m.user_id = $1 AND m.organization_id IS NULL
 """
 
 

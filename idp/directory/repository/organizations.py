@@ -21,7 +21,8 @@ _BY_ID = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1
 _KEEP = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR KEY SHARE"  # noqa: S608
 _SHARE = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR SHARE"  # noqa: S608
 _HAS_ANY = """
-SELECT FROM organization_member WHERE user_id = $1 AND disabled_at IS NULL
+SELECT FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
+WHERE m.user_id = $1 AND m.disabled_at IS NULL
 UNION ALL SELECT FROM organization_invitation WHERE email = $2 AND ended_at IS NULL AND expires_at > now() LIMIT 1
 """
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
@@ -257,7 +258,8 @@ ORGANIZATIONS = Listing(
 )
 
 MEMBERS = Listing(
-    source="organization_member AS m JOIN users AS u ON u.id = m.user_id",
+    source="organization_member AS m JOIN users AS u ON u.id = m.user_id"
+    " JOIN organization AS o ON o.id = m.organization_id",
     columns="m.user_id, m.organization_id, u.email, u.name, u.disabled_at, m.admin, m.origin, m.created_at,"
     " m.disabled_at AS membership_disabled_at",
     key=Sort("m.user_id", "uuid"),

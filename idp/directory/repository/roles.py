@@ -65,7 +65,7 @@ ON CONFLICT DO NOTHING
 _CONTAINS = "SELECT FROM role_contained WHERE role_id = $1 AND contained_id = $2"
 _RELEASE = "DELETE FROM role_contained WHERE role_id = $1 AND contained_id = $2"
 # A role of an organization: to its members only. A role that is deleted at this moment is given to nobody. Without the
-# lock, its foreign key would be violated.
+# lock, that would stay for ever.
 _GIVE = """
 INSERT INTO user_role (user_id, role_id, organization_id, origin, created_at)
 SELECT u.id, r.id, r.organization_id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r
@@ -223,7 +223,7 @@ ROLES = Listing(
 OWN_ROLES = msgspec.structs.replace(ROLES, where="r.organization_id IS NULL")
 
 HOLDERS = Listing(
-    source="user_role AS m JOIN users AS u ON u.id = m.user_id",
+    source="user_role AS m JOIN users AS u ON u.id = m.user_id JOIN role AS r ON r.id = m.role_id",
     columns="m.user_id, m.role_id, u.email, u.name, u.disabled_at, m.origin, m.created_at",
     key=Sort("m.user_id", "uuid"),
     sorts={"user_id": Sort("m.user_id", "uuid")},

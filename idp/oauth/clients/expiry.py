@@ -4,6 +4,7 @@ Unlike other rows that expire, every worker has them in memory: each round is a 
 """
 
 from idp.audit.events import record
+from idp.directory.repository import deletions
 from idp.oauth.clients import repository
 from idp.oauth.clients.registration import change
 
@@ -19,6 +20,7 @@ async def delete_expired_clients() -> bool:
     async with change():
         deleted = await repository.expired_client_ids(ROUND)
         for client_id in deleted:
+            await deletions.note_roles_of_client(client_id)
             await repository.delete_client(client_id)
             await record("client_expired", client_id=client_id)
     return len(deleted) == ROUND

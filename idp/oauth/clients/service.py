@@ -11,6 +11,7 @@ import msgspec
 
 from idp import clock
 from idp.audit.events import record
+from idp.directory.repository import deletions
 from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.keys import lifecycle
 from idp.oauth.clients import profiles, repository, sectors
@@ -190,6 +191,7 @@ async def delete_client(client_id: str, expected: datetime | None = None) -> Non
         await _lock_client(client_id, expected)
         await revoke_tokens_of_client(client_id, "client_deleted")
         await bury_client(client_id)
+        await deletions.note_roles_of_client(client_id)
         await repository.delete_client(client_id)
         await record("client_deleted", client_id=client_id)
 

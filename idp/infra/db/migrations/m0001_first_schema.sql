@@ -1221,9 +1221,18 @@ CREATE INDEX groups_created_at ON groups (created_at, id);
 -- The groups below a group.
 CREATE INDEX groups_path ON groups USING gin (path);
 
+-- Groups, roles and organizations that are deleted, whose memberships are deleted in the background. These have no
+-- foreign key, so that the deletion does not wait for millions of rows; "kind" is the table of what was deleted.
+CREATE TABLE directory_deletion (
+    id         uuid PRIMARY KEY,
+    kind       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+-- "group_id" may be one that was deleted.
 CREATE TABLE group_member (
     user_id    uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    group_id   uuid NOT NULL REFERENCES groups ON DELETE CASCADE,
+    group_id   uuid NOT NULL,
     origin     text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, group_id)
@@ -1268,10 +1277,10 @@ CREATE TABLE organization_branding (
 );
 
 -- Members. An "admin" manages the organization. A membership with "disabled_at" does not count. "managed": the SCIM client
--- of the organization made the account.
+-- of the organization made the account. "organization_id" may be one that was deleted.
 CREATE TABLE organization_member (
     user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
+    organization_id uuid NOT NULL,
     origin          text NOT NULL,
     admin           boolean NOT NULL DEFAULT false,
     managed         boolean NOT NULL DEFAULT false,
@@ -1360,10 +1369,10 @@ CREATE TABLE role_contained (
 
 CREATE INDEX role_contained_contained_id ON role_contained (contained_id);
 
--- "organization_id" is that of the role: only members have its roles.
+-- "organization_id" is that of the role: only members have its roles. "role_id" may be one that was deleted.
 CREATE TABLE user_role (
     user_id         uuid NOT NULL REFERENCES users ON DELETE CASCADE,
-    role_id         uuid NOT NULL REFERENCES role ON DELETE CASCADE,
+    role_id         uuid NOT NULL,
     organization_id uuid,
     origin          text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT now(),
