@@ -75,8 +75,14 @@ OPERATIONS = list(_operations())
 DELEGATED_OPS = [op for op in OPERATIONS if op.delegated]
 #: Those with an id of something inside of the organization, in the path or the body.
 INSIDE = [
-    op for op in DELEGATED_OPS if len(op.names) > 1 or {"user_ids", "role_id"} & op.body.get("properties", {}).keys()
+    op
+    for op in DELEGATED_OPS
+    if len(op.names) > 1 or {"user_ids", "role_id", "role_ids"} & op.body.get("properties", {}).keys()
 ]
+
+
+#: Ids of things inside of an organization, as paths and bodies name them.
+NAMED = ("user_id", "role_id", "contained_id", "domain_id", "invitation_id")
 
 
 class World(NamedTuple):
@@ -120,6 +126,10 @@ def _body(op: Op, rng: random.Random, ids: dict[str, list[str]]) -> dict[str, An
     for name, schema in op.body.get("properties", {}).items():
         if name == "user_ids":
             body[name] = [rng.choice(ids["user_id"])]
+        elif name == "role_ids":
+            body[name] = [rng.choice(ids["role_id"])]
+        elif name == "email":
+            body[name] = f"{rng.randbytes(6).hex()}@elsewhere.example"
         elif name in ids:
             body[name] = rng.choice(ids[name])
         elif name == "domain":
@@ -157,7 +167,7 @@ async def _attempt(rng: random.Random, world: World) -> Attempt:
 
     def pick() -> dict[str, list[str]]:
         found = own if rng.random() < 0.6 else rng.choice(others)
-        return {name: found.get(name) or [unknown()] for name in ("user_id", "role_id", "contained_id", "domain_id")}
+        return {name: found.get(name) or [unknown()] for name in NAMED}
 
     values = {name: rng.choice(pick().get(name, [unknown()])) for name in op.names}
     if "organization_id" in values:
@@ -214,14 +224,14 @@ async def test_76_an_id_of_another_organization_is_unknown(op: Op, server: Serve
     body = _body(op, random.Random(1), own)
     attempt = Attempt(world.people[0], one, op, {name: first[name] for name in op.names}, body)
     before = await contents(two)
-    foreign_ids = {name: _only(theirs, own, name) for name in ("user_id", "role_id", "contained_id", "domain_id")}
+    foreign_ids = {name: _only(theirs, own, name) for name in NAMED}
     for name in op.names[1:]:
         foreign = await attempt.send(server, values=attempt.values | {name: foreign_ids[name]})
         nobody = await attempt.send(server, values=attempt.values | {name: unknown()})
         assert (foreign.status_code, answer_of(foreign.json())) == (404, answer_of(nobody.json()))
-    for name in op.body.get("properties", {}).keys() & {"user_ids", "role_id"}:
-        values = [foreign_ids["user_id"]] if name == "user_ids" else foreign_ids["role_id"]
-        none: Any = [unknown()] if name == "user_ids" else unknown()
+    for name in op.body.get("properties", {}).keys() & {"user_ids", "role_id", "role_ids"}:
+        values = [foreign_ids[name.removesuffix("s")]] if name.endswith("s") else foreign_ids[name]
+        none: Any = [unknown()] if name.endswith("s") else unknown()
         foreign = await attempt.send(server, body=attempt.body | {name: values})
         nobody = await attempt.send(server, body=attempt.body | {name: none})
         assert foreign.status_code in (404, 409)

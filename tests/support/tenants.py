@@ -10,7 +10,7 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.directory import domains, organizations, roles
+from idp.directory import domains, invitations, organizations, roles
 from idp.directory.models import Domain, Organization, Role
 from idp.directory.repository.domains import verify_domain
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -35,7 +35,7 @@ class Tenant(NamedTuple):
 
 
 async def make_tenant() -> Tenant:
-    """Create an organization with two roles, one in the other, and a verified domain."""
+    """Create an organization with two roles, one in the other, a verified domain, and an invitation."""
     mark = secrets.token_hex(6)
     organization = await organizations.create(f"tenant-{mark}", f"Tenant {mark}")
     role = await roles.create(f"outer {secrets.token_hex(6)}", organization_id=organization.id)
@@ -44,6 +44,7 @@ async def make_tenant() -> Tenant:
     domain = await domains.claim(organization.id, f"{mark}.example")
     verified = await verify_domain(domain.id, domain.token, 86400)
     assert verified is not None
+    await invitations.invite(organization.id, f"invited-{mark}@elsewhere.example", role_ids=[role.id])
     return Tenant(organization, role, contained, verified)
 
 
@@ -156,6 +157,7 @@ async def known_by(tenant: Tenant, but: Collection[UUID]) -> set[str]:
     for statement in (
         "SELECT id::text, name AS text FROM role WHERE organization_id = $1",
         "SELECT id::text, token AS text FROM organization_domain WHERE organization_id = $1",
+        "SELECT id::text, email AS text FROM organization_invitation WHERE organization_id = $1",
     ):
         for each in await fetch(statement, tenant.id):
             found |= {each["id"], each["text"]}
@@ -221,6 +223,9 @@ async def some_ids(tenant: Tenant) -> dict[str, list[str]]:
         ),
         "role_id": role_ids,
         "contained_id": role_ids,
+        "invitation_id": await column(
+            "SELECT id::text FROM organization_invitation WHERE organization_id = $1 ORDER BY id"
+        ),
         "domain_id": await column("SELECT id::text FROM organization_domain WHERE organization_id = $1 ORDER BY id"),
     }
 

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from idp.accounts.users import create_user
 from idp.admin.roles import Permission, Role, grant
-from idp.directory import delegation, organizations, roles
+from idp.directory import delegation, invited, organizations, roles
 from idp.infra.db.engine import execute, fetchrow, transaction
 from tests.admin.api.conftest import API
 from tests.admin.api.test_operations import problem
@@ -150,3 +151,15 @@ async def _until_waiting() -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("The request does not wait for the membership.")
+
+
+async def test_an_administrator_invites(acme: Acme) -> None:
+    """And does not learn who accepted or invited, or whether the address has an account."""
+    stranger = await create_user(f"{acme.tenant.organization.slug}@elsewhere.example", None, email_verified=True)
+    made = (await acme("POST", "/invitations", {"email": stranger.email, "admin": True})).json()
+    assert (made["state"], made["invited_by"], made["user_id"]) == ("open", None, None)
+    await invited.decline(UUID(made["id"]), stranger.id)
+    shown = (await acme("GET", f"/invitations/{made['id']}")).json()
+    assert (shown["state"], shown["user_id"]) == ("declined", None)
+    assert shown in (await acme("GET", "/invitations?open=false")).json()["items"]
+    problem(await acme("POST", f"/invitations/{made['id']}/resend"), 404, "not-found")
