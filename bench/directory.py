@@ -152,6 +152,14 @@ INSERT INTO scim_user (user_id, origin, external_id) SELECT id, $1, 'user ' || n
 _GROUPS_OF_SCIM = """
 INSERT INTO scim_group (group_id, origin, external_id) SELECT id, $1, 'group ' || n FROM numbered_group
 """
+_MEMBERS_OF_SCIM = """
+INSERT INTO scim_member (user_id, organization_id, origin, external_id)
+SELECT user_id, organization_id, $1, user_id::text FROM organization_member
+"""
+_ROLES_OF_SCIM = """
+INSERT INTO scim_role (role_id, origin, external_id)
+SELECT id, $1, id::text FROM role WHERE organization_id IS NOT NULL
+"""
 _DISABLED = """
 UPDATE users AS u SET disabled_at = now(), updated_at = now() + interval '1 day'
 FROM numbered_user AS n WHERE n.id = u.id AND n.n % 1000 = 0
@@ -181,6 +189,8 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
             (_ORGANIZATION_INVITATIONS, scale.organizations),
             (_OF_SCIM, ORIGIN),
             (_GROUPS_OF_SCIM, ORIGIN),
+            (_MEMBERS_OF_SCIM, ORIGIN),
+            (_ROLES_OF_SCIM, ORIGIN),
             (_DISABLED,),
             (_ORGANIZATION_DOMAINS,),
         ):

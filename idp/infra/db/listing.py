@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from idp.errors import ValidationError
-from idp.infra.db.engine import fetch
+from idp.infra.db.engine import fetch, fetch_once, transaction
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
@@ -43,6 +43,8 @@ class Filter(msgspec.Struct, frozen=True):
         help: one line for the API's documentation.
         choices: the allowed values, if there are few.
         prepare: converts the value as entered to the one that is compared.
+        skewed: whether one value may match a few rows and another one most of them. Then the statement is planned for
+            its values at each run. A prepared statement is planned for any value after five runs.
     """
 
     sql: str
@@ -50,6 +52,7 @@ class Filter(msgspec.Struct, frozen=True):
     help: str = ""
     choices: tuple[str, ...] = ()
     prepare: Callable[[str], str] | None = None
+    skewed: bool = False
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -127,7 +130,11 @@ async def list_page(
         values += [last.value, last.key]
     text = statement(listing, filters, sort=sort, after=cursor is not None, limit=limit)
     try:
-        rows = await fetch(text, *values)
+        if any(listing.filters[name].skewed for name in filters):
+            async with transaction():
+                rows = await fetch_once(text, *values)
+        else:
+            rows = await fetch(text, *values)
     except asyncpg.DataError as error:
         raise InvalidQueryError("cursor" if cursor else "filter", "A value has the wrong type.") from error
     if len(rows) <= limit:

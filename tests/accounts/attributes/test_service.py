@@ -14,7 +14,7 @@ from idp.accounts.attributes.service import UnknownUserError
 from idp.accounts.profile import delete_user
 from idp.accounts.repository.users import USERS
 from idp.accounts.tables import User
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import fetch, fetchrow, transaction
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.oauth.sign_out import sign_out_for_deletion
 from tests.conftest import MakeUser
@@ -179,6 +179,17 @@ async def test_users_are_found_by_a_value(
     if type in ("integer", "boolean", "date"):
         with pytest.raises(InvalidQueryError, match="wrong type"):
             await list_page(listing, {f"attributes.{one.name}": "x'; --"})
+
+
+async def test_a_search_is_never_planned_for_any_value(declare: Declare) -> None:
+    """Five runs of a prepared statement would be enough."""
+    one = await declare(searchable=True)
+    listing = msgspec.structs.replace(USERS, filters=await search.filters(Audience.OWNER))
+    async with transaction():
+        for _ in range(7):
+            await list_page(listing, {f"attributes.{one.name}": "x"})
+        prepared = await fetch("SELECT statement FROM pg_prepared_statements WHERE name <> ''")
+    assert [row for row in prepared if one.name in row["statement"]] == []
 
 
 async def test_only_those_who_see_an_attribute_search_by_it(declare: Declare, make_user: MakeUser) -> None:

@@ -18,6 +18,9 @@ import pytest
 import idp
 from bench import directory
 from bench.large import Scale, fill
+from idp.accounts.attributes.models import Attribute, Type
+from idp.accounts.attributes.repository import search as attribute_filter
+from idp.accounts.repository.users import USERS as PEOPLE
 from idp.directory.repository import trail
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
@@ -144,6 +147,8 @@ SEVERAL_PERSONS = (
     # SCIM: the groups of the users of a page, the members of groups, and what a deleted client called users.
     "idp.scim.repository.users._GROUPS",
     "idp.scim.repository.groups.",
+    "idp.scim.repository.members._ROLES",
+    "idp.scim.repository.roles.",
     # Whether any owner, or any role, exists.
     "idp.accounts.repository.admin_roles._HAS_OTHER_OWNER",
     "idp.admin.repository._OPEN",
@@ -296,6 +301,35 @@ async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> No
     assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= SMALL | empty
     if not name.startswith(SORTED):
         assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
+
+
+_SKEWED = """
+INSERT INTO user_attribute (user_id, attribute, position, text_value, search_key)
+SELECT id, 'a0', 1, value, value
+FROM (SELECT id, CASE row_number() OVER () % 1000 WHEN 0 THEN 'rare' ELSE 'common' END AS value FROM users) AS valued
+"""
+
+
+@pytest.mark.parametrize(("value", "many"), [("common", True), ("rare", False), ("absent", False)])
+async def test_a_search_is_planned_for_its_value(full: asyncpg.Connection, value: str, many: bool) -> None:
+    """Users with a rare value are found by it. Those with a common one are met in the order of the list."""
+    attribute = Attribute(name="a0", type=Type.STRING, label={"default": "A"}, searchable=True)
+    listing = msgspec.structs.replace(PEOPLE, filters={"a0": attribute_filter(attribute)})
+    assert all(one.skewed for one in listing.filters.values())
+    filling = full.transaction()
+    await filling.start()
+    try:
+        await full.execute(_SKEWED)
+        await full.execute("ANALYZE user_attribute")
+        await full.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        await full.execute(f"DEALLOCATE ALL; PREPARE search AS {statement(listing, ['a0'])}")
+        text = await full.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE search('{value}')")
+    finally:
+        await filling.rollback()
+    nodes = list(_nodes(msgspec.json.decode(text)[0]["Plan"]))
+    indexes = {node.get("Index Name") for node in nodes}
+    assert ("user_attribute_search_key" in indexes) is not many, indexes
+    assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 
 
 LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "own_roles": OWN_ROLES, "holders": HOLDERS}
