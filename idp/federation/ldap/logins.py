@@ -12,5 +12,7 @@ def normalise(text: str) -> str | None:
     Directories compare names by rules of their own, which ignore case and more. In one spelling the attempts at an
     account are counted together.
     """
+    if len(text) > MAX_LENGTH:
+        return None
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
     return folded if 0 < len(folded) <= MAX_LENGTH and folded.isprintable() else None
