@@ -26,7 +26,8 @@ from idp.directory import domain_checks, effective
 from idp.events import publish, webhooks
 from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
-from idp.federation.registry import TOPIC, upstreams
+from idp.federation.realms import realms
+from idp.federation.registry import TOPIC
 from idp.http import health, static
 from idp.http.middleware import Middleware
 from idp.http.mount import Mount
@@ -221,7 +222,7 @@ async def _join(prepare: Prepare | None) -> None:
         await root_key.unlock()
         await _load_keys()
         await registry.load()
-        await upstreams.load()
+        await realms.load()
         await attributes.load()
     except BaseException:
         await close_pool()
@@ -259,7 +260,8 @@ def _background() -> list[asyncio.Task[None]]:
                 {
                     "keys": _load_keys,
                     "clients": registry.load,
-                    TOPIC: upstreams.load,
+                    TOPIC: realms.load,
+                    effective.DOMAINS_TOPIC: realms.load,
                     declaration.TOPIC: attributes.load,
                     effective.TOPIC: effective.empty,
                 }

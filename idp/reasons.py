@@ -91,6 +91,7 @@ class Reason(StrEnum):
     WRONG_PASSKEY = "wrong_passkey"
     INVALID_INPUT = "invalid_input"
     TOO_MANY_TRIES = "too_many_tries"
+    ENFORCED_DOMAIN = "enforced_domain"
 
     # Sign-ins by an upstream
     UPSTREAM_FAILED = "failed"
@@ -101,3 +102,5 @@ class Reason(StrEnum):
     WRONG_ORGANIZATION = "outside"
     NOT_REAUTHENTICATED = "not_reauthenticated"
     DIRECTORY_ACCOUNT = "directory_account"
+    FOREIGN_ADDRESS = "foreign_address"
+    ORGANIZATION_UNAVAILABLE = "organization_unavailable"

@@ -23,12 +23,12 @@ async def domains(organization: str, as_json: bool) -> None:
 
     found = await service.named(organization)
     rows = await all_rows(DOMAINS, {"organization_id": str(found.id)})
-    columns = ("domain", "verified_at", "missing_since", "checked_at", "id")
+    columns = ("domain", "verified_at", "enforced", "missing_since", "checked_at", "id")
     if as_json:
         print_json([{name: row[name] for name in columns} for row in rows])
         return
     print_table(
-        ("Domain", "Verified", "Missing since", "Checked", "Id"),
+        ("Domain", "Verified", "Enforced", "Missing since", "Checked", "Id"),
         [[row[name] for name in columns] for row in rows],
     )
 
@@ -75,6 +75,21 @@ async def verify_domain(organization: str, domain: str) -> None:
     click.echo(f"{verified.domain} belongs to {organization}.")
 
 
+@click.command("enforce-domain")
+@click.argument("organization")
+@click.argument("domain")
+@click.option("--off", is_flag=True, help="Other ways are allowed again.")
+@with_database
+async def enforce_domain(organization: str, domain: str, off: bool) -> None:
+    """Let the addresses of a domain sign in at the upstreams of the organisation only."""
+    from idp.directory import domains as service
+    from idp.federation import realms
+
+    found = await _found(organization, domain)
+    enforced = await service.enforce(found.id, enforced=False) if off else await realms.enforce(found.id)
+    click.echo(f"{enforced.domain} is {'not ' if off else ''}enforced.")
+
+
 @click.command("remove-domain")
 @click.argument("organization")
 @click.argument("domain")
@@ -88,4 +103,4 @@ async def remove_domain(organization: str, domain: str) -> None:
     click.echo(f"{found.domain} is removed from {organization}.")
 
 
-COMMANDS = (domains, add_domain, verify_domain, remove_domain)
+COMMANDS = (domains, add_domain, verify_domain, enforce_domain, remove_domain)

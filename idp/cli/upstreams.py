@@ -53,7 +53,9 @@ _CONFIGURATION = together(
         "--require", "required_claims", multiple=True, callback=_pairs,
         help="A required claim, such as hd=example.com or groups=staff,admins. May be repeated.",
     ),
-    click.option("--organization", "organizations", multiple=True, help="GitHub organization that users must be in."),
+    click.option(
+        "--github-organization", "organizations", multiple=True, help="GitHub organization that users must be in."
+    ),
     click.option(
         "--claim", "claims", multiple=True, callback=_pairs,
         help="Mapping of our claim to one of the provider, such as given_name=profile.first. May be repeated.",
@@ -63,6 +65,10 @@ _CONFIGURATION = together(
     click.option("--logout/--no-logout", default=None, help="Whether signing out here signs out there too."),
     click.option("--option", "options", multiple=True, callback=_pairs, help="An option of its kind: team_id=X."),
     click.option("--ca-file", type=click.File(), help="File with the certificate authorities of a directory, as PEM."),
+    click.option(
+        "--adds-members/--no-adds-members", default=None,
+        help="Whether its users become members of the organisation that it belongs to.",
+    ),
     click.option(
         "--rule", "rules", multiple=True, callback=_rules,
         help='What a claim gives, such as {"claim": "groups", "equals": "staff", "group": "Staff"}. May be repeated.',
@@ -88,20 +94,24 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 @click.option("--id", "id", help="Its id in URLs. By default its kind.")
 @click.option("--issuer", help="Its issuer; for GitHub Enterprise Server, its URL.")
 @_CLIENT_ID
+@click.option("--organization", help="Slug or id of the organisation that it belongs to. By default the whole server.")
 @_CONFIGURATION
 @json_option
 @with_database
-async def add(*, as_json: bool, **values: Any) -> None:
+async def add(*, organization: str | None, as_json: bool, **values: Any) -> None:
     """Add a provider. Register the printed redirect URI with it. A directory needs none.
 
     Without --client-secret-file the command prompts for the secret. A directory without a bind DN has none.
     """
+    from idp.directory import organizations
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
     configuration, is_directory = _configuration(values), values["kind"] == "ldap"
     if "client_id" not in configuration and not is_directory:
         raise click.UsageError("Missing option '--client-id'.")
+    if organization is not None:
+        configuration["organization_id"] = (await organizations.named(organization)).id
     if "client_secret" not in configuration and configuration.get("client_id"):
         configuration["client_secret"] = click.prompt("Client secret", hide_input=True).strip()
     upstream = known.configure(**configuration)
@@ -163,6 +173,7 @@ async def delete(upstream_id: str) -> None:
 @with_database
 async def list_upstreams(as_json: bool) -> None:
     """List the providers in their order, with the redirect URI to register at each."""
+    from idp.directory.repository.organizations import slugs_of_organizations
     from idp.federation import registry as known
     from idp.settings import settings
 
@@ -170,10 +181,18 @@ async def list_upstreams(as_json: bool) -> None:
     if as_json:
         print_json([known.without_secret(upstream) for upstream in found])
         return
+    slugs = await slugs_of_organizations([one.organization_id for one in found if one.organization_id is not None])
     print_table(
-        ("Id", "Name", "Kind", "Issuer", "Redirect URI", "Disabled"),
-        [(one.id, one.name, one.kind, one.issuer, one.redirect_uri, "yes" if one.disabled else "") for one in found],
-    )
+        ("Id", "Name", "Kind", "Issuer", "Redirect URI", "Organisation", "Disabled"),
+        [
+            (
+                one.id, one.name, one.kind, one.issuer, one.redirect_uri,
+                slugs.get(one.organization_id, "") if one.organization_id is not None else "",
+                "yes" if one.disabled else "",
+            )
+            for one in found
+        ],
+    )  # fmt: skip
 
 
 @upstreams.command()

@@ -11,6 +11,7 @@ from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_domain
 from idp.audit.events import record
 from idp.directory import organizations
+from idp.directory.effective import DOMAINS_TOPIC as TOPIC
 from idp.directory.errors import (
     DomainClaimedError,
     DomainNotVerifiedError,
@@ -25,8 +26,6 @@ from idp.infra.db.engine import transaction
 from idp.infra.rate_limits import Rate
 from idp.settings import settings
 
-#: The topic of changes of verified domains.
-TOPIC = "domains"
 #: The label of the TXT record below the domain, and the beginning of its text.
 LABEL, PREFIX = "_idp-challenge", "idp-domain-verification="
 #: Domains of one organization, verified or claimed.
@@ -104,6 +103,23 @@ async def is_published(domain: Domain) -> bool:
     return record_value(domain.token) in [text.strip() for text in await dns.txt(record_name(domain.domain))]
 
 
+async def enforce(id: UUID, *, enforced: bool) -> Domain:
+    """Set whether the addresses of a verified domain sign in at the upstreams of the organization only.
+
+    Raises:
+        UnknownDomainError: there is no such domain.
+        DomainNotVerifiedError: it is not verified.
+    """
+    async with exclusive_change(TOPIC):
+        before = await found(id)
+        after = await repository.enforce_domain(id, enforced)
+        if after is None:
+            raise DomainNotVerifiedError("Verify the domain first.")
+        if before.enforced != after.enforced:
+            await _record("organization_domain_enforced" if enforced else "organization_domain_released", after)
+    return after
+
+
 async def remove(id: UUID) -> None:
     """Remove a domain, or a claim, from its organization.
 
@@ -152,11 +168,11 @@ async def check(domain: Domain) -> None:
         ResolverError: the name servers did not answer.
     """
     interval = float(settings().domain_check_interval)
-    published = await is_published(domain)
+    if await is_published(domain):
+        # Nothing changes for sign-ins, so nothing is announced.
+        await repository.keep_domain(domain.id, domain.token, interval)
+        return
     async with exclusive_change(TOPIC):
-        if published:
-            await repository.verify_domain(domain.id, domain.token, interval)
-            return
         missed = await repository.miss_domain(domain.id, domain.token, interval)
         if missed is None:
             return

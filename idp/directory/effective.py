@@ -20,6 +20,8 @@ from idp.directory.sign_in_policy import SignInPolicy
 
 #: The topic of changes of groups, organizations and roles, their containment and the roles of groups.
 TOPIC = "directory"
+#: The topic of changes of verified domains.
+DOMAINS_TOPIC = "domains"
 #: Users of whom a process remembers the groups and roles.
 CACHED = 10_000
 

@@ -53,6 +53,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         domain: in ASCII (IDNA) and lower case, as in stored addresses.
         token: what its TXT record must contain.
+        enforced: whether its addresses sign in at the upstreams of the organization only.
         verified_at: since then it belongs to the organization; None: it is claimed.
         missing_since: since when the record of a verified domain was not found.
     """
@@ -61,11 +62,26 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     organization_id: UUID
     domain: str
     token: str
+    enforced: bool
     created_at: datetime
     verified_at: datetime | None
     checked_at: datetime | None
     missing_since: datetime | None
     next_check_at: datetime | None
+
+
+class VerifiedDomain(msgspec.Struct, frozen=True):
+    """A domain that belongs to an organization, as far as it concerns sign-ins."""
+
+    domain: str
+    organization_id: UUID
+    enforced: bool
+
+
+class DomainOwner(VerifiedDomain, frozen=True):
+    """The same, and whether the organization is disabled."""
+
+    organization_disabled: bool
 
 
 class InvitationState(StrEnum):

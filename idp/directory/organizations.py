@@ -14,7 +14,7 @@ from idp import ids
 from idp.accounts.repository import users
 from idp.audit.events import record
 from idp.directory import names
-from idp.directory.effective import TOPIC
+from idp.directory.effective import DOMAINS_TOPIC, TOPIC
 from idp.directory.errors import (
     InUseError,
     LastAdminError,
@@ -75,6 +75,8 @@ async def disable(id: UUID) -> bool:
         UnknownOrganizationError: there is no such organization.
     """
     async with changing(id) as organization:
+        # Where its domains lead changes with it.
+        await lock_and_announce(DOMAINS_TOPIC)
         if not await repository.disable_organization(id):
             return False
         await _record("organization_disabled", organization)
@@ -88,6 +90,7 @@ async def enable(id: UUID) -> bool:
         UnknownOrganizationError: there is no such organization.
     """
     async with changing(id) as organization:
+        await lock_and_announce(DOMAINS_TOPIC)
         if not await repository.enable_organization(id):
             return False
         await _record("organization_enabled", organization)
@@ -95,7 +98,7 @@ async def enable(id: UUID) -> bool:
 
 
 async def delete(id: UUID, expected_at: datetime | None = None) -> None:
-    """Delete an organization with its memberships and roles. The users stay.
+    """Delete an organization with its memberships, roles, domains and upstreams. The users stay.
 
     Args:
         expected_at: as for :func:`rename`.
@@ -108,6 +111,7 @@ async def delete(id: UUID, expected_at: datetime | None = None) -> None:
     async with transaction():
         await repository.lock_organization(id)
         await lock_and_announce(TOPIC)
+        await lock_and_announce(DOMAINS_TOPIC)
         organization = await found(id)
         if clients := await repository.clients_using_organization(id):
             raise InUseError("organization", clients)
@@ -181,6 +185,15 @@ async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
 async def is_last_admin(id: UUID, user_id: UUID) -> bool:
     """Return whether a user manages an organization, and nobody else does."""
     return await repository.has_admin_among(id, [user_id]) and not await repository.has_other_admin(id, [user_id])
+
+
+async def leave_of_origin(user_id: UUID, origin: str) -> None:
+    """Remove a user from the organizations that an origin added the user to. In the caller's transaction.
+
+    A membership that is disabled stays, as in :func:`leave`.
+    """
+    for organization_id in await repository.organizations_of_origin(user_id, origin):
+        await remove_members(organization_id, [user_id])
 
 
 async def set_admin(

@@ -121,13 +121,14 @@ class OrganizationDomain(Table, tablename="organization_domain", db=engine):
     """A domain that an organization claims, or has verified. A verified one belongs to one organization.
 
     ``token`` is what a TXT record must contain. ``missing_since``: since when a check of a verified domain did not find
-    it.
+    it. Addresses of an ``enforced`` domain sign in at the upstreams of the organization only.
     """
 
     id = UUID(primary_key=True, default=uuid7)
     organization_id = ForeignKey(OrganizationRow)
     domain = Text()
     token = Text()
+    enforced = Boolean(default=False)
     created_at = Timestamptz(default=TimestamptzNow())
     verified_at = Timestamptz(null=True)
     checked_at = Timestamptz(null=True)

@@ -50,3 +50,15 @@ class NotReauthenticatedError(UpstreamError):
     """The user had to reauthenticate at the provider and did not."""
 
     reason = Reason.NOT_REAUTHENTICATED
+
+
+class ForeignAddressError(UpstreamError):
+    """The upstream of an organization does not speak for this address."""
+
+    reason = Reason.FOREIGN_ADDRESS
+
+
+class OrganizationUnavailableError(UpstreamError):
+    """The organization of the upstream, or the upstream, was deleted or disabled."""
+
+    reason = Reason.ORGANIZATION_UNAVAILABLE

@@ -14,10 +14,10 @@ from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import insert_user
 from idp.audit.events import record
-from idp.directory import provisioned
+from idp.directory import organizations, provisioned
 from idp.errors import ProofError
 from idp.federation import repository
-from idp.federation.models import Scalar, UpstreamSession, UserInfo, origin_of
+from idp.federation.models import Scalar, Upstream, UpstreamSession, UserInfo, origin_of
 from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
@@ -40,6 +40,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
         auth_time: time of the sign-in at the provider in seconds since the epoch, if the provider reports it.
         sid: the session at the provider, if the provider names it.
         proved: as in :class:`~idp.federation.models.UserInfo`.
+        organization_id: the organization of the upstream. It speaks for this organization only.
     """
 
     upstream_id: str
@@ -53,6 +54,7 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
     auth_time: int | None = None
     sid: str = ""
     proved: dict[str, tuple[Scalar, ...]] = {}
+    organization_id: UUID | None = None
 
     @property
     def session(self) -> UpstreamSession:
@@ -60,16 +62,16 @@ class ExternalIdentity(msgspec.Struct, frozen=True):
         return UpstreamSession(self.issuer, self.subject, self.sid)
 
 
-def external_identity(upstream_id: str, person: UserInfo, *, keep_tokens: bool) -> ExternalIdentity:
+def external_identity(upstream: Upstream, person: UserInfo) -> ExternalIdentity:
     """Return the part of a provider's response that is stored."""
     tokens = None
-    if keep_tokens and person.tokens is not None:
+    if upstream.keep_tokens and person.tokens is not None:
         # json escapes lone surrogates, which msgspec cannot encode.
         tokens = vault.encrypt(json.dumps(person.tokens).encode(), _context(person.issuer, person.subject))
     return ExternalIdentity(
-        upstream_id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
+        upstream.id, person.issuer, person.subject, person.email, person.email_verified, person.claims,
         person.two_factors, tokens, person.auth_time, person.sid or "",
-        dict(person.proved),
+        dict(person.proved), upstream.organization_id,
     )  # fmt: skip
 
 
@@ -79,6 +81,8 @@ def _context(issuer: str, subject: str) -> str:
 
 async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
     """Return the user of an identity, or None, and record its use, in the caller's transaction.
+
+    An identity that another upstream linked is not found for an upstream of an organization, even from the same issuer.
 
     Args:
         lock: lock the user first. False if the transaction has locked one already.
@@ -98,6 +102,7 @@ async def find_user(identity: ExternalIdentity, *, lock: bool) -> UUID | None:
         email=identity.email,
         tokens=identity.tokens,
         upstream_id=identity.upstream_id,
+        linked_by_it=identity.organization_id is not None,
     )
     if owner is None:
         # It was unlinked, or its user deleted, in the meantime.
@@ -118,7 +123,15 @@ async def link(user_id: UUID, identity: ExternalIdentity) -> bool:
         upstream_id=identity.upstream_id,
     )
     if not inserted:
-        return await repository.owner_of_identity(identity.issuer, identity.subject) == user_id
+        used = await repository.use_identity(
+            user_id,
+            identity.issuer,
+            identity.subject,
+            email=identity.email,
+            tokens=identity.tokens,
+            upstream_id=identity.upstream_id,
+        )
+        return used is not None
     await record("identity_linked", user_id=user_id, detail={"upstream": identity.upstream_id})
     return True
 
@@ -202,6 +215,7 @@ async def unlink(
             # Otherwise no later sign-in would take back what its rules gave.
             await provisioned.replace(user_id, origin_of(upstream_id))
             await attributes.replace(user_id, origin_of(upstream_id), {})
+            await organizations.leave_of_origin(user_id, origin_of(upstream_id))
     return upstream_id
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -58,6 +59,9 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         logout: a sign-out here continues with a sign-out at the provider.
         options: options of its kind.
         rules: what users get by its claims at each sign-in (:mod:`idp.federation.provisioning`).
+        organization_id: the organization whose users it signs in (:mod:`idp.federation.realms`). None: it is one of the
+            whole server.
+        adds_members: its users become members of the organization.
     """
 
     id: str
@@ -77,6 +81,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     logout: bool = False
     options: dict[str, str] = {}
     rules: tuple[Rule, ...] = ()
+    organization_id: UUID | None = None
+    adds_members: bool = False
     disabled: bool = False
 
     @property

@@ -13,9 +13,10 @@ import structlog
 from idp.accounts.attributes import provisioned as attributes
 from idp.accounts.attributes.provisioned import text_of
 from idp.audit.events import record
-from idp.directory import names, provisioned
+from idp.directory import names, organizations, provisioned
 from idp.directory.provisioned import Given
 from idp.directory.repository import groups
+from idp.directory.repository import organizations as organization_repository
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import ProvedClaims, Rule, Scalar, Upstream
 from idp.federation.registry import upstreams
@@ -29,6 +30,8 @@ async def apply(user_id: UUID, identity: ExternalIdentity) -> None:
     upstream = upstreams.get(identity.upstream_id)
     if upstream is None:
         return
+    if upstream.adds_members:
+        await _add_member(user_id, upstream)
     unknown = {rule.claim for rule in upstream.rules if rule.claim not in identity.proved}
     given, too_many = await _groups(upstream, identity.proved)
     missing = await provisioned.replace(user_id, upstream.origin, given, _roles(upstream.rules, identity.proved))
@@ -42,6 +45,13 @@ async def apply(user_id: UUID, identity: ExternalIdentity) -> None:
     if problems:
         detail = {"upstream": upstream.id, **problems}
         await record("provisioning_incomplete", outcome="failure", user_id=user_id, detail=detail)
+
+
+async def _add_member(user_id: UUID, upstream: Upstream) -> None:
+    """Make a user a member of the organization of an upstream, which the caller holds."""
+    key = upstream.organization_id
+    if key is not None and not await organization_repository.members_among(key, [user_id]):
+        await organizations.add_members(key, [user_id], upstream.origin)
 
 
 def matching(rule: Rule, proved: ProvedClaims) -> list[Scalar]:

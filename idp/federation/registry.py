@@ -1,14 +1,17 @@
 """Configuration of upstream providers, and the providers in memory that requests use."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
 from idp.accounts import profile
 from idp.audit.events import record
+from idp.directory import organizations
+from idp.directory.repository.organizations import slugs_of_enabled_organizations
 from idp.federation import providers, repository, rules
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import Upstream
@@ -42,6 +45,10 @@ def configure(**values: Any) -> Upstream:
         raise InvalidUpstreamError("The name must be one line of up to 60 characters.")
     if unknown := upstream.claims.keys() - profile.FIELDS.keys() - {"email"}:
         raise InvalidUpstreamError(f"There are no such claims: {', '.join(sorted(unknown))}.")
+    if upstream.organization_id is not None and not providers.KINDS[kind].redirects:
+        raise InvalidUpstreamError("A directory belongs to the whole server, not to an organisation.")
+    if upstream.adds_members and upstream.organization_id is None:
+        raise InvalidUpstreamError("Only an upstream of an organisation can add members.")
     rules.check(upstream.rules)
     providers.KINDS[kind].check(upstream)
     return providers.with_issuer(upstream)
@@ -86,7 +93,7 @@ async def load_stored() -> list[Upstream]:
         config = msgspec.json.decode(row.config, type=dict[str, Any])
         if row.client_secret is not None:
             config["client_secret"] = vault.decrypt(row.client_secret, _context(row.id)).decode()
-        config["disabled"] = row.disabled_at is not None
+        config |= {"disabled": row.disabled_at is not None, "organization_id": row.organization_id}
         found.append(msgspec.convert(config, Upstream))
     return found
 
@@ -99,9 +106,10 @@ def without_secret(upstream: Upstream) -> dict[str, Any]:
 
 
 def _to_row(upstream: Upstream) -> tuple[str, bytes | None]:
-    """Return the configuration as JSON without the secret, and the encrypted secret."""
+    """Return the configuration as JSON without what has a column of its own, and the encrypted secret."""
     config, secret = without_secret(upstream), upstream.client_secret
-    del config["redirect_uri"]
+    for name in ("redirect_uri", "organization_id", "disabled"):
+        del config[name]
     sealed = vault.encrypt(secret.encode(), _context(upstream.id)) if secret else None
     return msgspec.json.encode(config).decode(), sealed
 
@@ -111,20 +119,29 @@ async def add(upstream: Upstream) -> bool:
 
     Raises:
         InvalidUpstreamError: a rule names a group, a role or an attribute that does not exist.
+        UnknownOrganizationError: there is no such organization.
     """
     async with exclusive_change(TOPIC):
+        if upstream.organization_id is not None:
+            await organizations.keep(upstream.organization_id)
         upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules))
         config, sealed = _to_row(upstream)
         if upstream.id in {known.id for known in from_settings(settings())} or not await repository.insert_upstream(
-            upstream.id, config, sealed
+            upstream.id, config, sealed, upstream.organization_id
         ):
             return False
-        await record("upstream_added", detail={"upstream": upstream.id})
+        await record("upstream_added", detail=_named(upstream))
     return True
 
 
+def _named(upstream: Upstream) -> dict[str, str]:
+    if upstream.organization_id is None:
+        return {"upstream": upstream.id}
+    return {"upstream": upstream.id, "organization_id": str(upstream.organization_id)}
+
+
 async def update(upstream_id: str, expected: datetime | None = None, **changes: Any) -> Upstream | None:
-    """Change a provider. Linked identities depend on its id, kind and issuer, so these cannot change.
+    """Change a provider. Linked identities depend on its id, kind, issuer and organization, so these cannot change.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -141,13 +158,19 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
         if known is None:
             return None
         upstream = configure(**msgspec.structs.asdict(known) | changes)
-        if (known.id, known.kind, known.issuer) != (upstream.id, upstream.kind, upstream.issuer):
-            raise InvalidUpstreamError("Its id, its kind and its issuer cannot be changed. Add another one.")
+        if _fixed(known) != _fixed(upstream):
+            raise InvalidUpstreamError(
+                "Its id, its kind, its issuer and its organisation cannot be changed. Add another one."
+            )
         upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules, known.rules))
         if not await repository.update_upstream(upstream_id, *_to_row(upstream), expected):
             return None
-        await record("upstream_updated", detail={"upstream": upstream_id})
+        await record("upstream_updated", detail=_named(upstream))
     return upstream
+
+
+def _fixed(upstream: Upstream) -> tuple[object, ...]:
+    return upstream.id, upstream.kind, upstream.issuer, upstream.organization_id
 
 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:
@@ -191,26 +214,37 @@ async def _set_state(change: Callable[[str], Awaitable[bool]], upstream_id: str,
 
 
 class Upstreams:
-    """The enabled providers in memory, those of the settings first."""
+    """The enabled providers in memory, those of the settings first.
+
+    Attributes:
+        organizations: the organizations that have such a provider and are enabled, with their slugs.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Upstream] = {}
+        self.organizations: dict[UUID, str] = {}
 
     async def load(self) -> None:
         """Reload all providers. If that fails, the loaded ones stay."""
-        found = [*from_settings(settings()), *await load_stored()]
-        self._by_id = {upstream.id: upstream for upstream in found if not upstream.disabled}
+        found = [one for one in (*from_settings(settings()), *await load_stored()) if not one.disabled]
+        owners = {one.organization_id for one in found if one.organization_id is not None}
+        enabled = await slugs_of_enabled_organizations(owners) if owners else {}
+        self._by_id = {one.id: one for one in found if one.organization_id is None or one.organization_id in enabled}
+        self.organizations = enabled
 
     def get(self, upstream_id: str) -> Upstream | None:
         return self._by_id.get(upstream_id)
 
-    def allowed(self, only: tuple[str, ...] | None) -> list[Upstream]:
-        """Return the providers with these ids. None: all."""
-        return [upstream for upstream in self._by_id.values() if only is None or upstream.id in only]
+    def allowed(self, only: tuple[str, ...] | None, organizations: Collection[UUID] = ()) -> list[Upstream]:
+        """Return the providers with these ids. None: those of the whole server, and of these organizations."""
+        if only is not None:
+            return [upstream for upstream in self._by_id.values() if upstream.id in only]
+        known = {None, *organizations}
+        return [upstream for upstream in self._by_id.values() if upstream.organization_id in known]
 
-    def offered(self, only: tuple[str, ...] | None) -> list[Upstream]:
+    def offered(self, only: tuple[str, ...] | None, organizations: Collection[UUID] = ()) -> list[Upstream]:
         """Return those of :meth:`allowed` that users are sent to."""
-        return [upstream for upstream in self.allowed(only) if providers.KINDS[upstream.kind].redirects]
+        return [upstream for upstream in self.allowed(only, organizations) if providers.KINDS[upstream.kind].redirects]
 
     def directories(self, only: tuple[str, ...] | None) -> list[Upstream]:
         """Return those of :meth:`allowed` whose passwords users enter here."""

@@ -18,10 +18,13 @@ EXPIRING = (Expiring(UpstreamAttempt, "1 hour"),)
 
 # Providers
 
-_UPSTREAMS = "SELECT id, config, client_secret, disabled_at FROM upstream ORDER BY position, created_at, id"
+_UPSTREAMS = """
+    SELECT id, organization_id, config, client_secret, disabled_at FROM upstream ORDER BY position, created_at, id
+"""
+_HAS_UPSTREAM = "SELECT FROM upstream WHERE organization_id = $1 AND disabled_at IS NULL LIMIT 1"
 _INSERT_UPSTREAM = """
-    INSERT INTO upstream (id, config, client_secret, position, created_at)
-    VALUES ($1, $2, $3, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
+    INSERT INTO upstream (id, config, client_secret, organization_id, position, created_at)
+    VALUES ($1, $2, $3, $4, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
 """
 _REORDER_UPSTREAMS = """
     UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
@@ -42,6 +45,7 @@ class StoredUpstream(msgspec.Struct, frozen=True):
     """A provider: its configuration as JSON, and its encrypted client secret."""
 
     id: str
+    organization_id: UUID | None
     config: str
     client_secret: bytes | None
     disabled_at: datetime | None
@@ -52,9 +56,14 @@ async def upstreams() -> list[StoredUpstream]:
     return many(StoredUpstream, await fetch(_UPSTREAMS))
 
 
-async def insert_upstream(id: str, config: str, client_secret: bytes | None) -> bool:
+async def has_upstream(organization_id: UUID) -> bool:
+    """Return whether an organization has a provider that is enabled."""
+    return await fetchrow(_HAS_UPSTREAM, organization_id) is not None
+
+
+async def insert_upstream(id: str, config: str, client_secret: bytes | None, organization_id: UUID | None) -> bool:
     """Add a provider at the end. Returns False if the id is taken."""
-    return bool(await execute(_INSERT_UPSTREAM, id, config, client_secret))
+    return bool(await execute(_INSERT_UPSTREAM, id, config, client_secret, organization_id))
 
 
 async def update_upstream(id: str, config: str, client_secret: bytes | None, expected: datetime | None) -> bool:
@@ -93,7 +102,8 @@ _OWNER = "SELECT user_id FROM upstream_subject WHERE issuer = $1 AND subject = $
 _USE_IDENTITY = """
     UPDATE identity AS i SET last_used_at = now(), email = $4, tokens = coalesce($5, i.tokens), upstream_id = $6
     FROM users AS u
-    WHERE i.user_id = $1 AND i.issuer = $2 AND i.subject = $3 AND u.id = $1 RETURNING u.disabled_at IS NULL AS enabled
+    WHERE i.user_id = $1 AND i.issuer = $2 AND i.subject = $3 AND (i.upstream_id = $6 OR NOT $7) AND u.id = $1
+    RETURNING u.disabled_at IS NULL AS enabled
 """
 _INSERT_IDENTITY = """
     WITH taken AS (
@@ -150,14 +160,22 @@ class _Owner(msgspec.Struct, frozen=True):
 
 
 async def use_identity(
-    user_id: UUID, issuer: str, subject: str, *, email: str | None, tokens: bytes | None, upstream_id: str
+    user_id: UUID,
+    issuer: str,
+    subject: str,
+    *,
+    email: str | None,
+    tokens: bytes | None,
+    upstream_id: str,
+    linked_by_it: bool = False,
 ) -> IdentityOwner | None:
     """Record that an identity of a user was used. Returns None if the user does not have it.
 
     Args:
         tokens: the encrypted tokens; None keeps the stored ones.
+        linked_by_it: only an identity that this upstream linked or used last.
     """
-    row = await fetchrow(_USE_IDENTITY, user_id, issuer, subject, email, tokens, upstream_id)
+    row = await fetchrow(_USE_IDENTITY, user_id, issuer, subject, email, tokens, upstream_id, linked_by_it)
     found = one(_Enabled, row)
     return IdentityOwner(user_id, found.enabled) if found is not None else None
 
@@ -309,13 +327,14 @@ async def consume_all_requests() -> int:
 
 UPSTREAMS = Listing(
     source="upstream AS p",
-    columns="p.id, p.config, p.position, p.client_secret IS NOT NULL AS has_client_secret, p.created_at, p.updated_at,"
-    " p.disabled_at",
+    columns="p.id, p.organization_id, p.config, p.position, p.client_secret IS NOT NULL AS has_client_secret,"
+    " p.created_at, p.updated_at, p.disabled_at",
     key=Sort("p.id", "text"),
     sorts={"position": Sort("p.position", "int")},
     default_sort="position",
     filters={
         "id": Filter("p.id = {}", help="One upstream."),
+        "organization_id": Filter("p.organization_id = {}", "uuid", "Of one organization."),
         "disabled": Filter("(p.disabled_at IS NOT NULL) = {}", "boolean", "Whether it is disabled."),
     },
 )

@@ -4,6 +4,7 @@ from piccolo.constraints import Unique
 from piccolo.table import Table
 
 from idp.accounts.tables import User
+from idp.directory.tables import OrganizationRow
 from idp.ids import uuid7
 from idp.infra.db.columns import (
     JSONB,
@@ -23,11 +24,13 @@ from idp.infra.db.engine import engine
 class UpstreamRow(Table, tablename="upstream", db=engine):
     """A provider. ``config`` is an :class:`idp.federation.models.Upstream` without its secret.
 
-    ``client_secret`` is encrypted. ``position`` is the display order. ``check_due_at`` is when the users of a directory
-    are compared with those here; null: as soon as possible.
+    ``client_secret`` is encrypted. ``position`` is the display order. With an ``organization_id`` it signs in the users
+    of this organization only. ``check_due_at`` is when the users of a directory are compared with those here; null: as
+    soon as possible.
     """
 
     id = Text(primary_key=True)
+    organization_id = ForeignKey(OrganizationRow, null=True, index=True)
     config = JSONB()
     client_secret = Bytea(null=True, secret=True)
     position = Integer()

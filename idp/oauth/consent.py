@@ -49,8 +49,8 @@ from idp.signin.sessions import SignedIn
 AnyRequest = Request[Any, Any, Any]
 
 
-def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
-    """Return what pages show of a client, and the languages that its request prefers.
+def display(client: Client, ui_locales: tuple[str, ...] = (), organization: str | None = None) -> Display:
+    """Return what pages show of a client, and the languages and the organization (slug or id) of its request.
 
     The logo of a client by document is one that we have, and its home page may be anywhere.
     """
@@ -62,6 +62,7 @@ def display(client: Client, ui_locales: tuple[str, ...] = ()) -> Display:
         tos_uri=client.tos_uri,
         ui_locales=ui_locales,
         upstreams=client.upstreams,
+        organization_named=organization,
     )
 
 

@@ -7,6 +7,7 @@ from litestar import Request, Response, get, post
 from idp.accounts import email_change, email_proofs
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
+from idp.accounts.repository.users import emails_by_id
 from idp.errors import TooManyRequestsError
 from idp.http import forms
 from idp.http.access import Access
@@ -16,7 +17,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
-from idp.signin import limits, sessions
+from idp.signin import enforcement, limits, sessions
 from idp.signin.http import browser_of, session_cookies
 
 AnyRequest = Request[Any, Any, Any]
@@ -57,16 +58,22 @@ async def change_email(request: AnyRequest) -> Response[Any]:
     if form.get("action") == "send":
         return await _send(request, account, form.get("email", ""))
     cookies = []
-    async with transaction():
-        what = await email_change.confirm(
-            account.user,
-            account.session.id,
-            credentials_changed,
-            code=form.get("code", ""),
-            token=form.get("token", ""),
-        )
-        if what == "email_changed":
-            cookies += session_cookies(await sessions.restart(browser_of(request), account.session))
+    try:
+        async with transaction():
+            what = await email_change.confirm(
+                account.user,
+                account.session.id,
+                credentials_changed,
+                code=form.get("code", ""),
+                token=form.get("token", ""),
+            )
+            if what == "email_changed":
+                # The domain may have been enforced since the mail was sent.
+                changed = await emails_by_id([account.user.id])
+                await enforcement.check_change(account.user, changed[account.user.id])
+                cookies += session_cookies(await sessions.restart(browser_of(request), account.session))
+    except enforcement.EnforcedDomainError as error:
+        return await _page(request, account, error=str(error))
     if what is None:
         return await _page(
             request, account, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
@@ -83,6 +90,9 @@ async def _send(request: AnyRequest, account: AccountRequest, entered: str) -> R
         )
     try:
         await limits.count_mail(email, browser_of(request))
+        await enforcement.check_change(account.user, email)
+    except enforcement.EnforcedDomainError as error:
+        return await _page(request, account, entered=entered, error=str(error))
     except TooManyRequestsError as error:
         return slowed_down(await _page(request, account, entered=entered, error=wait_sentence(error)), error)
     await email_change.send_confirmation(account.user, email, account.session.id)

@@ -25,6 +25,7 @@ from idp.selfservice.account_page import (
 from idp.settings import settings
 from idp.signin.csrf import form_token
 from idp.signin.factors.passkeys import passkeys_of
+from idp.signin.upstream_accounts import linkable
 
 AnyRequest = Request[Any, Any, Any]
 PATH = "/account/security"
@@ -47,7 +48,7 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
                 "name": upstream.name,
                 "href": f"/account/upstreams/{upstream.id}/link?csrf_token={form_token(secret, f'link {upstream.id}')}",
             }
-            for upstream in upstreams.offered(None)
+            for upstream in await linkable(account.user)
             if upstream.id not in connected
         ],
     }

@@ -19,8 +19,9 @@ from idp.http.pages import page, see_other
 from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
-from idp.signin import limits
+from idp.signin import limits, pages
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
 from idp.signin.http import browser_of
 from idp.signin.password_reset import request_reset, reset_by_code, reset_by_link
@@ -64,6 +65,8 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
         username = form.get("username") or waiting or ""
         try:
             await request_reset(flow, username, browser_of(request))
+        except EnforcedDomainError as error:
+            return await pages.show_error(request, flow, error)
         except InvalidEmailError:
             return _forgot_page(flow, username, None, _("Enter your email address, such as name@example.com."))
         except TooManyRequestsError as error:

@@ -15,8 +15,8 @@ from idp.ids import uuid7
 from idp.signin.flow import Flow
 from idp.signin.steps import StepRefusedError
 from idp.signin.steps.upstream import directories as directories_of
-from idp.signin.steps.upstream import failure_message, record_failure
 from idp.signin.subject import SignInSubject
+from idp.signin.upstream_errors import failure_message, record_failure
 
 if TYPE_CHECKING:
     from idp.federation.ldap.authentication import Wanted
@@ -55,7 +55,7 @@ async def verify(flow: Flow, person: SignInSubject | None, username: str, passwo
         raise StepRefusedError(
             failure_message(error.cause, error.upstream.name), reason=error.cause.reason, unavailable=down
         ) from error
-    return external_identity(verified.upstream.id, verified.person, keep_tokens=False) if verified else None
+    return external_identity(verified.upstream, verified.person) if verified else None
 
 
 def _wanted(person: SignInSubject | None, username: str, subjects: dict[str, str]) -> "Wanted | None":

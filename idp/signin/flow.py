@@ -34,6 +34,7 @@ class Display(msgspec.Struct, frozen=True):
 
     ``ui_locales`` are the languages that the application asks for; ``upstreams`` are the providers that its users may
     sign in with, None for all. ``organization`` is the name of the one whose policy asks for the sign-in, if one does;
+    ``organization_named`` is the slug or the id of the one that they sign in for, if it is known;
     ``brand`` is the branding of the one that the user signs in for, if it has one.
     """
 
@@ -45,6 +46,7 @@ class Display(msgspec.Struct, frozen=True):
     ui_locales: tuple[str, ...] = ()
     upstreams: tuple[str, ...] | None = None
     organization: str | None = None
+    organization_named: str | None = None
     brand: Brand | None = None
 
 
@@ -270,6 +272,12 @@ def _version(flow: Flow) -> FlowVersion:
 async def _forward(version: FlowVersion) -> None:
     if version.moves_to != version.binding:
         await signin_flows.forward_flow(version.binding, version.moves_to, path(version.moves_to))
+
+
+async def store_address(flow: Flow, email: str) -> Flow:
+    """Store the address that the user entered. It proves nothing, so the flow stays as it is otherwise."""
+    await signin_flows.store_login_hint(flow.binding, email)
+    return msgspec.structs.replace(flow, login_hint=email)
 
 
 async def store_registration(flow: Flow, registration: Registration) -> Flow:

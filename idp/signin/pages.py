@@ -7,6 +7,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.errors import FlowFinishedError, PageError, TooManyRequestsError
+from idp.federation.realms import realms
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
@@ -16,6 +17,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import service, transitions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, result_cookies
 from idp.signin.service import AUTHENTICATION_METHODS, StepNotAllowedError, StepResult
@@ -107,8 +109,7 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
         return see_other(flows.path(flow.binding))
     except StepRefusedError as error:
         flow = await flows.load(browser_of(request), flow_id)
-        state = await service.state_of(browser_of(request), flow)
-        shown = await _show(request, flow, state, wanted, error=str(error), wrong=error.field, entered=form)
+        shown = await _show_refused(request, flow, wanted, error, form)
         if error.unavailable:
             shown.status_code = HTTPStatus.SERVICE_UNAVAILABLE
         return shown
@@ -136,9 +137,11 @@ def after(flow: Flow, step: Step, result: StepResult) -> Response[Any]:
     return see_other(f"{path}/{step}" if again else path, cookies)
 
 
-async def show_error(request: AnyRequest, flow: Flow, error: str) -> Response[Any]:
+async def show_error(request: AnyRequest, flow: Flow, error: StepRefusedError) -> Response[Any]:
     """Return the page of the next step, with an error message."""
-    return await _show_next(request, flow, error=error)
+    if isinstance(error, EnforcedDomainError) and flow.user_id is None:
+        return await _show_refused(request, flow, None, error, {})
+    return await _show_next(request, flow, error=str(error))
 
 
 async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = None) -> Response[Any]:
@@ -153,7 +156,40 @@ async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = Non
         # A change in another tab removed the missing step. Only a step finishes a flow, so the target starts another
         # one.
         return see_other(flow.return_to)
+    if allowed[0] is Step.PASSWORD and realms and flow.identity is None:
+        return await _show(request, flow, state, None, error=error)
     return await _show(request, flow, state, allowed[0], error=error)
+
+
+@post("/login/{flow_id:str}/address", opt=PAGE)
+async def enter_address(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
+    """Go on with the entered address: to the upstream of its organization, or to the page for the password."""
+    flow = await flows.load(browser_of(request), flow_id)
+    form = await forms.form(request)
+    check_form_token(form, flow.binding.secret, PURPOSE)
+    state = await service.state_of(browser_of(request), flow)
+    if Step.PASSWORD not in transitions.allowed(state):
+        return see_other(flows.path(flow.binding))
+    try:
+        found = await upstream.enter_address(flow, form.get("username", ""), browser_of(request))
+    except StepRefusedError as error:
+        return await _show_refused(request, flow, None, error, form)
+    except TooManyRequestsError as error:
+        return slowed_down(await _show(request, flow, state, None, error=wait_sentence(error), entered=form), error)
+    path = flows.path(flow.binding)
+    if len(found) == 1:
+        return navigate(f"{path}/to/{found[0].id}")
+    return see_other(path if found else f"{path}/{Step.PASSWORD}")
+
+
+async def _show_refused(
+    request: AnyRequest, flow: Flow, step: Step | None, error: StepRefusedError, entered: dict[str, str]
+) -> Response[str]:
+    """Show the page of a refused step again. An address of an enforced domain leads to the upstreams instead."""
+    if isinstance(error, EnforcedDomainError) and flow.user_id is None:
+        step, entered, flow = None, {}, await flows.store_address(flow, error.email)
+    state = await service.state_of(browser_of(request), flow)
+    return await _show(request, flow, state, step, error=str(error), wrong=error.field, entered=entered)
 
 
 @post("/login/{flow_id:str}", opt=PAGE)
@@ -174,7 +210,7 @@ async def _show(
     request: AnyRequest,
     flow: Flow,
     state: State,
-    step: Step,
+    step: Step | None,
     *,
     error: str | None = None,
     wrong: str = "",
@@ -184,15 +220,16 @@ async def _show(
     """Render a page of the flow. Entered values are shown again, except secrets.
 
     Args:
+        step: None: the page that asks for the address only, because it may lead to an upstream.
         wrong: the name of the field with the error.
     """
     allowed = transitions.allowed(state)
     entered = entered or {}
-    context = await AUTHENTICATION_METHODS[step].context(flow, entered)
-    if Step.PASSKEY in allowed and step is Step.PASSWORD:
+    context = await AUTHENTICATION_METHODS[step].context(flow, entered) if step is not None else {}
+    if Step.PASSKEY in allowed and step in (None, Step.PASSWORD):
         context["passkey_options"] = await passkey.options(flow)
     return page(
-        f"{step}.html",
+        f"{step or 'address'}.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         scripts="passkey_options" in context,
         path=flows.path(flow.binding),
@@ -215,4 +252,4 @@ async def _show(
     )
 
 
-ROUTES = [start_login, show_login, show_step, take_step, leave_login]
+ROUTES = [start_login, show_login, show_step, enter_address, take_step, leave_login]

@@ -9,7 +9,7 @@ from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.federation.ldap.accounts import directory_of, directory_of_id
 from idp.ids import uuid7
-from idp.signin import limits
+from idp.signin import enforcement, limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
 
@@ -19,10 +19,12 @@ async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
 
     Raises:
         InvalidEmailError: it is not an address.
+        EnforcedDomainError: the domain of the address is enforced.
         TooManyRequestsError: too many mails were sent.
     """
     email = normalise_email(username)
     await limits.count_mail(email, browser)
+    await enforcement.check_address(email)
     await recovery.send_reset(email, flow.binding.id, _password_elsewhere)
 
 
@@ -47,9 +49,7 @@ async def reset_by_code(flow: Flow, code: str, password: str, sign_out: SignOut,
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_code(Purpose.PASSWORD_RESET, flow.binding.id, code)
-    return (
-        proved is not None and await _may_be_set(proved) and await recovery.reset_password(proved, password, sign_out)
-    )
+    return await _reset(proved, password, sign_out)
 
 
 async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: Browser) -> bool:
@@ -61,6 +61,11 @@ async def reset_by_link(token: str, password: str, sign_out: SignOut, browser: B
     """
     await limits.count_step(browser)
     proved = await email_proofs.verify_token(token, Purpose.PASSWORD_RESET)
-    return (
-        proved is not None and await _may_be_set(proved) and await recovery.reset_password(proved, password, sign_out)
-    )
+    return await _reset(proved, password, sign_out)
+
+
+async def _reset(proved: VerifiedEmail | None, password: str, sign_out: SignOut) -> bool:
+    if proved is None or await enforcement.enforced(proved.email) is not None:
+        # The domain may have been enforced since the mail was sent.
+        return False
+    return await _may_be_set(proved) and await recovery.reset_password(proved, password, sign_out)

@@ -13,7 +13,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.metrics.declared import Counter
 from idp.reasons import Reason
 from idp.settings import settings
-from idp.signin import completion, sessions, transitions
+from idp.signin import completion, enforcement, sessions, transitions, upstream_accounts
 from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.flow import Flow
@@ -164,8 +164,9 @@ async def _take(browser: Browser, flow: Flow, step: Step, fields: Fields) -> Ste
     method = AUTHENTICATION_METHODS[step]
     entered = await method.verify(flow, fields, browser)
     async with transaction():
-        await _lock(flow)
         try:
+            await upstream_accounts.hold(flow)
+            await _lock(flow)
             verified = await method.complete(flow, entered)
         except StepRefusedError as error:
             # Raised after the commit: the attempt stays counted.
@@ -219,12 +220,13 @@ async def _note(browser: Browser, flow: Flow, verified: VerifiedStep | None, *, 
     if person is None or person.disabled:
         raise FlowFinishedError
     done = (*flow.done, step)
+    await enforcement.check_account(person.id, person.email, done)
     if not transitions.complete(await _state(flow, done, person)):
         later = await flows.note_step(flow, person.id, step, finish=False, upstream=verified.upstream)
         return StepResult(later, key=flow.key, recovery_codes=verified.recovery_codes)
     trust = trust and transitions.reached(done) != transitions.SINGLE_FACTOR and step.step in SECOND
     completed = await completion.complete(browser, flow, person, step, trust=trust, upstream=verified.upstream)
-    await upstream.link_identity(completed.flow, person.id)
+    await upstream_accounts.link_identity(completed.flow, person.id)
     return StepResult(
         completed.flow,
         completed.session,

@@ -51,21 +51,26 @@ class CompletedStep(msgspec.Struct, frozen=True):
     ``auth_time`` is the time of the proof in seconds since the epoch, if the step proves nothing in this sign-in: the
     time of the upstream sign-in, if the provider reports it; the time of an earlier sign-in, if a step-up counts its
     step; the time when the factor was created, if it is new. Another step without a time was proved in this sign-in.
+    ``upstream`` is the id of the upstream that proved it.
     """
 
     step: Step
     amr: tuple[str, ...] = ()
     auth_time: int | None = None
+    upstream: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Parse the result of ``str()``."""
         step, *amr = text.split()
         at = int(amr.pop()[1:]) if amr and amr[-1][0] == "@" else None
-        return cls(Step(step), tuple(amr), at)
+        upstream = amr.pop()[1:] if amr and amr[-1][0] == "=" else ""
+        return cls(Step(step), tuple(amr), at, upstream)
 
     def __str__(self) -> str:
-        return " ".join([self.step, *self.amr, *([] if self.auth_time is None else [f"@{self.auth_time}"])])
+        upstream = [f"={self.upstream}"] if self.upstream else []
+        at = [] if self.auth_time is None else [f"@{self.auth_time}"]
+        return " ".join([self.step, *self.amr, *upstream, *at])
 
 
 class State(msgspec.Struct, frozen=True):
@@ -144,7 +149,7 @@ def inherited(done: Iterable[CompletedStep], at: datetime) -> tuple[CompletedSte
     return tuple(
         taken
         if taken.auth_time is not None or (age is None and taken.step is Step.UPSTREAM)
-        else CompletedStep(taken.step, taken.amr, proved)
+        else CompletedStep(taken.step, taken.amr, proved, taken.upstream)
         for taken in done
         if taken.step not in NOT_KEPT
     )

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
+from idp.accounts.repository.users import user_by_id
 from idp.errors import FlowExpiredError, PageError
 from idp.federation import authorization_requests, linking, providers
 from idp.federation.authorization_requests import StoredRequest
@@ -18,7 +19,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, pages, service, sessions, transitions
+from idp.signin import limits, pages, service, sessions, transitions, upstream_accounts, upstream_errors
 from idp.signin.csrf import check_form_token
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.service import StepNotAllowedError
@@ -57,18 +58,22 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, authorization))
     except UpstreamError as error:
-        await step.record_failure(chosen, error)
-        return await pages.show_error(request, flow, step.failure_message(error, chosen.name))
+        await upstream_errors.record_failure(chosen, error)
+        refused = StepRefusedError(upstream_errors.failure_message(error, chosen.name), reason=error.reason)
+        return await pages.show_error(request, flow, refused)
 
 
 @get("/account/upstreams/{upstream_id:str}/link", opt=PAGE)
 async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Response[Any]:
     """Send a signed-in user to a provider, to link their identity there to their account here."""
-    session, chosen = await _fresh(request), upstreams.get(upstream_id)
+    session = await _fresh(request)
     if session is None:
         key = await new_flow_key(request)
         binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0)
         return see_other(flows.path(binding), key_cookies(key))
+    user = await user_by_id(session.user_id)
+    linkable = await upstream_accounts.linkable(user) if user is not None else []
+    chosen = next((known for known in linkable if known.id == upstream_id), None)
     if chosen is None:
         return see_other("/account/security")
     # It is a link, so the token is in the URL. The token allows only this start.
@@ -77,8 +82,8 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     try:
         return see_other(await providers.KINDS[chosen.kind].authorization_url(chosen, attempt.request))
     except UpstreamError as error:
-        await step.record_failure(chosen, error)
-        raise _not_linked(step.failure_message(error, chosen.name)) from error
+        await upstream_errors.record_failure(chosen, error)
+        raise _not_linked(upstream_errors.failure_message(error, chosen.name)) from error
 
 
 @route(
@@ -114,9 +119,11 @@ async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) ->
     try:
         result = await service.take_step(browser_of(request), flow, Step.UPSTREAM, answer)
     except StepNotAllowedError:
+        if upstreams.get(answer["upstream"]) is None:
+            return await pages.show_error(request, flow, upstream_errors.gone())
         return see_other(flows.path(flow.binding))
     except StepRefusedError as error:
-        return await pages.show_error(request, await flows.load(browser_of(request), flow_id), str(error))
+        return await pages.show_error(request, await flows.load(browser_of(request), flow_id), error)
     return pages.after(flow, Step.UPSTREAM, result)
 
 
@@ -138,10 +145,13 @@ async def _link(request: AnyRequest, attempt: StoredRequest, answer: dict[str, s
     except StepRefusedError as error:
         raise _not_linked(str(error)) from error
     chosen = upstreams.get(attempt.upstream_id)
-    async with transaction():
-        linked = await linking.link(session.user_id, identity)
-        if linked and chosen is not None:
-            await linking.notify(session.user_id, "identity_linked", chosen.name)
+    try:
+        async with transaction():
+            linked = await upstream_accounts.link_to_account(session.user_id, identity)
+            if linked and chosen is not None:
+                await linking.notify(session.user_id, "identity_linked", chosen.name)
+    except StepRefusedError as error:
+        raise _not_linked(str(error)) from error
     if not linked:
         raise _not_linked(_("It is connected to another account here. Disconnect it there first."))
     return see_other("/account/security?done=linked")

@@ -99,6 +99,12 @@ async def _device(browser: Browser, client: RelyingParty, email: str) -> Filled:
     return _filled(browser, await browser.get("/device"), "device-submit", user_code=device.user_code)
 
 
+async def _address(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    form = await _login(browser, client, email)
+    fields = {name: value for name, value in form.fields.items() if name != "password"}
+    return Filled(browser, form.path.replace("/password", "/address"), fields)
+
+
 async def _device_confirm(browser: Browser, client: RelyingParty, email: str) -> Filled:
     return _filled(browser, Page(await (await _device(browser, client, email)).send()), "device-confirm")
 
@@ -214,6 +220,7 @@ WAYS: dict[str, Way] = {
     "/device": _device,
     "/device/confirm": _device_confirm,
     "/login/{flow_id:str}": _cancel,
+    "/login/{flow_id:str}/address": _address,
     "/login/{flow_id:str}/forgot": _forgot,
     "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,

@@ -86,6 +86,7 @@ ROWS = {
     74: "access to an application that was withdrawn, by what was given before",
     75: "a name or a password that means something else to a directory",
     76: "administrators of one organisation who reach into another",
+    77: "upstreams of organisations that speak for others, and ways around an enforced domain",
 }
 
 

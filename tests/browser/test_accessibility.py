@@ -23,7 +23,7 @@ from idp.signin import limits
 from idp.signin.transitions import Step
 from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
-from tests.federation.conftest import Add, add, provider
+from tests.federation.conftest import Add, add, make_realm, provider
 from tests.support.authenticator import virtual_authenticator
 from tests.support.authorization_details import detail, registering
 from tests.support.devices import start_device
@@ -31,10 +31,11 @@ from tests.support.directory import an_organization
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.person import equip
+from tests.support.realms import MakeRealm
 from tests.support.server import Server
 from tests.support.stand_ins import OpenIDProvider
 
-__all__ = ["add", "provider"]
+__all__ = ["add", "make_realm", "provider"]
 
 pytestmark = pytest.mark.browser
 
@@ -117,6 +118,15 @@ async def test_before_the_sign_in(page: Page, look: Look, mailbox: Mailbox) -> N
     await look(ERROR)
     await page.goto((await mailbox.next(newcomer)).path)
     await look("#link-submit")
+
+
+async def test_an_address_of_an_organization(page: Page, look: Look, make_realm: MakeRealm) -> None:
+    realm = await make_realm(enforced=True)
+    await page.goto("/login")
+    await look("#address-submit")
+    await page.click("#use-password")
+    await _send(page, "#login-submit", username=realm.address(), password="not it at all")
+    await look(f"{ERROR}, #upstream-{realm.upstream.id}")
 
 
 async def test_sign_in_by_mail(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:

@@ -27,7 +27,7 @@ __all__ = ["add", "provider"]
 pytestmark = pytest.mark.browser
 
 
-async def _second_instance(cluster: Cluster, template: str, folder: Path) -> tuple[Server, Cli]:
+async def second_instance(cluster: Cluster, template: str, folder: Path) -> tuple[Server, Cli]:
     """A server with its own database and users. Cookies ignore ports, so it has another host name."""
     port = free_port()
     settings = {
@@ -44,7 +44,7 @@ async def test_another_instance_of_this_product(
     page: Page, server: Server, cluster: Cluster, template: str, add: Add, tmp_path: Path
 ) -> None:
     """From our page to theirs and back, with consent there; again, silently; and out of both."""
-    theirs, cli = await _second_instance(cluster, template, tmp_path)
+    theirs, cli = await second_instance(cluster, template, tmp_path)
     try:
         email = f"{secrets.token_hex(6)}@example.com"
         await asyncio.to_thread(cli, "users", "create", email, "--email-verified", "--password-stdin", input=PASSWORD)

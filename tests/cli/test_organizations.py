@@ -44,6 +44,7 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     record = json.loads(cli("organizations", "add-domain", slug, domain.upper(), "--json").out)
     assert (record["domain"], record["record_name"]) == (domain, f"_idp-challenge.{domain}")
     assert "idp-domain-verification=" in cli("organizations", "add-domain", slug, f"a.{domain}").out
+    assert "Verify the domain first" in cli.fails("organizations", "enforce-domain", slug, domain)
     assert "There is no such domain" in cli.fails("organizations", "verify-domain", slug, f"b.{domain}")
     assert domain in cli("organizations", "domains", slug).out
     assert "is removed" in cli("organizations", "remove-domain", slug, domain).out
@@ -105,7 +106,7 @@ async def test_an_invitation(cli: Cli, make_user: MakeUser) -> None:
 async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, nameserver: Nameserver) -> None:
     """docs/organizations.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text().replace("\\\n", " ")
-    commands = re.findall(r"^\$ idp (organizations .*)$", text, re.MULTILINE)
+    commands = re.findall(r"^\$ idp ((?:organizations|upstreams) .*)$", text, re.MULTILINE)
     values = {f"{name}@example.com": (await make_user(name=name)).email for name in ("ada", "bob")}
     values["carol@example.com"] = f"{secrets.token_hex(6)}@example.com"
     values["acme"] = f"acme-{secrets.token_hex(6)}"
@@ -116,6 +117,6 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, names
             name = f"_idp-challenge.{values['example.com']}"
             nameserver.records[name] = [f"idp-domain-verification={row['token']}"]
         words = (values.get(word, word) for word in shlex.split(command))
-        cli(*words, IDP_DNS_RESOLVER=nameserver.address)
-    assert len(commands) == 26
+        cli(*words, IDP_DNS_RESOLVER=nameserver.address, input="the client secret\n")
+    assert len(commands) == 29
     cli("organizations", "delete", values["acme"], "--yes")

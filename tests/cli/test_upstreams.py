@@ -1,5 +1,6 @@
 """`idp upstreams`."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from idp.federation.registry import load_stored
-from idp.infra.db.engine import fetchrow
+from idp.infra.db.engine import execute, fetchrow
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import own_database
@@ -138,6 +139,29 @@ def test_google_and_github_by_settings(cli: Cli) -> None:
     assert google["redirect_uri"] == "http://localhost:8000/upstreams/google/callback"
     assert (github["id"], github["organizations"]) == ("github", ["ours"])
     assert "already" in cli.fails(*ADD, "--kind", "google", IDP_GOOGLE_CLIENT_ID="g", **SECRET)
+
+
+async def test_an_upstream_of_an_organization(cli: Cli, provider: OpenIDProvider) -> None:
+    given = (*ADD, "--id", "acme", "--name", "Acme", "--issuer", provider.issuer, "--organization", "acme")
+    assert "no such organisation" in cli.fails(*given, **SECRET)
+    (made,) = [json.loads(cli("organizations", "create", "acme", "--name", "Acme", "--json").out)]
+    cli(*given, "--adds-members", **SECRET)
+    (listed,) = [one for one in cli("upstreams", "list", "--json").json if one["id"] == "acme"]
+    assert (listed["organization_id"], listed["adds_members"]) == (made["id"], True)
+    assert "acme" in cli("upstreams", "list", COLUMNS="300").out
+    cli("upstreams", "update", "acme", "--no-adds-members")
+    assert not (await load_stored())[0].adds_members
+    cli("organizations", "add-domain", "acme", "acme.example")
+    await execute("UPDATE organization_domain SET verified_at = now(), next_check_at = now()")
+    enforce = ("organizations", "enforce-domain", "acme", "acme.example")
+    cli("upstreams", "disable", "acme")
+    assert "no enabled upstream" in cli.fails(*enforce)
+    cli("upstreams", "enable", "acme")
+    assert "is enforced" in cli(*enforce).out
+    assert "is not enforced" in cli(*enforce, "--off").out
+    assert "Only an upstream of an organisation" in cli.fails(
+        *ADD, "--id", "other", "--name", "x", "--issuer", provider.issuer, "--adds-members", **SECRET
+    )
 
 
 WRONG = {

@@ -48,22 +48,28 @@ async def events(domain: Domain) -> list[str]:
 
 async def test_a_domain_from_its_claim_to_its_end(db: str, nameserver: Nameserver) -> None:
     domain = await claimed()
-    assert (domain.verified_at, len(domain.token) >= 22) == (None, True)
+    assert (domain.verified_at, domain.enforced, len(domain.token) >= 22) == (None, False, True)
     name = domains.record_name(domain.domain)
     for records in (None, [], ["something else"], [domain.token], [f"x{domains.record_value(domain.token)}"]):
         if records is not None:
             nameserver.records[name] = records
         with pytest.raises(DomainNotVerifiedError, match=name):
             await domains.verify(domain.id)
+    with pytest.raises(DomainNotVerifiedError):
+        await domains.enforce(domain.id, enforced=True)
     nameserver.records[name] = ["v=spf1 -all", domains.record_value(domain.token)]
     done = await domains.verify(domain.id)
     assert done.verified_at is not None
     assert (await domains.verify(domain.id)).verified_at == done.verified_at
+    assert (await domains.enforce(domain.id, enforced=True)).enforced
+    assert not (await domains.enforce(domain.id, enforced=False)).enforced
     await domains.remove(domain.id)
-    for change in (domains.verify(domain.id), domains.remove(domain.id)):
+    for change in (domains.verify(domain.id), domains.remove(domain.id), domains.enforce(domain.id, enforced=True)):
         with pytest.raises(UnknownDomainError):
             await change
-    assert await events(domain) == [f"organization_domain_{what}" for what in ("claimed", "verified", "removed")]
+    assert await events(domain) == [
+        f"organization_domain_{what}" for what in ("claimed", "verified", "enforced", "released", "removed")
+    ]
 
 
 @pytest.mark.parametrize(

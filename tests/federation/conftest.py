@@ -11,6 +11,8 @@ import pytest
 from idp.federation import registry
 from idp.federation.models import Upstream
 from tests.support.browser import Browser, Page, Redirect, as_page
+from tests.support.nameserver import Nameserver
+from tests.support.realms import MakeRealm, making_realms
 from tests.support.server import TLS, Server
 from tests.support.stand_ins import CLIENT_ID, CLIENT_SECRET, GitHub, OpenIDProvider
 
@@ -91,3 +93,10 @@ async def sign_in(browser: Browser, upstream: Upstream, page: Page | None = None
     """There and back. Without a page, from our own."""
     page = page or as_page(await browser.get("/login"))
     return await browser.get(await leave(browser, page, upstream))
+
+
+@pytest.fixture
+async def make_realm(db: str, server: Server, nameserver: Nameserver) -> AsyncIterator[MakeRealm]:
+    """Make organizations with a verified domain and an upstream."""
+    async with making_realms(server, nameserver) as make:
+        yield make

@@ -258,6 +258,7 @@ MAIL = {
 #: Every page with a full context.
 PAGES: dict[str, dict[str, Any]] = {
     "password.html": STEP | {"passkey_options": "{}"},
+    "address.html": STEP | {"passkey_options": "{}"},
     "email_code.html": STEP | {"sent_to": "ada@example.com"},
     "passkey.html": STEP | {"passkey_options": "{}"},
     "registration.html": STEP | {"registration": Registration(), "sent_to": None, "attributes": [], "wrong": ""},
@@ -499,6 +500,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("password.html", {"client": Client("Northwind", None, None, None, None)}),
     ("password.html", {"upstreams": [], "linking": Identity()}),
     ("password.html", {"directories": [Upstream("staff", "Staff")], "error": None}),
+    ("address.html", {"client": None, "error": None, "username": None, "cancel": False, "others": []}),
+    ("address.html", {"reauthenticate": True, "upstreams": []}),
+    ("address.html", {"directories": [Upstream("staff", "Staff")], "error": None}),
+    ("address.html", {"client": None, "reauthenticate": True}),
     ("upstream.html", {"identity": None}),
     ("upstream.html", {"sent_to": "ada@example.com"}),
     ("upstream.html", {"token": "abc", "error": None}),
@@ -584,6 +589,7 @@ IDS = {
         "passkey-get",
         "register",
     },
+    "address.html": {"username", "address-submit", "login-cancel", "passkey-get", "register", "use-password"},
     "email_code.html": {"code", "code-submit", "code-resend"},
     "registration.html": {"username", "name", "new-password", "register-submit"},
     "attributes.html": {"attributes-submit", "login-cancel"},

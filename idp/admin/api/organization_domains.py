@@ -13,6 +13,7 @@ from idp.admin.api.organizations import show_organization
 from idp.admin.roles import Permission
 from idp.directory import domains
 from idp.directory.repository.domains import DOMAINS
+from idp.federation import realms
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = "/organizations/{organization_id}/domains"
@@ -55,6 +56,24 @@ async def claim_organization_domain(call: Call) -> Result:
 )  # fmt: skip
 async def verify_organization_domain(call: Call) -> models.OrganizationDomain:
     await domains.verify((await show_organization_domain(call)).id)
+    return await show_organization_domain(call)
+
+
+@operation(
+    "POST", f"{_ONE}/enforce", _WRITE, "Let addresses of a domain sign in at upstreams of the organization only",
+    content=models.OrganizationDomain,
+)  # fmt: skip
+async def enforce_organization_domain(call: Call) -> models.OrganizationDomain:
+    await realms.enforce((await show_organization_domain(call)).id)
+    return await show_organization_domain(call)
+
+
+@operation(
+    "POST", f"{_ONE}/release", _WRITE, "Let the addresses of a domain sign in by other ways too",
+    content=models.OrganizationDomain,
+)  # fmt: skip
+async def release_organization_domain(call: Call) -> models.OrganizationDomain:
+    await domains.enforce((await show_organization_domain(call)).id, enforced=False)
     return await show_organization_domain(call)
 
 

@@ -11,6 +11,7 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_w
 from idp.admin.roles import Permission
 from idp.directory import domains
 from idp.directory.repository.domains import DOMAINS
+from idp.federation import realms
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _DOMAIN = f"{ONE}/domains/{{domain_id}}"
@@ -25,6 +26,7 @@ async def list_domains(request: AdminRequest) -> Response[str]:
         [
             Cell(each["domain"], f"{path}/domains/{each['id']}"),
             _state(each),
+            Cell("yes" if each["enforced"] else "no"),
             when(each["checked_at"]),
         ]
         for each in found.rows
@@ -34,7 +36,7 @@ async def list_domains(request: AdminRequest) -> Response[str]:
     }  # fmt: skip
     return render(
         request, "list", section=SECTION, heading=f"Domains of {row['name']}", path=f"{path}/domains",
-        acts=[Action("Organisation", path)], columns=("Domain", "State", "Checked"), rows=rows,
+        acts=[Action("Organisation", path)], columns=("Domain", "State", "Enforced", "Checked"), rows=rows,
         next=next_url(request, found), forms=[add] if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
@@ -81,14 +83,17 @@ async def show_domain(request: AdminRequest) -> Response[str]:
         "State": _state(domain),
         "Name of the TXT record": domains.record_name(domain["domain"]),
         "Text of the TXT record": domains.record_value(domain["token"]),
+        "Enforced": domain["enforced"],
         "Verified": when(domain["verified_at"], "not yet"),
         "Checked": when(domain["checked_at"], "never"),
         "Missing since": when(domain["missing_since"], "-"),
         "Claimed": domain["created_at"],
     }
     here = f"{HOME}{_path(domain)}"
+    switch = Action("Release", f"{here}/release") if domain["enforced"] else Action("Enforce", f"{here}/enforce")
     buttons = [
         Action("Look for the record", f"{here}/verify"),
+        *([switch] if domain["verified_at"] else []),
         Action("Remove", f"{here}/remove", danger=True),
     ]
     return render(
@@ -100,6 +105,10 @@ async def show_domain(request: AdminRequest) -> Response[str]:
 #: By the last segment of the path: title, explanation, and whether it is dangerous.
 _ACTS = {
     "verify": ("Look for the record", "Name servers are asked for the TXT record of the domain.", False),
+    "enforce": (
+        "Enforce", "People with an address in the domain sign in at the upstreams of the organisation only.", True,
+    ),
+    "release": ("Release", "People with an address in the domain may sign in by other ways too.", False),
     "remove": ("Remove", "The domain no longer belongs to the organisation. Others can claim it.", True),
 }  # fmt: skip
 
@@ -127,6 +136,33 @@ async def verify_domain(request: AdminRequest) -> Response[Any]:
         await domains.verify(domain["id"])
     except FORM_ERRORS as error:
         return await _ask(request, "verify", error.description)
+    return redirect_with_notice(_path(domain))
+
+
+@screen("GET", f"{_DOMAIN}/enforce", _WRITE)
+async def ask_enforce_domain(request: AdminRequest) -> Response[str]:
+    return await _ask(request, "enforce")
+
+
+@screen("POST", f"{_DOMAIN}/enforce", _WRITE, fresh=True)
+async def enforce_domain(request: AdminRequest) -> Response[Any]:
+    domain = await _found(request)
+    try:
+        await realms.enforce(domain["id"])
+    except FORM_ERRORS as error:
+        return await _ask(request, "enforce", error.description)
+    return redirect_with_notice(_path(domain))
+
+
+@screen("GET", f"{_DOMAIN}/release", _WRITE)
+async def ask_release_domain(request: AdminRequest) -> Response[str]:
+    return await _ask(request, "release")
+
+
+@screen("POST", f"{_DOMAIN}/release", _WRITE, fresh=True)
+async def release_domain(request: AdminRequest) -> Response[Any]:
+    domain = await _found(request)
+    await domains.enforce(domain["id"], enforced=False)
     return redirect_with_notice(_path(domain))
 
 

@@ -1,7 +1,7 @@
 """The form of an upstream: converts its configuration to form fields and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from litestar import Response
@@ -17,6 +17,7 @@ CHECKS = {
     "trust_email": "Trust its verified email addresses",
     "keep_tokens": "Keep its tokens, encrypted",
     "logout": "Signing out here signs out there too",
+    "adds_members": "Its users become members of its organisation, if it has one",
 }
 _TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
 _SECRETS = {"apple": "Private key from the provider, as PEM", "ldap": "Password of the bind DN"}
@@ -33,15 +34,16 @@ def show_form(
     """
     new = config is None
     values = request.form if error else _as_text(config or KINDS[kind].DEFAULTS)
+    checks = CHECKS if config is None or config.get("organization_id") else CHECKS.keys() - {"adds_members"}
     heading = f"Add {kind}" if config is None else f"Change {config['name']}"
     return render(
-        request, "form", section=SECTION, heading=heading, fields=_fields(kind, values, new=new), action=path,
+        request, "form", section=SECTION, heading=heading, fields=_fields(kind, values, checks, new=new), action=path,
         label="Save", back=f"{HOME}/{SECTION}" if new else path.rpartition("/")[0], error=error,
         status=400 if error else 200, version=version(request, (config or {}).get("updated_at")),
     )  # fmt: skip
 
 
-def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
+def _fields(kind: str, values: Mapping[str, str], checks: Collection[str], *, new: bool) -> list[Field]:
     def field(name: str, label: str, kind: str = "text", help: str = "", **more: Any) -> Field:
         return Field(name, label, values.get(name, ""), kind, help, **more)
 
@@ -82,12 +84,20 @@ def _fields(kind: str, values: Mapping[str, str], *, new: bool) -> list[Field]:
             'What its claims give, such as {"claim": "groups", "equals": "staff", "group": "Staff"}.',
         )
     )  # fmt: skip
-    checks = CHECKS if not directory else {"trust_email": "Trust addresses of its domains"}
-    found += [field(name, label, "check") for name, label in checks.items()]
+    labels = CHECKS if not directory else {"trust_email": "Trust addresses of its domains"}
+    found += [field(name, label, "check") for name, label in labels.items() if name in checks]
     if new:
         found.insert(0, Field("id", "Id, as in its redirect URI", values.get("id") or kind))
     if new and not directory:
         found.insert(2, field("issuer", "Issuer", help=usual))
+        found.insert(
+            3,
+            field(
+                "organization", "Organisation",
+                help="Slug or id. Its verified domains lead to this upstream, which signs in their addresses only."
+                " Empty: an upstream of the whole server. It cannot be changed later.",
+            ),
+        )  # fmt: skip
     return found
 
 

@@ -1,6 +1,7 @@
 """Screens of upstreams: configuration, order and actions."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Response
@@ -12,7 +13,9 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found,
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
+from idp.directory import organizations
 from idp.directory.repository.groups import names_of_groups
+from idp.directory.repository.organizations import slugs_of_organizations
 from idp.directory.repository.roles import roles_by_ids
 from idp.errors import VersionConflictError
 from idp.federation import registry
@@ -29,15 +32,23 @@ _WRITE = Permission.UPSTREAMS_WRITE
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
 async def list_upstreams(request: AdminRequest) -> Response[str]:
     found = await asked_page(request, UPSTREAMS)
+    slugs = await slugs_of_organizations([row["organization_id"] for row in found.rows if row["organization_id"]])
     rows = []
     for row in found.rows:
         config = msgspec.json.decode(row["config"])
         state = Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good")
+        owner = row["organization_id"]
         rows.append(
-            [Cell(config["name"], f"{HOME}/{SECTION}/{row['id']}"), Cell(row["id"]), Cell(config["issuer"]), state]
+            [
+                Cell(config["name"], f"{HOME}/{SECTION}/{row['id']}"),
+                Cell(row["id"]),
+                Cell(config["issuer"]),
+                Cell(slugs.get(owner, ""), f"{HOME}/organizations/{owner}") if owner is not None else Cell(""),
+                state,
+            ]
         )
     rows += [
-        [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell("by the settings", mood="plain")]
+        [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell(""), Cell("by the settings", mood="plain")]
         for each in registry.from_settings(settings())
     ]
     may = _WRITE in request.caller.allowed
@@ -50,7 +61,8 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
     }
     return render(
         request, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
-        intro="Upstream providers that users may sign in with.", columns=("Name", "Id", "Issuer", "State"), rows=rows,
+        intro="Upstream providers that users may sign in with.",
+        columns=("Name", "Id", "Issuer", "Organisation", "State"), rows=rows,
         forms=[order] if may and len(found.rows) > 1 else [],
     )  # fmt: skip
 
@@ -86,7 +98,12 @@ async def new_upstream(request: AdminRequest) -> Response[str]:
 async def add_upstream(request: AdminRequest) -> Response[Any]:
     kind = _kind(request)
     try:
-        upstream = registry.configure(kind=kind, **configuration(request.form, kind))
+        values, organization = configuration(request.form, kind), request.form.get("organization", "").strip()
+        if organization:
+            values["organization_id"] = (await organizations.named(organization)).id
+        else:
+            values["adds_members"] = False
+        upstream = registry.configure(kind=kind, **values)
         if not await registry.add(upstream):
             raise InvalidUpstreamError("An upstream with this id already exists.")
     except FORM_ERRORS as error:
@@ -101,6 +118,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
     shown = {
         "Id": row["id"],
         "Kind": config["kind"],
+        **(await _organization(row["organization_id"]) if row["organization_id"] is not None else {}),
         "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
         "Redirect URI to register there": (
             f"{settings().issuer}/upstreams/{row['id']}/callback" if KINDS[config["kind"]].redirects else None
@@ -123,7 +141,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         "Create accounts for unknown users": {None: "as IDP_REGISTRATION says"}.get(
             config["creates_accounts"], config["creates_accounts"]
         ),
-        **{label: config[name] for name, label in CHECKS.items()},
+        **{label: config.get(name, False) for name, label in CHECKS.items()},
         **{f"Rule {number}": text for number, text in enumerate(await _described(config.get("rules", ())), 1)},
         "Since": when(row["created_at"]),
     }
@@ -141,6 +159,11 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         request, "record", section=SECTION, heading=config["name"], facts=facts(shown),
         acts=buttons if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
+
+
+async def _organization(key: UUID) -> dict[str, Cell]:
+    slugs = await slugs_of_organizations([key])
+    return {"Organisation": Cell(slugs.get(key, str(key)), f"{HOME}/organizations/{key}")}
 
 
 async def _described(rules: list[dict[str, Any]]) -> list[Cell]:
@@ -168,7 +191,9 @@ async def change_upstream(request: AdminRequest) -> Response[str]:
 
 
 def _change(request: AdminRequest, row: Any, error: str | None = None) -> Response[str]:
-    config = msgspec.json.decode(row["config"]) | {"updated_at": row["updated_at"]}
+    config = msgspec.json.decode(row["config"]) | {
+        "updated_at": row["updated_at"], "organization_id": row["organization_id"],
+    }  # fmt: skip
     return show_form(request, f"{HOME}/{SECTION}/{row['id']}/change", config["kind"], config, error)
 
 

@@ -1,12 +1,12 @@
 """The statements on the domains of organizations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from idp.directory.models import Domain
+from idp.directory.models import Domain, DomainOwner, VerifiedDomain
 from idp.directory.tables import OrganizationDomain
 from idp.infra.db.columns import all_columns
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
@@ -32,6 +32,12 @@ WHERE id = $1 AND token = $2 AND NOT EXISTS (
 RETURNING {_COLUMNS}
 """  # noqa: S608
 # $1 id  $2 token  $3 seconds until the next check
+_KEEP = """
+UPDATE organization_domain
+SET checked_at = now(), missing_since = NULL, next_check_at = now() + make_interval(secs => $3)
+WHERE id = $1 AND token = $2 AND verified_at IS NOT NULL
+"""
+# $1 id  $2 token  $3 seconds until the next check
 _MISS = f"""
 UPDATE organization_domain
 SET checked_at = now(), missing_since = coalesce(missing_since, now()),
@@ -43,6 +49,22 @@ _LOSE = f"""
 UPDATE organization_domain SET verified_at = NULL, missing_since = NULL, next_check_at = NULL
 WHERE id = $1 AND missing_since <= now() - make_interval(secs => $2) RETURNING {_COLUMNS}
 """  # noqa: S608
+_ENFORCE = f"""
+UPDATE organization_domain SET enforced = $2 WHERE id = $1 AND (verified_at IS NOT NULL OR NOT $2)
+RETURNING {_COLUMNS}
+"""  # noqa: S608
+# $1 organizations
+_SIGN_IN = """
+SELECT domain, organization_id, enforced FROM organization_domain
+WHERE organization_id = ANY ($1::uuid[]) AND verified_at IS NOT NULL
+UNION SELECT domain, organization_id, enforced FROM organization_domain WHERE enforced AND verified_at IS NOT NULL
+"""
+_VERIFIED = """
+SELECT d.domain, d.organization_id, d.enforced, o.disabled_at IS NOT NULL AS organization_disabled
+FROM organization_domain AS d JOIN organization AS o ON o.id = d.organization_id
+WHERE d.domain = $1 AND d.verified_at IS NOT NULL
+"""
+_HOLD_VERIFIED = f"{_VERIFIED} FOR SHARE OF d"
 _DELETE = f"DELETE FROM organization_domain WHERE id = $1 RETURNING {_COLUMNS}"  # noqa: S608
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
@@ -75,6 +97,11 @@ async def verify_domain(id: UUID, token: str, interval: float) -> Domain | None:
     return one(Domain, await fetchrow(_VERIFY, id, token, interval))
 
 
+async def keep_domain(id: UUID, token: str, interval: float) -> None:
+    """Record that the record of a verified domain was found again."""
+    await execute(_KEEP, id, token, interval)
+
+
 async def miss_domain(id: UUID, token: str, interval: float) -> Domain | None:
     """Record that the record of a verified domain was not found. Returns None if it is not verified."""
     return one(Domain, await fetchrow(_MISS, id, token, interval))
@@ -83,6 +110,25 @@ async def miss_domain(id: UUID, token: str, interval: float) -> Domain | None:
 async def lose_domain(id: UUID, grace: float) -> Domain | None:
     """End the verification of a domain whose record has been missing for ``grace`` seconds. None: it has not."""
     return one(Domain, await fetchrow(_LOSE, id, grace))
+
+
+async def enforce_domain(id: UUID, enforced: bool) -> Domain | None:
+    """Set whether a domain is enforced. Returns None if it is not verified, or unknown."""
+    return one(Domain, await fetchrow(_ENFORCE, id, enforced))
+
+
+async def domains_of_sign_ins(organization_ids: Collection[UUID]) -> list[VerifiedDomain]:
+    """Return the verified domains of these organizations, and all that are enforced."""
+    return many(VerifiedDomain, await fetch(_SIGN_IN, list(organization_ids)))
+
+
+async def verified_domain(domain: str, *, hold: bool = False) -> DomainOwner | None:
+    """Return the organization to which a domain belongs. None: the domain is not verified.
+
+    Args:
+        hold: it does not change before the end of the transaction.
+    """
+    return one(DomainOwner, await fetchrow(_HOLD_VERIFIED if hold else _VERIFIED, domain))
 
 
 async def delete_domain(id: UUID) -> Domain | None:
@@ -97,7 +143,8 @@ async def take_due_domains(number: int, lease: float) -> Sequence[Domain]:
 
 DOMAINS = Listing(
     source="organization_domain AS d",
-    columns="d.id, d.organization_id, d.domain, d.token, d.created_at, d.verified_at, d.checked_at, d.missing_since",
+    columns="d.id, d.organization_id, d.domain, d.token, d.enforced, d.created_at, d.verified_at, d.checked_at,"
+    " d.missing_since",
     key=Sort("d.id", "uuid"),
     sorts={"domain": Sort("d.domain", "text")},
     default_sort="domain",

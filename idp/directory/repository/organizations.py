@@ -26,6 +26,8 @@ WHERE m.user_id = $1 AND m.disabled_at IS NULL
 UNION ALL SELECT FROM organization_invitation WHERE email = $2 AND ended_at IS NULL AND expires_at > now() LIMIT 1
 """
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
+_SLUGS = "SELECT id, slug FROM organization WHERE id = ANY ($1::uuid[])"
+_SLUGS_OF_ENABLED = f"{_SLUGS} AND disabled_at IS NULL"
 # $3 is "updated_at" as the caller has read it; NULL: any.
 _RENAME = f"""
 UPDATE organization SET name = $2, updated_at = CASE WHEN name = $2 THEN updated_at ELSE now() END
@@ -53,6 +55,10 @@ _REMOVE_MEMBERS = """
 DELETE FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 RETURNING user_id
 """
 _LEAVE = "DELETE FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL"
+_OF_ORIGIN = """
+SELECT m.organization_id FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
+WHERE m.user_id = $1 AND m.origin = $2 AND m.disabled_at IS NULL ORDER BY m.organization_id
+"""
 # $4 is "created_at" as the caller has read it, so that it is still the same membership; NULL: any.
 _SET_ADMIN = """
 UPDATE organization_member AS m SET admin = $3 FROM organization_member AS old
@@ -156,6 +162,16 @@ async def organization_by_slug(slug: str) -> Organization | None:
     return one(Organization, await fetchrow(_BY_SLUG, slug))
 
 
+async def slugs_of_organizations(ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the slugs of the organizations that exist."""
+    return {row["id"]: row["slug"] for row in await fetch(_SLUGS, list(ids))}
+
+
+async def slugs_of_enabled_organizations(ids: Collection[UUID]) -> dict[UUID, str]:
+    """Return the slugs of the organizations that are enabled."""
+    return {row["id"]: row["slug"] for row in await fetch(_SLUGS_OF_ENABLED, list(ids))}
+
+
 async def rename_organization(id: UUID, name: str, expected_at: datetime | None) -> Organization | None:
     """Set the name. Returns None if there is no such organization, or it has changed since ``expected_at``."""
     return one(Organization, await fetchrow(_RENAME, id, name, expected_at))
@@ -191,6 +207,11 @@ async def delete_members(organization_id: UUID, user_ids: Collection[UUID]) -> l
 async def delete_own_membership(organization_id: UUID, user_id: UUID) -> bool:
     """Delete a membership that is enabled, with the roles there. Returns False if there is none."""
     return bool(await execute(_LEAVE, user_id, organization_id))
+
+
+async def organizations_of_origin(user_id: UUID, origin: str) -> list[UUID]:
+    """Return the organizations that an origin added a user to. Memberships that are disabled are left out."""
+    return [row["organization_id"] for row in await fetch(_OF_ORIGIN, user_id, origin)]
 
 
 async def set_admin(organization_id: UUID, user_id: UUID, admin: bool, expected_at: datetime | None) -> bool | None:

@@ -22,7 +22,6 @@ from idp.errors import (
     OAuthError,
     UnauthorizedClientError,
 )
-from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.cors import Cors
@@ -38,6 +37,7 @@ from idp.oauth.authorize import (
     pending_request,
     pushed,
     request_object,
+    upstreams,
 )
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code, not_member
@@ -53,6 +53,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, service, transitions
 from idp.signin.browser import Browser, BrowserBinding
+from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
 from idp.signin.http import app_of
 from idp.signin.password_reset import request_reset, reset_by_code
@@ -92,6 +93,8 @@ async def challenge(request: AnyRequest) -> Response[Any]:
         )
     except service.StepNotAllowedError:
         return await _insufficient(request, sign_in, "This step cannot be taken now. Take one of those named.")
+    except EnforcedDomainError as error:
+        return await _elsewhere(sign_in, error)
     except StepRefusedError:
         return await _insufficient(request, sign_in, "What was entered is not right.")
     # The recovery codes of a new factor are shown once.
@@ -107,6 +110,8 @@ async def forgot(request: AnyRequest) -> Response[Any]:
     sign_in = await _load(request)
     try:
         await request_reset(sign_in.flow, sign_in.form.get("username", ""), app_of(request))
+    except EnforcedDomainError as error:
+        return await _elsewhere(sign_in, error)
     except InvalidEmailError as error:
         raise InvalidRequestError("username must be an email address.") from error
     return _answer({"auth_session": sign_in.auth_session})
@@ -170,7 +175,7 @@ async def _begin(browser: Browser, client: Client, form: dict[str, str], proof: 
             key,
             pending_request.path(pending),
             login_hint=asked.login_hint,
-            display=consent.display(client, asked.ui_locales),
+            display=consent.display(client, asked.ui_locales, asked.organization),
             acr=wanted.acr,
             required=wanted.essential,
             max_age=asked.max_proof_age,
@@ -206,7 +211,7 @@ async def _insufficient(
     steps = transitions.allowed(await service.state_of(app_of(request), flow))
     answer: dict[str, Any] = {"auth_session": sign_in.auth_session, "steps": steps} | (more or {})
     if Step.UPSTREAM in steps:
-        answer["upstreams"] = [upstream.id for upstream in upstreams.offered(sign_in.client.upstreams)]
+        answer["upstreams"] = upstreams.offered(sign_in.pending.asked, sign_in.client, flow.login_hint)
     if steps == (Step.ENROL,):
         # Setting up a factor needs a page: a secret to scan, or a new passkey.
         return _refuse("redirect_to_web", "The user must set up a second factor in a browser.", answer)
@@ -215,6 +220,15 @@ async def _insufficient(
     if Step.PASSKEY in steps:
         answer["passkey_options"] = await passkey.options(flow)
     return _refuse("insufficient_authorization", description, answer)
+
+
+async def _elsewhere(sign_in: _ChallengeRequest, refused: EnforcedDomainError) -> Response[Any]:
+    """Return the upstreams of the organization to which the domain of an address belongs."""
+    await flows.store_address(sign_in.flow, refused.email)
+    ids = upstreams.offered(sign_in.pending.asked, sign_in.client, refused.email)
+    answer = {"auth_session": sign_in.auth_session, "steps": [Step.UPSTREAM] if ids else [], "upstreams": ids}
+    description = "Addresses at this domain sign in at an upstream of their organization only."
+    return _refuse("redirect_to_web", description, answer)
 
 
 async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
@@ -226,11 +240,14 @@ async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
     redirect_uri, state = form.get("redirect_uri", client.redirect_uris[0]), form.get("state")
     if redirect_uri not in client.redirect_uris:
         raise InvalidRequestError("redirect_uri is not registered for this client.")
-    if form.get("upstream", "") not in {upstream.id for upstream in upstreams.offered(client.upstreams)}:
+    email = sign_in.flow.login_hint
+    if form.get("upstream", "") not in upstreams.offered(asked, client, email):
         raise InvalidRequestError("upstream must be one of those that this client may use.")
     if len(state or "") > MAX_LENGTH:
         raise InvalidRequestError("state is too long.")
-    asked = msgspec.structs.replace(asked, redirect_uri=redirect_uri, state=state, idp_hint=form["upstream"])
+    asked = msgspec.structs.replace(
+        asked, redirect_uri=redirect_uri, state=state, idp_hint=form["upstream"], login_hint=email
+    )
     query = urlencode({"client_id": client.client_id, "request_uri": await pushed.store(asked)})
     answer = {"auth_session": sign_in.auth_session, "authorization_url": f"{settings().issuer}/authorize?{query}"}
     return _refuse("redirect_to_web", "The user signs in there in a browser, and comes back with a code.", answer)

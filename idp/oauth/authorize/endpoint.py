@@ -12,7 +12,6 @@ from idp.accounts.attributes.registry import attributes as declared
 from idp.directory.branding import brand_named
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
-from idp.federation.registry import upstreams
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.middleware import ON_SUCCESS
@@ -32,6 +31,7 @@ from idp.oauth.authorize import (
     polled,
     pushed,
     request_object,
+    upstreams,
 )
 from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
@@ -289,7 +289,7 @@ async def _send_to_login(
         cancel_to=f"{pending_request.path(pending)}/cancel",
         login_hint=asked.login_hint,
         display=msgspec.structs.replace(
-            consent.display(client, asked.ui_locales), brand=await brand_named(asked.organization)
+            consent.display(client, asked.ui_locales, asked.organization), brand=await brand_named(asked.organization)
         ),
         acr=wanted.acr,
         required=wanted.essential,
@@ -298,7 +298,7 @@ async def _send_to_login(
         attributes=declared.required_for(client.client_id),
     )
     path = flows.path(binding)
-    if step_up is None and asked.idp_hint in {upstream.id for upstream in upstreams.offered(client.upstreams)}:
+    if step_up is None and asked.idp_hint in upstreams.offered(asked, client):
         path += f"/to/{asked.idp_hint}"
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"
@@ -321,7 +321,7 @@ async def _send_for_attributes(
         key,
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
-        display=consent.display(client, asked.ui_locales),
+        display=consent.display(client, asked.ui_locales, asked.organization),
         step_up=session,
         attributes=declared.required_for(client.client_id),
     )

@@ -88,7 +88,7 @@ async def choose_organization(request: AnyRequest, request_id: FromPath[str]) ->
                 key,
                 pending_request.path(pending),
                 cancel_to=f"{pending_request.path(pending)}/cancel",
-                display=consent.display(client, pending.asked.ui_locales),
+                display=consent.display(client, pending.asked.ui_locales, pending.asked.organization),
                 max_age=pending.asked.max_proof_age,
             )
             return see_other(flows.path(binding), key_cookies(key))

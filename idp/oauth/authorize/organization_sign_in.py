@@ -52,7 +52,7 @@ async def ask(
     user = await user_by_id(session.user_id)
     key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
-    display = consent.display(client, asked.ui_locales)
+    display = consent.display(client, asked.ui_locales, decided.membership.slug)
     how = organization_policy.sign_in(
         decided.membership,
         session,

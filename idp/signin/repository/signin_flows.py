@@ -115,6 +115,10 @@ _FINISH_FLOW = """
     UPDATE signin_flow SET finished_at = now()
     WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
 """
+_STORE_LOGIN_HINT = """
+    UPDATE signin_flow SET login_hint = $3
+    WHERE id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()
+"""
 _CANCEL_FLOWS = """
     UPDATE signin_flow SET finished_at = now() WHERE user_id = $1 AND finished_at IS NULL AND expires_at > now()
 """
@@ -187,6 +191,11 @@ async def forward_flow(old: BrowserBinding, new: BrowserBinding, path: str) -> N
 async def finish_flow(binding: BrowserBinding) -> bool:
     """Finish a flow. Returns whether it was live."""
     return bool(await execute(_FINISH_FLOW, binding.id, binding.hash))
+
+
+async def store_login_hint(binding: BrowserBinding, login_hint: str) -> None:
+    """Replace the address that a live flow begins with."""
+    await execute(_STORE_LOGIN_HINT, binding.id, binding.hash, login_hint)
 
 
 async def cancel_flows(user_id: UUID) -> None:

@@ -16,7 +16,7 @@ from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
 from idp.settings import settings
-from idp.signin import limits
+from idp.signin import enforcement, limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow, path
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
@@ -84,10 +84,11 @@ async def send_code(flow: Flow, username: str, browser: Browser) -> None:
     """Mail a code to an address. Unknown addresses cause the same work and the same response.
 
     Raises:
-        StepRefusedError: it is not an address.
+        StepRefusedError: it is not an address, or its domain is enforced.
         TooManyRequestsError: too many mails were sent.
     """
     email = await recipient(username, browser)
+    await enforcement.check_address(email)
     user = await user_by_email(email)
     if user is not None and user.disabled_at is not None:
         user = None

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.accounts.repository import users
@@ -10,12 +11,13 @@ from idp.federation.ldap.logins import normalise
 from idp.federation.linking import ExternalIdentity
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
-from idp.signin import directory_passwords, limits
+from idp.signin import directory_passwords, enforcement, limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
-from idp.signin.steps import Fields, StepRefusedError, VerifiedStep, upstream
+from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.subject import SignInSubject
 from idp.signin.transitions import FEDERATED, CompletedStep, Step
+from idp.signin.upstream_accounts import resolve
 
 #: Maximum length of a username that is not an address.
 MAX_LENGTH = 254
@@ -53,11 +55,15 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPasswo
     counted = email or normalise(username) or username[:MAX_LENGTH]
     person = await limits.count_password(email, counted, browser)
     matches = await verify_password(person.password_hash if person else None, password)
+    enforced = await enforcement.refusal(email, person) if email is not None else None
+    # The same for no account, for a wrong password and for a right one, but for the right one of an administrator.
+    if enforced is not None and not await enforcement.is_exempt(person.id if person is not None else ids.uuid7()):
+        raise enforced
     if person is not None and person.password_hash is not None and not person.disabled and matches:
         return VerifiedPassword(person.id, await _upgraded(person, person.password_hash, password))
     identity = await directory_passwords.verify(flow, person, username, password)
     if identity is None:
-        raise _refused(person)
+        raise enforced or _refused(person)
     return VerifiedElsewhere(identity, counted)
 
 
@@ -84,7 +90,7 @@ async def complete(flow: Flow, entered: VerifiedPassword | VerifiedElsewhere) ->
     """
     if isinstance(entered, VerifiedElsewhere):
         done = CompletedStep(Step.PASSWORD, ("pwd", FEDERATED))
-        found = await upstream.resolve(flow, entered.identity, mailed=False, step=done)
+        found = await resolve(flow, entered.identity, mailed=False, step=done)
         # The name is not that of the account, so the end of the sign-in does not know it.
         await limits.unlock(entered.counted)
         return found

@@ -23,8 +23,8 @@ from idp.accounts.users import MAX_NAME_LENGTH
 from idp.federation import linking
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
+from idp.signin import enforcement, invitation, limits
 from idp.signin import flow as flows
-from idp.signin import invitation, limits
 from idp.signin.browser import Browser
 from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow, Registration
@@ -64,6 +64,7 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> Registration |
         raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
     if kept.invited_email and email != kept.invited_email:
         raise StepRefusedError(_("This invitation is for another address."))
+    await enforcement.check_address(email)
     name = " ".join(fields.get("name", "")[: 4 * MAX_NAME_LENGTH].split()) or None
     if name is not None and profile.FIELDS["name"](name) is None:
         raise StepRefusedError(_("The value is too long, or contains characters that cannot be shown."))

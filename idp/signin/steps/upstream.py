@@ -1,25 +1,18 @@
-"""Signing in with an identity at an upstream provider, and finding its account here.
-
-Issuer and subject alone identify the account. For an identity that is not linked yet, the user proves an address, or
-signs in to the account that already has the address.
-"""
+"""Signing in with an identity at an upstream provider. :mod:`idp.signin.upstream_accounts` finds its account here."""
 
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from idp.accounts import email_proofs
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
-from idp.accounts.repository.users import confirm_email, owner_of_email, user_by_email, user_by_id
-from idp.audit import unauthenticated_limit
-from idp.audit.events import record
-from idp.federation import authorization_requests, errors, linking, providers, provisioning
+from idp.accounts.repository.users import user_by_email
+from idp.federation import authorization_requests, errors, linking, providers, realms, trust
 from idp.federation.authorization_requests import StoredRequest
 from idp.federation.errors import UpstreamError
-from idp.federation.ldap.problems import AccountProblemError, Problem
+from idp.federation.ldap.logins import normalise as directory_login
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY
@@ -29,16 +22,15 @@ from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
 from idp.settings import settings
+from idp.signin import enforcement, limits
 from idp.signin import flow as flows
-from idp.signin import invitation, limits
 from idp.signin.browser import Browser
-from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address, recipient
-from idp.signin.transitions import FEDERATED, CompletedStep, Step
-
-log = structlog.get_logger()
+from idp.signin.transitions import Step
+from idp.signin.upstream_accounts import resolve, trusted
+from idp.signin.upstream_errors import failure_message, gone, record_failure
 
 
 def available(flow: Flow) -> list[Upstream]:
@@ -57,7 +49,37 @@ def directories(flow: Flow) -> list[Upstream]:
 
 
 def _allowed(flow: Flow) -> list[Upstream]:
-    return upstreams.offered(flow.display.upstreams if flow.display else None)
+    # The address may be the hint of an application, as its user wrote it.
+    email = flow.login_hint.strip().lower()
+    if flow.display is None:
+        return realms.offered(None, email)
+    return realms.offered(flow.display.upstreams, email, flow.display.organization_named)
+
+
+async def enter_address(flow: Flow, username: str, browser: Browser) -> list[Upstream]:
+    """Store the address that the user entered, and return the upstreams of its organization that are offered now.
+
+    Raises:
+        StepRefusedError: it is not an address, or its domain is enforced and there is no such upstream.
+        TooManyRequestsError: there were too many attempts.
+    """
+    await limits.count_step(browser)
+    try:
+        email = normalise_email(username)
+    except InvalidEmailError as error:
+        if directories(flow) and (name := directory_login(username)) is not None:
+            await flows.store_address(flow, name)
+            return []
+        raise StepRefusedError(_("Enter your email address, such as name@example.com.")) from error
+    flow = await flows.store_address(flow, email)
+    owner = await realms.owner_of(email)
+    if owner is None or (flow.ways and Step.UPSTREAM not in flow.ways):
+        return []
+    usable = [one for one in available(flow) if one.organization_id == owner.organization_id]
+    if usable and not owner.organization_disabled:
+        return usable
+    await enforcement.check_address(email)
+    return []
 
 
 async def context(flow: Flow, _entered: Fields) -> dict[str, Any]:
@@ -90,9 +112,11 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
         StepRefusedError: the response is not accepted.
     """
     provider = upstreams.get(fields.get("upstream", ""))
-    attempt = await authorization_requests.find(fields["state"], provider.id) if provider else None
+    if provider is None:
+        raise gone()
+    attempt = await authorization_requests.find(fields["state"], provider.id)
     expected = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
-    if provider is None or attempt is None or not expected or not await authorization_requests.consume(attempt):
+    if attempt is None or not expected or not await authorization_requests.consume(attempt):
         raise StepRefusedError(
             _("This sign-in was used already, or took too long. Start again."), reason=Reason.EXPIRED
         )
@@ -102,14 +126,7 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
     except UpstreamError as error:
         await record_failure(provider, error)
         raise StepRefusedError(failure_message(error, provider.name), reason=error.reason) from error
-    return linking.external_identity(provider.id, person, keep_tokens=provider.keep_tokens)
-
-
-async def record_failure(provider: Upstream, error: UpstreamError) -> None:
-    """Log and record why an upstream sign-in failed: the reason, and the check that failed."""
-    log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
-    detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
-    await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
+    return linking.external_identity(provider, person)
 
 
 def _check_fresh(attempt: StoredRequest, person: UserInfo) -> None:
@@ -117,30 +134,6 @@ def _check_fresh(attempt: StoredRequest, person: UserInfo) -> None:
         return
     if person.auth_time is None or person.auth_time < attempt.auth_after.timestamp() - LEEWAY:
         raise errors.NotReauthenticatedError("The user did not reauthenticate at the provider.")
-
-
-def failure_message(error: UpstreamError, name: str) -> str:
-    """Return the message for the user."""
-    match error:
-        case errors.SignInCancelledError():
-            return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
-        case errors.NotInAllowedOrganizationError():
-            return _("Your account at %(upstream)s is not one of those that may sign in here.") % {"upstream": name}
-        case errors.NotReauthenticatedError():
-            return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
-        case AccountProblemError(problem=Problem.PASSWORD_EXPIRED):
-            return _("Your password at %(upstream)s has expired. Change it there, then sign in here.") % {
-                "upstream": name
-            }
-        case AccountProblemError():
-            return _("Your account at %(upstream)s cannot be used at the moment. Ask those who run it.") % {
-                "upstream": name
-            }
-        case errors.UpstreamUnavailableError():
-            return _("%(upstream)s does not answer at the moment. Choose another way, or try again later.") % {
-                "upstream": name
-            }
-    return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}
 
 
 async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedStep | None:
@@ -155,70 +148,11 @@ async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedSt
     )
 
 
-async def resolve(
-    flow: Flow, identity: ExternalIdentity, *, mailed: bool, step: CompletedStep | None = None
-) -> VerifiedStep | None:
-    """Return the account of an identity.
-
-    Args:
-        step: the step that proved it. None: a sign-in at the upstream.
-        mailed: the address was proved by our own mail, for example by an email code.
-
-    Returns:
-        None if more must be proved; the identity is stored until then.
-    """
-    methods = (FEDERATED, "mfa") if identity.two_factors else (FEDERATED,)
-    done = step or CompletedStep(Step.UPSTREAM, methods, identity.auth_time)
-    try:
-        user_id = await linking.find_user(identity, lock=flow.user_id is None)
-    except linking.AccountDisabledError as error:
-        raise StepRefusedError(
-            _("There is no account for you here. Ask those who run this service for one."), reason=error.reason
-        ) from error
-    if user_id is not None:
-        if flow.user_id in (None, user_id):
-            await provisioning.apply(user_id, identity)
-        return VerifiedStep(user_id, done, user_locked=True, upstream=identity.session)
-    if identity.email is None or not identity.email_verified:
-        await flows.store_identity(flow, identity)
-        return None
-    if (owner := await owner_of_email(identity.email)) is not None:
-        flow = await flows.store_identity(flow, identity)
-        by_mail = mailed and settings().email_code_sign_in and await confirm_email(owner, identity.email)
-        return VerifiedStep(owner, CompletedStep(Step.EMAIL_CODE, ("otp",)), flow=flow) if by_mail else None
-    provider = upstreams.get(identity.upstream_id)
-    allowed = provider.creates_accounts if provider else None
-    held = await invitation.hold(flow.registration, identity.email)
-    if held is None and not (settings().registration == "open" if allowed is None else allowed):
-        raise StepRefusedError(
-            _("There is no account for you here. Ask those who run this service for one."), reason=Reason.UNKNOWN_USER
-        )
-    await linking.release_email(identity.email, delete_factors)
-    user_id = await linking.create_user(identity)
-    if user_id is None:
-        raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
-    await provisioning.apply(user_id, identity)
-    await invitation.accept(flow.registration, held, user_id)
-    return VerifiedStep(user_id, done, upstream=identity.session)
-
-
-async def link_identity(flow: Flow, user_id: UUID) -> None:
-    """Link the identity of a flow to the account that signed in, if its address is the one that was proved.
-
-    Runs in the transaction that finishes the sign-in.
-    """
-    identity = flow.identity
-    if identity is None or not identity.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
-        return
-    user = await user_by_id(user_id)
-    if user is not None and user.email == identity.email and await linking.link(user_id, identity):
-        provider = upstreams.get(identity.upstream_id)
-        await linking.notify(user_id, "identity_linked", provider.name if provider else identity.upstream_id)
-        await provisioning.apply(user_id, identity)
-
-
 async def _send(flow: Flow, username: str, browser: Browser) -> None:
     email = await recipient(username, browser)
+    if flow.identity is not None:
+        await enforcement.check_address(email, by=flow.identity.organization_id)
+        await trusted(flow.identity, trust.check_address(flow.identity, email))
     lifetime, owner = settings().email_code_lifetime, await user_by_email(email)
     async with transaction():
         sent = await email_proofs.create(

@@ -261,12 +261,25 @@ async def test_a_domain_of_an_organization(owner: Caller, nameserver: Nameserver
     problem(await owner("POST", path, {"domain": name}), 409, "wrong-state")
     problem(await owner("POST", path, {"domain": "192.0.2.1"}), 422, "invalid-email")
     problem(await owner("POST", f"{one}/verify"), 409, "domain-not-verified")
+    problem(await owner("POST", f"{one}/enforce"), 409, "domain-not-verified")
     nameserver.records[domain["record_name"]] = [domain["record_value"]]
     assert (await owner("POST", f"{one}/verify")).json()["verified_at"]
     theirs = (await owner("POST", f"/organizations/{other['id']}/domains", {"domain": name})).json()
     nameserver.records[domain["record_name"]].append(theirs["record_value"])
     refused = await owner("POST", f"/organizations/{other['id']}/domains/{theirs['id']}/verify")
     problem(refused, 409, "domain-taken")
+    problem(await owner("POST", f"{one}/enforce"), 409, "no-upstream")
+    upstream = {
+        "id": f"u{secrets.token_hex(4)}", "name": "Acme", "issuer": "https://login.acme.example", "client_id": "x",
+        "client_secret": "hush", "organization_id": made["id"], "adds_members": True,
+    }  # fmt: skip
+    problem(await owner("POST", "/upstreams", upstream | {"organization_id": str(uuid4())}), 404, "not-found")
+    added = await owner("POST", "/upstreams", upstream)
+    assert (added.json()["organization_id"], added.json()["config"]["adds_members"]) == (made["id"], True), added.text
+    assert len((await owner("GET", f"/upstreams?organization_id={made['id']}")).json()["items"]) == 1
+    assert (await owner("POST", f"{one}/enforce")).json()["enforced"]
+    assert not (await owner("POST", f"{one}/release")).json()["enforced"]
+    assert (await owner.changed("DELETE", f"/upstreams/{upstream['id']}")).status_code == 204
     (found,) = (await owner("GET", f"{path}?verified=true")).json()["items"]
     assert found["domain"] == name
     for inside in (f"/organizations/{other['id']}/domains/{domain['id']}", f"{path}/x", f"{path}/{theirs['id']}"):

@@ -84,6 +84,18 @@ async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver
     assert f"There is no TXT record _idp-challenge.{name}" in refused.text
     nameserver.records[f"_idp-challenge.{name}"] = [value]
     assert "verified" in (await owner.confirm(f"{page.path}/verify")).text
+    assert "no enabled upstream" in (await owner.confirm(f"{page.path}/enforce")).text
+    entered = {"id": f"u{secrets.token_hex(4)}", "name": "Acme", "issuer": "https://login.acme.example"}
+    entered |= {"client_id": "us", "client_secret": "hush-hush"}
+    new = "/admin/upstreams/new/oidc"
+    assert "no such organisation" in (await owner.confirm(new, **entered, organization="nobody-has-this")).text
+    upstream = await owner.confirm(new, **entered, organization=made.slug, adds_members="on")
+    assert f"/admin/organizations/{made.id}" in upstream.text
+    assert made.slug in (await owner.get(f"/admin/upstreams?id={entered['id']}")).text
+    await owner.confirm(f"{page.path}/enforce")
+    assert f"{page.path}/release" in (await owner.get(page.path)).text
+    await owner.confirm(f"{page.path}/release")
+    await owner.confirm(f"{upstream.path}/delete")
     assert name in (await owner.get(path)).text
     await owner.confirm(f"{page.path}/remove")
     assert name not in (await owner.get(path)).text

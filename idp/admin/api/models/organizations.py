@@ -54,13 +54,15 @@ class OrganizationMemberChange(Sent):
 
 class OrganizationDomain(Shown):
     """A domain is verified, and belongs to the organization, as soon as ``record_value`` was found in a TXT record with
-    the name ``record_name``. ``missing_since``: since when the record of a verified domain was not found.
+    the name ``record_name``. ``enforced``: its addresses sign in at the upstreams of the organization only.
+    ``missing_since``: since when the record of a verified domain was not found.
     """
 
     id: UUID
     domain: str
     record_name: str
     record_value: str
+    enforced: bool
     created_at: datetime
     verified_at: datetime | None
     checked_at: datetime | None

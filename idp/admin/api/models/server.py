@@ -33,7 +33,10 @@ class Rotation(Sent):
 
 
 class Upstream(Shown):
+    """``organization_id``: it signs in the users of this organization only."""
+
     id: str
+    organization_id: UUID | None
     config: dict[str, Any]
     position: int
     has_client_secret: bool
@@ -46,6 +49,9 @@ class NewUpstream(Sent):
     """A provider; ``kind`` is oidc, google, github, microsoft, apple or ldap. ``client_secret`` is never shown again.
 
     Of a directory, ``client_id`` is the bind DN and ``client_secret`` its password.
+
+    ``organization_id``: it signs in the users of this organization only, and never changes. ``adds_members``: they
+    become members of it. ``organizations`` are those of GitHub.
     """
 
     client_id: str
@@ -65,6 +71,8 @@ class NewUpstream(Sent):
     logout: bool = False
     options: dict[str, str] = {}
     rules: list[Rule] = []
+    organization_id: UUID | None = None
+    adds_members: bool = False
 
 
 class UpstreamChange(Sent):
@@ -84,6 +92,7 @@ class UpstreamChange(Sent):
     logout: bool | UnsetType = UNSET
     options: dict[str, str] | UnsetType = UNSET
     rules: list[Rule] | UnsetType = UNSET
+    adds_members: bool | UnsetType = UNSET
 
 
 class Order(Sent):

@@ -413,19 +413,6 @@ CREATE INDEX invitation_expires_at ON invitation (expires_at);
 
 -- federation --------------------------------------------------------------------------------------------------------
 
--- An upstream provider. "config" is its configuration (idp.federation.models); "client_secret" is encrypted.
--- "check_due_at" is when the users of a directory are compared with those here; null: as soon as possible.
-CREATE TABLE upstream (
-    id            text PRIMARY KEY,
-    config        jsonb NOT NULL,
-    client_secret bytea,
-    position      integer NOT NULL,
-    created_at    timestamptz NOT NULL DEFAULT now(),
-    updated_at    timestamptz NOT NULL DEFAULT now(),
-    disabled_at   timestamptz,
-    check_due_at  timestamptz
-);
-
 -- A user's account at an upstream provider. Issuer and subject identify it, and nothing else does: upstream_subject
 -- makes them unique. "email" is the last one that the provider sent, for display. "tokens" are the provider's, encrypted.
 CREATE TABLE identity (
@@ -1294,12 +1281,13 @@ CREATE INDEX organization_member_admin ON organization_member (organization_id, 
 
 -- A domain that an organization claims. It is verified while its name servers return "token" in a TXT record
 -- (idp.directory.domains), and belongs to one organization then. "missing_since": since when the record of a verified
--- domain was not found.
+-- domain was not found. The addresses of an "enforced" domain sign in at the upstreams of the organization only.
 CREATE TABLE organization_domain (
     id              uuid PRIMARY KEY,
     organization_id uuid NOT NULL REFERENCES organization ON DELETE CASCADE,
     domain          text COLLATE "C" NOT NULL,
     token           text NOT NULL,
+    enforced        boolean NOT NULL DEFAULT false,
     created_at      timestamptz NOT NULL DEFAULT now(),
     verified_at     timestamptz,
     checked_at      timestamptz,
@@ -1311,6 +1299,7 @@ CREATE TABLE organization_domain (
 
 CREATE UNIQUE INDEX organization_domain_verified ON organization_domain (domain) WHERE verified_at IS NOT NULL;
 CREATE INDEX organization_domain_domain ON organization_domain (domain, id);
+CREATE INDEX organization_domain_enforced ON organization_domain (domain) WHERE enforced;
 CREATE INDEX organization_domain_due ON organization_domain (next_check_at) WHERE next_check_at IS NOT NULL;
 
 -- Invitations of an address into an organization, with what its person gets there: "role_ids" and "admin". One is open
@@ -1340,6 +1329,23 @@ CREATE INDEX organization_invitation_email ON organization_invitation (email);
 CREATE INDEX organization_invitation_expires_at ON organization_invitation (expires_at);
 CREATE INDEX organization_invitation_invited_by ON organization_invitation (invited_by) WHERE invited_by IS NOT NULL;
 CREATE INDEX organization_invitation_user_id ON organization_invitation (user_id) WHERE user_id IS NOT NULL;
+
+-- An upstream provider (idp.federation). "config" is its configuration; "client_secret" is encrypted. With an
+-- "organization_id" it signs in the users of this organization only. "check_due_at" is when the users of a directory are
+-- compared with those here; null: as soon as possible.
+CREATE TABLE upstream (
+    id              text PRIMARY KEY,
+    organization_id uuid REFERENCES organization ON DELETE CASCADE,
+    config          jsonb NOT NULL,
+    client_secret   bytea,
+    position        integer NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    disabled_at     timestamptz,
+    check_due_at    timestamptz
+);
+
+CREATE INDEX upstream_organization_id ON upstream (organization_id);
 
 -- Roles of one client, of one organization, or of the whole server.
 CREATE TABLE role (
