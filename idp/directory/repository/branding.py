@@ -12,13 +12,14 @@ b.organization_id, b.display_name, b.logo_uri, b.logo_version, b.color, b.help_u
 b.updated_at
 """
 _OF = f"SELECT {_COLUMNS} FROM organization_branding AS b WHERE b.organization_id = $1"  # noqa: S608
-# Of an organization that is disabled, nothing is shown. $1: its slug or id.
-_SHOWN = f"""
+# Of an organization that is disabled, nothing is shown.
+_SHOWN_BY_ID, _SHOWN_BY_SLUG = (
+    f"""
 SELECT {_COLUMNS}, o.name FROM organization AS o JOIN organization_branding AS b ON b.organization_id = o.id
-WHERE o.disabled_at IS NULL
+WHERE o.disabled_at IS NULL AND {condition}
 """  # noqa: S608
-_SHOWN_BY_ID = f"{_SHOWN} AND o.id = $1"
-_SHOWN_BY_SLUG = f"{_SHOWN} AND o.slug = $1"
+    for condition in ("o.id = $1", "o.slug = $1")
+)
 _SAVE = NamedQuery("""
 INSERT INTO organization_branding (organization_id, display_name, logo_uri, color, help_uri, terms_uri, privacy_uri,
                                    updated_at)

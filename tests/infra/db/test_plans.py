@@ -31,7 +31,7 @@ from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
 from idp.housekeeping import EXPIRING
 from idp.infra.db import partitions
 from idp.infra.db.coalescing import CoalescedQuery
-from idp.infra.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch, transaction
 from idp.infra.db.listing import statement
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.clients.registration import register_client
@@ -206,7 +206,16 @@ BY_TYPE = {
 
 
 async def _fill_others(client_id: str) -> None:
-    """Insert as many rows as there are sessions into every table that is empty and not small."""
+    """Insert as many rows as there are sessions into every table that is empty and not small.
+
+    The rows that they refer to need not exist: foreign keys are not checked.
+    """
+    async with transaction():
+        await execute("SET LOCAL session_replication_role = 'replica'")
+        await _insert_others(client_id)
+
+
+async def _insert_others(client_id: str) -> None:
     for name in [row["table_name"] for row in await fetch(_TABLES)]:
         if name in SMALL or await fetch(f"SELECT FROM {name} LIMIT 1"):
             continue
@@ -239,11 +248,6 @@ _VALUES = """
 INSERT INTO user_attribute (user_id, attribute, position, text_value, search_key)
 SELECT id, 'a' || row_number() OVER () % 1000, 0, email, email FROM users
 """
-_BRANDINGS = "INSERT INTO organization_branding (organization_id, color) SELECT id, '#0f5568' FROM organization"
-_SCIM_MEMBERS = """
-INSERT INTO scim_member (user_id, organization_id, origin, external_id)
-SELECT user_id, organization_id, organization_id::text, user_id::text FROM organization_member
-"""
 _TABLES = """
 SELECT relname AS table_name FROM pg_class WHERE relnamespace = current_schema()::regnamespace
 AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migration'
@@ -269,8 +273,6 @@ async def full(cluster: Cluster, template: str) -> AsyncIterator[asyncpg.Connect
         await directory.fill(
             dsn, client.client_id, directory.Scale(groups=1_000_000, roles=200_000, organizations=200_000).of(0.005)
         )
-        await execute(_BRANDINGS)
-        await execute(_SCIM_MEMBERS)
         await _fill_others(client.client_id)
         await execute("ANALYZE")
         connection = await asyncpg.connect(dsn, statement_cache_size=0)
