@@ -141,6 +141,10 @@ class NameTakenError(ConflictError):
     """Another group or role has this name, or one that looks like it."""
 
 
+class TooManyRolesError(ConflictError):
+    """An organization has too many roles."""
+
+
 class CycleError(ConflictError):
     """A group would be below itself, or a role would contain itself."""
 

@@ -14,6 +14,7 @@ from idp.directory.errors import (
     NameTakenError,
     NotMemberError,
     OtherOwnerError,
+    TooManyRolesError,
     UnknownMemberError,
     UnknownOrganizationError,
     UnknownRoleError,
@@ -24,6 +25,9 @@ from idp.directory.repository import roles as repository
 from idp.errors import VersionConflictError
 from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
 from idp.infra.db.engine import transaction
+
+#: Roles of one organization.
+MAX_ROLES = 500
 
 
 async def create(
@@ -37,6 +41,7 @@ async def create(
         UnknownClientError: there is no such client.
         UnknownOrganizationError: there is no such organization.
         OtherOwnerError: both are given.
+        TooManyRolesError: the organization has too many.
     """
     if client_id is not None and organization_id is not None:
         raise OtherOwnerError("A role belongs to a client or to an organisation.")
@@ -45,6 +50,8 @@ async def create(
         if organization_id is not None and await organizations.keep_organization(organization_id) is None:
             raise UnknownOrganizationError
         await lock_and_announce(TOPIC)
+        if organization_id is not None and await repository.count_roles_of(organization_id) >= MAX_ROLES:
+            raise TooManyRolesError(f"An organisation has up to {MAX_ROLES} roles.")
         role = await repository.insert_role(
             ids.uuid7(), name, names.key(name), description, client_id=client_id, organization_id=organization_id
         )

@@ -20,6 +20,7 @@ from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, session_cookies
 from idp.signin.sessions import SignedIn
+from idp.signin.transitions import ACR_VALUES, SINGLE_FACTOR
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -45,18 +46,47 @@ async def require_session(request: AnyRequest, path: str, *, fresh: bool = False
         fresh: whether a recent sign-in is required. For changes of credentials and of what gives access.
     """
     session = await current_session(request)
-    if session is None or (fresh and session.age() > settings().reauthentication_lifetime):
-        user = await user_by_id(session.user_id) if session else None
-        oldest = 0 if session else settings().reauthentication_lifetime if fresh else None
-        key = await new_flow_key(request)
-        binding = await flows.start(
-            key, path, cancel_to="/account" if session else None, login_hint=user.email if user else "", max_age=oldest
-        )
-        return see_other(flows.path(binding), key_cookies(key))
+    if session is None or not is_sufficient(session, fresh=fresh):
+        return await sign_in(request, path, session, fresh=fresh)
     sessions.guard_changes(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
     return AccountRequest(user, session, await in_organizations(user))
+
+
+def is_sufficient(session: SignedIn, *, fresh: bool, acr: str = SINGLE_FACTOR) -> bool:
+    """Return whether a session is recent enough and has the level."""
+    return _is_recent(session, fresh=fresh) and ACR_VALUES.index(session.acr) >= ACR_VALUES.index(acr)
+
+
+def _is_recent(session: SignedIn, *, fresh: bool) -> bool:
+    return not fresh or session.age() <= settings().reauthentication_lifetime
+
+
+async def sign_in(
+    request: AnyRequest, path: str, session: SignedIn | None, *, fresh: bool, acr: str = SINGLE_FACTOR
+) -> Response[Any]:
+    """Redirect to a sign-in that returns to ``path``.
+
+    Args:
+        session: one that is not sufficient. If it only lacks the level, only the missing step is asked for.
+        acr: the required level.
+    """
+    user = await user_by_id(session.user_id) if session else None
+    step_up = session if session is not None and _is_recent(session, fresh=fresh) else None
+    oldest = settings().reauthentication_lifetime if fresh else None
+    key = await new_flow_key(request)
+    binding = await flows.start(
+        key,
+        path,
+        cancel_to="/account" if session else None,
+        login_hint=user.email if user else "",
+        max_age=oldest if session is None or step_up is not None else 0,
+        acr=acr,
+        required=acr,
+        step_up=step_up,
+    )
+    return see_other(flows.path(binding), key_cookies(key))
 
 
 async def require_form(
@@ -171,6 +201,8 @@ def _sentence(done: str | None) -> str | None:
         "invitation-declined": _("The invitation is declined."),
         "request-allowed": _("Allowed. The application goes on by itself. You can close this page."),
         "request-denied": _("Not allowed. You can close this page."),
+        "no-admin": _("You no longer manage the organisation."),
+        "left": _("You are no longer a member of the organisation."),
         "request-reported": _("Reported. This application cannot ask you again for a day."),
     }
     sentence = sentences.get(done or "")

@@ -25,6 +25,7 @@ from idp.accounts.users import change_password_hash
 from idp.admin.access import Caller, check_client, check_user
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant, revoke
+from idp.directory import organizations
 from idp.errors import PermissionDeniedError
 from idp.http import cookies
 from idp.http.access import Access
@@ -49,7 +50,9 @@ pytestmark = pytest.mark.fault(2)
 
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 CHANGING = [route for route in routes() if route.method in ("POST", "PUT", "PATCH", "DELETE")]
-ACCOUNT = [route for route in CHANGING if route.access == Access.PAGE and route.path.startswith("/account")]
+ACCOUNT = [
+    route for route in CHANGING if route.access == Access.PAGE and route.path.startswith(("/account", "/organization/"))
+]
 CONSOLE = [
     route
     for route in CHANGING
@@ -247,6 +250,9 @@ async def test_60_a_held_body_outlives_nothing(
     """At every route that a session or a token of an admin allows."""
     pages: Sequence[Route] = CONSOLE if event is _take_role else (*ACCOUNT, *CONSOLE)
     values = dict.fromkeys(("user_id", "session_id", "passkey_id", "identity_id", "request_id"), str(thief.user.id))
+    organization = await an_organization(thief.user)
+    await organizations.set_admin(organization.id, thief.user.id, admin=True)
+    values["slug"] = organization.slug
     held = [(route, await hold_page(server, route.url(**values), thief.session)) for route in pages]
     held += [
         (route, await hold_call(server, route.method, route.url(**values), thief.token, {"disable": False}))

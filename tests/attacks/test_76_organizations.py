@@ -1,4 +1,4 @@
-"""Row 76: administrators of one organization who read or change another one, by the admin API.
+"""Row 76: administrators of one organization who read or change another one, by the admin API or by their pages.
 
 The operations come from its OpenAPI document. What an answer may be follows from a model of a few lines: an
 administrator of an enabled organization, with a token for it, at an operation that says so, in the path of that
@@ -17,9 +17,12 @@ import pytest
 from idp.admin.api.openapi import DELEGATED, document
 from idp.admin.roles import Permission
 from idp.oauth.clients.registration import register_client
+from idp.selfservice.organization.page import PREFIX
+from idp.signin.csrf import form_token
 from tests.admin.api.conftest import API
 from tests.conftest import MakeClient, until_known
 from tests.support.oauth import REDIRECT_URI, RelyingParty
+from tests.support.routes import Route, routes
 from tests.support.server import TLS, Server
 from tests.support.tenants import (
     Someone,
@@ -306,4 +309,89 @@ def test_76_what_is_delegated() -> None:
         "DELETE /organizations/{organization_id}",
         "POST /organizations/{organization_id}/disable",
         "POST /organizations/{organization_id}/enable",
+        # Where people sign in, and how pages look, is decided by the operator.
+        "POST /organizations/{organization_id}/domains/{domain_id}/enforce",
+        "POST /organizations/{organization_id}/domains/{domain_id}/release",
+        "GET /organizations/{organization_id}/branding",
+        "PUT /organizations/{organization_id}/branding",
+        "DELETE /organizations/{organization_id}/branding",
     }
+
+
+PAGES = [route for route in routes() if route.path.startswith(PREFIX)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_76_random_visits(seed: int, world: World) -> None:
+    """The same for the pages: who does not manage an organization finds nothing there."""
+    rng = random.Random(f"pages {seed}")
+    done: list[str] = []
+    changed = 0
+    for _ in range(STEPS):
+        if rng.random() < 0.3:
+            done.append(await shuffle(rng, world.tenants, world.people))
+        someone, tenant, route = rng.choice(world.people), rng.choice(world.tenants), rng.choice(PAGES)
+        now, user_id = await standing(tenant), someone.user.id
+        ids = [await some_ids(each) for each in world.tenants]
+
+        def pick(name: str, ids: list[dict[str, list[str]]] = ids, tenant: Tenant = tenant) -> str:
+            found = ids[world.tenants.index(tenant)] if rng.random() < 0.7 else rng.choice(ids)
+            return rng.choice(found[name] or [unknown()])
+
+        values = {name: pick(name) for name in ("user_id", "role_id", "contained_id", "domain_id")}
+        form = {
+            "csrf_token": form_token(someone.session, "account"), "name": f"named {rng.randbytes(6).hex()}",
+            "email": rng.choice(world.people).user.email, "role": pick("role_id"), "admin": rng.choice(["on", "off"]),
+            "domain": f"{rng.randbytes(6).hex()}.example",
+        }  # fmt: skip
+        may = now.enabled and user_id in now.admins
+        watched = [each for each in world.tenants if each is not tenant or not may]
+        before = [await contents(each, now.members) for each in watched]
+        known = [await known_by(each, now.members | {user_id}) for each in watched]
+        # A form is shown again with what was entered.
+        entered = " ".join([*values.values(), *form.values()])
+        secret = {each for each in set().union(*known) if each not in entered}
+        client, issuer = someone.browser.client, someone.browser.issuer
+        answer = await client.request(
+            route.method, issuer + route.url(slug=tenant.organization.slug, **values),
+            data=form if route.method == "POST" else None, headers={"Origin": issuer},
+        )  # fmt: skip
+        done.append(f"{user_id} at {tenant.organization.slug}: {route} {values} {form} {answer.status_code}")
+        trail = "\n".join(done[-12:])
+        assert answer.status_code < 500, trail
+        assert may or answer.status_code == 404, trail
+        changed += may and answer.has_redirect_location
+        text = answer.text + str(answer.headers.get("location", ""))
+        own = {tenant.organization.slug}
+        assert [each for each in secret - own if each in text] == [], trail
+        assert [await contents(each, now.members) for each in watched] == before, trail
+        if rng.random() < 0.05:
+            await world.restore()
+    assert changed > STEPS / 50
+
+
+@pytest.mark.parametrize("route", [each for each in PAGES if "_id:" in each.path], ids=str)
+async def test_76_an_id_of_another_organization_is_nowhere(route: Route, world: World) -> None:
+    """On every page with an id in its path: the answer is that for an id that nothing has."""
+    one, two, _ = world.tenants
+    own, theirs = await some_ids(one), await some_ids(two)
+    someone = world.people[0]
+    client, issuer = someone.browser.client, someone.browser.issuer
+    form = {"csrf_token": form_token(someone.session, "account"), "admin": "on", "role": str(one.contained.id)}
+
+    async def answer(**ids: str) -> tuple[int, str]:
+        url = issuer + route.url(slug=one.organization.slug, **ids)
+        found = await client.request(
+            route.method, url, data=form if route.method == "POST" else None, headers={"Origin": issuer}
+        )
+        # Without the id of the request.
+        return found.status_code, re.sub(r"<code[^>]*>[^<]*</code>", "", found.text)
+
+    names = re.findall(r"{(\w+_id):", route.path)
+    first = {name: own[name][0] for name in names}
+    before = await contents(two)
+    for name in names:
+        foreign = await answer(**first | {name: _only(theirs, own, name)})
+        assert foreign[0] == 404
+        assert foreign == await answer(**first | {name: unknown()})
+    assert await contents(two) == before

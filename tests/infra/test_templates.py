@@ -79,6 +79,50 @@ class Organization:
 
 
 @dataclass(frozen=True)
+class Member:
+    user_id: str = "0198c1d2"
+    email: str = "ada@example.com"
+    name: str | None = "Ada Lovelace"
+    admin: bool = True
+    created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class RoleIn:
+    id: str = "01a22c86"
+    name: str = "editor"
+    description: str = "Changes articles"
+
+
+@dataclass(frozen=True)
+class DomainOf:
+    id: str = "01a22c87"
+    domain: str = "acme.example"
+    verified_at: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
+    missing_since: datetime | None = datetime(2025, 1, 3, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class FormField:
+    name: str = "name"
+    label: str = "Name"
+    value: str = ""
+    kind: str = "text"
+    hint: str = "Short."
+    choices: tuple[tuple[str, str], ...] = ()
+    required: bool = True
+    ltr: bool = False
+    max_length: int = 100
+
+
+@dataclass(frozen=True)
+class Happened:
+    at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    words: str = "Role editor was created"
+    by: str | None = "ada@example.com"
+
+
+@dataclass(frozen=True)
 class Document:
     host: str = "northwind.example"
     first_seen: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
@@ -247,6 +291,17 @@ ACCOUNT: dict[str, Any] = {
     "done": "Saved.",
 }
 
+#: The context of every page of an organization.
+ORGANIZATION: dict[str, Any] = {
+    "section": "members",
+    "csrf_token": "token",
+    "user": Owner(),
+    "organization": Organization(),
+    "path": "/organization/acme",
+    "error": None,
+    "done": "Saved.",
+}
+
 WAY_OUT = [("Back to Northwind", "https://northwind.example"), ("Start page", "/")]
 MAIL = {
     "name": "Ada",
@@ -324,6 +379,52 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/apps.html": ACCOUNT | {"apps": [App()], "mine": [Start(), Start("Southwind", None)]},
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
+    "organization/members.html": ORGANIZATION
+    | {"members": [Member(), Member(name=None, admin=False)], "search": "ad", "next": "/organization/acme?cursor=x"},
+    "organization/member.html": ORGANIZATION | {"member": Member(), "roles": [RoleIn()], "own": False},
+    "organization/roles.html": ORGANIZATION | {"roles": [RoleIn(), RoleIn(description="")], "next": None},
+    "organization/role.html": ORGANIZATION
+    | {"role": RoleIn(), "contained": [RoleIn(id="2", name="reader")], "holders": [Member()], "next": None},
+    "organization/domains.html": ORGANIZATION
+    | {"domains": [DomainOf(), DomainOf(verified_at=None), DomainOf(missing_since=None)], "next": None},
+    "organization/domain.html": ORGANIZATION
+    | {
+        "domain": DomainOf(missing_since=None),
+        "record_name": "_idp-challenge.acme.example",
+        "record_type": "TXT",
+        "record_value": "idp-domain-verification=Zl2",
+    },
+    "organization/events.html": ORGANIZATION
+    | {
+        "events": [
+            Happened(),
+            Happened(words="The organisation was created", by=None),
+        ],
+        "next": None,
+    },
+    "organization/form.html": ORGANIZATION
+    | {
+        "heading": "New role",
+        "intro": "A role.",
+        "fields": [
+            FormField(),
+            FormField("role", "Role", kind="choice", choices=(("1", "editor"),), required=False),
+        ],
+        "label": "Create",
+        "action": "/organization/acme/roles/add",
+        "back": "/organization/acme/roles",
+        "version": "2025-01-02T00:00:00+00:00",
+    },
+    "organization/ask.html": ORGANIZATION
+    | {
+        "heading": "Remove this member?",
+        "facts": {"Email address": "ada@example.com"},
+        "text": "They lose it.",
+        "label": "Remove",
+        "action": "/organization/acme/members/1/remove",
+        "fields": {"admin": "on"},
+        "back": "/organization/acme",
+    },
     "access_denied.html": {
         "action": "/access/f1",
         "csrf_token": "token",
@@ -558,7 +659,10 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("organization_invitation.html", {"user": None, "offer": Offered(inviter=None, admin=False)}),
     ("organization_invitation.html", {"accepts": True}),
     ("organization_invitation.html", {"declined": True}),
-    ("account/organizations.html", {"organizations": [], "invitations": [Offered(inviter=None, admin=False)]}),
+    (
+        "account/organizations.html",
+        {"organizations": [], "managed": set(), "invitations": [Offered(inviter=None, admin=False)]},
+    ),
     ("organization.html", {"organizations": []}),
     ("approve.html", {"organizations": [Organization(), Organization(slug="northwind", name="Northwind")]}),
     ("device.html", {"error": "This code is not right."}),
@@ -687,6 +791,7 @@ def pages() -> Templates:
 
 def test_every_template_is_covered() -> None:
     frames = {"base.html", "parts.html", "signin.html", "account/frame.html", "dev/frame.html", "mail/base.html"}
+    frames |= {"organization/frame.html", "organization/lists.html"}
     root = templates_path()
     shipped = {path.relative_to(root).as_posix() for path in root.rglob("*.html")}
     # Pages of the console show plain values, and are tested with it. The frame of session management shows nothing.

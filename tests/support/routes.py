@@ -63,11 +63,13 @@ def routes(*, dev: bool = False) -> list[Route]:
 
 
 def posts_of_pages(*, dev: bool = False) -> list[Route]:
-    """Return every route that accepts forms of our own pages, except the console, which declares its screens in one
-    way.
+    """Return every route that accepts forms of our own pages, except the console and the pages of an organization, each
+    of which are declared in one way.
     """
     return [
         route
         for route in routes(dev=dev)
-        if route.access == Access.PAGE and route.method not in ("GET", "HEAD") and not route.path.startswith("/admin")
+        if route.access == Access.PAGE
+        and route.method not in ("GET", "HEAD")
+        and not route.path.startswith(("/admin", "/organization/"))
     ]

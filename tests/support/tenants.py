@@ -63,7 +63,13 @@ class Someone(NamedTuple):
 
 
 async def sign_in(
-    server: Server, stack: AsyncExitStack, client: RelyingParty, of: dict[Tenant, bool], domain: str
+    server: Server,
+    stack: AsyncExitStack,
+    client: RelyingParty,
+    of: dict[Tenant, bool],
+    domain: str,
+    *,
+    tokens: bool = True,
 ) -> Someone:
     """Create a user and sign in with two factors.
 
@@ -83,12 +89,12 @@ async def sign_in(
     step = as_page(await browser.sign_in(as_page(await browser.get("/login")), user.email, PASSWORD))
     await browser.submit(step, "totp-submit", code=await person.otp())
     resource = f"{server.issuer}/admin/api"
-    tokens = {}
-    for tenant in of:
+    issued = {}
+    for tenant in of if tokens else ():
         found = await client.tokens(browser, user.email, resource=resource, organization=tenant.organization.slug)
-        tokens[tenant.id] = str(found["access_token"])
+        issued[tenant.id] = str(found["access_token"])
     session = next(value for name, value in browser.cookies.items() if name.endswith("session"))
-    return Someone(user, browser, session, tokens)
+    return Someone(user, browser, session, issued)
 
 
 class Standing(NamedTuple):

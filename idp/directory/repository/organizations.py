@@ -290,5 +290,10 @@ MEMBERS = Listing(
         "organization_id": Filter("m.organization_id = {}", "uuid", "Of one organization."),
         "user_id": Filter("m.user_id = {}", "uuid", "One user."),
         "admin": Filter("m.admin = {}", "boolean", "Whether they manage the organization."),
+        "q": Filter(
+            "starts_with(u.email, lower({})) OR starts_with(lower(u.name), lower({}))"
+            " OR strpos(lower(u.name), ' ' || lower({})) > 0",
+            help="Beginning of the address, or of a part of the name.",
+        ),
     },
 )

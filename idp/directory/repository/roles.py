@@ -82,6 +82,7 @@ _KEEP = f"""
 SELECT {all_columns(RoleRow)} FROM role WHERE id = ANY ($1::uuid[]) AND organization_id IS NULL
 ORDER BY id FOR KEY SHARE
 """  # noqa: S608
+_COUNT_ROLES = "SELECT count(*) AS number FROM role WHERE organization_id = $1"
 _COUNT_HOLDERS = "SELECT count(*) AS number FROM user_role WHERE role_id = $1"
 _CONTAINED = f"""
 SELECT {all_columns(RoleRow, "r")} FROM role_contained AS c JOIN role AS r ON r.id = c.contained_id
@@ -170,6 +171,12 @@ async def contained_roles(role_id: UUID) -> list[Role]:
 async def count_holders(id: UUID) -> int:
     """Return the number of users who were given a role."""
     row = await fetchrow(_COUNT_HOLDERS, id)
+    return int(row["number"]) if row is not None else 0
+
+
+async def count_roles_of(organization_id: UUID) -> int:
+    """Return the number of roles of an organization."""
+    row = await fetchrow(_COUNT_ROLES, organization_id)
     return int(row["number"]) if row is not None else 0
 
 

@@ -1,0 +1,12 @@
+"""The pages for administrators of an organization, `/organization/{slug}`: one file for each kind of record.
+
+They show and change one organization only (docs/decisions/0081-administrators-of-an-organization.md). A page is
+declared with :func:`idp.selfservice.organization.page.page`.
+"""
+
+from idp.selfservice.organization import details, domains, events, member_roles, members, role_parts, roles
+from idp.selfservice.organization.page import ROUTES as PAGES
+
+__all__ = ["ROUTES", "details", "domains", "events", "member_roles", "members", "role_parts", "roles"]
+
+ROUTES = [*PAGES]

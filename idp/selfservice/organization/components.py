@@ -1,0 +1,78 @@
+"""Fields of the forms of an organization, and confirmations."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from litestar import Response
+
+from idp.errors import DomainError
+from idp.selfservice.organization.page import Visit, render
+
+
+class Field(NamedTuple):
+    """A field of a form.
+
+    Attributes:
+        kind: ``text``, ``email`` or ``choice``.
+        choices: values and labels of a choice.
+        ltr: whether the text is read from left to right in every language.
+    """
+
+    name: str
+    label: str
+    value: str = ""
+    kind: str = "text"
+    hint: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    required: bool = True
+    ltr: bool = False
+    max_length: int = 100
+
+
+def form(
+    visit: Visit,
+    section: str,
+    *,
+    heading: str,
+    fields: Sequence[Field],
+    label: str,
+    back: str,
+    intro: str = "",
+    version: str = "",
+    error: DomainError | str | None = None,
+    status: int = 200,
+) -> Response[Any]:
+    """Render a form that is sent to the path of the page.
+
+    Args:
+        label: that of the button.
+        back: where the page leads without a change, after the path of the organization.
+        version: of the record that the form shows.
+    """
+    return render(
+        visit, "form", section, heading=heading, fields=fields, label=label, back=visit.path + back, intro=intro,
+        version=version, action=visit.here, error=error, status=status,
+    )  # fmt: skip
+
+
+def ask(
+    visit: Visit,
+    section: str,
+    *,
+    heading: str,
+    facts: Mapping[str, str],
+    text: str,
+    label: str,
+    back: str,
+    fields: Mapping[str, str] | None = None,
+    error: DomainError | None = None,
+) -> Response[Any]:
+    """Render a page that asks for confirmation, and says of whom or what.
+
+    Args:
+        text: what follows, in a sentence or two.
+    """
+    return render(
+        visit, "ask", section, heading=heading, facts=facts, text=text, label=label, back=visit.path + back,
+        fields=fields or {}, action=visit.here, error=error,
+    )  # fmt: skip

@@ -1,0 +1,52 @@
+"""Sentences of the pages of an organization: why something cannot be done, and what was done."""
+
+from idp.accounts.addresses import InvalidEmailError
+from idp.directory import errors
+from idp.directory.names import InvalidNameError
+from idp.errors import DomainError, VersionConflictError
+from idp.infra.i18n import gettext as _
+
+
+def sentence(error: DomainError) -> str:
+    """Return the sentence for an error, in the language of the page."""
+    sentences: dict[type[DomainError], str] = {
+        InvalidNameError: _(
+            "Enter one line of up to 100 visible characters, without spaces around it, with letters of one alphabet."
+        ),
+        InvalidEmailError: _("This is not an address that works. Look at it again."),
+        errors.NameTakenError: _("Another role has this name, or one that looks like it."),
+        errors.TooManyRolesError: _("The organisation has too many roles. Delete one first."),
+        errors.CycleError: _("A role cannot contain itself, neither directly nor through others."),
+        errors.NotMemberError: _("The organisation has no member with this address."),
+        errors.LastAdminError: _("Nobody else manages the organisation. Let another member manage it first."),
+        errors.DomainClaimedError: _("The organisation has claimed this domain already, or too many."),
+        errors.DomainTakenError: _("Another organisation has verified this domain."),
+        errors.DomainNotVerifiedError: _(
+            "The record was not found. It can take a while until a new one is seen everywhere. Try again later."
+        ),
+        VersionConflictError: _("It has been changed meanwhile. Look at it again."),
+    }
+    return next(
+        (text for kind, text in sentences.items() if isinstance(error, kind)),
+        _("This cannot be done now. Try again, or ask the administrators of the server."),
+    )
+
+
+def notice(what: str) -> str | None:
+    """Return the sentence for what was done."""
+    return {
+        "added": _("The member is added."),
+        "removed": _("The member is removed."),
+        "admin": _("The member manages the organisation from now on."),
+        "no-admin": _("The member no longer manages the organisation."),
+        "given": _("The role is given."),
+        "taken": _("The role is taken."),
+        "role": _("The role is created."),
+        "saved": _("Saved."),
+        "contained": _("The role contains it from now on."),
+        "released": _("The role no longer contains it."),
+        "deleted": _("The role is deleted."),
+        "claimed": _("The domain is claimed. Publish the record, and have it looked for."),
+        "verified": _("The record was found. The domain belongs to the organisation."),
+        "domain-removed": _("The domain is removed."),
+    }.get(what)
