@@ -513,6 +513,9 @@ class Settings(BaseSettings):
     token_hook_timeout: float = _option(
         1.0, "Seconds that a token hook may take, from name resolution to the end of its answer.", ge=0.1, le=10
     )
+    provisioning_check_interval: int = _option(
+        DAY, "Time after which a provisioning target is compared with this server again; 0: never by itself.", ge=0
+    )
     shared_signals: bool = _option(
         False, "Transmit security events to clients (OpenID Shared Signals Framework: CAEP, RISC)."
     )

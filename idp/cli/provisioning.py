@@ -1,5 +1,6 @@
 """`idp provisioning`: applications to which users and groups are sent over SCIM."""
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -46,6 +47,7 @@ _OPTIONS: Callable[[Any], Any] = together(
         "--removal", type=click.Choice(["deactivate", "delete"]),
         help="What happens there to users who are deleted here, or are no longer among its users.",
     ),
+    click.option("--mends/--reports", default=None, help="Whether periodic checks also mend what differs there."),
 )  # fmt: skip
 
 
@@ -114,14 +116,15 @@ async def show(target: str, as_json: bool) -> None:
     from idp.provisioning.repository.subjects import users
 
     found = await texts.named_target(target)
-    push, counts = await jobs.job(found.id, "push"), await users.counts(found.id)
+    push, check = await jobs.job(found.id, "push"), await jobs.job(found.id, "check")
+    counts = await users.counts(found.id)
     if as_json:
-        print_json({"target": found, "counts": counts, "push": push})
+        print_json({"target": found, "counts": counts, "push": push, "check": check})
         return
     print_details(
         {"id": found.id, **await texts.written(found), "failing": found.failing_reason, "disabled": found.disabled_at}
         | {f"users {name}": number for name, number in counts.items()}
-        | ({"push": progress(push)} if push is not None else {})
+        | {name: progress(job) for name, job in (("push", push), ("check", check)) if job is not None}
     )
 
 
@@ -233,20 +236,83 @@ async def push(target: str) -> None:
 @click.argument("target")
 @with_database
 async def stop(target: str) -> None:
-    """Stop a push. What it has queued is sent."""
+    """Stop the push and the check. What they have queued is sent."""
     from idp.provisioning import targets
 
-    await _change(target, lambda found: targets.stop(found.id, "push"), "The push to {} is stopped.")
+    await _change(target, lambda found: targets.stop(found.id, "push", "check"), "The jobs of {} are stopped.")
 
 
 @provisioning.command()
 @click.argument("target")
 @with_database
 async def resume(target: str) -> None:
-    """Go on with a push that was stopped or has failed."""
+    """Go on with the push and the check that were stopped or have failed."""
     from idp.provisioning import targets
 
-    await _change(target, lambda found: targets.resume(found.id, "push"), "The push to {} goes on.")
+    await _change(target, lambda found: targets.resume(found.id, "push", "check"), "The jobs of {} go on.")
+
+
+@provisioning.command()
+@click.argument("target")
+@click.option("--mend", is_flag=True, help="Also queue what differs; a running server sends it.")
+@json_option
+@with_database
+async def check(target: str, mend: bool, as_json: bool) -> None:
+    """Compare all users and groups at a target with this server, page by page, and show what differs.
+
+    Accounts that this server neither made nor adopted are unmanaged, and stay as they are. If the command is
+    interrupted, a running server goes on; `idp provisioning show` says how far it is, and
+    `idp provisioning drift` what was found.
+    """
+    import asyncio
+
+    from idp.accounts.attributes.registry import attributes
+    from idp.provisioning import jobs as work
+    from idp.provisioning import targets, texts
+    from idp.provisioning.repository import jobs
+
+    found = await texts.named_target(target)
+    await attributes.load()
+    job = await targets.start(found.id, "check", mend=mend)
+    while job.state == "running":
+        if not await work.work(found.id):
+            await asyncio.sleep(0.5)
+        job = await jobs.job(found.id, "check") or job
+        if sys.stderr.isatty():
+            click.echo(f"\r{progress(job)}", err=True, nl=False)
+    if job.state != "done":
+        raise click.ClickException(f"The check is {job.state}. {job.error}")
+    await _print_drift(found, job, as_json)
+
+
+async def _print_drift(target: "Target", job: "Job | None", as_json: bool) -> None:
+    from idp.infra.db.listing import all_rows
+    from idp.infra.db.rows import many
+    from idp.provisioning.repository.drift import DRIFT, ListedDrift
+
+    rows = many(ListedDrift, await all_rows(DRIFT, {"target_id": str(target.id)}))
+    if as_json:
+        print_json({"check": job, "drift": rows})
+        return
+    if job is not None:
+        print_details({"check": progress(job)})
+    print_table(
+        ("Difference", "User", "Group", "There", "Details"),
+        [(row.kind.value, row.user_id, row.group_id, row.remote_id, list(row.details)) for row in rows],
+    )
+
+
+@provisioning.command()
+@click.argument("target")
+@json_option
+@with_database
+async def drift(target: str, as_json: bool) -> None:
+    """Show what the last check of a target has found: at most 1,000 differences, and the number of each kind."""
+    from idp.provisioning import texts
+    from idp.provisioning.repository import jobs
+
+    found = await texts.named_target(target)
+    await _print_drift(found, await jobs.job(found.id, "check"), as_json)
 
 
 @provisioning.command()

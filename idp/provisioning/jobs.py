@@ -17,13 +17,14 @@ from idp.delivery.handlers import DeliveryFailedError
 from idp.errors import IdpError, OperatorError, RemoteError
 from idp.infra.db.engine import transaction
 from idp.infra.logs import exception_fields
-from idp.provisioning import connection, push
+from idp.provisioning import check, connection, push
 from idp.provisioning.desired import ScopeGoneError
 from idp.provisioning.models import Target
 from idp.provisioning.protocol import UnauthorizedError
 from idp.provisioning.repository import jobs as repository
 from idp.provisioning.repository import targets
 from idp.provisioning.repository.jobs import Job, Kind
+from idp.settings import settings
 
 log = structlog.get_logger()
 
@@ -33,13 +34,15 @@ POLL_SECONDS, TURN_SECONDS, WAIT_SECONDS = 2.0, 10.0, 2.0
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 12, 5.0, 600.0
 
 Step = Callable[[Target, Job], Awaitable[tuple[Job, bool]]]
-STEPS: dict[Kind, Step] = {"push": push.step}
+STEPS: dict[Kind, Step] = {"push": push.step, "check": check.step}
 
 
 async def run() -> None:
-    """Work on jobs until cancelled."""
+    """Start checks that are due, and work on jobs, until cancelled."""
     while True:
         try:
+            if interval := settings().provisioning_check_interval:
+                await repository.start_due_checks(float(interval))
             while await work():
                 pass
         except Exception as error:
@@ -48,10 +51,14 @@ async def run() -> None:
         await asyncio.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
 
 
-async def work() -> bool:
-    """Work on a job that is due for one turn. Returns False if there is none."""
+async def work(target_id: UUID | None = None) -> bool:
+    """Work on a job that is due for one turn. Returns False if there is none.
+
+    Args:
+        target_id: only of this target.
+    """
     holder = ids.uuid7()
-    job = await repository.take(holder)
+    job = await repository.take(holder, target_id)
     if job is None:
         return False
     target = await targets.target(job.target_id)

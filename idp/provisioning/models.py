@@ -36,6 +36,28 @@ class Removal(StrEnum):
     DELETE = "delete"
 
 
+class Drift(StrEnum):
+    """How a target differs from what it is to have."""
+
+    #: A user is not there.
+    MISSING = "missing"
+    #: Attributes have other values.
+    DIFFERENT = "different"
+    #: A user is inactive there, and is to be active.
+    INACTIVE = "inactive"
+    #: A user is active there, and is not to be.
+    ACTIVE = "active"
+    #: The account of a user is there, and is to be deleted.
+    EXTRA = "extra"
+    #: An account that is of none of the users. It is only reported.
+    UNMANAGED = "unmanaged"
+    GROUP_MISSING = "group_missing"
+    GROUP_DIFFERENT = "group_different"
+    GROUP_MEMBERS = "group_members"
+    GROUP_EXTRA = "group_extra"
+    GROUP_UNMANAGED = "group_unmanaged"
+
+
 class State(StrEnum):
     """How a user or a group is at a target, as last sent."""
 

@@ -27,6 +27,23 @@ NOT_THERE: Final = "There is no SCIM server at its base URL."
 TIMEOUT_SECONDS: Final = 10.0
 #: The largest page of a list that is read.
 MAX_PAGE: Final = 1000
+#: Resources that we ask for in a page, and the longest cursor.
+PAGE, MAX_CURSOR = 100, 4096
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of a list.
+
+    Attributes:
+        resources: those with an id.
+        number: of all that the page has.
+        cursor: of the next page; empty: by index, or there is none.
+    """
+
+    resources: list[Document]
+    number: int
+    cursor: str
+    is_last: bool
 
 
 class UnauthorizedError(RemoteError):
@@ -136,6 +153,32 @@ class Remote:
                 return []
             raise RefusedError(f"It cannot be searched by {attribute}. {error}") from error
         return [each for each in _resources(page) if _has(each, attribute, value, caseless)][:2]
+
+    async def page(self, resources: str, index: int, cursor: str, *, without: str = "") -> Page:
+        """Return a page of a list: by cursor if the target offers them (RFC 9865), else by index.
+
+        Args:
+            index: of the first resource, beginning with 1.
+            cursor: of the page before; empty: the first page.
+            without: an attribute that is not needed.
+        """
+        query = {"count": str(PAGE)}
+        query |= {"cursor": cursor} if self.features.cursor else {"startIndex": str(index)}
+        if without:
+            query["excludedAttributes"] = without
+        try:
+            found = await self._send("GET", f"{resources}?{urlencode(query)}")
+        except GoneError as error:
+            raise DeliveryFailedError(NOT_THERE) from error
+        listed, total, following = get(found, "Resources"), get(found, "totalResults"), get(found, "nextCursor")
+        number = len(listed) if isinstance(listed, list) else 0
+        if self.features.cursor:
+            fits = isinstance(following, str) and len(following) <= MAX_CURSOR
+            return Page(_resources(found), number, following if fits else "", is_last=not (fits and following))
+        # One that says more than it has ends with an empty page.
+        known = isinstance(total, int) and not isinstance(total, bool)
+        is_last = number == 0 or (known and index - 1 + number >= total)
+        return Page(_resources(found), number, "", is_last=is_last)
 
     async def read(self, resources: str, id: str, *, without: str = "") -> Document:
         """Return a resource.

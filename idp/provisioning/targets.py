@@ -180,8 +180,8 @@ async def start(id: UUID, kind: Kind, *, mend: bool = False) -> Job:
     return job
 
 
-async def resume(id: UUID, kind: Kind) -> Job:
-    """Go on with a job that was stopped or has failed.
+async def resume(id: UUID, *kinds: Kind) -> Job:
+    """Go on with the jobs that were stopped or have failed, and return one of them.
 
     Raises:
         UnknownTargetError: there is no enabled target with this id.
@@ -189,15 +189,16 @@ async def resume(id: UUID, kind: Kind) -> Job:
     """
     async with transaction():
         found = await _enabled(id)
-        job = await jobs.resume(id, kind)
-        if job is None:
+        resumed = [job for kind in kinds if (job := await jobs.resume(id, kind)) is not None]
+        if not resumed:
             raise NoJobError("There is no job that was stopped.")
-        await record("provisioning_job_started", detail=_detail(found) | {"job": kind, "resumed": True})
-    return job
+        for job in resumed:
+            await record("provisioning_job_started", detail=_detail(found) | {"job": job.kind, "resumed": True})
+    return resumed[0]
 
 
-async def stop(id: UUID, kind: Kind) -> None:
-    """Stop a job. What it has queued is sent.
+async def stop(id: UUID, *kinds: Kind) -> None:
+    """Stop jobs. What they have queued is sent.
 
     Raises:
         UnknownTargetError: there is no enabled target with this id.
@@ -205,9 +206,11 @@ async def stop(id: UUID, kind: Kind) -> None:
     """
     async with transaction():
         found = await _enabled(id)
-        if not await jobs.stop(id, [kind]):
+        stopped = await jobs.stop(id, list(kinds))
+        if not stopped:
             raise NoJobError("No such job is under way.")
-        await record("provisioning_job_stopped", detail=_detail(found) | {"job": kind})
+        for kind in stopped:
+            await record("provisioning_job_stopped", detail=_detail(found) | {"job": kind})
 
 
 async def _enabled(id: UUID) -> Target:

@@ -81,4 +81,5 @@ async def written(target: Target) -> dict[str, Any]:
         "mapping": write_mapping(target.mapping),
         "match": target.match.value,
         "removal": target.removal.value,
+        "mends": target.mends,
     }

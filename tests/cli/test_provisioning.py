@@ -21,7 +21,9 @@ def test_the_life_of_a_target(db: str, cli: Cli, tmp_path: Path) -> None:
         assert (row["name"], row["base_url"], row["disabled_at"] is None) == (name, url, False)
         assert "the-token" not in cli("provisioning", "list").out + cli("provisioning", "show", name).out
         assert group in cli("provisioning", "show", name).out
-        cli("provisioning", "update", name, "--map", "userName=email", "--push-group", "")
+        cli("provisioning", "update", name, "--map", "userName=email", "--push-group", "", "--mends")
+        assert cli("provisioning", "show", name, "--json").json["target"]["mends"]
+        assert cli("provisioning", "drift", name, "--json").json == {"check": None, "drift": []}
         found = cli("provisioning", "show", name, "--json").json["target"]
         assert (found["mapping"], found["pushed_groups"], len(found["groups"])) == ({"userName": "email"}, [], 1)
         assert "cannot be resolved" in cli.fails("provisioning", "test", name)
@@ -34,7 +36,7 @@ def test_the_life_of_a_target(db: str, cli: Cli, tmp_path: Path) -> None:
     finally:
         cli("provisioning", "delete", name)
         cli("groups", "delete", group, "--yes")
-    for command in ("show", "test", "enable", "disable", "push", "stop", "resume", "delete", "users"):
+    for command in ("show", "test", "enable", "disable", "push", "stop", "resume", "delete", "users", "check", "drift"):
         assert "no such provisioning target" in cli.fails("provisioning", command, name)
 
 

@@ -121,7 +121,7 @@ class FakeScim:
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         parts = urlsplit(target)
-        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
         return Asked(
             method, parts.path.removeprefix("/scim"), query, headers, msgspec.json.decode(body) if body else None
         )

@@ -13,13 +13,14 @@ from idp.admin.roles import Permission
 from idp.infra.db.listing import find
 from idp.provisioning import targets
 from idp.provisioning.repository import jobs
+from idp.provisioning.repository.drift import DRIFT
 from idp.provisioning.repository.jobs import Job
 from idp.provisioning.repository.subjects import PROVISIONED_USERS, users
 from idp.provisioning.repository.targets import TARGETS
 
 _PATH = "/provisioning_targets"
 _ONE = f"{_PATH}/{{target_id}}"
-_PUSH = f"{_ONE}/push"
+_PUSH, _CHECK = f"{_ONE}/push", f"{_ONE}/check"
 _READ, _WRITE = Permission.PROVISIONING_READ, Permission.PROVISIONING_WRITE
 _read = reader(models.ProvisioningTarget, "mapping")
 
@@ -112,7 +113,9 @@ async def show_provisioning_status(call: Call) -> models.ProvisioningStatus:
     if row is None:
         raise not_found()
     push = await jobs.job(row["id"], "push")
-    values = {**row, **await users.counts(row["id"]), "push": shown_job(push) if push is not None else None}
+    check = await jobs.job(row["id"], "check")
+    shown = {"push": push and shown_job(push), "check": check and shown_job(check)}
+    values = {**row, **await users.counts(row["id"]), **shown}
     return msgspec.convert(values, models.ProvisioningStatus, from_attributes=True)
 
 
@@ -151,3 +154,34 @@ async def stop_provisioning_push(call: Call) -> models.ProvisioningJob:
 @operation("POST", f"{_PUSH}/resume", _WRITE, "Go on with a push that was stopped", content=models.ProvisioningJob)
 async def resume_provisioning_push(call: Call) -> models.ProvisioningJob:
     return shown_job(await targets.resume(await _id(call), "push"))
+
+
+@operation("GET", _CHECK, _READ, "Show how far the last check is", content=models.ProvisioningJob)
+async def show_provisioning_check(call: Call) -> models.ProvisioningJob:
+    return shown_job(await jobs.job(await _id(call), "check"))
+
+
+@operation(
+    "POST", _CHECK, _WRITE, "Compare a provisioning target with this server, and mend it if asked to",
+    body=models.NewProvisioningCheck, content=models.ProvisioningJob,
+)  # fmt: skip
+async def start_provisioning_check(call: Call) -> models.ProvisioningJob:
+    return shown_job(await targets.start(await _id(call), "check", mend=call.body.mend))
+
+
+@operation("POST", f"{_CHECK}/stop", _WRITE, "Stop a check", content=models.ProvisioningJob)
+async def stop_provisioning_check(call: Call) -> models.ProvisioningJob:
+    await targets.stop(await _id(call), "check")
+    return await show_provisioning_check(call)
+
+
+@operation("POST", f"{_CHECK}/resume", _WRITE, "Go on with a check that was stopped", content=models.ProvisioningJob)
+async def resume_provisioning_check(call: Call) -> models.ProvisioningJob:
+    return shown_job(await targets.resume(await _id(call), "check"))
+
+
+listed(
+    f"{_ONE}/drift", _READ, "List what the last check has found",
+    listing=DRIFT, read=reader(models.ProvisioningDrift), item=models.ProvisioningDrift,
+    within="target_id", of=show_provisioning_target,
+)  # fmt: skip

@@ -1,5 +1,6 @@
 """Screens of the applications to which users and groups are sent over SCIM."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +23,12 @@ from idp.admin.console.components import (
 )
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
+from idp.infra.db.listing import all_rows
 from idp.provisioning import targets, texts
 from idp.provisioning.mapping import DEFAULT
 from idp.provisioning.models import Target
 from idp.provisioning.repository import jobs
+from idp.provisioning.repository.drift import DRIFT
 from idp.provisioning.repository.jobs import Job
 from idp.provisioning.repository.subjects import PROVISIONED_USERS, users
 from idp.provisioning.repository.targets import TARGETS
@@ -94,6 +97,7 @@ def _fields(values: dict[str, str], *, new: bool) -> list[Field]:
             "removal", "When users are deleted here or leave", value("removal") or "deactivate", "choice",
             choices=_REMOVALS,
         ),
+        Field("mends", "Periodic checks mend what differs", value("mends"), "check", "Otherwise they report it."),
     ]  # fmt: skip
 
 
@@ -103,7 +107,7 @@ async def _values(request: AdminRequest) -> dict[str, Any]:
              for name in ("groups", "pushed_groups", "mapping")}  # fmt: skip
     plain = {name: form.get(name, "").strip() for name in ("name", "base_url", "users", "match", "removal")}
     rest = {name: form.get(name, "").strip() or None for name in ("organization", "client_id")}
-    return await texts.read(plain | lists | rest)
+    return await texts.read(plain | lists | rest | {"mends": "mends" in form})
 
 
 def _form(
@@ -142,6 +146,7 @@ async def edit_target(request: AdminRequest) -> Response[str]:
     target = await _target(request.params["target_id"])
     written = await texts.written(target)
     values = {name: "\n".join(value) if isinstance(value, list) else value for name, value in written.items()}
+    values["mends"] = "on" if target.mends else ""
     return _form(request, values | dict(request.kept), target=target)
 
 
@@ -161,7 +166,8 @@ async def show_target(request: AdminRequest) -> Response[str]:
     row = await one(TARGETS, id=request.params["target_id"])
     target = await texts.named_target(str(row["id"]))
     written, counts = await texts.written(target), await users.counts(target.id)
-    push = await jobs.job(target.id, "push")
+    push, check = await jobs.job(target.id, "push"), await jobs.job(target.id, "check")
+    drift = await all_rows(DRIFT, {"target_id": str(target.id)}) if check is not None else []
     refused = await asked_page(request, PROVISIONED_USERS, target_id=str(target.id), refused="true")
     shown = {
         "State": state_of(row),
@@ -178,6 +184,9 @@ async def show_target(request: AdminRequest) -> Response[str]:
         "Deliveries that wait": Cell(str(row["waiting"]), f"{HOME}/deliveries?stream={target.stream}"),
         "Last acknowledged": when(row["delivered_at"]),
         "Push": progress(push),
+        "Check": progress(check),
+        "Checked": when(check.started_at if check is not None else None),
+        "Periodic checks": "mend" if target.mends else "report",
         "Since": target.created_at,
     }
     table = Table(
@@ -187,20 +196,41 @@ async def show_target(request: AdminRequest) -> Response[str]:
         next=next_url(request, refused),
     )
     return render(
-        request, "record", section=SECTION, heading=target.name, facts=facts(shown), tables=[table],
-        acts=_acts(target, push) if _WRITE in request.caller.allowed else [],
+        request, "record", section=SECTION, heading=target.name, facts=facts(shown), tables=[table, *_drift(drift)],
+        acts=_acts(target, push, check) if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
 
-def _acts(target: Target, push: Job | None) -> list[Action]:
+def _drift(rows: Sequence[Any]) -> list[Table]:
+    """Return the table of what the last check has found; of more than 200 differences, the first."""
+    if not rows:
+        return []
+    cells = [
+        [
+            Cell(row["kind"].replace("_", " "), mood="plain"),
+            Cell(str(row["user_id"]), f"{HOME}/users/{row['user_id']}") if row["user_id"] else Cell("-"),
+            Cell(str(row["group_id"]), f"{HOME}/groups/{row['group_id']}") if row["group_id"] else Cell("-"),
+            Cell(row["remote_id"] or "-"), Cell(", ".join(row["details"])),
+        ]
+        for row in rows[:200]
+    ]  # fmt: skip
+    return [Table("What the last check found", ("Difference", "User", "Group", "There", "Details"), cells)]
+
+
+def _acts(target: Target, push: Job | None, check: Job | None) -> list[Action]:
     path = f"{HOME}/{SECTION}/{target.id}"
     if target.disabled_at is not None:
         state = [Action("Enable", f"{path}/enable")]
     else:
-        running = push is not None and push.state == "running"
-        state = [Action("Stop the push", f"{path}/stop") if running else Action("Push all users", f"{path}/push")]
-        if push is not None and push.state in ("stopped", "failed"):
-            state.append(Action("Go on with the push", f"{path}/resume"))
+        states = {job.state for job in (push, check) if job is not None}
+        state = [
+            Action("Push all users", f"{path}/push"), Action("Check", f"{path}/check"),
+            Action("Check and mend", f"{path}/mend"),
+        ]  # fmt: skip
+        if "running" in states:
+            state.append(Action("Stop the jobs", f"{path}/stop"))
+        if states & {"stopped", "failed"}:
+            state.append(Action("Go on with the jobs", f"{path}/resume"))
         state.append(Action("Disable", f"{path}/disable"))
     return [
         Action("Change", f"{path}/change"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"),
@@ -265,12 +295,22 @@ async def _push(_visit: AdminRequest, target_id: str) -> tuple[str, str]:
 
 
 async def _stop(_visit: AdminRequest, target_id: str) -> tuple[str, str]:
-    await targets.stop(await _id(target_id), "push")
+    await targets.stop(await _id(target_id), "push", "check")
     return f"/{SECTION}/{target_id}", "saved"
 
 
 async def _resume(_visit: AdminRequest, target_id: str) -> tuple[str, str]:
-    await targets.resume(await _id(target_id), "push")
+    await targets.resume(await _id(target_id), "push", "check")
+    return f"/{SECTION}/{target_id}", "saved"
+
+
+async def _check(_visit: AdminRequest, target_id: str) -> tuple[str, str]:
+    await targets.start(await _id(target_id), "check")
+    return f"/{SECTION}/{target_id}", "saved"
+
+
+async def _mend(_visit: AdminRequest, target_id: str) -> tuple[str, str]:
+    await targets.start(await _id(target_id), "check", mend=True)
     return f"/{SECTION}/{target_id}", "saved"
 
 
@@ -298,9 +338,19 @@ actions.declare_actions(
             "push", "Push all users", "Every user is looked at, and sent if the last that was sent is something else.",
             _WRITE, _push, danger=False,
         ),
-        ConfirmedAction("stop", "Stop the push", "What it has queued is sent.", _WRITE, _stop, danger=False),
         ConfirmedAction(
-            "resume", "Go on with the push", "It goes on where it was stopped.", _WRITE, _resume, danger=False
+            "check", "Check", "All users and groups there are compared with this server. Nothing is changed.", _WRITE,
+            _check, danger=False,
+        ),
+        ConfirmedAction(
+            "mend", "Check and mend",
+            "All users and groups there are compared with this server, and what differs is sent. Accounts that this"
+            " server neither made nor adopted stay as they are.",
+            _WRITE, _mend, danger=False,
+        ),
+        ConfirmedAction("stop", "Stop the jobs", "What they have queued is sent.", _WRITE, _stop, danger=False),
+        ConfirmedAction(
+            "resume", "Go on with the jobs", "They go on where they were stopped.", _WRITE, _resume, danger=False
         ),
         ConfirmedAction(
             "delete", "Delete", "What waits is given up. The accounts there stay as they are.", _WRITE, _delete

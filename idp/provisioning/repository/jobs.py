@@ -62,7 +62,8 @@ _TAKE = f"""
     WHERE (target_id, kind) IN (
         SELECT j.target_id, j.kind FROM provisioning_job AS j
         JOIN provisioning_target AS t ON t.id = j.target_id AND t.disabled_at IS NULL
-        WHERE j.next_run_at <= now() ORDER BY j.next_run_at LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
+        WHERE j.next_run_at <= now()
+          AND ($3::uuid IS NULL OR j.target_id = $3) ORDER BY j.next_run_at LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
     RETURNING {_COLUMNS}
 """  # noqa: S608
 _SAVE = """
@@ -84,12 +85,19 @@ _DEFER = """
     WHERE target_id = $1 AND kind = $2 AND holder = $3
 """
 _ONE = f"SELECT {_COLUMNS} FROM provisioning_job WHERE target_id = $1 AND kind = $2"  # noqa: S608
-# Targets whose last check began long ago, or that were never checked.
-_UNCHECKED = """
-    SELECT t.id, t.mends FROM provisioning_target AS t
-    LEFT JOIN provisioning_job AS j ON j.target_id = t.id AND j.kind = 'check'
-    WHERE t.disabled_at IS NULL AND coalesce(j.started_at, t.updated_at) < now() - make_interval(secs => $1)
-      AND coalesce(j.state, '') NOT IN ('running', 'stopped') ORDER BY t.id
+# Checks of targets whose last one began long ago, or that were never checked.
+_START_DUE = """
+    INSERT INTO provisioning_job AS j (target_id, kind, id, state, phase, cursor, done, total, counts, mend, error,
+                                       started_at, next_run_at)
+    SELECT t.id, 'check', gen_random_uuid(), 'running', '', '', 0, NULL, '{}', t.mends, '', now(), now()
+    FROM provisioning_target AS t LEFT JOIN provisioning_job AS o ON o.target_id = t.id AND o.kind = 'check'
+    WHERE t.disabled_at IS NULL AND coalesce(o.started_at, t.updated_at) < now() - make_interval(secs => $1)
+      AND coalesce(o.state, '') NOT IN ('running', 'stopped')
+    ON CONFLICT (target_id, kind) DO UPDATE
+    SET id = excluded.id, state = 'running', phase = '', cursor = '', done = 0, total = NULL, counts = '{}',
+        mend = excluded.mend, again = false, error = '', attempts = 0, holder = NULL, started_at = now(),
+        finished_at = NULL, next_run_at = now()
+    WHERE j.state NOT IN ('running', 'stopped') AND j.started_at < now() - make_interval(secs => $1)
 """
 
 
@@ -143,14 +151,18 @@ async def resume(target_id: UUID, kind: Kind) -> Job | None:
     return _read(await fetchrow(_RESUME, target_id, kind))
 
 
-async def stop(target_id: UUID, kinds: list[Kind]) -> bool:
-    """Stop jobs that are under way. Returns whether there was one."""
-    return bool(await fetch(_STOP, target_id, kinds))
+async def stop(target_id: UUID, kinds: list[Kind]) -> list[str]:
+    """Stop jobs that are under way. Returns the kinds of those that were."""
+    return [row["kind"] for row in await fetch(_STOP, target_id, kinds)]
 
 
-async def take(holder: UUID) -> Job | None:
-    """Take a job that is due, so that no other process does; None: there is none."""
-    return _read(await fetchrow(_TAKE, holder, LEASE_SECONDS))
+async def take(holder: UUID, target_id: UUID | None = None) -> Job | None:
+    """Take a job that is due, so that no other process does; None: there is none.
+
+    Args:
+        target_id: only of this target.
+    """
+    return _read(await fetchrow(_TAKE, holder, LEASE_SECONDS, target_id))
 
 
 async def save(job: Job, holder: UUID, *, wait: float | None = None) -> bool:
@@ -179,6 +191,6 @@ async def job(target_id: UUID, kind: Kind) -> Job | None:
     return _read(await fetchrow(_ONE, target_id, kind))
 
 
-async def unchecked(interval: float) -> list[tuple[UUID, bool]]:
-    """Return the targets whose last check began more than so many seconds ago, and whether each is to be mended."""
-    return [(row["id"], row["mends"]) for row in await fetch(_UNCHECKED, interval)]
+async def start_due_checks(interval: float) -> int:
+    """Start a check of each target whose last one began more than so many seconds ago. Returns their number."""
+    return await execute(_START_DUE, interval)

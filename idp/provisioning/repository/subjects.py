@@ -21,13 +21,14 @@ class RemoteTakenError(Exception):
 
 
 class Subject(msgspec.Struct, frozen=True):
-    """A user or a group at a target."""
+    """A user or a group at a target. ``queued``: a delivery waits."""
 
     id: UUID
     remote_id: str | None
     state: State
     sent_hash: bytes | None
     error: str
+    queued: bool
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -93,11 +94,21 @@ class Subjects:
             UPDATE {table} SET queued_until = NULL, queued_urgent = false
             WHERE target_id = $1 AND queued_until IS NOT NULL
         """  # noqa: S608
-        columns = f"p.{key} AS id, p.remote_id, p.state, p.sent_hash, p.error"
+        columns = f"p.{key} AS id, p.remote_id, p.state, p.sent_hash, p.error, "
+        columns += "(p.queued_until > now() OR p.claimed_until > now()) IS TRUE AS queued"
         of_target = f"SELECT {columns} FROM {table} AS p WHERE p.target_id = $1"  # noqa: S608
         self._of_ids = f"{of_target} AND p.{key} = ANY ($2::uuid[])"
         self._of_remotes = f"{of_target} AND p.remote_id = ANY ($2::text[])"
         self._page = f"{of_target} AND p.{key} > $2 ORDER BY p.{key} LIMIT $3"
+        self._see = f"UPDATE {table} SET seen_in = $2 WHERE target_id = $1 AND remote_id = ANY ($3::text[])"  # noqa: S608
+        self._unseen = f"""
+            {of_target} AND p.remote_id IS NOT NULL AND p.seen_in IS DISTINCT FROM $2 AND p.{key} > $3
+            ORDER BY p.{key} LIMIT $4
+        """
+        self._active_there = f"""
+            UPDATE {table} SET state = 'active', sent_hash = NULL
+            WHERE target_id = $1 AND {key} = ANY ($2::uuid[]) AND remote_id IS NOT NULL
+        """  # noqa: S608
         self._counts = f"""
             SELECT count(*) FILTER (WHERE state = 'active') AS active,
                    count(*) FILTER (WHERE state = 'inactive') AS inactive,
@@ -167,6 +178,18 @@ class Subjects:
     async def page(self, target_id: UUID, after: UUID, limit: int) -> Sequence[Subject]:
         """Return those of a target in the order of their ids."""
         return many(Subject, await fetch(self._page, target_id, after, limit))
+
+    async def see(self, target_id: UUID, check_id: UUID, remote_ids: Collection[str]) -> None:
+        """Record that a check has seen these at the target."""
+        await execute(self._see, target_id, check_id, list(remote_ids))
+
+    async def unseen(self, target_id: UUID, check_id: UUID, after: UUID, limit: int) -> Sequence[Subject]:
+        """Return those that were sent to a target, and that a check has not seen there, in the order of their ids."""
+        return many(Subject, await fetch(self._unseen, target_id, check_id, after, limit))
+
+    async def active_there(self, target_id: UUID, ids: Collection[UUID]) -> None:
+        """Record that these are active at the target, whatever was last sent."""
+        await execute(self._active_there, target_id, list(ids))
 
     async def counts(self, target_id: UUID) -> dict[str, int]:
         """Return how many are ``active``, ``inactive`` and ``refused`` (the last attempt was refused)."""

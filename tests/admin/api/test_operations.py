@@ -796,8 +796,14 @@ async def test_a_provisioning_target(owner: Caller) -> None:
     assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None
     assert (await owner("POST", f"{path}/push")).json()["kind"] == "push"
     assert (await owner("GET", f"{path}/push")).json()["state"] in ("running", "done")
+    assert (await owner("GET", f"{path}/check")).status_code == 404
+    assert (await owner("POST", f"{path}/check", {"mend": True})).json()["kind"] == "check"
+    assert (await owner("POST", f"{path}/check/stop")).json()["state"] == "stopped"
+    assert (await owner("POST", f"{path}/check/resume")).json()["state"] == "running"
     status = (await owner("GET", f"{path}/status")).json()
     assert status == status | {"refused": 0, "dead": 0}
+    assert status["check"]["error"] in ("", "The server's name cannot be resolved.")
+    assert (await owner("GET", f"{path}/drift?kind=missing")).json()["items"] == []
     assert (await owner("GET", f"{path}/users?state=active")).json()["items"] == []
     assert (await owner("POST", f"{path}/disable")).json()["disabled_at"] is not None
     assert (await owner("DELETE", path)).status_code == 204

@@ -450,7 +450,10 @@ async def test_a_provisioning_target(owner: Admin) -> None:
     assert "Saved." in (await owner.confirm(f"{path}/enable")).text
     (job,) = await fetch("SELECT state FROM provisioning_job WHERE target_id = $1", row["id"])
     assert job["state"] in ("running", "done")
-    assert "Saved." in (await owner.confirm(f"{path}/push")).text
+    for action in ("push", "check", "mend", "stop", "resume"):
+        assert "Saved." in (await owner.confirm(f"{path}/{action}")).text
+    jobs = await fetch("SELECT kind, mend FROM provisioning_job WHERE target_id = $1 ORDER BY kind", row["id"])
+    assert [tuple(each) for each in jobs] == [("check", True), ("push", False)]
     assert "Saved." in (await owner.confirm(f"{path}/disable")).text
     assert "Deleted." in (await owner.confirm(f"{path}/delete")).text
     assert not await fetch("SELECT FROM provisioning_target WHERE name = $1", name)

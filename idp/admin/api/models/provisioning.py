@@ -7,12 +7,13 @@ from uuid import UUID
 from msgspec import UNSET, UnsetType
 
 from idp.admin.api.models.base import Sent, Shown
-from idp.provisioning.models import Match, Removal, State, Users
+from idp.provisioning.models import Drift, Match, Removal, State, Users
 
 
 class ProvisioningTarget(Shown):
     """An application with a SCIM server, without its token. ``users`` says which users it gets: ``groups``,
     ``organization_id`` and ``client_id`` are what it refers to. ``mapping``: by SCIM attribute, its source.
+    ``mends``: periodic checks also mend what they find.
     """
 
     id: UUID
@@ -26,6 +27,7 @@ class ProvisioningTarget(Shown):
     mapping: dict[str, str]
     match: Match
     removal: Removal
+    mends: bool
     disabled_at: datetime | None
     created_at: datetime
     updated_at: datetime
@@ -45,6 +47,7 @@ class NewProvisioningTarget(Sent):
     mapping: dict[str, str] | UnsetType = UNSET
     match: Match = Match.USER_NAME
     removal: Removal = Removal.DEACTIVATE
+    mends: bool = False
 
 
 class ProvisioningTargetChange(Sent):
@@ -60,6 +63,7 @@ class ProvisioningTargetChange(Sent):
     mapping: dict[str, str] | UnsetType = UNSET
     match: Match | UnsetType = UNSET
     removal: Removal | UnsetType = UNSET
+    mends: bool | UnsetType = UNSET
 
 
 class ProvisioningToken(Sent):
@@ -107,6 +111,7 @@ class ProvisioningStatus(Shown):
     failures: int
     paused_until: datetime | None
     push: ProvisioningJob | None
+    check: ProvisioningJob | None
 
 
 class ProvisionedUser(Shown):
@@ -118,3 +123,19 @@ class ProvisionedUser(Shown):
     queued: bool
     error: str
     updated_at: datetime
+
+
+class NewProvisioningCheck(Sent):
+    """``mend``: also queue deliveries for what differs."""
+
+    mend: bool = False
+
+
+class ProvisioningDrift(Shown):
+    """A difference between a target and this server, which the last check has found."""
+
+    kind: Drift
+    user_id: UUID | None
+    group_id: UUID | None
+    remote_id: str | None
+    details: list[str]
