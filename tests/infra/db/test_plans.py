@@ -53,6 +53,7 @@ SMALL = {
     "claim_mapping", "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind",
     "event_stream",
     "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
+    "provisioned_group", "provisioning_drift", "provisioning_job", "provisioning_target",
     "root_key", "scim_token",
     "setup", "signing_key", "token_exchange_policy", "token_hook", "transaction_lock", "trusted_issuer",
     "trusted_issuer_client", "upstream", "webhook", "workload_identity",
@@ -90,6 +91,9 @@ WHOLE = (
     "idp.oauth.device.repository._CANCEL_OF_CLIENT",
     "idp.oauth.ciba.repository._CANCEL_OF_CLIENT",
     "idp.scim.repository.tokens._FORGET_",
+    # The members of one group, who may be many.
+    "idp.provisioning.repository.members._ALL",
+    "idp.provisioning.repository.members._MISSING",
     # All of them, after a backup was restored.
     "idp.oauth.device.repository._CANCEL_ALL",
     "idp.oauth.repository.families._CONSUME_ALL_CODES",
@@ -149,6 +153,9 @@ SEVERAL_PERSONS = (
     "idp.scim.repository.groups.",
     "idp.scim.repository.members._ROLES",
     "idp.scim.repository.roles.",
+    # Members of groups at provisioning targets, and pages of users.
+    "idp.provisioning.repository.members.",
+    "idp.accounts.repository.users._BY_IDS",
     # Whether any owner, or any role, exists.
     "idp.accounts.repository.admin_roles._HAS_OTHER_OWNER",
     "idp.admin.repository._OPEN",
