@@ -237,7 +237,9 @@ async def some_ids(tenant: Tenant) -> dict[str, list[str]]:
 
 
 async def restore(tenant: Tenant, of: dict[UUID, bool]) -> None:
-    """Enable an organization, and give it these members, with whether each manages it."""
+    """Enable an organization, give it these members, with whether each manages it, and a role and a domain if it has
+    none any more.
+    """
     await organizations.enable(tenant.id)
     await organizations.add_members(tenant.id, list(of))
     for user_id, admin in of.items():
@@ -247,6 +249,11 @@ async def restore(tenant: Tenant, of: dict[UUID, bool]) -> None:
         tenant.id,
         list(of),
     )
+    left = await some_ids(tenant)
+    if not left["role_id"]:
+        await roles.create(f"again {secrets.token_hex(6)}", organization_id=tenant.id)
+    if not left["domain_id"]:
+        await domains.claim(tenant.id, f"{secrets.token_hex(6)}.example")
 
 
 def unknown() -> str:
