@@ -128,6 +128,8 @@ _OF_SIGN_INS = {"authorization_code", "authorization_request", "token_family"}
 _RELATED = {
     "organization": "id = $1",
     "role_contained": "role_id IN (SELECT id FROM role WHERE organization_id = $1)",
+    # Those of roles that were deleted go in the background.
+    "user_role": "organization_id = $1 AND role_id IN (SELECT id FROM role)",
     "audit_event": "detail ->> 'organization_id' = $1::text",
     "users": "id IN (SELECT user_id FROM organization_member WHERE organization_id = $1) AND id <> ALL ($2)",
 }
