@@ -30,6 +30,8 @@ log = structlog.get_logger()
 
 #: Seconds between two looks for jobs; of one turn; until a job that cannot go on is looked at again.
 POLL_SECONDS, TURN_SECONDS, WAIT_SECONDS = 2.0, 10.0, 2.0
+#: Seconds after which a push begins again: it queues what deliveries gave up, such as the deactivation of a user.
+REPEAT_SECONDS = 86400.0
 #: Attempts that may fail in a row, and the wait after the first one, which doubles.
 ATTEMPTS, FIRST_WAIT, LONGEST_WAIT = 12, 5.0, 600.0
 
@@ -57,6 +59,7 @@ async def work(target_id: UUID | None = None) -> bool:
     Args:
         target_id: only of this target.
     """
+    await repository.repeat(REPEAT_SECONDS, ids.uuid7())
     holder = ids.uuid7()
     job = await repository.take(holder, target_id)
     if job is None:

@@ -106,7 +106,7 @@ async def update(id: UUID, changes: Mapping[str, Any]) -> None:
 
 
 async def set_token(id: UUID, token: str) -> None:
-    """Replace the token. Deliveries that wait are sent with the new one.
+    """Replace the token. Deliveries that wait are sent with the new one, and all users are looked at again.
 
     Raises:
         UnknownTargetError: there is none with this id.
@@ -119,6 +119,9 @@ async def set_token(id: UUID, token: str) -> None:
             raise UnknownTargetError
         await repository.set_token(id, _sealed(id, token))
         await outbox.end_pause(found.stream)
+        if found.disabled_at is None:
+            # Deliveries may have been given up while the old one was refused.
+            await jobs.request(id, ids.uuid7())
         await record("provisioning_target_token_set", detail=_detail(found))
 
 

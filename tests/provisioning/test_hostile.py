@@ -5,8 +5,10 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from idp.accounts import users
 from idp.delivery import stream
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.oauth.credentials import credentials_changed
 from idp.provisioning import targets
 from tests.provisioning.conftest import deliver, known, make_due, responses, target, user
 from tests.provisioning.fake import Answer, Asked, FakeScim
@@ -115,6 +117,36 @@ async def test_a_refused_token_marks_the_target_until_there_is_another(scim: Fak
     row = await fetchrow("SELECT failing_since FROM provisioning_target")
     assert row is not None
     assert row["failing_since"] is None
+
+
+@pytest.mark.parametrize("again", ["token", "day"])
+async def test_a_deactivation_that_was_given_up_is_made_later(scim: FakeScim, again: str) -> None:
+    """A target may refuse its token for longer than deliveries are retried."""
+    target_id = await target(scim)
+    person = await user()
+    await deliver()
+    scim.token = "another"
+    async with transaction():
+        await users.disable_user(person.id, credentials_changed)
+    await deliver()
+    await execute("UPDATE delivery SET expires_at = now() WHERE next_attempt_at IS NOT NULL")
+    await execute("UPDATE provisioned_user SET queued_until = now()")
+    await make_due()
+    await deliver()
+    (account,) = scim.users.values()
+    assert account["active"] is True
+    if again == "token":
+        await targets.set_token(target_id, "another")
+    else:
+        scim.token = "the-token"
+        await make_due()
+        await deliver()
+        assert account["active"] is True
+        await execute("UPDATE provisioning_job SET finished_at = finished_at - interval '25 hours'")
+    await make_due()
+    await deliver()
+    (account,) = scim.users.values()
+    assert account["active"] is False
 
 
 async def test_one_user_that_is_refused_does_not_hold_up_the_others(scim: FakeScim) -> None:

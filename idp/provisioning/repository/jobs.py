@@ -48,6 +48,13 @@ _REQUEST = """
         next_run_at = CASE WHEN j.finished_at IS NULL THEN j.next_run_at ELSE now() END,
         finished_at = NULL
 """
+# Not those that an administrator stopped.
+_REPEAT = """
+    UPDATE provisioning_job SET id = $2, state = 'running', phase = '', cursor = '', done = 0, total = NULL,
+                                counts = '{}', error = '', attempts = 0, holder = NULL, started_at = now(),
+                                finished_at = NULL, next_run_at = now()
+    WHERE kind = 'push' AND state IN ('done', 'failed') AND finished_at < now() - make_interval(secs => $1)
+"""
 _RESUME = f"""
     UPDATE provisioning_job SET state = 'running', error = '', attempts = 0, holder = NULL, finished_at = NULL,
                                 next_run_at = now()
@@ -144,6 +151,11 @@ async def start(target_id: UUID, kind: Kind, id: UUID, *, mend: bool = False) ->
 async def request(target_id: UUID, id: UUID) -> None:
     """Let a push look at every user after this moment."""
     await execute(_REQUEST, target_id, id)
+
+
+async def repeat(after: float, id: UUID) -> None:
+    """Let pushes that ended more than so many seconds ago begin again."""
+    await execute(_REPEAT, after, id)
 
 
 async def resume(target_id: UUID, kind: Kind) -> Job | None:
