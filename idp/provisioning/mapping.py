@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from idp.accounts.attributes.models import Attribute
+from idp.accounts.attributes.models import Attribute, Audience
 from idp.accounts.tables import User
 from idp.errors import ValidationError
 from idp.provisioning.models import Match
@@ -28,6 +28,10 @@ PATHS: Final = (
 WORK: Final = frozenset({"emails", "phoneNumbers", "addresses"})
 _EXTENSION: Final = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9-]{1,31}(?::[A-Za-z0-9._-]+)+:[A-Za-z][A-Za-z0-9_-]*")
 MAX_PATHS, MAX_PATH_LENGTH = 60, 200
+#: Sources whose values users cannot choose. An address is proved before it is theirs.
+_NOT_CHOSEN: Final = frozenset({"id", "email"})
+#: The attribute by which accounts that exist are adopted.
+_MATCHED: Final[Mapping[Match, str]] = {Match.USER_NAME: "userName", Match.EMAIL: "emails"}
 #: Before the name of a declared attribute.
 DECLARED: Final = "attribute:"
 _ADDRESS: Final = {
@@ -108,6 +112,19 @@ def check(mapping: Mapping[str, str], match: Match, declared: Mapping[str, Attri
             raise ValidationError(f"A source is attribute:NAME or one of {', '.join(sorted(SOURCES))}.")
         if (source == "address") != (path == "addresses"):
             raise ValidationError("The address can be mapped to addresses, and only the address.")
+    matched = _MATCHED.get(match, "")
+    if matched in mapping and _is_chosen(mapping[matched], declared):
+        # Otherwise a user who enters the name of another would get the account of that user at the target.
+        raise ValidationError(
+            f"Users can change the source of {matched} themselves, so accounts that exist cannot be matched by it."
+            " Match by externalId, or map another source."
+        )
+
+
+def _is_chosen(source: str, declared: Mapping[str, Attribute]) -> bool:
+    if source.startswith(DECLARED):
+        return declared[source.removeprefix(DECLARED)].is_editable(Audience.PERSON)
+    return source not in _NOT_CHOSEN
 
 
 def _check_path(path: str) -> None:

@@ -8,6 +8,7 @@ from idp.accounts import profile, users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.directory import groups, member_states, organizations
+from idp.errors import ValidationError
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
@@ -196,6 +197,31 @@ async def test_without_matching_a_stranger_is_not_adopted(scim: FakeScim) -> Non
     row = await known(alice.id)
     assert row is not None
     assert (row["remote_id"], "409" in row["error"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("match", "mapping"),
+    [
+        ("userName", {"userName": "preferred_username"}),
+        ("userName", {"userName": "display_name"}),
+        ("email", {"userName": "id", "emails": "nickname"}),
+    ],
+)
+async def test_accounts_are_not_matched_by_what_users_choose(
+    scim: FakeScim, match: str, mapping: dict[str, str]
+) -> None:
+    """Otherwise a user who enters the name of an administrator there gets that account."""
+    with pytest.raises(ValidationError, match="Match by externalId"):
+        await target(scim, match=match, mapping=mapping)
+    admin = scim.add(userName="admin", emails=[{"value": "admin", "type": "work"}])
+    mallory = await user("mallory@example.com")
+    target_id = await target(scim, match="externalId", mapping=mapping)
+    with pytest.raises(ValidationError, match="Match by externalId"):
+        await targets.update(target_id, {"match": match})
+    await deliver()
+    await _rename(mallory, preferred_username="admin", name="admin", nickname="admin")
+    await deliver()
+    assert "externalId" not in scim.users[admin["id"]]
 
 
 async def test_two_accounts_that_match_are_left_alone(scim: FakeScim) -> None:
