@@ -118,10 +118,6 @@ _OWNERS = """
     WHERE (issuer, subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """
 _IDENTITIES = """
-    SELECT i.issuer, i.subject, u.email FROM identity AS i JOIN users AS u ON u.id = i.user_id
-    WHERE (i.issuer, i.subject) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-"""
-_IDENTITIES = """
     SELECT id, upstream_id, issuer, subject, email, created_at, last_used_at FROM identity
     WHERE user_id = $1 ORDER BY id
 """

@@ -242,7 +242,7 @@ async def test_68_a_provider_declared_to_be_unable(
 
 def test_68_kinds_that_cannot_be_asked() -> None:
     able = {name for name, kind in providers.KINDS.items() if kind.reauthenticates}
-    assert able == {"oidc", "microsoft"}
+    assert able == {"ldap", "oidc", "microsoft"}
 
 
 async def test_68_a_session_begun_before_times_were_kept(browser: Browser, provider: OpenIDProvider, add: Add) -> None:

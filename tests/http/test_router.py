@@ -82,6 +82,7 @@ async def test_without_a_database(route: Route) -> None:
 async def test_a_body_that_is_too_long(route: Route) -> None:
     """It is refused before the database is needed, so before anything is looked up."""
     limit = opt(route).get("body", MAX_BODY_BYTES)
+    limit = limit() if callable(limit) else limit
     async with web(application()) as client:
         for path in spellings(route):
             answer = await client.request(

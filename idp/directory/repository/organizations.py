@@ -108,10 +108,11 @@ def is_member(user_id: str, organization_id: str, sign_in: SignInColumns | None 
         sign_in: a sign-in that must meet the policy of the organization.
     """
     policy = "".join(f"\n          AND {each}" for each in conditions(sign_in).values()) if sign_in else ""
+    # OFFSET 0: otherwise PostgreSQL may read all memberships into a hash table.
     return f"""EXISTS (
         SELECT FROM organization_member AS m, organization AS o
         WHERE m.user_id = {user_id} AND m.organization_id = {organization_id} AND m.disabled_at IS NULL
-          AND o.id = m.organization_id AND o.disabled_at IS NULL{policy})"""
+          AND o.id = m.organization_id AND o.disabled_at IS NULL{policy} OFFSET 0)"""
 
 
 async def insert_organization(id: UUID, slug: str, name: str) -> Organization | None:

@@ -60,6 +60,7 @@ OF_PERSON = {"users": "id"} | dict.fromkeys(
             "identity",
         ),
         *("group_member", "organization_member", "scim_member", "scim_user", "user_attribute", "user_role"),
+        "provisioned_member",
         *("passkey", "recovery_code", "refresh_token", "session", "session_client", "token_family", "totp"),
         "upstream_session",
     ),
@@ -72,6 +73,8 @@ BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "event_stream_subject": "stays until the stream has got the event that its user was deleted",
     "device_authorization": "begins before the user is known, and lives for minutes",
     "email_proof": "begins before the user is known, and lives for minutes",
+    "provisioned_user": "an id at a target belongs to one user",
+    "provisioning_drift": "the report of a check, read by target; it is replaced by the next one",
     "organization_invitation": "made for an address, before the user is known",
     "signin_flow": "begins before the user is known, and lives for an hour",
 }

@@ -50,7 +50,8 @@ SMALL = {
     "access_policy", "access_policy_attribute", "access_policy_group", "access_policy_organization",
     "access_policy_role",
     "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
-    "claim_mapping", "client_registration", "database_mark", "delivery_stream", "event_feed", "event_feed_kind",
+    "claim_mapping", "client_registration", "database_mark", "delivery_stream",
+    "directory_deletion", "event_feed", "event_feed_kind",
     "event_stream",
     "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
     "provisioned_group", "provisioning_drift", "provisioning_job", "provisioning_target",
@@ -133,6 +134,9 @@ SEVERAL_PERSONS = (
     "idp.accounts.repository.users._PAGE",
     "idp.accounts.attributes.repository._VALUES_OF_USERS",
     "idp.accounts.repository.users._IDS_OF_EMAILS",
+    # An invitation names its inviter.
+    "idp.directory.repository.invitations._OFFER",
+    "idp.directory.repository.invitations._OF_PERSON",
     # Groups, organizations and roles are given to several users at once.
     "idp.accounts.repository.users._INCREASE_DIRECTORY_VERSION",
     "idp.accounts.repository.users._LOCK_SEVERAL",
