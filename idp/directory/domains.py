@@ -14,6 +14,7 @@ from idp.directory import organizations
 from idp.directory.effective import DOMAINS_TOPIC as TOPIC
 from idp.directory.errors import (
     DomainClaimedError,
+    DomainEnforcedError,
     DomainNotVerifiedError,
     DomainTakenError,
     UnknownDomainError,
@@ -120,16 +121,22 @@ async def enforce(id: UUID, *, enforced: bool) -> Domain:
     return after
 
 
-async def remove(id: UUID) -> None:
+async def remove(id: UUID, *, delegated: bool = False) -> None:
     """Remove a domain, or a claim, from its organization.
+
+    Args:
+        delegated: an administrator of the organization asks. A removal would release an enforced domain, which only
+            administrators of the server do.
 
     Raises:
         UnknownDomainError: there is no such domain.
+        DomainEnforcedError: it is enforced.
     """
     async with exclusive_change(TOPIC):
-        removed = await repository.delete_domain(id)
+        removed = await repository.delete_domain(id, enforced=not delegated)
         if removed is None:
-            raise UnknownDomainError
+            await found(id)
+            raise DomainEnforcedError
         await _record("organization_domain_removed", removed)
 
 

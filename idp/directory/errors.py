@@ -67,6 +67,15 @@ class DomainClaimedError(ConflictError):
     """The organization claims this domain already, or claims too many."""
 
 
+class DomainEnforcedError(ConflictError):
+    """The domain is enforced, and only administrators of the server release it."""
+
+    code = "wrong_state"
+
+    def __init__(self) -> None:
+        super().__init__("The domain is enforced. Ask those who run this service to release it first.")
+
+
 class DomainTakenError(ConflictError):
     """Another organization has verified this domain."""
 

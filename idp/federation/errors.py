@@ -58,6 +58,12 @@ class ForeignAddressError(UpstreamError):
     reason = Reason.FOREIGN_ADDRESS
 
 
+class AdministratorError(UpstreamError):
+    """The upstream of an organization does not sign in administrators of the server."""
+
+    reason = Reason.UPSTREAM_REFUSED
+
+
 class OrganizationUnavailableError(UpstreamError):
     """The organization of the upstream, or the upstream, was deleted or disabled."""
 

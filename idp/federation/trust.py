@@ -1,13 +1,17 @@
-"""How far an upstream of an organization is trusted: for addresses at the verified domains of this organization, and
-for identities that it has linked itself.
+"""How far an upstream of an organization is trusted: for accounts with an address at a verified domain of this
+organization now, and never for administrators of the server.
 
 All functions are called in the transaction of the sign-in. The organization is held before a user is locked
 (docs/decisions/0050-lookups-and-lock-order.md), so that neither is deleted while its people sign in.
 """
 
+from uuid import UUID
+
+from idp.accounts.repository.admin_roles import roles_of_user
+from idp.accounts.repository.users import user_by_id
 from idp.directory.repository.organizations import keep_organization
 from idp.federation import realms
-from idp.federation.errors import ForeignAddressError, OrganizationUnavailableError
+from idp.federation.errors import AdministratorError, ForeignAddressError, OrganizationUnavailableError
 from idp.federation.linking import ExternalIdentity
 from idp.federation.registry import upstreams
 
@@ -38,3 +42,23 @@ async def check_address(identity: ExternalIdentity, email: str | None) -> None:
     owner = await realms.owner_of(email, hold=True)
     if owner is None or owner.organization_id != identity.organization_id:
         raise ForeignAddressError("The address is not at a verified domain of the organization.")
+
+
+async def check_account(identity: ExternalIdentity, user_id: UUID) -> None:
+    """Check that the upstream of an identity may sign in an account, however long ago it was linked.
+
+    The address of the account decides, and not the one that the upstream says: a user who has left the organization,
+    or whose organization has lost the domain, keeps the account.
+
+    Raises:
+        AdministratorError: the upstream is that of an organization, and the user has a role of the server.
+        ForeignAddressError: the address of the account is not at a verified domain of the organization.
+    """
+    if identity.organization_id is None:
+        return
+    if await roles_of_user(user_id):
+        raise AdministratorError("The user is an administrator of the server.")
+    user = await user_by_id(user_id)
+    if user is None:
+        raise ForeignAddressError("The account was deleted.")
+    await check_address(identity, user.email)

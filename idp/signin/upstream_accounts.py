@@ -2,7 +2,7 @@
 
 Issuer and subject alone identify the account. For an identity that is not linked yet, the user proves an address, or
 signs in to the account that already has the address. An upstream of an organization links accounts by the addresses of
-its organization (:mod:`idp.federation.trust`).
+its organization, and signs in no others (:mod:`idp.federation.trust`).
 """
 
 from collections.abc import Awaitable
@@ -47,6 +47,8 @@ async def resolve(
     except linking.AccountDisabledError as error:
         raise _no_account(error.reason) from error
     if user_id is not None:
+        # After the lock, so that a role that is given meanwhile counts.
+        await trusted(identity, trust.check_account(identity, user_id))
         if flow.user_id in (None, user_id):
             await provisioning.apply(user_id, identity)
         return VerifiedStep(user_id, done, user_locked=True, upstream=identity.session)
@@ -96,7 +98,7 @@ async def trusted(identity: ExternalIdentity, check: Awaitable[None]) -> None:
 async def _link_by_address(user_id: UUID, identity: ExternalIdentity) -> bool:
     """Link an identity to the account with its address, which belongs to the organization of the upstream.
 
-    Returns False for an administrator, who signs in to the account in another way first.
+    Returns False for an administrator, who signs in to the account in another way.
     """
     await lock_user(user_id)
     # After the lock, so that a role that is given meanwhile counts.
@@ -120,10 +122,15 @@ async def _linked(user_id: UUID, identity: ExternalIdentity) -> bool:
 
 
 async def linkable(user: User) -> list[Upstream]:
-    """Return the upstreams whose identities a signed-in user can link: none around an enforced domain."""
+    """Return the upstreams whose identities a signed-in user can link: none around an enforced domain.
+
+    An administrator links none of an organization.
+    """
     found = realms.offered(None, user.email)
+    if await enforcement.is_exempt(user.id):
+        return [one for one in found if one.organization_id is None]
     owner = await enforcement.enforced(user.email)
-    if owner is None or await enforcement.is_exempt(user.id):
+    if owner is None:
         return found
     return [one for one in found if one.organization_id == owner.organization_id]
 
@@ -139,7 +146,7 @@ async def link_to_account(user_id: UUID, identity: ExternalIdentity) -> bool:
     user = await user_by_id(user_id)
     if user is None or user.disabled_at is not None:
         raise _no_account(Reason.USER_DISABLED)
-    await trusted(identity, trust.check_address(identity, user.email))
+    await trusted(identity, trust.check_account(identity, user_id))
     if not await enforcement.is_exempt(user_id):
         await enforcement.check_address(user.email, by=identity.organization_id)
     return await linking.link(user_id, identity)
@@ -158,12 +165,15 @@ async def hold(flow: Flow) -> None:
 async def link_identity(flow: Flow, user_id: UUID) -> None:
     """Link the identity of a flow to the account that signed in, if its address is the one that was proved.
 
-    Runs in the transaction that finishes the sign-in.
+    The upstream of an organization is not linked to an administrator's account. Runs in the transaction that finishes
+    the sign-in.
     """
     identity = flow.identity
     if identity is None or not identity.email_verified or any(done.step is Step.UPSTREAM for done in flow.done):
         return
     user = await user_by_id(user_id)
     if user is not None and user.email == identity.email:
+        if identity.organization_id is not None and await enforcement.is_exempt(user_id):
+            return
         await trusted(identity, trust.check_address(identity, user.email))
         await _linked(user_id, identity)

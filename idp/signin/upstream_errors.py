@@ -54,6 +54,8 @@ def failure_message(error: UpstreamError, name: str) -> str:
             }
         case errors.ForeignAddressError():
             return _("%(upstream)s signs in people with an address of its organisation only.", upstream=name)
+        case errors.AdministratorError():
+            return _("%(upstream)s does not sign in administrators of this service. Choose another way.", upstream=name)
         case errors.OrganizationUnavailableError():
             return _("%(upstream)s is not available at the moment. Ask your organisation.", upstream=name)
     return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from idp.accounts.repository.admin_roles import grant_role
+from idp.accounts.repository.users import change_email
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.directory import organizations
@@ -101,7 +102,7 @@ async def test_77_an_account_of_the_domain(browser: Browser, realm: Realm, mailb
 
 
 async def test_77_an_administrators_address(browser: Browser, realm: Realm) -> None:
-    """An administrator signs in to the account in another way before it is linked."""
+    """An administrator signs in to the account in another way, and it is not linked."""
     admin = await account(realm.address())
     await grant_role(admin.id, "support", "test")
     realm.provider.person.email = admin.email
@@ -110,7 +111,53 @@ async def test_77_an_administrators_address(browser: Browser, realm: Realm) -> N
     assert await identities(admin.id) == 0
     await browser.sign_in(page, admin.email, PASSWORD)
     assert browser.signed_in
-    assert await of_subject(realm) == admin.id
+    assert await of_subject(realm) is None
+    assert f"link-{realm.upstream.id}" not in as_page(await browser.get("/account/security")).ids
+
+
+async def test_77_an_account_that_becomes_an_administrators(browser: Browser, realm: Realm) -> None:
+    """The identity that was linked before no longer signs in."""
+    await come_back(browser, realm)
+    user_id = await of_subject(realm)
+    assert user_id is not None
+    browser.cookies.clear()
+    before = await sessions_at(realm)
+    await grant_role(user_id, "auditor", "test")
+    page = as_page(await come_back(browser, realm))
+    assert "does not sign in administrators" in page.text
+    assert not browser.signed_in
+    assert await sessions_at(realm) == before
+
+
+@pytest.mark.parametrize("change", ["address elsewhere", "domain lost", "domain of another"])
+async def test_77_an_account_that_is_no_longer_of_the_organization(
+    browser: Browser, realm: Realm, make_realm: MakeRealm, change: str
+) -> None:
+    """The provider goes on to say the subject that it linked, with an address of its domain."""
+    await come_back(browser, realm)
+    user_id = await of_subject(realm)
+    assert user_id is not None
+    browser.cookies.clear()
+    await execute("DELETE FROM organization_member WHERE user_id = $1", user_id)
+    email = realm.provider.person.email
+    match change:
+        case "address elsewhere":
+            email = f"{secrets.token_hex(6)}@example.com"
+        case "domain of another":
+            email = (await make_realm()).address()
+    assert await change_email(user_id, email)
+    away = await enter(browser, realm.address())
+    assert isinstance(away, Redirect)
+    if change == "domain lost":
+        # Without a notice, so that the server has it in memory.
+        await execute(
+            "UPDATE organization_domain SET verified_at = NULL, next_check_at = NULL WHERE id = $1", realm.domain.id
+        )
+    page = as_page(await browser.get(await visit(away.location)))
+    assert "an address of its organisation only" in page.text
+    assert not browser.signed_in
+    assert len(await fetch("SELECT FROM session WHERE user_id = $1", user_id)) == 1
+    assert await fetch("SELECT FROM organization_member WHERE user_id = $1", user_id) == []
 
 
 async def test_77_an_identity_of_another_upstream(browser: Browser, realm: Realm, add: Add) -> None:

@@ -36,9 +36,10 @@ Apply = Callable[..., Awaitable[None]]
 
 
 async def memberships(user_id: UUID) -> set[tuple[UUID, str]]:
-    """The groups and roles that a user was given, with the origins."""
+    """The groups and roles that a user was given, with the origins. Rows of deleted groups are deleted later."""
     rows = await fetch(
-        "SELECT group_id AS id, origin FROM group_member WHERE user_id = $1"
+        "SELECT m.group_id AS id, m.origin FROM group_member AS m JOIN groups AS g ON g.id = m.group_id"
+        " WHERE m.user_id = $1"
         " UNION ALL SELECT role_id, origin FROM user_role WHERE user_id = $1",
         user_id,
     )

@@ -124,6 +124,8 @@ async def test_the_logo_and_the_color_are_served(acme: Organization, server: Ser
     answer = await http.get(f"{server.issuer}/colors/8a1c4a.css")
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert "--accent: #8a1c4a;" in answer.text
+    await organizations.disable(acme.id)
+    assert (await http.get(url)).status_code == 404
 
 
 def without_secrets(page: Page) -> str:

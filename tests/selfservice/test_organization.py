@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack
 import pytest
 
 from idp.accounts.users import create_user
-from idp.directory import organizations, roles
+from idp.directory import domains, organizations, roles
 from idp.infra.db.engine import execute, fetch
 from idp.selfservice.organization.page import PREFIX
 from idp.signin.csrf import form_token
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.nameserver import Nameserver
+from tests.support.realms import until_forgotten
 from tests.support.routes import Route, routes
 from tests.support.server import Server
 from tests.support.tenants import Someone, Tenant, make_tenant, sign_in
@@ -184,6 +185,18 @@ async def test_domains(acme: Acme, nameserver: Nameserver) -> None:
     assert (missing.status, "The record was not found" in missing.text) == (409, True)
     path = claimed.path.removeprefix(acme.path)
     assert "The domain is removed" in (await acme.confirm(f"{path}/remove")).text
+
+
+async def test_an_enforced_domain_stays(acme: Acme, server: Server) -> None:
+    await domains.enforce(acme.tenant.domain.id, enforced=True)
+    path = f"/domains/{acme.tenant.domain.id}"
+    try:
+        refused = await acme.confirm(f"{path}/remove")
+        assert (refused.status, "The domain is enforced." in refused.text) == (409, True)
+        assert acme.tenant.domain.domain in (await acme.get(path)).text
+    finally:
+        await domains.enforce(acme.tenant.domain.id, enforced=False)
+        await until_forgotten(server)
 
 
 async def test_the_name(acme: Acme) -> None:

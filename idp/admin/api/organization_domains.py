@@ -79,4 +79,4 @@ async def release_organization_domain(call: Call) -> models.OrganizationDomain:
 
 @operation("DELETE", _ONE, _WRITE, "Remove a domain from an organization", delegated=True)
 async def remove_organization_domain(call: Call) -> None:
-    await domains.remove((await show_organization_domain(call)).id)
+    await domains.remove((await show_organization_domain(call)).id, delegated=call.caller.delegated)

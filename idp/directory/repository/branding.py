@@ -35,7 +35,10 @@ VALUES ($1, $2, $3, $4, clock_timestamp())
 ON CONFLICT (organization_id) DO UPDATE SET
     logo = $2, logo_type = $3, logo_version = $4, updated_at = clock_timestamp()
 """
-_LOGO = "SELECT logo, logo_type FROM organization_branding WHERE organization_id = $1 AND logo IS NOT NULL"
+_LOGO = """
+SELECT b.logo, b.logo_type FROM organization_branding AS b JOIN organization AS o ON o.id = b.organization_id
+WHERE b.organization_id = $1 AND b.logo IS NOT NULL AND o.disabled_at IS NULL
+"""
 _DELETE_LOGO = """
 UPDATE organization_branding SET logo = NULL, logo_type = NULL, logo_version = NULL, updated_at = clock_timestamp()
 WHERE organization_id = $1 AND logo IS NOT NULL
@@ -73,6 +76,7 @@ async def save_logo(organization_id: UUID, content: bytes, media_type: str, vers
 
 
 async def logo_of(organization_id: UUID) -> Logo | None:
+    """Return the uploaded logo of an organization that is enabled."""
     return one(Logo, await fetchrow(_LOGO, organization_id))
 
 

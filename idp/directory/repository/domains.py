@@ -65,7 +65,8 @@ FROM organization_domain AS d JOIN organization AS o ON o.id = d.organization_id
 WHERE d.domain = $1 AND d.verified_at IS NOT NULL
 """
 _HOLD_VERIFIED = f"{_VERIFIED} FOR SHARE OF d"
-_DELETE = f"DELETE FROM organization_domain WHERE id = $1 RETURNING {_COLUMNS}"  # noqa: S608
+# $1 id  $2 also an enforced one
+_DELETE = f"DELETE FROM organization_domain WHERE id = $1 AND (NOT enforced OR $2) RETURNING {_COLUMNS}"  # noqa: S608
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
 UPDATE organization_domain SET next_check_at = now() + make_interval(secs => $2) WHERE id IN (
@@ -131,9 +132,13 @@ async def verified_domain(domain: str, *, hold: bool = False) -> DomainOwner | N
     return one(DomainOwner, await fetchrow(_HOLD_VERIFIED if hold else _VERIFIED, domain))
 
 
-async def delete_domain(id: UUID) -> Domain | None:
-    """Delete a domain or a claim. Returns what was deleted."""
-    return one(Domain, await fetchrow(_DELETE, id))
+async def delete_domain(id: UUID, *, enforced: bool) -> Domain | None:
+    """Delete a domain or a claim. Returns what was deleted.
+
+    Args:
+        enforced: also a domain that is enforced.
+    """
+    return one(Domain, await fetchrow(_DELETE, id, enforced))
 
 
 async def take_due_domains(number: int, lease: float) -> Sequence[Domain]:

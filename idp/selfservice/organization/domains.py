@@ -93,5 +93,8 @@ async def ask_remove_domain(visit: Visit) -> Response[Any]:
 
 @page("POST", f"{_DOMAIN}/remove", fresh=True)
 async def remove_domain(visit: Visit) -> Response[Any]:
-    await service.remove((await _found(visit))["id"])
+    try:
+        await service.remove((await _found(visit))["id"], delegated=True)
+    except ConflictError as error:
+        return await _show(visit, error)
     return done(visit, "/domains", "domain-removed")

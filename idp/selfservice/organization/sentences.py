@@ -20,6 +20,7 @@ def sentence(error: DomainError) -> str:
         errors.NotMemberError: _("The organisation has no member with this address."),
         errors.LastAdminError: _("Nobody else manages the organisation. Let another member manage it first."),
         errors.DomainClaimedError: _("The organisation has claimed this domain already, or too many."),
+        errors.DomainEnforcedError: _("The domain is enforced. Ask those who run this service to release it first."),
         errors.DomainTakenError: _("Another organisation has verified this domain."),
         errors.DomainNotVerifiedError: _(
             "The record was not found. It can take a while until a new one is seen everywhere. Try again later."

@@ -11,11 +11,12 @@ import pytest
 
 from idp.accounts.users import create_user
 from idp.admin.roles import Permission, Role, grant
-from idp.directory import delegation, invited, organizations, roles
+from idp.directory import delegation, domains, invited, organizations, roles
 from idp.infra.db.engine import execute, fetchrow, transaction
 from tests.admin.api.conftest import API
 from tests.admin.api.test_operations import problem
 from tests.conftest import MakeClient
+from tests.support.realms import until_forgotten
 from tests.support.server import Server
 from tests.support.tenants import Someone, Tenant, make_tenant, sign_in
 
@@ -108,6 +109,21 @@ async def test_an_administrator_remains(acme: Acme) -> None:
     await organizations.set_admin(acme.tenant.id, acme.member.user.id, admin=True)
     assert (await acme("PATCH", own, {"admin": False})).status_code == 200
     problem(await acme("GET", ""), 403, "forbidden")
+
+
+async def test_an_enforced_domain_is_removed_by_administrators_of_the_server_only(acme: Acme) -> None:
+    """A removal would release it."""
+    path = f"/domains/{acme.tenant.domain.id}"
+    await domains.enforce(acme.tenant.domain.id, enforced=True)
+    try:
+        refused = await acme("DELETE", path)
+        problem(refused, 409, "wrong-state")
+        assert "release" in refused.json()["detail"]
+        assert (await acme("GET", path)).json()["enforced"] is True
+    finally:
+        await domains.enforce(acme.tenant.domain.id, enforced=False)
+        await until_forgotten(acme.server)
+    assert (await acme("DELETE", path)).status_code == 204
 
 
 async def test_an_administrator_of_the_server_may_more(acme: Acme) -> None:
