@@ -56,6 +56,13 @@ class LastAdminError(ConflictError):
         super().__init__("Nobody else manages the organisation. Let another member manage it first.")
 
 
+class ManagedAccountError(ConflictError):
+    """A user cannot leave the organization whose SCIM client made the account."""
+
+    def __init__(self) -> None:
+        super().__init__("The organisation manages the account.")
+
+
 class UnknownDomainError(NotFoundError):
     """There is no such domain."""
 

@@ -12,7 +12,6 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.repository import users
-from idp.audit.events import record
 from idp.directory import branding, organizations
 from idp.directory.errors import (
     AlreadyInvitedError,
@@ -22,6 +21,7 @@ from idp.directory.errors import (
     UnknownOrganizationError,
     UnknownRoleError,
 )
+from idp.directory.invitation_events import record_event
 from idp.directory.models import Invitation, InvitationState, Organization
 from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
@@ -176,12 +176,6 @@ async def of_address(organization_id: UUID, email: str) -> Invitation:
 def link(token: str) -> str:
     """Return the link of a mail."""
     return f"{settings().issuer}{PATH}?token={token}"
-
-
-async def record_event(event: str, invitation: Invitation, slug: str) -> None:
-    """Record an event about an invitation. The trail does not keep the address, which may be a stranger's."""
-    detail = {"organization_id": str(invitation.organization_id), "slug": slug, "invitation_id": str(invitation.id)}
-    await record(event, user_id=invitation.user_id, detail=detail, private={"email": invitation.email})
 
 
 async def _count(organization_id: UUID, email: str) -> None:

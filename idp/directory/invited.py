@@ -17,7 +17,7 @@ from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.directory import organizations, roles
 from idp.directory.errors import InvitationEndedError, NotInvitedError, UnknownRoleError
-from idp.directory.invitations import record_event
+from idp.directory.invitation_events import record_event
 from idp.directory.models import INVITATION, InvitationState, Offer
 from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
@@ -101,13 +101,15 @@ async def accept(id: UUID, user_id: UUID, token: str | None = None) -> Offer:
 
     Raises:
         NotInvitedError: it is for another address, or the address is not proved.
-        InvitationEndedError: it is not open, or its organization is disabled.
+        InvitationEndedError: it is not open, or its organization or a membership of the user there is disabled.
     """
     token_hash = ids.digest(token) if token is not None else None
     async with transaction():
         await users.lock_user(user_id)
         verified = await _check_address(id, user_id, by_link=token is not None)
         held = await hold(id, token_hash)
+        if await organization_repository.has_disabled_membership(held.organization_id, user_id):
+            raise InvitationEndedError
         if not verified and await users.confirm_email(user_id, held.email):
             await record("email_verified", user_id=user_id)
         await give(held, user_id, token_hash)

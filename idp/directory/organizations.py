@@ -13,11 +13,12 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.repository import users
 from idp.audit.events import record
-from idp.directory import names
+from idp.directory import invitation_events, names
 from idp.directory.effective import DOMAINS_TOPIC, TOPIC
 from idp.directory.errors import (
     InUseError,
     LastAdminError,
+    ManagedAccountError,
     NotMemberError,
     SlugTakenError,
     UnknownMemberError,
@@ -158,6 +159,7 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
             await _check_admin_remains(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
         await _record_members("organization_member_removed", organization, removed)
+        await invitation_events.revoke_with_memberships(organization, removed)
     return len(removed)
 
 
@@ -171,14 +173,20 @@ async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
 
     Raises:
         LastAdminError: no administrator would remain.
+        ManagedAccountError: the SCIM client of the organization made the account, and would lose it.
     """
     async with transaction():
         organization = await _locked(id, [user_id])
         if not last_admin:
             await _check_admin_remains(id, [user_id])
-        if organization.disabled_at is not None or not await repository.delete_own_membership(id, user_id):
+        if organization.disabled_at is not None:
+            return False
+        if await repository.has_managed_account(id, user_id):
+            raise ManagedAccountError
+        if not await repository.delete_own_membership(id, user_id):
             return False
         await _record_members("organization_member_removed", organization, [user_id])
+        await invitation_events.revoke_with_memberships(organization, [user_id])
     return True
 
 
@@ -190,10 +198,11 @@ async def is_last_admin(id: UUID, user_id: UUID) -> bool:
 async def leave_of_origin(user_id: UUID, origin: str) -> None:
     """Remove a user from the organizations that an origin added the user to. In the caller's transaction.
 
-    A membership that is disabled stays, as in :func:`leave`.
+    A membership that is disabled stays, as in :func:`leave`, and that of the last administrator.
     """
     for organization_id in await repository.organizations_of_origin(user_id, origin):
-        await remove_members(organization_id, [user_id])
+        with suppress(LastAdminError):
+            await remove_members(organization_id, [user_id], delegated=True)
 
 
 async def set_admin(

@@ -49,6 +49,8 @@ async def sign_out_of_organization(user_id: UUID, organization_id: UUID, reason:
     await lock_user(user_id)
     ended = Counter[str]()
     ended["codes"] = await families.consume_codes_in_organization(user_id, organization_id)
+    ended["device_authorizations"] = await device_authorizations.cancel_in_organization(user_id, organization_id)
+    ended["backchannel_requests"] = await backchannel.cancel_in_organization(user_id, organization_id)
     ended["token_families"] = await families.revoke_families_in_organization(user_id, organization_id, reason)
     return ended
 

@@ -14,10 +14,11 @@ from idp.accounts import users as accounts
 from idp.accounts.repository import admin_roles
 from idp.accounts.repository.users import lock_user, user_by_email, user_by_id
 from idp.accounts.tables import Origin, User
-from idp.directory import member_states, organizations
+from idp.directory import member_states
 from idp.directory.repository.organizations import keep_organization
 from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
+from idp.oauth import memberships
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_of_organization
 from idp.scim.access import Caller, lock_target
@@ -166,7 +167,7 @@ async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None
     async with transaction():
         _, stored = await _locked(caller, user_id, expected)
         await _deactivate(caller, stored)
-        await organizations.remove_members(_organization(caller), [user_id])
+        await memberships.remove_members(_organization(caller), [user_id])
 
 
 async def _locked(caller: Caller, user_id: UUID, expected: Sequence[str]) -> tuple[User, StoredMember]:

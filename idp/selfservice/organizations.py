@@ -9,10 +9,17 @@ from litestar.params import FromPath
 from idp.directory import invited, organizations
 from idp.directory.delegation import managed_by
 from idp.directory.effective import memberships
-from idp.directory.errors import InvitationEndedError, LastAdminError, NotInvitedError, UnknownOrganizationError
+from idp.directory.errors import (
+    InvitationEndedError,
+    LastAdminError,
+    ManagedAccountError,
+    NotInvitedError,
+    UnknownOrganizationError,
+)
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.i18n import gettext as _
+from idp.oauth.memberships import leave
 from idp.selfservice.account_page import AccountRequest, account_page, confirmation_page, require_form, require_session
 
 AnyRequest = Request[Any, Any, Any]
@@ -102,9 +109,11 @@ async def leave_organization(request: AnyRequest, organization_id: FromPath[UUID
         return asked
     account, form = asked
     try:
-        left = await organizations.leave(organization_id, account.user.id, last_admin="last" in form)
+        left = await leave(organization_id, account.user.id, last_admin="last" in form)
     except LastAdminError:
         return await _ask_leave(request, account, organization_id, last=True)
+    except ManagedAccountError:
+        return await _page(request, account, _("Your organisation manages this account. Ask there to be removed."))
     except UnknownOrganizationError:
         left = False
     if not left:

@@ -5,6 +5,7 @@ The flow has the hash of the token of the mail, so a mail that was sent again en
 
 from uuid import UUID
 
+from idp.accounts.repository.users import id_of_email, lock_user
 from idp.directory import invited
 from idp.directory.errors import InvitationEndedError
 from idp.directory.models import Offer
@@ -14,6 +15,8 @@ from idp.signin.flow import Registration
 async def hold(kept: Registration | None, email: str) -> Offer | None:
     """Lock the invitation of a flow, in the transaction that creates the account.
 
+    A user with the address, whose account may be released for it, is locked before the organization.
+
     Args:
         email: the address of the account.
 
@@ -22,6 +25,7 @@ async def hold(kept: Registration | None, email: str) -> Offer | None:
     """
     if kept is None or kept.organization_invitation_id is None or kept.invited_email != email:
         return None
+    await lock_user(await id_of_email(email))
     try:
         held = await invited.hold(kept.organization_invitation_id, kept.token_hash)
     except InvitationEndedError:

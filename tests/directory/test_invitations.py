@@ -2,15 +2,17 @@
 
 import asyncio
 import secrets
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
 
-from idp import housekeeping
+from idp import housekeeping, ids
 from idp.accounts.addresses import InvalidEmailError
-from idp.accounts.repository.users import delete_user
+from idp.accounts.repository.users import delete_user, lock_user
 from idp.accounts.tables import User
 from idp.directory import effective, invitations, invited, organizations, roles
 from idp.directory.errors import (
@@ -26,9 +28,12 @@ from idp.directory.errors import (
 from idp.directory.invitations import Sent
 from idp.directory.models import InvitationState, Organization
 from idp.errors import TooManyRequestsError
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.mail import outbox
+from idp.signin import invitation
+from idp.signin.flow import Registration
 from tests.conftest import MakeUser
+from tests.signin.test_lock_order import take, waiting
 from tests.support.directory import a_role_in, an_organization
 
 NOBODY = UUID(int=1)
@@ -304,3 +309,61 @@ async def test_old_ones_are_deleted(acme: Organization) -> None:
         pass
     rows = await fetch("SELECT id FROM organization_invitation WHERE organization_id = $1", acme.id)
     assert [row["id"] for row in rows] == [young.invitation.id]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_the_ways_back_end_with_the_membership(
+    acme: Organization, ada: User, make_user: MakeUser, *, leaves: bool
+) -> None:
+    """Invitations to the address, and those that the user sent and that make an administrator."""
+    bob = await make_user(email_verified=True)
+    back = await invitations.invite(acme.id, ada.email, admin=True, invited_by=bob.id)
+    elsewhere = await invitations.invite((await an_organization()).id, ada.email)
+    helper = await invitations.invite(acme.id, an_address(), admin=True, invited_by=ada.id)
+    others = [
+        await invitations.invite(acme.id, an_address(), invited_by=ada.id),
+        await invitations.invite(acme.id, an_address(), admin=True, invited_by=bob.id),
+    ]
+    await organizations.add_members(acme.id, [ada.id])
+    if leaves:
+        assert await organizations.leave(acme.id, ada.id, last_admin=False)
+    else:
+        assert await organizations.remove_members(acme.id, [ada.id]) == 1
+    with pytest.raises(InvitationEndedError):
+        await invited.accept(back.invitation.id, ada.id)
+    for sent in (back, helper):
+        assert (await invitations.found(acme.id, sent.invitation.id)).state is InvitationState.REVOKED
+        assert (await events_of(sent))[-1] == "organization_invitation_revoked"
+    for sent in others:
+        assert (await invitations.found(acme.id, sent.invitation.id)).state is InvitationState.OPEN
+    await invited.accept(elsewhere.invitation.id, ada.id)
+
+
+async def test_a_disabled_membership_accepts_nothing(acme: Organization, ada: User) -> None:
+    sent = await invitations.invite(acme.id, ada.email, admin=True)
+    await organizations.add_members(acme.id, [ada.id])
+    await execute("UPDATE organization_member SET disabled_at = now() WHERE user_id = $1", ada.id)
+    with pytest.raises(InvitationEndedError):
+        await invited.accept(sent.invitation.id, ada.id)
+    (member,) = await fetch("SELECT admin FROM organization_member WHERE user_id = $1", ada.id)
+    assert not member["admin"]
+
+
+async def test_the_user_of_the_address_is_locked_before_the_organization(acme: Organization, ada: User) -> None:
+    """An account that is released for a registration. Otherwise the two could deadlock."""
+    sent = await invitations.invite(acme.id, ada.email)
+    kept = Registration(
+        email=ada.email,
+        organization_invitation_id=sent.invitation.id,
+        invited_email=ada.email,
+        token_hash=ids.digest(token_of(sent)),
+    )
+
+    async def register() -> None:
+        async with transaction():
+            assert await invitation.hold(kept, ada.email) is not None
+            await lock_user(ada.id)
+
+    async with waiting(partial(lock_user, ada.id), register(), copy_context()) as registering:
+        await take("SELECT FROM organization WHERE id = $1", acme.id)
+    await registering

@@ -162,6 +162,21 @@ async def test_a_member_by_the_upstream(browser: Browser, make_realm: MakeRealm)
     assert await members(realm) == []
 
 
+async def test_the_last_administrator_stays_a_member(browser: Browser, make_realm: MakeRealm) -> None:
+    """Unlinking does not leave an organization that nobody manages."""
+    realm = await make_realm(creates_accounts=True, adds_members=True)
+    await there_and_back(browser, realm)
+    user = await user_of(realm)
+    await organizations.set_admin(realm.organization.id, user.id, admin=True)
+    await organizations.leave_of_origin(user.id, f"upstream:{realm.upstream.id}")
+    assert len(await members(realm)) == 1
+    other = await create_user(f"{secrets.token_hex(6)}@example.com", PASSWORD)
+    await organizations.add_members(realm.organization.id, [other.id])
+    await organizations.set_admin(realm.organization.id, other.id, admin=True)
+    await organizations.leave_of_origin(user.id, f"upstream:{realm.upstream.id}")
+    assert await members(realm) == [(other.email, "admin")]
+
+
 async def test_a_member_by_an_administrator_stays(browser: Browser, make_realm: MakeRealm) -> None:
     realm = await make_realm(adds_members=True)
     user = await create_user(str(realm.provider.person.email), PASSWORD)

@@ -12,6 +12,7 @@ from idp.accounts.tables import User
 from idp.directory import organizations, roles
 from idp.directory.models import Organization
 from idp.infra.db.engine import fetch
+from idp.oauth import memberships
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient, MakeUser
@@ -386,6 +387,22 @@ async def test_a_member_who_leaves_before_the_device_polls(
     refused = await device.poll()
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
     assert await is_recorded(alice)
+
+
+async def test_what_was_approved_ends_with_the_membership(
+    browser: Browser, make_client: MakeClient, alice: User, mailbox: Mailbox
+) -> None:
+    """Device codes and backchannel requests yield nothing, also after the user is added again."""
+    organization = await an_organization(alice)
+    device = await _device(make_client, SCOPE)
+    await approve(browser, alice.email, device)
+    client = await make_client(**CIBA | {"scope": SCOPE})
+    request = await asked(client, alice.email, scope=SCOPE)
+    await decide(browser, page_path(await mailbox.next(alice.email)), alice.email)
+    assert await memberships.remove_members(organization.id, [alice.id]) == 1
+    await organizations.add_members(organization.id, [alice.id])
+    assert (await device.poll()).status_code == 400
+    assert (await poll(client, request)).status_code == 400
 
 
 async def test_a_user_who_is_asked_elsewhere_chooses_it(

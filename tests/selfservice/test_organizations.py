@@ -8,7 +8,7 @@ from idp.accounts.tables import User
 from idp.directory import effective, organizations
 from idp.directory.errors import LastAdminError
 from idp.infra.db.engine import execute, fetch
-from tests.conftest import MakeUser
+from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page
 from tests.support.directory import a_role_in, an_organization
 from tests.support.oauth import PASSWORD
@@ -81,3 +81,28 @@ async def test_a_disabled_membership_stays(home: Browser, alice: User) -> None:
     assert not await organizations.leave(acme.id, alice.id, last_admin=False)
     await organizations.delete(acme.id)
     assert as_page(await home.submit(page, "ask-confirm")).status == 400
+
+
+async def test_an_account_that_the_organization_made_stays(home: Browser, alice: User) -> None:
+    """Its SCIM client would lose the account."""
+    acme = await an_organization(alice)
+    page = as_page(await home.get(f"{PATH}/{acme.id}/leave"))
+    await execute("UPDATE organization_member SET managed = true WHERE user_id = $1", alice.id)
+    refused = as_page(await home.submit(page, "ask-confirm"))
+    assert (refused.status, "Your organisation manages this account." in refused.text) == (400, True)
+    assert await _is_member(alice, acme.id)
+
+
+async def test_what_was_issued_there_ends(home: Browser, alice: User, make_client: MakeClient) -> None:
+    """Also for a user who is added again. What was issued for another organization stays."""
+    client = await make_client(scope="openid organization offline_access", skip_consent=True)
+    acme, other = await an_organization(alice), await an_organization(alice)
+    there, elsewhere = [
+        await client.tokens(home, alice.email, scope="openid organization offline_access", organization=each.slug)
+        for each in (acme, other)
+    ]
+    await home.submit(as_page(await home.get(f"{PATH}/{acme.id}/leave")), "ask-confirm")
+    assert not await _is_member(alice, acme.id)
+    await organizations.add_members(acme.id, [alice.id])
+    assert (await client.refresh(there["refresh_token"])).status_code == 400
+    assert (await client.refresh(elsewhere["refresh_token"])).status_code == 200

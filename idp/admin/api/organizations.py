@@ -20,6 +20,7 @@ from idp.admin.roles import Permission
 from idp.directory import organizations
 from idp.directory.repository import trail
 from idp.directory.repository.organizations import MEMBERS, ORGANIZATIONS
+from idp.oauth import memberships
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = "/organizations"
@@ -130,7 +131,7 @@ async def update_organization_member(call: Call) -> models.OrganizationMember:
 async def remove_organization_member(call: Call) -> None:
     user_id = (await show_organization_member(call)).user_id
     lock_users_first(call.caller, [user_id])
-    removed = await organizations.remove_members(
+    removed = await memberships.remove_members(
         uuid_of(call.params["organization_id"]), [user_id], delegated=call.caller.delegated
     )
     if not removed:

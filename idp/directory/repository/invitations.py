@@ -55,6 +55,17 @@ _REVOKE_ALL = (
 )
 # Those to the address of the user, and those that the user sent.
 _REVOKE_OF_USER = f"{_REVOKE_ALL} AND (invited_by = $1 OR email = (SELECT email FROM users WHERE id = $1))"  # noqa: S608
+# Those to the addresses of users, and those that make an administrator and that they sent.
+# $1 organization_id  $2 user_ids
+_REVOKE_OF_MEMBERS = f"""
+UPDATE organization_invitation AS i SET outcome = '{InvitationState.REVOKED}', ended_at = now()
+WHERE i.ended_at IS NULL AND i.id IN (
+    SELECT id FROM organization_invitation
+    WHERE organization_id = $1 AND ended_at IS NULL
+      AND (email IN (SELECT email FROM users WHERE id = ANY ($2::uuid[])) OR (admin AND invited_by = ANY ($2::uuid[])))
+    ORDER BY id FOR NO KEY UPDATE)
+RETURNING {_COLUMNS}
+"""  # noqa: S608
 _OFFER = f"""
 {_COLUMNS}, o.slug, o.name AS organization_name, o.disabled_at IS NOT NULL AS organization_disabled,
        u.name AS inviter
@@ -133,6 +144,13 @@ async def revoke_all_invitations() -> int:
 async def revoke_invitations_of_user(user_id: UUID) -> int:
     """Revoke the invitations to the address of a user, and those that the user sent. Returns their number."""
     return await execute(_REVOKE_OF_USER, user_id)
+
+
+async def revoke_invitations_of_members(organization_id: UUID, user_ids: Collection[UUID]) -> Sequence[Invitation]:
+    """Revoke the invitations of an organization to the addresses of users, and those that make an administrator and
+    that the users sent. Returns them.
+    """
+    return many(Invitation, await fetch(_REVOKE_OF_MEMBERS, organization_id, list(user_ids)))
 
 
 async def offer_by_token(token_hash: bytes) -> Offer | None:

@@ -54,7 +54,14 @@ ON CONFLICT DO NOTHING RETURNING user_id
 _REMOVE_MEMBERS = """
 DELETE FROM organization_member WHERE user_id = ANY ($1::uuid[]) AND organization_id = $2 RETURNING user_id
 """
-_LEAVE = "DELETE FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL"
+_LEAVE = """
+DELETE FROM organization_member
+WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL AND NOT managed
+"""
+_IS_MANAGED = """
+SELECT FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL AND managed
+"""
+_IS_DISABLED = "SELECT FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NOT NULL"
 _OF_ORIGIN = """
 SELECT m.organization_id FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
 WHERE m.user_id = $1 AND m.origin = $2 AND m.disabled_at IS NULL ORDER BY m.organization_id
@@ -206,8 +213,20 @@ async def delete_members(organization_id: UUID, user_ids: Collection[UUID]) -> l
 
 
 async def delete_own_membership(organization_id: UUID, user_id: UUID) -> bool:
-    """Delete a membership that is enabled, with the roles there. Returns False if there is none."""
+    """Delete a membership that is enabled, with the roles there, unless the organization manages the account. Returns
+    False if there is none.
+    """
     return bool(await execute(_LEAVE, user_id, organization_id))
+
+
+async def has_managed_account(organization_id: UUID, user_id: UUID) -> bool:
+    """Return whether the SCIM client of an organization made the account of a member, whose membership is enabled."""
+    return await fetchrow(_IS_MANAGED, user_id, organization_id) is not None
+
+
+async def has_disabled_membership(organization_id: UUID, user_id: UUID) -> bool:
+    """Return whether a user has a membership that is disabled."""
+    return await fetchrow(_IS_DISABLED, user_id, organization_id) is not None
 
 
 async def organizations_of_origin(user_id: UUID, origin: str) -> list[UUID]:

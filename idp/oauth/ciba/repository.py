@@ -106,6 +106,7 @@ _CANCEL_OF_CLIENT = f"{_CANCEL_ALL} AND client_id = $1"
 _CANCEL_OF_USER = f"{_CANCEL_ALL} AND approved AND user_id = $1"
 # Of sign-ins before a time. $2 auth_time  $3 client_id (null: all clients)
 _CANCEL_EARLIER = f"{_CANCEL_OF_USER} AND auth_time < $2 AND ($3::text IS NULL OR client_id = $3)"
+_CANCEL_IN_ORGANIZATION = f"{_CANCEL_OF_USER} AND request ->> 'organization_id' = $2::text"
 _CANCEL_OF_CONSENT = f"{_CANCEL_ALL} AND approved AND user_id = $1 AND client_id = $2"
 # $1 user_ids  $2 session_ids
 _CANCEL_OF_SESSIONS = """
@@ -257,6 +258,10 @@ async def cancel_of_user(user_id: UUID) -> int:
     Call it before token families are revoked: it waits for a redemption at the same moment, whose family is then found.
     """
     return await execute(_CANCEL_OF_USER, user_id)
+
+
+async def cancel_in_organization(user_id: UUID, organization_id: UUID) -> int:
+    return await execute(_CANCEL_IN_ORGANIZATION, user_id, str(organization_id))
 
 
 async def cancel_earlier(user_id: UUID, auth_time: datetime, client_id: str | None) -> int:

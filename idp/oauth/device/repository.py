@@ -107,6 +107,7 @@ _CANCEL_OF_USER = "UPDATE device_authorization SET status = 'cancelled' WHERE st
 _CANCEL_OF_CONSENT = f"{_CANCEL_OF_USER} AND client_id = $2"
 # Of sign-ins before a time. $2 auth_time  $3 client_id (null: all clients)
 _CANCEL_EARLIER = f"{_CANCEL_OF_USER} AND auth_time < $2 AND ($3::text IS NULL OR client_id = $3)"
+_CANCEL_IN_ORGANIZATION = f"{_CANCEL_OF_USER} AND request ->> 'organization_id' = $2::text"
 _CANCEL_OF_SESSION = f"{_CANCEL_OF_USER} AND session_id = $2"
 # $1 user_ids  $2 session_ids
 _CANCEL_OF_SESSIONS = """
@@ -246,6 +247,10 @@ async def cancel_of_user(user_id: UUID) -> int:
 
 async def cancel_of_consent(user_id: UUID, client_id: str) -> int:
     return await execute(_CANCEL_OF_CONSENT, user_id, client_id)
+
+
+async def cancel_in_organization(user_id: UUID, organization_id: UUID) -> int:
+    return await execute(_CANCEL_IN_ORGANIZATION, user_id, str(organization_id))
 
 
 async def cancel_earlier(user_id: UUID, auth_time: datetime, client_id: str | None) -> int:

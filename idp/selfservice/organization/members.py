@@ -14,6 +14,7 @@ from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
 from idp.infra.db.listing import all_rows
 from idp.infra.i18n import gettext as _
+from idp.oauth import memberships
 from idp.selfservice.organization.components import Field, ask, form
 from idp.selfservice.organization.page import (
     Visit,
@@ -160,7 +161,7 @@ async def remove_member(visit: Visit) -> Response[Any]:
     row = await member(visit)
     lock_users_first(visit, [row["user_id"]])
     try:
-        await organizations.remove_members(visit.organization.id, [row["user_id"]], delegated=True)
+        await memberships.remove_members(visit.organization.id, [row["user_id"]], delegated=True)
     except LastAdminError as error:
         return await _ask_remove(visit, error)
     if row["user_id"] == visit.user_id:
