@@ -61,7 +61,9 @@ WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL AND NOT mana
 _IS_MANAGED = """
 SELECT FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NULL AND managed
 """
-_IS_DISABLED = "SELECT FROM organization_member WHERE user_id = $1 AND organization_id = $2 AND disabled_at IS NOT NULL"
+_IS_DISABLED = """
+SELECT FROM organization_member AS m WHERE m.user_id = $1 AND m.organization_id = $2 AND m.disabled_at IS NOT NULL
+"""
 _OF_ORIGIN = """
 SELECT m.organization_id FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
 WHERE m.user_id = $1 AND m.origin = $2 AND m.disabled_at IS NULL ORDER BY m.organization_id
