@@ -71,6 +71,7 @@ WITHOUT_SESSION = {
     "/invitation": "the token; the account is made at the end of the sign-in that this starts",
     "/invitation/organization": "the token; that of a signed-in user is in the transaction, with the session",
     "/login/{flow_id:str}": "the turn of the flow",
+    "/login/{flow_id:str}/address": "the turn of the flow",
     "/login/{flow_id:str}/forgot": "the code, used up by the statement of the change",
     "/login/{flow_id:str}/{step:str}": "the turn of the flow; see below for those that carry on a session",
     "/logout/confirm": "to sign out ends a session, if it has not ended",

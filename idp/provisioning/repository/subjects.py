@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from idp.errors import ConflictError
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
@@ -16,7 +17,7 @@ from idp.provisioning.models import Claim, State
 CLAIM_SECONDS = 30.0
 
 
-class RemoteTakenError(Exception):
+class RemoteTakenError(ConflictError):
     """The resource at the target is the one of another user or group here."""
 
 
