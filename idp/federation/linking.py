@@ -184,14 +184,14 @@ async def unlink(
     *,
     by_mail: bool,
     passkeys_of: Callable[[UUID], Awaitable[Collection[object]]],
-    directories: Collection[str] = (),
+    is_directory: Callable[[str], bool] = lambda _: False,
 ) -> str | None:
     """Unlink an identity unless it is the last way to sign in, or has the user's password. In the caller's transaction.
 
     Args:
         by_mail: sign-in by email code is enabled.
-        directories: the issuers of directories. Their users without a password here stay linked: otherwise one could
-            keep the account after leaving.
+        is_directory: whether an issuer is a directory. Its users without a password here stay linked: otherwise one
+            could keep the account after leaving.
         passkeys_of: returns the passkeys of a user, which belong to a package above this one.
 
     Returns:
@@ -207,7 +207,7 @@ async def unlink(
         or await passkeys_of(user_id)
     ):
         return None
-    kept = {one.id for one in linked if one.issuer in directories} if user.password_hash is None else set[UUID]()
+    kept = {one.id for one in linked if is_directory(one.issuer)} if user.password_hash is None else set[UUID]()
     upstream_id = await repository.delete_identity(user_id, identity_id) if identity_id not in kept else None
     if upstream_id is not None:
         await record("identity_unlinked", user_id=user_id, detail={"upstream": upstream_id})

@@ -8,6 +8,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.federation import linking
+from idp.federation.ldap.accounts import is_directory
 from idp.federation.registry import upstreams
 from idp.federation.repository import identities_of
 from idp.http import cookies
@@ -35,11 +36,12 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     """Return the linked identities and the upstreams that can be linked."""
     own = await identities_of(account.user.id)
     secret = cookies.read(request, cookies.SESSION) or ""
-    fixed = _directories() if account.user.password_hash is None else set[str]()
+    has_password = account.user.password_hash is not None
     connected = {identity.upstream_id for identity in own}
     return {
         "identities": [
-            msgspec.structs.asdict(identity) | {"name": _name(identity.upstream_id), "fixed": identity.issuer in fixed}
+            msgspec.structs.asdict(identity)
+            | {"name": _name(identity.upstream_id), "fixed": not has_password and is_directory(identity.issuer)}
             for identity in own
         ],
         "upstreams": [
@@ -52,10 +54,6 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
             if upstream.id not in connected
         ],
     }
-
-
-def _directories() -> set[str]:
-    return {upstream.issuer for upstream in upstreams.directories(None)}
 
 
 def _name(upstream_id: str) -> str:
@@ -96,7 +94,7 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
             identity_id,
             by_mail=settings().email_code_sign_in,
             passkeys_of=passkeys_of,
-            directories=_directories(),
+            is_directory=is_directory,
         )
         if parted is not None:
             cookies += await end_other_sessions(request, account, "identity_unlinked")

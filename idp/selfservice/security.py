@@ -8,7 +8,6 @@ from idp.accounts.passwords import InvalidPasswordError, check_new_password, has
 from idp.accounts.users import change_password_hash
 from idp.errors import TooManyRequestsError
 from idp.federation.ldap.accounts import directory_of
-from idp.federation.models import Upstream
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import see_other
@@ -70,8 +69,8 @@ def _password_page(
     return account_page(request, "password", account, error=error, elsewhere=elsewhere)
 
 
-def _elsewhere(request: AnyRequest, account: AccountRequest, directory: Upstream) -> Response[str]:
-    message = _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory.name}
+def _elsewhere(request: AnyRequest, account: AccountRequest, directory: str) -> Response[str]:
+    message = _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory}
     return _password_page(request, account, message, elsewhere=True)
 
 

@@ -31,7 +31,7 @@ async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
 async def _password_elsewhere(user: User | None) -> str | None:
     # Read for an unknown user as well, so that it takes as long.
     directory = await directory_of_id(user.id if user is not None else uuid7())
-    return directory.name if directory is not None and user is not None and user.password_hash is None else None
+    return directory if user is not None and user.password_hash is None else None
 
 
 async def _may_be_set(proved: VerifiedEmail) -> bool:

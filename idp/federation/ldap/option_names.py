@@ -2,6 +2,8 @@
 
 from typing import Final
 
+#: The beginning of the issuers of directories.
+PREFIX: Final = "ldap:"
 #: The options with their labels, for the console.
 OPTIONS: Final = {
     "url": "URLs, such as ldaps://dc1.example.com, separated by spaces; the first that answers is used",

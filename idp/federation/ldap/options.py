@@ -12,7 +12,7 @@ import sansldap
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.ldap import filters
-from idp.federation.ldap.option_names import OPTIONS
+from idp.federation.ldap.option_names import OPTIONS, PREFIX
 from idp.federation.models import Upstream
 from idp.infra.outbound_streams import tls_context
 
@@ -91,7 +91,7 @@ class Directory(msgspec.Struct, frozen=True, dict=True):
     @property
     def issuer(self) -> str:
         """The issuer of its identities. With the attribute, because its values mean nothing in another one."""
-        return f"ldap:{self.upstream.id}:{self.id_attribute.lower()}"
+        return f"{PREFIX}{self.upstream.id}:{self.id_attribute.lower()}"
 
     @property
     def email_domains(self) -> frozenset[str]:

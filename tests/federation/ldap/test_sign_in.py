@@ -13,10 +13,12 @@ from idp.federation import registry
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth import directory_checks
 from tests.conftest import MakeClient, MakeUser
+from tests.federation.conftest import until
 from tests.federation.ldap.conftest import AddDirectory, Make, Person
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
+from tests.support.server import Server
 from tests.support.slapd import Slapd, group, needs_slapd
 from tests.support.tokens import claims_of
 
@@ -237,6 +239,30 @@ async def test_it_stays_linked(browser: Browser, add_directory: AddDirectory, ad
     assert path in as_page(await browser.get("/account/security")).text
     await browser.post(path, fields)
     assert await identities(user.id) == []
+
+
+@pytest.mark.parametrize("change", ["disable", "delete"])
+async def test_no_password_is_chosen_while_the_directory_is_away(
+    browser: Browser, add_directory: AddDirectory, ada: Person, server: Server, mailbox: Mailbox, change: str
+) -> None:
+    """Otherwise the check would pass over a user with a password here who leaves later."""
+    upstream = await add_directory()
+    await enter(browser, ada.uid, ada.password)
+    await (registry.disable if change == "disable" else registry.delete)(upstream.id)
+    await until(server.issuer, lambda page: 'name="username" type="email"' in page)
+    (row,) = await fetch(
+        "SELECT i.id FROM identity AS i JOIN users AS u ON u.id = user_id WHERE u.email = $1", ada.email
+    )
+    assert f"/account/upstreams/{row['id']}/unlink" not in as_page(await browser.get("/account/security")).text
+    fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
+    answer = await browser.post("/account/password", fields | {"password": "a long new password 17"})
+    assert f"that of {upstream.id}" in as_page(answer).text
+    browser.cookies.clear()
+    page = as_page(await browser.get("/login"))
+    page = as_page(await browser.get(f"{page.path}/forgot"))
+    await browser.post(page.path, page.forms[0].fields | {"username": ada.email, "action": "send"})
+    assert "/reset?" not in (await mailbox.about(ada.email, "Your password")).text
+    assert (await user_of(ada.email)).password_hash is None
 
 
 async def test_the_directory_is_down(
