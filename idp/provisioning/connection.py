@@ -16,6 +16,7 @@ from idp.provisioning.repository import targets as repository
 
 #: Time for which the ServiceProviderConfig of a target is remembered.
 REMEMBERED: Final = timedelta(days=1)
+_REFUSED: Final = "It does not accept the token: "
 
 
 def context_of(id: UUID) -> str:
@@ -59,8 +60,8 @@ async def connect(http: Client, target: Target, *, max_bytes: int = MAX_BYTES, f
 
 async def refused(target: Target, error: UnauthorizedError) -> DeliveryFailedError:
     """Record that a target does not accept the token, and return the error of the delivery."""
-    await failing(target, f"It does not accept the token: {error}")
-    return DeliveryFailedError(f"It does not accept the token: {error}")
+    await failing(target, f"{_REFUSED}{error}")
+    return DeliveryFailedError(f"{_REFUSED}{error}")
 
 
 async def failing(target: Target, reason: str) -> None:
@@ -73,9 +74,13 @@ async def failing(target: Target, reason: str) -> None:
             )  # fmt: skip
 
 
-async def works(target: Target) -> None:
-    """Record that a target accepts requests."""
-    if target.failing_since is None:
+async def works(target: Target, *, asked: bool = True) -> None:
+    """Record that users can be sent to a target.
+
+    Args:
+        asked: it has accepted a request. Without one the token may still be refused.
+    """
+    if target.failing_since is None or (not asked and target.failing_reason.startswith(_REFUSED)):
         return
     async with transaction():
         if await repository.works(target.id):

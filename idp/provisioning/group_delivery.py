@@ -118,7 +118,7 @@ async def _rename(remote: Remote, remote_id: str, values: dict[str, Any]) -> str
     return remote_id
 
 
-async def _find_or_create(remote: Remote, group_id: UUID, values: dict[str, Any]) -> str:
+async def _find_or_create(remote: Remote, group_id: UUID, values: dict[str, Any], *, again: bool = True) -> str:
     found = await _find(remote, group_id, values)
     if found is None:
         try:
@@ -134,7 +134,12 @@ async def _find_or_create(remote: Remote, group_id: UUID, values: dict[str, Any]
             return remote_id
     remote_id = id_of(found)
     assert remote_id is not None  # noqa: S101 -- searches return resources with an id only
-    return await _rename(remote, remote_id, values) or await _find_or_create(remote, group_id, values)
+    renamed = await _rename(remote, remote_id, values)
+    if renamed is not None:
+        return renamed
+    if not again:
+        raise DeliveryFailedError("It lists a group that it does not have.")
+    return await _find_or_create(remote, group_id, values, again=False)
 
 
 async def _find(remote: Remote, group_id: UUID, values: dict[str, Any]) -> Document | None:

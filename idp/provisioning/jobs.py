@@ -82,7 +82,8 @@ async def _turn(target: Target, job: Job, holder: UUID) -> None:
             async with transaction():
                 if await repository.finish(job, holder, "done"):
                     await _record(target, job, "done")
-            await connection.works(target)
+            # A push only queues.
+            await connection.works(target, asked=job.kind == "check")
             return
         pause = 0.0 if at_once else WAIT_SECONDS
         over = not at_once or time.monotonic() > ends
@@ -93,8 +94,7 @@ async def _turn(target: Target, job: Job, holder: UUID) -> None:
 async def _failed(target: Target, job: Job, holder: UUID, error: IdpError) -> None:
     text = error.description
     if isinstance(error, UnauthorizedError):
-        text = f"It does not accept the token: {text}"
-        await connection.failing(target, text)
+        text = (await connection.refused(target, error)).description
     elif isinstance(error, ScopeGoneError):
         await connection.failing(target, text)
     log.warning("provisioning_job_failed", error=type(error).__name__)

@@ -43,6 +43,7 @@ class _Outcome(msgspec.Struct, frozen=True):
         remote_id: None: there is no account.
         renewed: the account is another one than before.
         text: for administrators.
+        asked: the target has accepted a request.
     """
 
     remote_id: str | None
@@ -50,6 +51,7 @@ class _Outcome(msgspec.Struct, frozen=True):
     sent_hash: bytes | None
     text: str
     renewed: bool = False
+    asked: bool = True
 
 
 async def perform(delivery: DueDelivery, http: Client) -> str:
@@ -90,13 +92,13 @@ def _reason(error: BaseException) -> str:
 async def _bring(target: Target, http: Client, user_id: UUID, claim: Claim, desired: Desired) -> _Outcome:
     if desired.wanted is Wanted.ACTIVE:
         if claim.state is State.ACTIVE and claim.sent_hash == desired.hash and claim.remote_id is not None:
-            return _Outcome(claim.remote_id, State.ACTIVE, claim.sent_hash, "Nothing has changed.")
+            return _Outcome(claim.remote_id, State.ACTIVE, claim.sent_hash, "Nothing has changed.", asked=False)
         return await _provide(target, await connection.connect(http, target), user_id, claim, desired.values)
     deletes = desired.wanted is Wanted.REMOVED and target.removal is Removal.DELETE
     if claim.remote_id is None and claim.is_first:
-        return _Outcome(None, State.ABSENT, None, "It is none of its users.")
+        return _Outcome(None, State.ABSENT, None, "It is none of its users.", asked=False)
     if claim.state is State.INACTIVE and claim.remote_id is not None and not deletes:
-        return _Outcome(claim.remote_id, State.INACTIVE, None, "Nothing has changed.")
+        return _Outcome(claim.remote_id, State.INACTIVE, None, "Nothing has changed.", asked=False)
     remote = await connection.connect(http, target)
     remote_id = claim.remote_id or await _made_before(remote, user_id)
     if remote_id is None:
@@ -127,7 +129,8 @@ async def _deactivate(remote: Remote, remote_id: str) -> _Outcome:
             )
     except GoneError:
         return _Outcome(None, State.ABSENT, None, "There is no such account any more.")
-    if documents.get(answer, "active") is True:
+    active = documents.get(answer, "active")
+    if active is not None and active is not False:
         raise RefusedError("It accepted the request, and the account is still active.")
     return _Outcome(remote_id, State.INACTIVE, None, "Deactivated.")
 
@@ -237,7 +240,7 @@ async def _record(target: Target, user_id: UUID, claim: Claim, desired: Desired,
         await outbox.queue_many(await queueing.deliveries(groups, target.id, concerned))
     if desired.wanted is not Wanted.INACTIVE:
         # Otherwise nothing was asked that may be gone here.
-        await connection.works(target)
+        await connection.works(target, asked=outcome.asked)
     if not held:
         raise DeliveryFailedError("Another delivery of this user was under way.", receiver=False)
     return outcome.text

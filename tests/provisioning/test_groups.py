@@ -118,6 +118,18 @@ async def test_a_group_that_was_deleted_there_is_created_again(scim: FakeScim) -
     assert _members(scim, "Staff") == {str(person.id), str(other.id)}
 
 
+async def test_a_group_that_is_listed_and_not_there(scim: FakeScim) -> None:
+    """It is looked for once more. Otherwise an attempt would never end."""
+    scim.add("groups", displayName="Staff")
+    scim.behave = lambda asked: (404, {}, b"") if asked.path.startswith("/Groups/") else None
+    group = await groups.create("Staff")
+    await target(scim, pushed_groups=[str(group.id)])
+    await deliver()
+    assert sum(asked.method == "GET" and asked.path.startswith("/Groups/") for asked in scim.asked) == 2
+    (row,) = await fetch("SELECT state, response FROM delivery WHERE kind LIKE '%group%'")
+    assert (row["state"], row["response"]) == ("deferred", "It lists a group that it does not have.")
+
+
 async def test_one_member_that_is_refused_does_not_hold_up_the_others(scim: FakeScim) -> None:
     """The account is compared with the target again, and so created again."""
     group = await groups.create("Staff")

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from idp.accounts import users
-from idp.delivery import stream
+from idp.delivery import outbox, stream
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
-from idp.provisioning import targets
+from idp.provisioning import connection, queueing, targets
+from idp.provisioning.repository import subjects
 from tests.provisioning.conftest import deliver, known, make_due, responses, target, user
 from tests.provisioning.fake import Answer, Asked, FakeScim
 
@@ -149,6 +150,29 @@ async def test_a_deactivation_that_was_given_up_is_made_later(scim: FakeScim, ag
     assert account["active"] is False
 
 
+async def test_a_target_that_was_not_asked_does_not_work_again(scim: FakeScim) -> None:
+    """Neither by a push, which asks nothing, nor by a delivery of what has not changed."""
+    target_id, person = await target(scim), await user()
+    await deliver()
+    found = await connection.enabled(target_id)
+    await connection.failing(found, "It does not accept the token: Expired.")
+    scim.asked.clear()
+    await targets.update(target_id, {"name": "Renamed"})
+    async with transaction():
+        await outbox.queue_many(await queueing.deliveries(subjects.users, target_id, [person.id]))
+    await deliver()
+    assert scim.asked == []
+    row = await fetchrow("SELECT failing_since FROM provisioning_target")
+    assert row is not None
+    assert row["failing_since"] is not None
+    async with transaction():
+        await users.disable_user(person.id, credentials_changed)
+    await deliver()
+    await users.enable_user(person.id)
+    await deliver()
+    assert (await connection.enabled(target_id)).failing_since is None
+
+
 async def test_one_user_that_is_refused_does_not_hold_up_the_others(scim: FakeScim) -> None:
     bad, good = await user("bad@example.com"), await user("good@example.com")
 
@@ -221,11 +245,12 @@ async def test_conflicts_that_no_search_explains(scim: FakeScim) -> None:
     assert row["state"] == "dead"
 
 
-async def test_a_deactivation_that_was_accepted_and_not_made_is_a_failure(scim: FakeScim) -> None:
+@pytest.mark.parametrize("active", ["true", '"true"', '"True"', "1", "0"])
+async def test_a_deactivation_that_was_accepted_and_not_made_is_a_failure(scim: FakeScim, active: str) -> None:
     person = await user()
     await target(scim)
     await deliver()
-    scim.behave = lambda asked: (200, {}, b'{"active": true}') if asked.method == "PATCH" else None
+    scim.behave = lambda asked: (200, {}, f'{{"active": {active}}}'.encode()) if asked.method == "PATCH" else None
     from tests.provisioning.test_users import _disable
 
     await _disable(person)

@@ -13,6 +13,9 @@ from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import sign_out_for_deletion
 from idp.provisioning import targets, user_delivery
+from idp.provisioning.models import State
+from idp.provisioning.repository import subjects
+from idp.provisioning.repository.subjects import Sent
 from tests.provisioning.conftest import deliver, known, make_due, responses, target, user
 from tests.provisioning.fake import Asked, FakeScim
 
@@ -344,6 +347,52 @@ async def test_an_attempt_that_comes_too_late_is_sent_again(scim: FakeScim, monk
     assert row is not None
     assert row["sent_hash"] is not None
     assert (await responses())[-1] == "It was up to date."
+
+
+async def test_a_late_activation_is_taken_back(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that stalls may send that a user is active after a later one has deactivated the account."""
+    await target(scim)
+    person = await user(name="Before")
+    await deliver()
+    record = user_delivery._record
+
+    async def late(*arguments: Any) -> str:
+        patch.undo()
+        await _disable(person)
+        await execute(
+            "UPDATE provisioned_user SET revision = revision + 1, state = 'inactive', claimed_until = NULL"
+            " WHERE user_id = $1",
+            person.id,
+        )
+        return await record(*arguments)
+
+    await _rename(person, name="After")
+    with monkeypatch.context() as patch:
+        patch.setattr(user_delivery, "_record", late)
+        await deliver()
+    await make_due()
+    await deliver()
+    (account,) = scim.users.values()
+    row = await known(person.id)
+    assert row is not None
+    assert (account["active"], row["state"]) == (False, "inactive")
+
+
+async def test_a_deactivation_during_a_late_activation_does_not_count(scim: FakeScim) -> None:
+    """The target may have got them in any order."""
+    target_id = await target(scim)
+    person = await user()
+    await deliver()
+    early = await subjects.users.claim(person.id, target_id)
+    await execute("UPDATE provisioned_user SET claimed_until = now() - interval '1 second'")
+    later = await subjects.users.claim(person.id, target_id)
+    assert early is not None
+    assert later is not None
+    for claim, state in ((early, State.ACTIVE), (later, State.INACTIVE)):
+        assert not await subjects.users.record(person.id, target_id, claim, Sent(early.remote_id, state))
+    row = await known(person.id)
+    assert row is not None
+    assert row["state"] == "active"
 
 
 async def test_two_attempts_do_not_overlap(scim: FakeScim) -> None:

@@ -76,14 +76,16 @@ class Subjects:
             WHERE p.claimed_until IS NULL OR p.claimed_until < now()
             RETURNING remote_id, state, sent_hash, revision
         """  # noqa: S608
-        # If another attempt has begun meanwhile, what the target has now is unknown.
+        # If another attempt has begun meanwhile, what the target has now is unknown. It may be active, so the other
+        # attempt does not count either, and a deactivation is sent again.
         self._record = f"""
             UPDATE {table} SET
                 remote_id = CASE WHEN revision = $3 THEN $4 ELSE coalesce(remote_id, $4) END,
-                state = CASE WHEN revision = $3 THEN $5 ELSE state END,
+                state = CASE WHEN revision = $3 OR $5 = 'active' THEN $5 ELSE state END,
                 sent_hash = CASE WHEN revision = $3 THEN $6::bytea END,
                 error = CASE WHEN revision = $3 THEN '' ELSE error END,
                 claimed_until = CASE WHEN revision = $3 THEN NULL ELSE claimed_until END,
+                revision = CASE WHEN revision <> $3 AND $5 = 'active' THEN revision + 1 ELSE revision END,
                 updated_at = now()
             WHERE {key} = $1 AND target_id = $2 RETURNING revision = $3 AS held
         """  # noqa: S608
