@@ -27,6 +27,8 @@ MAX_BYTES = 4 * 1024 * 1024
 _SLICE = 8 * 1024
 #: Entries that one page asks for (RFC 2696). Active Directory returns at most 1000.
 PAGE = 500
+#: Pages and entries after which the list is given up.
+MAX_PAGES, MAX_ENTRIES = 10_000, 2_000_000
 
 
 _FAILURES = (outbound.CallFailed, sansldap.LDAPError, OSError, ValueError, LookupError, RecursionError)
@@ -165,10 +167,11 @@ class Connection:
 
         Raises:
             UpstreamUnavailableError: as for :meth:`search`, or the base does not exist.
-            TooManyEntriesError: the directory ends before the last entry.
+            TooManyEntriesError: the directory ends before the last entry, or does not end.
         """
-        cookie = b""
-        while True:
+        # A cookie may be that of the page before: some servers send the same for the whole search.
+        cookie, number = b"", 0
+        for _ in range(MAX_PAGES):
             async with self._operation():
                 # A server without paging returns all entries at once, or its limit is exceeded.
                 control = sansldap.PagedResultControl(critical=False, size=PAGE, cookie=cookie)
@@ -180,10 +183,14 @@ class Connection:
                 raise TooManyEntriesError(f"The search was cut off: {describe(done.result)}")
             if done.result.result_code != LDAPResultCode.SUCCESS:
                 raise RefusedByDirectoryError(f"The search was refused: {describe(done.result)}")
+            number += len(entries)
+            if number > MAX_ENTRIES:
+                raise TooManyEntriesError(f"The search has more than {MAX_ENTRIES} entries.")
             yield entries
             cookie = next((each.cookie for each in done.controls if isinstance(each, sansldap.PagedResultControl)), b"")
             if not cookie:
                 return
+        raise TooManyEntriesError(f"The search has more than {MAX_PAGES} pages.")
 
     async def close(self) -> None:
         """Say goodbye and close, without waiting for the server."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from idp.errors import OverloadedError
 from idp.federation.errors import UpstreamUnavailableError
+from idp.federation.ldap import census, pool
 from idp.federation.ldap import connection as connections
-from idp.federation.ldap import pool
 from idp.federation.ldap.authentication import FailedError, Wanted, verify
 from idp.federation.ldap.connection import Connection
 from idp.federation.ldap.options import Server, read
@@ -238,7 +238,7 @@ async def test_many_at_once(configure: Configure, ada: Person) -> None:
     assert [one is not None for one in found] == [True, False] * 20
 
 
-async def test_every_page(configure: Configure, tmp_path: Path) -> None:
+async def test_every_page(configure: Configure, tmp_path: Path, monkeypatch: Patch) -> None:
     from tests.support.slapd import person
 
     many = Slapd(tmp_path / "many", "".join(person(f"m{number}") for number in range(1500)))
@@ -252,6 +252,12 @@ async def test_every_page(configure: Configure, tmp_path: Path) -> None:
             ]
             assert time.monotonic() - started < 60
         assert (len(sizes), sum(sizes)) == (3, 1500)
+        # A directory whose pages do not end.
+        for name, limit in (("MAX_PAGES", 2), ("MAX_ENTRIES", 1200)):
+            with monkeypatch.context() as patch:
+                patch.setattr(connections, name, limit)
+                with pytest.raises(UpstreamUnavailableError, match=f"more than {limit}"):
+                    await census.take(directory.upstream)
     finally:
         many.stop()
 
