@@ -2,6 +2,7 @@
 
 import secrets
 from html import unescape
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -12,11 +13,12 @@ from idp.accounts.repository.admin_roles import grant_role
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.directory import domains, organizations
-from idp.federation import realms, registry
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.federation import linking, realms, registry
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.signin.transitions import Step
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, add, make_realm, provider, sign_in, visit
+from tests.federation.ldap.conftest import added, configuration
 from tests.oauth.test_challenge import app, begin, go_on
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox
@@ -24,6 +26,7 @@ from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.person import equip
 from tests.support.realms import MakeRealm, Realm, enter, until_leads
 from tests.support.server import Server
+from tests.support.slapd import Slapd, needs_slapd
 from tests.support.stand_ins import OpenIDProvider
 
 __all__ = ["add", "app", "make_realm", "provider"]
@@ -275,6 +278,31 @@ async def test_77_a_wrong_password_does_not_tell_an_administrator(browser: Brows
         page = as_page(await browser.sign_in(await password_page(browser), email, "wrong"))
         answers.append((page.status, REFUSED in page.text, sorted(page.ids)))
     assert answers[0] == answers[1]
+
+
+@needs_slapd
+async def test_77_nor_does_it_with_a_directory(browser: Browser, server: Server, realm: Realm, tmp_path: Path) -> None:
+    """Its answer, here that it is down, is for those whose password it has."""
+    admin, other, linked = await account(realm.address(), admin=True), realm.address(), realm.address()
+    slapd = Slapd(tmp_path / "slapd")
+    try:
+        directory = registry.configure(**configuration(slapd))
+        async with added(server, directory):
+            slapd.stop()
+            user = await create_user(linked, None, email_verified=True)
+            await grant_role(user.id, "auditor", "test")
+            async with transaction():
+                await linking.import_identity(user.id, directory.issuer, "1", directory.id)
+            answers = []
+            for email in (admin.email, other, linked):
+                browser.cookies.clear()
+                page = as_page(await browser.sign_in(await password_page(browser), email, "wrong"))
+                answers.append((page.status, REFUSED in page.text, sorted(page.ids)))
+            assert answers[0] == answers[1]
+            assert answers[0][:2] == (400, True)
+            assert answers[2][:2] == (503, False)
+    finally:
+        slapd.stop()
 
 
 @pytest.mark.parametrize("change", ["disable upstream", "disable organization", "delete upstream"])

@@ -7,6 +7,7 @@ from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.passwords import needs_rehash, rehash_password, verify_password
 from idp.accounts.repository import users
+from idp.federation.ldap.accounts import directory_of_id
 from idp.federation.ldap.logins import normalise
 from idp.federation.linking import ExternalIdentity
 from idp.infra.i18n import gettext as _
@@ -61,6 +62,9 @@ async def verify(flow: Flow, fields: Fields, browser: Browser) -> VerifiedPasswo
         raise enforced
     if person is not None and person.password_hash is not None and not person.disabled and matches:
         return VerifiedPassword(person.id, await _upgraded(person, person.password_hash, password))
+    # The answer of a directory would tell an administrator from others: only one whose password it has gets there.
+    if enforced is not None and (person is None or not await _has_directory(person)):
+        raise enforced
     identity = await directory_passwords.verify(flow, person, username, password)
     if identity is None:
         raise enforced or _refused(person)
@@ -72,6 +76,10 @@ def _email(username: str) -> str | None:
         return normalise_email(username)
     except InvalidEmailError:
         return None
+
+
+async def _has_directory(person: SignInSubject) -> bool:
+    return person.password_hash is None and not person.disabled and await directory_of_id(person.id) is not None
 
 
 async def _upgraded(person: SignInSubject, password_hash: str, password: str) -> str:
