@@ -185,7 +185,8 @@ async def test_22_a_form_changes_only_its_own_columns(
 async def test_22_the_columns_of_the_profile(alice: User) -> None:
     protected = {
         "id", "email", "email_verified", "password_hash", "phone_number_verified", "address", "two_step",
-        "password_changed_at", "created_at", "updated_at", "disabled_at", "origin", "directory_version",
+        "password_changed_at", "created_at", "updated_at", "disabled_at", "disabled_by",
+        "origin", "directory_version",
     }  # fmt: skip
     assert (await _row(alice.id)).keys() - FIELDS.keys() == protected
 

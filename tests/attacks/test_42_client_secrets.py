@@ -197,7 +197,11 @@ def _names(node: ast.expr) -> set[str]:
 
 
 def test_42_no_secret_is_compared_with_an_equals_sign() -> None:
-    """In the whole product. The at_hash of an ID token is no secret: the token is in the same response."""
+    """In the whole product.
+
+    The at_hash of an ID token is no secret: the token is in the same response. Nor is the hash of what was sent to an
+    application.
+    """
     telling = ("secret", "hash", "digest", "password", "csrf_token", "mac", "signature")
     suspects = []
     for path in sorted(Path(idp.__file__).parent.rglob("*.py")):
@@ -205,6 +209,8 @@ def test_42_no_secret_is_compared_with_an_equals_sign() -> None:
             if not isinstance(node, ast.Compare) or not all(isinstance(op, ast.Eq | ast.NotEq) for op in node.ops):
                 continue
             names = set().union(*map(_names, [node.left, *node.comparators])) - {"left_half_hash"}
+            if "sent_hash" in names:
+                continue
             # The database may compare columns that hold hashes of random secrets.
             if any(name.endswith(telling) for name in names) and not any(name.istitle() for name in names):
                 suspects.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")

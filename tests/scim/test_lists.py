@@ -155,12 +155,12 @@ async def test_many_are_estimated(scim: ScimClient, monkeypatch: pytest.MonkeyPa
         seen: list[str] = []
         total = 1
         while len(seen) < total:
-            found = await search.search(USERS, "", filter_, search.Order(), limit=2, offset=len(seen))
+            found = await search.search(USERS, [""], filter_, search.Order(), limit=2, offset=len(seen))
             assert found.total is not None
             seen, total = [*seen, *(str(row["id"]) for row in found.rows)], found.total
             assert total >= len(seen)
         assert seen == people
-    beyond = await search.search(USERS, "", None, search.Order(), limit=2, offset=100)
+    beyond = await search.search(USERS, [""], None, search.Order(), limit=2, offset=100)
     assert beyond.total is not None
     assert beyond.total <= 100
 
@@ -178,4 +178,4 @@ async def test_a_slow_filter_is_refused(scim: ScimClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(search, "_LIMIT_TIME", "SET LOCAL statement_timeout = '1ms'")
     monkeypatch.setattr(search, "page_statement", lambda *_, **__: "SELECT pg_sleep(5), $1::text")
     with pytest.raises(TooManyError):
-        await search.search(USERS, "", None, search.Order(), limit=2)
+        await search.search(USERS, [""], None, search.Order(), limit=2)

@@ -167,7 +167,8 @@ def _check(directory: Directory) -> None:
     upstream = directory.upstream
     if not directory.option("base_dn"):
         raise InvalidUpstreamError("The option base_dn is missing, such as ou=people,dc=example,dc=com.")
-    if bool(upstream.client_id) != bool(upstream.client_secret):
+    named, proved = bool(upstream.client_id), bool(upstream.client_secret)
+    if named != proved:
         raise InvalidUpstreamError("A bind DN needs a password, and a password a bind DN.")
     # Both parse the filters.
     _ = directory.users, directory.group_filter
