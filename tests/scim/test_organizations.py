@@ -27,8 +27,6 @@ from tests.support.directory import all_deleted, an_organization
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
-pytestmark = pytest.mark.fault(67)
-
 OFF = {"op": "replace", "path": "active", "value": False}
 ON = OFF | {"value": True}
 

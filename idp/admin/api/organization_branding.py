@@ -17,7 +17,7 @@ async def show_branding(call: Call) -> models.Branding:
     organization = await show_organization(call)
     found = await branding.branding_of(organization.id)
     if found is None:
-        return models.Branding(updated_at=None)
+        return models.Branding(**dict.fromkeys(models.Branding.__struct_fields__))
     values = {name: getattr(found, name) for name in models.Branding.__struct_fields__}
     return models.Branding(**values | {"logo_uri": branding.logo_uri(found)})
 

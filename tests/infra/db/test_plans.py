@@ -134,7 +134,8 @@ SEVERAL_PERSONS = (
     "idp.accounts.repository.users._PAGE",
     "idp.accounts.attributes.repository._VALUES_OF_USERS",
     "idp.accounts.repository.users._IDS_OF_EMAILS",
-    # An invitation names its inviter.
+    # An invitation names its inviter, and ends with the membership of several.
+    "idp.directory.repository.invitations._REVOKE_OF_MEMBERS",
     "idp.directory.repository.invitations._OFFER",
     "idp.directory.repository.invitations._OF_PERSON",
     # Groups, organizations and roles are given to several users at once.

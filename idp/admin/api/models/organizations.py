@@ -156,12 +156,12 @@ class Branding(Shown):
     """
 
     updated_at: datetime | None
-    display_name: str | None = None
-    logo_uri: str | None = None
-    color: str | None = None
-    help_uri: str | None = None
-    terms_uri: str | None = None
-    privacy_uri: str | None = None
+    display_name: str | None
+    logo_uri: str | None
+    color: str | None
+    help_uri: str | None
+    terms_uri: str | None
+    privacy_uri: str | None
 
 
 class NewBranding(Sent):
