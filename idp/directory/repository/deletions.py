@@ -22,11 +22,12 @@ _END: Final = "DELETE FROM directory_deletion WHERE id = $1"
 
 def _batch(table: str, column: str) -> str:
     # In one order, and without those that a deletion of their user holds: nothing waits for a batch, or it for another.
+    # MATERIALIZED: a subquery could be read again for each row, each time up to the limit.
     return f"""
-    DELETE FROM {table} AS m USING (
+    WITH found AS MATERIALIZED (
         SELECT user_id FROM {table} WHERE {column} = $1 ORDER BY user_id LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) AS found
-    WHERE m.user_id = found.user_id AND m.{column} = $1
+    )
+    DELETE FROM {table} AS m USING found WHERE m.user_id = found.user_id AND m.{column} = $1
     """  # noqa: S608
 
 
