@@ -18,7 +18,7 @@ from idp.oauth.clients.service import NotBeforeInFutureError, set_not_before
 from tests.conftest import MASTER_KEY
 from tests.support.browser import open_browser
 from tests.support.isolated import isolated
-from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty, until_current
 from tests.support.postgres import Cluster
 from tests.support.server import Server
 
@@ -46,11 +46,6 @@ class Place:
             "introspection": (await self.party.introspect(tokens["access_token"]))["active"],
             "introspection of the refresh token": (await self.party.introspect(tokens["refresh_token"]))["active"],
         }
-
-    async def until_refused(self, tokens: dict[str, Any]) -> None:
-        async with asyncio.timeout(30):
-            while any((await self.counts(tokens)).values()):
-                await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -83,7 +78,8 @@ async def test_16_the_later_wins_in_every_validator(place: Place, first: str | N
     await set_not_before(first, now - timedelta(days=1))
     assert all((await place.counts(old)).values())
     await set_not_before(None if first else "c", clock.now())
-    await place.until_refused(old)
+    await until_current(party)  # the families of one client end at once, its codes when the worker knows the time
+    assert not any((await place.counts(old)).values())
     for token in (old["refresh_token"], graced):
         assert (await party.refresh(token)).json()["error"] == "invalid_grant"
     assert (await party.redeem(code)).json()["error"] == "invalid_grant"

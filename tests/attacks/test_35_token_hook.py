@@ -5,8 +5,8 @@ import pytest
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute
 from tests.conftest import MakeClient
-from tests.support.access_policies import until_current
 from tests.support.browser import Browser
+from tests.support.oauth import until_current
 from tests.support.receivers import Receivers
 from tests.support.token_hooks import says, set_hook
 

@@ -11,9 +11,9 @@ from idp.accounts.tables import User
 from idp.directory import groups
 from idp.oauth.clients.registration import disable_client, register_client
 from tests.conftest import MakeClient
-from tests.support.access_policies import set_policy, until_current
+from tests.support.access_policies import set_policy
 from tests.support.browser import Browser, as_page
-from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty, until_current
 
 
 async def shown(browser: Browser, user: User) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Access policies on the shared server, and every door by which tokens of a user leave it."""
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,7 +11,7 @@ import httpx
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetchrow
 from idp.oauth.access_policies import registration
-from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.device import codes as device_codes
 from idp.oauth.exchange import registration as exchange_policies
 from idp.oauth.exchange import token_types
@@ -27,7 +26,7 @@ from tests.support.devices import METADATA as DEVICE
 from tests.support.devices import Device, approve
 from tests.support.grants import grants
 from tests.support.issuers import TrustedIssuer
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import RelyingParty, until_current
 
 #: Presents something for tokens.
 Ask = Callable[[], Awaitable[httpx.Response]]
@@ -65,15 +64,6 @@ class Door:
         response = await self.ask()
         assert response.status_code == 200, response.text
         assert response.json()["access_token"]
-
-
-async def until_current(party: RelyingParty) -> None:
-    """Wait until the server knows the changes of clients that were committed before: it loads them together."""
-    client, secret = await register_client(client_name="Marker", redirect_uris=["https://marker.example/cb"])
-    marker = RelyingParty(party.issuer, party.http, client.client_id, secret)
-    async with asyncio.timeout(30):
-        while (await marker.post("/token", grant_type="none-such")).json()["error"] == "invalid_client":
-            await asyncio.sleep(0.01)
 
 
 async def set_policy(party: RelyingParty, client_id: str | None = None, **values: Any) -> None:

@@ -1,5 +1,6 @@
 """A small relying party, for tests of the protocol."""
 
+import asyncio
 import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from idp.oauth.clients.registration import register_client
 from tests.support.browser import Browser, Page, Redirect
 
 PASSWORD = "correct horse battery staple"
@@ -111,3 +113,12 @@ class RelyingParty:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
+
+
+async def until_current(party: RelyingParty) -> None:
+    """Wait until the server knows the changes of clients that were committed before: it loads them together."""
+    client, secret = await register_client(client_name="Marker", redirect_uris=["https://marker.example/cb"])
+    marker = RelyingParty(party.issuer, party.http, client.client_id, secret)
+    async with asyncio.timeout(30):
+        while (await marker.post("/token", grant_type="none-such")).json()["error"] == "invalid_client":
+            await asyncio.sleep(0.01)

@@ -5,8 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from idp.oauth.token_hook import registration
-from tests.support.access_policies import until_current
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import RelyingParty, until_current
 from tests.support.receivers import Receivers
 
 

@@ -14,8 +14,9 @@ from idp.oauth.credentials import credentials_changed
 from idp.oauth.token import id_jag
 from idp.oauth.token_hook import registration
 from tests.conftest import MakeClient, MakeUser
-from tests.support.access_policies import DOORS, until_current
+from tests.support.access_policies import DOORS
 from tests.support.browser import Browser
+from tests.support.oauth import until_current
 from tests.support.receivers import Receivers
 from tests.support.token_hooks import bodies, says, set_hook
 from tests.support.tokens import claims_of
