@@ -173,7 +173,7 @@ async def test_03_a_redirect_uri_removed_during_a_sign_in(
     page = await client.authorize(browser)
     assert isinstance(page, Page)
     await update_client(client.client_id, redirect_uris=("https://elsewhere.example.com/callback",))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await client.http.get(f"{client.issuer}/authorize", params=client.parameters())).status_code == 303:
             await asyncio.sleep(0.02)
     answer = await browser.sign_in(page, alice.email, PASSWORD)

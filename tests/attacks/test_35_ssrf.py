@@ -244,7 +244,7 @@ async def test_35_slow_answers(monkeypatch: pytest.MonkeyPatch, serve: Serve) ->
     started = time.monotonic()
     with pytest.raises(outbound.CallFailed):
         await _get(f"http://127.0.0.1:{await serve(drip)}/", timeout_seconds=0.5)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 async def test_35_for_libraries_too(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:

@@ -179,7 +179,7 @@ async def test_a_sign_out_of_the_account_page(
     await page.click("a[href='/logout']")
     await page.click("#logout-confirm")
     await expect(page.locator("#logout-done")).to_be_visible()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not shop.told:
             await asyncio.sleep(0.02)
     await expect(page.locator("#continue")).to_have_count(0)

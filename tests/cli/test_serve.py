@@ -271,7 +271,7 @@ async def test_the_drain_timeout_ends_running_requests(start_server: StartServer
         with pytest.raises(httpx.TransportError):
             await request
     assert server.process.wait(20) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9
 
 
 async def test_idle_connections_hold_nothing_up(start_server: StartServer) -> None:
@@ -282,7 +282,7 @@ async def test_idle_connections_hold_nothing_up(start_server: StartServer) -> No
         assert (await kept.get(f"{server.url}/health/live")).is_success
         started = time.monotonic()
         assert await asyncio.to_thread(server.stop) == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9  # before the drain timeout
     assert await silent.read() == b""
     writer.close()
 

@@ -34,7 +34,7 @@ async def test_a_service_with_a_key(
     script = script.replace("report-job", client_id).replace("https://id.example.com", server.issuer)
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 await asyncio.to_thread(exec, script, {})

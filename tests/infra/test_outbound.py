@@ -176,7 +176,7 @@ async def test_a_call_ends_in_time(
     port, started = await serve(handler), time.monotonic()
     with pytest.raises(outbound.CallFailed):
         await call(f"http://127.0.0.1:{port}/")
-    assert 0.3 < time.monotonic() - started < 3
+    assert 0.3 < time.monotonic() - started < 20
 
 
 async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     started = time.monotonic()
     with pytest.raises(outbound.CallFailed):
         await get("https://example.com/", timeout_seconds=0.3)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20
 
 
 async def test_redirects_do_not_restart_the_timeout(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
@@ -200,7 +200,7 @@ async def test_redirects_do_not_restart_the_timeout(monkeypatch: pytest.MonkeyPa
     started = time.monotonic()
     with pytest.raises(httpx.TimeoutException):
         await get(f"http://127.0.0.1:{await serve(late)}/", redirects=50, timeout_seconds=0.5)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 async def test_exactly_so_many_bytes(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:

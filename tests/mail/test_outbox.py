@@ -154,7 +154,7 @@ async def test_a_message_is_kept_as_long_as_it_is_sent(smtp: Moody, monkeypatch:
     assert taken["soon"]
     for _ in range(3):
         await execute("UPDATE mail SET next_attempt_at = now() + interval '1 second'")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await fetchrow("SELECT 1 FROM mail WHERE next_attempt_at > now() + interval '10 seconds'"):
                 await asyncio.sleep(0.01)
     smtp.go_on.set()
@@ -232,7 +232,7 @@ async def test_a_late_failure_does_not_replace_a_success(smtp: Moody, first: str
 async def test_a_result_is_recorded_before_quit(smtp: Moody) -> None:
     smtp.goodbye = False
     await queue()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await outbox.deliver_due()
     assert (await newest())["state"] == "sent"
 
@@ -245,7 +245,7 @@ async def test_a_result_is_recorded_after_an_outage(smtp: Moody) -> None:
         await smtp.entered.wait()
         await execute("ALTER TABLE mail RENAME TO away")
         smtp.go_on.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not lines:
                 await asyncio.sleep(0.01)
         await execute("ALTER TABLE away RENAME TO mail")
@@ -277,7 +277,7 @@ async def test_one_that_hangs_holds_up_no_other(smtp: Moody, start_sender: Start
     sender = start_sender()
     for number in range(12):
         await queue(f"user-{number}@example.com")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(smtp.envelopes) < 11:
             await asyncio.sleep(0.01)
     sender.cancel()
@@ -295,11 +295,11 @@ async def test_a_sender_outlives_its_database(smtp: Moody, start_sender: StartSe
     await execute("ALTER TABLE mail RENAME TO away")
     with capture_logs() as lines:
         start_sender()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not lines:
                 await asyncio.sleep(0.01)
     await execute("ALTER TABLE away RENAME TO mail")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not smtp.envelopes:
             await asyncio.sleep(0.01)
 

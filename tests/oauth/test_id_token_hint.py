@@ -41,7 +41,7 @@ async def _rotated(server: Server, rp: RelyingParty) -> None:
 
 
 async def _until_jwks(server: Server, rp: RelyingParty, holds: object) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             answer = await rp.http.get(f"{server.issuer}/.well-known/jwks.json")
             if holds({key["kid"] for key in answer.json()["keys"]}):  # type: ignore[operator]

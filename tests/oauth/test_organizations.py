@@ -238,7 +238,7 @@ async def test_a_mapping_makes_another_claim_of_it(browser: Browser, make_client
     first, second = await an_organization(alice), await an_organization(alice)
     await begin(client, browser, alice)
     # The server knows a new mapping as soon as it has reloaded its registry.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while isinstance(answer := await client.authorize(browser), Redirect):
             await asyncio.sleep(0.02)
     page = as_page(answer)
@@ -278,7 +278,7 @@ async def test_it_lasts_as_long_as_the_membership(app: RelyingParty, browser: Br
 async def is_recorded(user: User, reason: str = "not_a_member") -> bool:
     """Wait until a refusal is written for this reason, which takes up to a second."""
     refused = "SELECT FROM audit_event WHERE user_id = $1 AND event = 'token_refused' AND detail ->> 'reason' = $2"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await fetch(refused, user.id, reason):
             await asyncio.sleep(0.02)
     return True

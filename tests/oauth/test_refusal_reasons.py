@@ -27,7 +27,7 @@ _REFUSED_ACCESS = "SELECT detail FROM audit_event WHERE event = 'access_token_re
 
 async def _recorded(client_id: str, number: int) -> list[Recorded]:
     """Reason, user and family of this many refusals, as soon as they are written."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             rows = await fetch(_REFUSED, client_id)
             if len(rows) >= number:
@@ -147,7 +147,7 @@ async def test_causes_of_a_refused_access_token(
         ("token_inactive", "revoked_by_client", str(alice.id)),
         ("token_inactive", "revoked_by_credential_change", str(alice.id)),
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (found := await fetch(_REFUSED_ACCESS, alice.id)):
             await asyncio.sleep(0.05)
     assert [json.loads(row["detail"]) for row in found] == [

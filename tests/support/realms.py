@@ -98,7 +98,7 @@ async def enter(browser: Browser, email: str, page: Page | None = None) -> Page 
 
 async def until_leads(server: Server, email: str, upstream: Upstream, *, leads: bool = True) -> None:
     """Wait until the server leads an address to an upstream, or no longer."""
-    async with open_browser(server.issuer) as browser, asyncio.timeout(10):
+    async with open_browser(server.issuer) as browser, asyncio.timeout(30):
         while True:
             browser.cookies.clear()
             page = as_page(await browser.get("/login"))
@@ -116,7 +116,7 @@ async def until_leads(server: Server, email: str, upstream: Upstream, *, leads: 
 
 async def until_forgotten(server: Server) -> None:
     """Wait until no domain leads anywhere, so that the first page is the usual one."""
-    async with open_browser(server.issuer) as browser, asyncio.timeout(10):
+    async with open_browser(server.issuer) as browser, asyncio.timeout(30):
         while "address-submit" in as_page(await browser.get("/login")).ids:
             browser.cookies.clear()
             await asyncio.sleep(0.02)

@@ -226,16 +226,6 @@ async def test_only_its_owner_reaches_it(data: Path, start: Callable[..., Embedd
     assert data.with_name("postgres.log").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_starts_quickly(data: Path) -> None:
-    durations = []
-    for _ in range(3):
-        began = time.monotonic()
-        server = EmbeddedPostgres.start(data)
-        durations.append(time.monotonic() - began)
-        server.stop()
-    assert min(durations) < 0.7
-
-
 async def test_a_second_start_attaches_and_leaves_it_running(start: Callable[..., EmbeddedPostgres]) -> None:
     first, second = start(), start()
     assert not second.owned
