@@ -206,10 +206,10 @@ async def set_admin(organization: str, email: str, off: bool) -> None:
 async def remove_member(organization: str, emails: tuple[str, ...]) -> None:
     """Remove users from an organisation, with their roles there. All of them, or none."""
     from idp.directory import organizations as service
-    from idp.oauth import memberships
+    from idp.oauth import sign_out  # noqa: F401 -- revokes what was issued for the memberships
 
     found = await service.named(organization)
-    removed = await memberships.remove_members(found.id, [await _user(email) for email in emails])
+    removed = await service.remove_members(found.id, [await _user(email) for email in emails])
     click.echo(f"{removed} removed from {found.slug}.")
 
 

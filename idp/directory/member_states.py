@@ -8,7 +8,7 @@ from uuid import UUID
 
 from idp.accounts.repository import users
 from idp.audit.events import record
-from idp.directory import organizations
+from idp.directory import issued, organizations
 from idp.directory.errors import UnknownMemberError, UnknownOrganizationError
 from idp.directory.repository import member_states as repository
 from idp.directory.repository.organizations import keep_organization
@@ -33,7 +33,9 @@ async def add(organization_id: UUID, user_id: UUID, origin: str, *, managed: boo
 
 
 async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) -> bool:
-    """Let a membership count, or no longer. Its roles stay. Returns False if nothing changes.
+    """Let a membership count, or no longer: then what was issued for it ends. Its roles stay.
+
+    Returns False if nothing changes.
 
     Raises:
         UnknownOrganizationError: there is no such organization.
@@ -52,6 +54,8 @@ async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) ->
             user_id=user_id,
             detail={"organization_id": str(organization_id), "slug": organization.slug},
         )
+        if not enabled:
+            await issued.end(organization_id, [user_id], "membership_disabled")
     return True
 
 

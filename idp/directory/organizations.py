@@ -13,7 +13,7 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.repository import users
 from idp.audit.events import record
-from idp.directory import invitation_events, names
+from idp.directory import invitation_events, issued, names
 from idp.directory.effective import DOMAINS_TOPIC, TOPIC
 from idp.directory.errors import (
     InUseError,
@@ -143,7 +143,9 @@ async def add_members(id: UUID, user_ids: Collection[UUID], origin: str = ADMIN,
 
 
 async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: bool = False) -> int:
-    """Remove users from an organization; they lose its roles. Returns the number of those that were in it.
+    """Remove users from an organization; they lose its roles and what they were issued for it.
+
+    Returns the number of those that were in it.
 
     Args:
         delegated: whether an administrator of the organization removes them. Another one must remain.
@@ -159,7 +161,7 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
             await _check_admin_remains(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
         await _record_members("organization_member_removed", organization, removed)
-        await invitation_events.revoke_with_memberships(organization, removed)
+        await _end(organization, user_ids, removed)
     return len(removed)
 
 
@@ -186,8 +188,14 @@ async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
         if not await repository.delete_own_membership(id, user_id):
             return False
         await _record_members("organization_member_removed", organization, [user_id])
-        await invitation_events.revoke_with_memberships(organization, [user_id])
+        await _end(organization, [user_id], [user_id])
     return True
+
+
+async def _end(organization: Organization, user_ids: Collection[UUID], removed: Collection[UUID]) -> None:
+    """End what came with memberships: what was issued for the organization, and invitations."""
+    await issued.end(organization.id, user_ids, "membership_ended")
+    await invitation_events.revoke_with_memberships(organization, removed)
 
 
 async def is_last_admin(id: UUID, user_id: UUID) -> bool:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
+from idp.directory import issued
 from idp.infra.db.engine import transaction
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.device import repository as device_authorizations
@@ -53,6 +54,9 @@ async def sign_out_of_organization(user_id: UUID, organization_id: UUID, reason:
     ended["backchannel_requests"] = await backchannel.cancel_in_organization(user_id, organization_id)
     ended["token_families"] = await families.revoke_families_in_organization(user_id, organization_id, reason)
     return ended
+
+
+issued.revoked_by(sign_out_of_organization)
 
 
 async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:

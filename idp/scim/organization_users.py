@@ -14,13 +14,11 @@ from idp.accounts import users as accounts
 from idp.accounts.repository import admin_roles
 from idp.accounts.repository.users import lock_user, user_by_email, user_by_id
 from idp.accounts.tables import Origin, User
-from idp.directory import member_states
+from idp.directory import member_states, organizations
 from idp.directory.repository.organizations import keep_organization
 from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
-from idp.oauth import memberships
 from idp.oauth.credentials import credentials_changed
-from idp.oauth.sign_out import sign_out_of_organization
 from idp.scim.access import Caller, lock_target
 from idp.scim.attributes import USER
 from idp.scim.errors import (
@@ -167,7 +165,7 @@ async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None
     async with transaction():
         _, stored = await _locked(caller, user_id, expected)
         await _deactivate(caller, stored)
-        await memberships.remove_members(_organization(caller), [user_id])
+        await organizations.remove_members(_organization(caller), [user_id])
 
 
 async def _locked(caller: Caller, user_id: UUID, expected: Sequence[str]) -> tuple[User, StoredMember]:
@@ -205,8 +203,7 @@ async def _change(caller: Caller, user: User, stored: StoredMember, target: Targ
 async def _deactivate(caller: Caller, stored: StoredMember) -> None:
     """Disable a membership, and an account that the organization made. What was issued for the organization ends."""
     organization_id = _organization(caller)
-    if await member_states.set_enabled(organization_id, stored.id, enabled=False):
-        await sign_out_of_organization(stored.id, organization_id, "membership_disabled")
+    await member_states.set_enabled(organization_id, stored.id, enabled=False)
     if stored.managed and not stored.account_disabled:
         by = origin_of_organization(organization_id)
         await accounts.disable_user(stored.id, credentials_changed, by=by, reason=REASON)

@@ -19,7 +19,6 @@ from idp.directory.errors import (
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.i18n import gettext as _
-from idp.oauth.memberships import leave
 from idp.selfservice.account_page import AccountRequest, account_page, confirmation_page, require_form, require_session
 
 AnyRequest = Request[Any, Any, Any]
@@ -109,7 +108,7 @@ async def leave_organization(request: AnyRequest, organization_id: FromPath[UUID
         return asked
     account, form = asked
     try:
-        left = await leave(organization_id, account.user.id, last_admin="last" in form)
+        left = await organizations.leave(organization_id, account.user.id, last_admin="last" in form)
     except LastAdminError:
         return await _ask_leave(request, account, organization_id, last=True)
     except ManagedAccountError:

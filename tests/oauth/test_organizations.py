@@ -12,7 +12,6 @@ from idp.accounts.tables import User
 from idp.directory import organizations, roles
 from idp.directory.models import Organization
 from idp.infra.db.engine import fetch
-from idp.oauth import memberships
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_resource_server
 from tests.conftest import MakeClient, MakeUser
@@ -399,7 +398,7 @@ async def test_what_was_approved_ends_with_the_membership(
     client = await make_client(**CIBA | {"scope": SCOPE})
     request = await asked(client, alice.email, scope=SCOPE)
     await decide(browser, page_path(await mailbox.next(alice.email)), alice.email)
-    assert await memberships.remove_members(organization.id, [alice.id]) == 1
+    assert await organizations.remove_members(organization.id, [alice.id]) == 1
     await organizations.add_members(organization.id, [alice.id])
     assert (await device.poll()).status_code == 400
     assert (await poll(client, request)).status_code == 400

@@ -138,6 +138,16 @@ async def test_an_administrator_remains(acme: Acme) -> None:
     assert (await acme.get()).status == 404
 
 
+async def test_an_administrator_whose_account_the_organization_made(acme: Acme) -> None:
+    """They cannot leave, as on the account page; another administrator removes them."""
+    own = acme.admin.user.id
+    await organizations.set_admin(acme.tenant.id, acme.member.user.id, admin=True)
+    await execute("UPDATE organization_member SET managed = true WHERE user_id = $1", own)
+    page = await acme.confirm(f"/members/{own}/remove")
+    assert (page.status, "manages your account by its directory" in page.text) == (409, True)
+    assert (await acme.get()).status == 200
+
+
 async def test_roles(acme: Acme) -> None:
     made = await acme.confirm("/roles/add", name="Editor", description="Changes articles")
     path = made.path.removeprefix(acme.path)

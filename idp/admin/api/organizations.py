@@ -20,7 +20,6 @@ from idp.admin.roles import Permission
 from idp.directory import organizations
 from idp.directory.repository import trail
 from idp.directory.repository.organizations import MEMBERS, ORGANIZATIONS
-from idp.oauth import memberships
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = "/organizations"
@@ -131,9 +130,11 @@ async def update_organization_member(call: Call) -> models.OrganizationMember:
 async def remove_organization_member(call: Call) -> None:
     user_id = (await show_organization_member(call)).user_id
     lock_users_first(call.caller, [user_id])
-    removed = await memberships.remove_members(
-        uuid_of(call.params["organization_id"]), [user_id], delegated=call.caller.delegated
-    )
+    organization_id, delegated = uuid_of(call.params["organization_id"]), call.caller.delegated
+    if delegated and user_id == call.caller.user_id:
+        removed: int = await organizations.leave(organization_id, user_id, last_admin=False)
+    else:
+        removed = await organizations.remove_members(organization_id, [user_id], delegated=delegated)
     if not removed:
         raise not_found()
 

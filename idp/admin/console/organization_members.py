@@ -16,7 +16,6 @@ from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
 from idp.errors import NotFoundError
 from idp.infra.db.listing import list_page
-from idp.oauth import memberships
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 MEMBER = f"{ONE}/members/{{user_id}}"
@@ -107,5 +106,5 @@ async def ask_remove_member(request: AdminRequest) -> Response[str]:
 async def remove_member(request: AdminRequest) -> Response[Any]:
     member = await found_member(request)
     lock_users_first(request.caller, [member["user_id"]])
-    await memberships.remove_members(member["organization_id"], [member["user_id"]])
+    await organizations.remove_members(member["organization_id"], [member["user_id"]])
     return redirect_with_notice(f"/{SECTION}/{member['organization_id']}/members")

@@ -8,13 +8,13 @@ from litestar import Response
 from idp.accounts.addresses import InvalidEmailError, domain_of, normalise_email
 from idp.accounts.repository.users import id_of_email
 from idp.directory import organizations
-from idp.directory.errors import LastAdminError, UnknownMemberError
+from idp.directory.errors import LastAdminError, ManagedAccountError, UnknownMemberError
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
+from idp.errors import DomainError
 from idp.infra.db.listing import all_rows
 from idp.infra.i18n import gettext as _
-from idp.oauth import memberships
 from idp.selfservice.organization.components import Field, ask, form
 from idp.selfservice.organization.page import (
     Visit,
@@ -139,7 +139,7 @@ async def set_admin(visit: Visit) -> Response[Any]:
     return done(visit, f"/members/{row['user_id']}", "admin" if admin else "no-admin")
 
 
-async def _ask_remove(visit: Visit, error: LastAdminError | None = None) -> Response[Any]:
+async def _ask_remove(visit: Visit, error: DomainError | None = None) -> Response[Any]:
     row = await member(visit)
     own = row["user_id"] == visit.user_id
     return ask(
@@ -158,12 +158,13 @@ async def ask_remove_member(visit: Visit) -> Response[Any]:
 
 @page("POST", f"{MEMBER}/remove", fresh=True)
 async def remove_member(visit: Visit) -> Response[Any]:
-    row = await member(visit)
-    lock_users_first(visit, [row["user_id"]])
+    user_id = (await member(visit))["user_id"]
+    lock_users_first(visit, [user_id])
     try:
-        await memberships.remove_members(visit.organization.id, [row["user_id"]], delegated=True)
-    except LastAdminError as error:
+        if user_id == visit.user_id:
+            await organizations.leave(visit.organization.id, user_id, last_admin=False)
+            return to_account("left")
+        await organizations.remove_members(visit.organization.id, [user_id], delegated=True)
+    except (LastAdminError, ManagedAccountError) as error:
         return await _ask_remove(visit, error)
-    if row["user_id"] == visit.user_id:
-        return to_account("left")
     return done(visit, "", "removed")

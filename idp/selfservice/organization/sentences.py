@@ -19,6 +19,9 @@ def sentence(error: DomainError) -> str:
         errors.CycleError: _("A role cannot contain itself, neither directly nor through others."),
         errors.NotMemberError: _("The organisation has no member with this address."),
         errors.LastAdminError: _("Nobody else manages the organisation. Let another member manage it first."),
+        errors.ManagedAccountError: _(
+            "The organisation manages your account by its directory. Let another administrator remove you."
+        ),
         errors.DomainClaimedError: _("The organisation has claimed this domain already, or too many."),
         errors.DomainEnforcedError: _("The domain is enforced. Ask those who run this service to release it first."),
         errors.DomainTakenError: _("Another organisation has verified this domain."),
