@@ -7,9 +7,14 @@ import ast
 import re
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 
 import pytest
 
+from idp.housekeeping import EXPIRING
+from idp.infra.db.coalescing import CoalescedQuery
+from idp.infra.db.expiring import Expiring
+from idp.infra.db.named_queries import NamedQuery
 from tests.test_architecture import modules, package
 
 #: Tables of packages below that a repository reads in a join, because one round trip needs both.
@@ -267,3 +272,71 @@ def test_statements_on_memberships_compare_their_state() -> None:
         if "disabled_at IS NULL" not in rest and "m.disabled_at" not in rest
     }
     assert found == WHATEVER_THE_STATE
+
+
+_CHANGE = re.compile(r"\bUPDATE\s+\w+(?:\s+AS\s+\w+)?\s+SET\b|\bDELETE\s+FROM\b")
+_LIMITED = re.compile(r"\bLIMIT\b|\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)\b")
+_MATERIALIZED = re.compile(r"\bAS\s+MATERIALIZED\s*$")
+
+
+def read_again(statement: str) -> list[str]:
+    """Return the subqueries of an UPDATE or DELETE with a limit or a lock that PostgreSQL may run more than once."""
+    if not _CHANGE.search(statement):
+        return []
+    found, opened = [], [(0, "")]
+    for at, character in enumerate(statement):
+        if character == "(":
+            opened.append((at, ""))
+        elif character == ")" and len(opened) > 1:
+            start, own = opened.pop()
+            if _LIMITED.search(own) and not _MATERIALIZED.search(statement[:start]):
+                found.append(" ".join(statement[start : at + 1].split()))
+        else:
+            start, own = opened.pop()
+            opened.append((start, own + character))
+    return found
+
+
+def _constants(value: object) -> Iterator[str]:
+    """The texts of a constant: of a statement, of a container of some, and of an object of ours that has some."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, NamedQuery | CoalescedQuery):
+        yield value.text
+    elif isinstance(value, dict):
+        yield from (text for one in value.values() for text in _constants(one))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from (text for one in value for text in _constants(one))
+    elif type(value).__module__ in modules() and "repository" in type(value).__module__.split("."):
+        yield from _constants(getattr(value, "__dict__", {}))
+
+
+@pytest.mark.parametrize("name", sorted({*repositories(), *(name for name in modules() if package(name) == "infra")}))
+def test_rows_to_change_are_chosen_once(name: str) -> None:
+    """A nested loop runs its inner side for each outer row, each time up to the limit: more rows are locked and changed
+    than it allows. Only a common table expression that is materialized runs once.
+    """
+    statements = [*texts(modules()[name]), *_constants(vars(import_module(name)))]
+    assert [again for statement in statements for again in read_again(statement)] == []
+
+
+@pytest.mark.parametrize("table", EXPIRING, ids=lambda table: table.name)
+def test_expired_rows_to_delete_are_chosen_once(table: Expiring) -> None:
+    assert _CHANGE.search(table.delete)
+    assert read_again(table.delete) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "again"),
+    [
+        ("DELETE FROM t WHERE id IN (SELECT id FROM t LIMIT $1)", True),
+        ("UPDATE t SET a = 1 WHERE id IN (SELECT id FROM t WHERE b = (1) FOR UPDATE SKIP LOCKED)", True),
+        ("WITH x AS (SELECT id FROM t LIMIT 1) UPDATE t AS o SET a = 1 FROM x WHERE o.id = x.id", True),
+        ("UPDATE t SET a = 1 FROM (SELECT id FROM t FOR NO KEY UPDATE) AS x WHERE t.id = x.id", True),
+        ("WITH x AS MATERIALIZED (SELECT id FROM t LIMIT 1 FOR UPDATE) DELETE FROM t USING x WHERE t.id = x.id", False),
+        ("SELECT count(*) FROM (SELECT FROM t LIMIT 100) AS x", False),
+        ("DELETE FROM t WHERE id IN (SELECT id FROM u)", False),
+    ],
+)
+def test_limited_subqueries_are_recognised(statement: str, again: bool) -> None:
+    assert bool(read_again(statement)) == again

@@ -89,12 +89,14 @@ _DUE = f"""
     FROM (({_due("urgent")}) UNION ALL ({_due("NOT urgent")})) AS d ORDER BY urgent DESC, next_attempt_at, id LIMIT $3
 """  # noqa: S608
 _EXPIRE = """
+    WITH old AS MATERIALIZED (
+        SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND expires_at <= now()
+        ORDER BY id FOR NO KEY UPDATE
+    )
     UPDATE delivery SET state = 'dead', next_attempt_at = NULL, finished_at = now(),
                         response = CASE response WHEN '' THEN 'It was too late to send it.' ELSE response END,
                         expires_at = now() + make_interval(secs => $2)
-    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND expires_at <= now()
-                 ORDER BY id FOR NO KEY UPDATE)
-      AND next_attempt_at IS NOT NULL
+    WHERE id IN (SELECT id FROM old) AND next_attempt_at IS NOT NULL
     RETURNING kind
 """
 # After its lease is lost, a process may still record that a delivery is finished, but not a failure. Whatever finishes
@@ -132,24 +134,28 @@ _REPLAY = """
     ) SELECT FROM again
 """
 _REPLAY_STREAM = """
+    WITH dead AS MATERIALIZED (
+        SELECT id FROM delivery WHERE stream = $1 AND state = 'dead' ORDER BY id LIMIT $3 FOR NO KEY UPDATE
+    )
     UPDATE delivery SET state = 'queued', attempts = 0, next_attempt_at = now(), finished_at = NULL,
                         expires_at = now() + make_interval(secs => $2)
-    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND state = 'dead' ORDER BY id LIMIT $3)
-      AND state = 'dead' AND content IS NOT NULL
+    WHERE id IN (SELECT id FROM dead) AND state = 'dead' AND content IS NOT NULL
 """
 _GIVE_UP_STREAM = """
+    WITH waiting AS MATERIALIZED (
+        SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL ORDER BY id FOR NO KEY UPDATE
+    )
     UPDATE delivery SET state = 'dead', response = $2, content = NULL, next_attempt_at = NULL, finished_at = now(),
                         expires_at = now() + make_interval(secs => $3)
-    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL
-                 ORDER BY id FOR NO KEY UPDATE)
-      AND next_attempt_at IS NOT NULL
+    WHERE id IN (SELECT id FROM waiting) AND next_attempt_at IS NOT NULL
 """
 _END_PAUSE = "UPDATE delivery_stream SET free_at = now() WHERE stream = $1 AND holder IS NULL"
 _CHANGE_KIND = """
-    UPDATE delivery SET kind = $2
-    WHERE id IN (SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2
-                 ORDER BY id FOR NO KEY UPDATE)
-      AND next_attempt_at IS NOT NULL
+    WITH waiting AS MATERIALIZED (
+        SELECT id FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL AND kind <> $2
+        ORDER BY id FOR NO KEY UPDATE
+    )
+    UPDATE delivery SET kind = $2 WHERE id IN (SELECT id FROM waiting) AND next_attempt_at IS NOT NULL
 """
 _ACKNOWLEDGE = """
     WITH found AS MATERIALIZED (

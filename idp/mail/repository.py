@@ -28,10 +28,10 @@ _QUEUE = """
                       AND (state <> 'dead' OR attempts > 0)) AS decided
     RETURNING state
 """
-# A CTE, because PostgreSQL may run a subquery with LIMIT more than once and then lock more rows than the limit.
 _CLAIM = """
-    WITH due AS (SELECT id FROM mail WHERE next_attempt_at <= now() ORDER BY next_attempt_at LIMIT $1
-                 FOR UPDATE SKIP LOCKED)
+    WITH due AS MATERIALIZED (
+        SELECT id FROM mail WHERE next_attempt_at <= now() ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    )
     UPDATE mail SET state = 'sending', attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
     FROM due WHERE mail.id = due.id
     RETURNING mail.id, recipient, template, content, attempts, expires_at > now() AS live

@@ -64,21 +64,20 @@ _INSERT_VALUES = f"""
 """  # noqa: S608
 
 
-def _batch(condition: str = "true") -> str:
+def _of_batch(change: str, condition: str = "true") -> str:
+    """Return a statement that changes some values ``v`` of the attribute $1."""
     return f"""
+    WITH batch AS MATERIALIZED (
         SELECT user_id, attribute, position FROM user_attribute WHERE attribute = $1 AND {condition} LIMIT {BATCH_SIZE}
+    )
+    {change}
+    WHERE (v.user_id, v.attribute, v.position) IN (SELECT user_id, attribute, position FROM batch)
     """  # noqa: S608
 
 
-_DELETE_BATCH = f"DELETE FROM user_attribute WHERE (user_id, attribute, position) IN ({_batch()})"  # noqa: S608
-_ADD_KEYS = f"""
-    UPDATE user_attribute AS v SET search_key = {_KEY}
-    WHERE (v.user_id, v.attribute, v.position) IN ({_batch("search_key IS NULL")})
-"""  # noqa: S608
-_REMOVE_KEYS = f"""
-    UPDATE user_attribute AS v SET search_key = NULL
-    WHERE (v.user_id, v.attribute, v.position) IN ({_batch("search_key IS NOT NULL")})
-"""  # noqa: S608
+_DELETE_BATCH = _of_batch("DELETE FROM user_attribute AS v")
+_ADD_KEYS = _of_batch(f"UPDATE user_attribute AS v SET search_key = {_KEY}", "search_key IS NULL")  # noqa: S608
+_REMOVE_KEYS = _of_batch("UPDATE user_attribute AS v SET search_key = NULL", "search_key IS NOT NULL")
 
 ATTRIBUTES = Listing(
     source="attribute AS a",

@@ -83,9 +83,10 @@ UPDATE audit_event AS e SET seq = new.seq, hash = new.hash
 FROM unnest($1::uuid[], $2::bigint[], $3::bytea[]) AS new (id, seq, hash) WHERE e.id = new.id AND e.seq IS NULL
 """
 _DELETE_EVENTS = """
-DELETE FROM audit_event WHERE id IN (
+WITH old AS MATERIALIZED (
     SELECT id FROM audit_event WHERE seq <= $1 ORDER BY seq LIMIT $2 FOR UPDATE SKIP LOCKED
 )
+DELETE FROM audit_event WHERE id IN (SELECT id FROM old)
 """
 
 _EVENT = f"{_COLUMNS.removesuffix(', hash')}, seq"

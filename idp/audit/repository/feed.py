@@ -17,7 +17,7 @@ _SET_KINDS = """
 """
 # In order, and without SKIP LOCKED: a second process waits until the first has published what it took.
 _TAKE = """
-    WITH taken AS (SELECT id FROM event_feed ORDER BY id LIMIT $1 FOR UPDATE)
+    WITH taken AS MATERIALIZED (SELECT id FROM event_feed ORDER BY id LIMIT $1 FOR UPDATE)
     DELETE FROM event_feed AS f USING taken WHERE f.id = taken.id RETURNING f.id, f.private
 """
 _HAS_ROWS = "SELECT FROM event_feed LIMIT 1"

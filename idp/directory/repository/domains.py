@@ -69,9 +69,11 @@ _HOLD_VERIFIED = f"{_VERIFIED} FOR SHARE OF d"
 _DELETE = f"DELETE FROM organization_domain WHERE id = $1 AND (NOT enforced OR $2) RETURNING {_COLUMNS}"  # noqa: S608
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
-UPDATE organization_domain SET next_check_at = now() + make_interval(secs => $2) WHERE id IN (
+WITH due AS MATERIALIZED (
     SELECT id FROM organization_domain WHERE next_check_at <= now() ORDER BY next_check_at LIMIT $1
-    FOR UPDATE SKIP LOCKED)
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE organization_domain SET next_check_at = now() + make_interval(secs => $2) WHERE id IN (SELECT id FROM due)
 RETURNING {_COLUMNS}
 """  # noqa: S608
 

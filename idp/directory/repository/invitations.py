@@ -58,12 +58,14 @@ _REVOKE_OF_USER = f"{_REVOKE_ALL} AND (invited_by = $1 OR email = (SELECT email 
 # Those to the addresses of users, and those that make an administrator and that they sent.
 # $1 organization_id  $2 user_ids
 _REVOKE_OF_MEMBERS = f"""
-UPDATE organization_invitation AS i SET outcome = '{InvitationState.REVOKED}', ended_at = now()
-WHERE i.ended_at IS NULL AND i.id IN (
+WITH open AS MATERIALIZED (
     SELECT id FROM organization_invitation
     WHERE organization_id = $1 AND ended_at IS NULL
       AND (email IN (SELECT email FROM users WHERE id = ANY ($2::uuid[])) OR (admin AND invited_by = ANY ($2::uuid[])))
-    ORDER BY id FOR NO KEY UPDATE)
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE organization_invitation AS i SET outcome = '{InvitationState.REVOKED}', ended_at = now()
+WHERE i.ended_at IS NULL AND i.id IN (SELECT id FROM open)
 RETURNING {_COLUMNS}
 """  # noqa: S608
 _OFFER = f"""

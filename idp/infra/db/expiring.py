@@ -73,7 +73,7 @@ class Expiring(NamedTuple):
         """
         arrays = ", ".join(f"${at}::{column.column_type}[]" for at, column in enumerate(self._columns, start=1))
         return (
-            f"WITH old AS (SELECT {self._keys('t')} FROM unnest({arrays}) AS k ({self._keys()})"  # noqa: S608
+            f"WITH old AS MATERIALIZED (SELECT {self._keys('t')} FROM unnest({arrays}) AS k ({self._keys()})"  # noqa: S608
             f" JOIN {self.name} AS t ON ({self._keys('t')}) = ({self._keys('k')})"
             f" WHERE {self._expired} FOR UPDATE OF t SKIP LOCKED)"
             f" DELETE FROM {self.name} AS t USING old WHERE ({self._keys('t')}) = ({self._keys('old')})"

@@ -76,7 +76,7 @@ WHERE user_id = $1 AND client_id = $2 AND reported_at > now() - interval '1 day'
 # A poll before its time makes the interval longer. Parallel polls are decided one after the other.
 # $1 user_id  $2 auth_req_hash  $3 client_id
 _POLL = f"""
-WITH found AS (
+WITH found AS MATERIALIZED (
     SELECT poll_interval, next_poll_at > now() AS early, {_WAITING} AS waiting, coalesce(approved, false) AS approved,
            decided_at IS NOT NULL AS decided, consumed_at IS NOT NULL AS consumed, expires_at <= now() AS expired
     FROM backchannel_request

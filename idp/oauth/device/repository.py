@@ -60,7 +60,7 @@ WHERE d.device_code_hash = $1
 _USER_OF = "SELECT user_id FROM device_authorization WHERE device_code_hash = $1"
 # Clocks and networks vary, so a poll may come a second early. $1 device_code_hash  $2 client_id
 _POLL = f"""
-WITH pending AS (
+WITH pending AS MATERIALIZED (
     SELECT device_code_hash, polled_at + make_interval(secs => poll_interval - 1) > now() IS TRUE AS early
     FROM device_authorization
     WHERE device_code_hash = $1 AND client_id = $2 AND status = 'pending' AND expires_at > now()
@@ -74,7 +74,7 @@ RETURNING p.early
 """  # noqa: S608
 # The lock of the session makes a concurrent sign-out wait, and then cancel the approval.
 _APPROVE = NamedQuery("""
-WITH live AS (
+WITH live AS MATERIALIZED (
     SELECT s.user_id, s.id FROM users AS u, session AS s
     WHERE u.id = :user_id AND u.disabled_at IS NULL
       AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()

@@ -65,12 +65,14 @@ _STOP = """
     WHERE target_id = $1 AND kind = ANY ($2::text[]) AND state = 'running' RETURNING kind
 """
 _TAKE = f"""
-    UPDATE provisioning_job SET holder = $1, next_run_at = now() + make_interval(secs => $2)
-    WHERE (target_id, kind) IN (
+    WITH due AS MATERIALIZED (
         SELECT j.target_id, j.kind FROM provisioning_job AS j
         JOIN provisioning_target AS t ON t.id = j.target_id AND t.disabled_at IS NULL
         WHERE j.next_run_at <= now()
-          AND ($3::uuid IS NULL OR j.target_id = $3) ORDER BY j.next_run_at LIMIT 1 FOR UPDATE OF j SKIP LOCKED)
+          AND ($3::uuid IS NULL OR j.target_id = $3) ORDER BY j.next_run_at LIMIT 1 FOR UPDATE OF j SKIP LOCKED
+    )
+    UPDATE provisioning_job SET holder = $1, next_run_at = now() + make_interval(secs => $2)
+    WHERE (target_id, kind) IN (SELECT target_id, kind FROM due)
     RETURNING {_COLUMNS}
 """  # noqa: S608
 _SAVE = """

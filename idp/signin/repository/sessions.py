@@ -205,10 +205,11 @@ _END_SESSIONS = f"""
 """
 _CLAIMED = "s.user_id, s.id, coalesce(s.ended_reason, '') AS reason, coalesce(s.ended_by, '') AS by"
 _CLAIM_ENDED = f"""
-    UPDATE session AS s SET announced_at = now() FROM (
+    WITH due AS MATERIALIZED (
         SELECT user_id, id FROM session WHERE ended_at IS NOT NULL AND announced_at IS NULL
         ORDER BY ended_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
-    ) AS due
+    )
+    UPDATE session AS s SET announced_at = now() FROM due
     WHERE s.user_id = due.user_id AND s.id = due.id
     RETURNING {_CLAIMED}
 """  # noqa: S608

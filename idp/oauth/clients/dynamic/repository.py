@@ -47,7 +47,7 @@ WHERE client_id = $1 AND registration_token_hash = $2 AND disabled_at IS NULL AN
 
 _COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE origin = 'dynamic'"
 _KEEP = """
-WITH old AS (
+WITH old AS MATERIALIZED (
     SELECT client_id, expires_at FROM client
     WHERE client_id = $1 AND disabled_at IS NULL AND (expires_at IS NULL OR expires_at > now()) FOR UPDATE
 )
