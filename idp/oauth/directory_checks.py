@@ -1,4 +1,4 @@
-"""Disables users who are gone from their directory, or disabled there, and ends their sessions and tokens.
+"""Disables users who may not sign in with their directories any more, and ends their sessions and tokens.
 
 A directory that does not answer disables nobody. Neither does one in which too many are missing at once: that is rather
 a changed base or filter, or a bind DN that sees less. The operator then decides (``idp upstreams check``).
@@ -38,7 +38,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         linked: the number of enabled users whose password the directory has.
-        gone: how many of them are gone or disabled there.
+        gone: how many of them may not sign in with it any more, nor with another directory.
         disabled, enabled: how many were changed here.
         stopped: there were too many, so nobody was disabled.
     """
@@ -103,7 +103,7 @@ async def check(upstream: Upstream, *, all_of_them: bool = False, look_only: boo
             await record("directory_check_stopped", outcome="failure", detail=detail)
         log.warning("directory_check_stopped", path=upstream.id, count=len(found.gone))
     disabled = 0 if stopped else sum([await _disable(user_id, upstream) for user_id in found.gone])
-    enabled = sum([await enable_user(user_id, upstream.origin) for user_id in found.back])
+    enabled = sum([await enable_user(user.user_id, user.disabled_by) for user in found.back])
     return Outcome(found.linked, len(found.gone), disabled, enabled, stopped)
 
 

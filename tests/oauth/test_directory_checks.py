@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from idp.accounts.tables import User
@@ -21,7 +23,7 @@ from idp.settings import settings
 from tests.conftest import MakeUser
 from tests.federation.ldap.conftest import Configure, Make, Person, configuration, configure, make_person
 from tests.support.isolated import own_database
-from tests.support.slapd import Slapd, needs_slapd
+from tests.support.slapd import GROUPS, Slapd, group, group_dn, needs_slapd
 
 __all__ = ["configure", "make_person", "own_database"]
 
@@ -156,6 +158,86 @@ async def test_the_last_owner_stays(slapd: Slapd, upstream: Upstream, linked: Li
     leave(slapd, person)
     assert await check(upstream) == Outcome(2, 1, 0, 0, False)
     assert await disabled_by(owner) is None
+
+
+@pytest.fixture
+async def other(own_database: str, slapd: Slapd) -> Upstream:
+    """A second directory, which the server has stored. It is the first one, with a filter of its own."""
+    options = {"user_filter": "(&(objectClass=inetOrgPerson)(!(title=left)))"}
+    other = registry.configure(**configuration(slapd, options=options))
+    assert await registry.add(other)
+    return other
+
+
+async def link(user: User, person: Person, upstream: Upstream) -> None:
+    found = await verify([upstream], Wanted(person.uid), person.password)
+    assert found is not None
+    async with transaction():
+        await linking.import_identity(user.id, upstream.issuer, found.person.subject, upstream.id)
+    await execute("UPDATE identity SET created_at = now() - interval '1 hour' WHERE user_id = $1", user.id)
+
+
+async def test_another_directory_has_the_user(
+    slapd: Slapd, upstream: Upstream, other: Upstream, linked: Linked
+) -> None:
+    """Of two directories both must miss a user, and either of them lets the user in again."""
+    assert await registry.add(upstream)
+    (user, person), _ = await linked(), await linked()
+    await link(user, person, other)
+    leave(slapd, person)
+    assert await check(upstream) == Outcome(2, 0, 0, 0, False)
+    slapd.modify(f"dn: {person.dn}\nchangetype: modify\nadd: title\ntitle: left\n")
+    assert (await check(other)).gone == 1
+    assert await disabled_by(user) == other.origin
+    come_back(slapd, person)
+    assert (await check(other)).enabled == 0
+    assert (await check(upstream)).enabled == 1
+    assert await disabled_by(user) is None
+    assert (await check(other)).disabled == 0
+
+
+async def test_another_directory_that_does_not_count(
+    slapd: Slapd, upstream: Upstream, other: Upstream, linked: Linked, tmp_path: Path
+) -> None:
+    """One that is down may have the user; one that is disabled lets nobody in."""
+    (user, person), _ = await linked(), await linked()
+    own = Slapd(tmp_path / "own")
+    down = registry.configure(**configuration(own))
+    assert await registry.add(down)
+    own.stop()
+    async with transaction():
+        await linking.import_identity(user.id, down.issuer, "1", down.id)
+    await link(user, person, other)
+    await registry.disable(other.id)
+    leave(slapd, person)
+    assert await check(upstream) == Outcome(2, 0, 0, 0, False)
+    await registry.disable(down.id)
+    assert await check(upstream) == Outcome(2, 1, 1, 0, False)
+
+
+async def test_who_does_not_meet_the_requirements(slapd: Slapd, upstream: Upstream, linked: Linked) -> None:
+    """As at a sign-in: of attributes, and of groups, which are searched for."""
+    people = [await linked() for _ in range(3)]
+    strict = msgspec.structs.replace(
+        upstream,
+        required_claims={"employeeType": ("active",), "groups": ("staff",)},
+        options=upstream.options | {"groups": "member", "group_base_dn": GROUPS, "group_name": "cn"},
+    )
+    for _, person in people[:2]:
+        slapd.modify(f"dn: {person.dn}\nchangetype: modify\nadd: employeeType\nemployeeType: active\n")
+    slapd.modify(group("staff", *(person.uid for _, person in people)))
+    assert await check(strict) == Outcome(3, 1, 1, 0, False)
+    assert [await disabled_by(user) for user, _ in people] == [None, None, upstream.origin]
+    out, person = people[1]
+    slapd.modify(f"dn: {group_dn('staff')}\nchangetype: modify\ndelete: member\nmember: {person.dn}\n")
+    assert await check(strict) == Outcome(2, 1, 1, 0, False)
+    assert await disabled_by(out) == upstream.origin
+    slapd.modify(f"dn: {group_dn('staff')}\nchangetype: modify\nadd: member\nmember: {person.dn}\n")
+    assert (await check(strict)).enabled == 1
+    # Requirements that nobody meets are rather a mistake.
+    nobody = msgspec.structs.replace(strict, required_claims={"employeeType": ("none",)})
+    with pytest.raises(UpstreamUnavailableError, match="no users"):
+        await check(nobody)
 
 
 async def test_each_is_due_once(own_database: str, slapd: Slapd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from sansldap import LDAPResult, LDAPResultCode
@@ -18,7 +18,6 @@ from sansldap import LDAPResult, LDAPResultCode
 from idp import clock
 from idp.accounts.passwords import MAX_LENGTH
 from idp.federation import rules
-from idp.federation.claims_mapping import claim_values
 from idp.federation.errors import NotInAllowedOrganizationError, UpstreamError, UpstreamUnavailableError
 from idp.federation.ldap import active_directory, entries, filters, groups
 from idp.federation.ldap.connection import Connection, Entry, RefusedByDirectoryError
@@ -200,15 +199,30 @@ def _check(directory: Directory, entry: Entry, result: LDAPResult) -> None:
         raise UpstreamUnavailableError("The directory is busy.")
 
 
-async def _person(connection: Connection, directory: Directory, found: Found) -> UserInfo:
-    upstream, entry = directory.upstream, found.entry
+async def may_sign_in(connection: Connection, directory: Directory, subject: str) -> bool:
+    """Return whether a user is there, and the right password would let them in.
+
+    Raises:
+        UpstreamUnavailableError: the directory does not respond as it should.
+    """
+    found = await find(connection, directory, Wanted(subjects={directory.issuer: subject}))
+    if found is None or entries.problem_of(directory, found.entry) is not None:
+        return False
+    return entries.meets_requirements(directory, await _values(connection, directory, found.entry))
+
+
+async def _values(connection: Connection, directory: Directory, entry: Entry) -> dict[str, Any]:
     names: Sequence[str] | None = []
     if entries.wants_groups(directory):
         names = await groups.read(connection, directory, entry)
-    values = entries.for_rules(directory, entry, names)
-    for name, allowed in upstream.required_claims.items():
-        if not claim_values(values, name) & set(allowed):
-            raise NotInAllowedOrganizationError("The user is not one of those who may sign in.")
+    return entries.for_rules(directory, entry, names)
+
+
+async def _person(connection: Connection, directory: Directory, found: Found) -> UserInfo:
+    upstream, entry = directory.upstream, found.entry
+    values = await _values(connection, directory, entry)
+    if not entries.meets_requirements(directory, values):
+        raise NotInAllowedOrganizationError("The user is not one of those who may sign in.")
     email, verified = entries.email(directory, entry)
     return UserInfo(
         directory.issuer, found.subject, email, verified, entries.claims(directory, entry),

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.federation import claims_mapping
+from idp.federation.claims_mapping import claim_values
 from idp.federation.ldap import active_directory
 from idp.federation.ldap.connection import Entry
 from idp.federation.ldap.logins import normalise
@@ -42,15 +43,32 @@ def attributes(directory: Directory) -> list[str]:
 
 
 def attributes_of_state(directory: Directory) -> list[str]:
-    """Return the attributes that :func:`subject` and :func:`problem_of` read."""
+    """Return the attributes that :func:`subject`, :func:`problem_of` and requirements read, without groups."""
     more = active_directory.ATTRIBUTES if directory.is_active_directory else ()
-    return [directory.id_attribute, *_LOCKS, *more]
+    required = directory.upstream.required_claims.keys() - {GROUPS}
+    return [directory.id_attribute, *_LOCKS, *more, *sorted(required)]
 
 
 def wants_groups(directory: Directory) -> bool:
     """Return whether the groups of users are needed: a rule or a requirement reads them."""
     readers = {rule.claim for rule in directory.upstream.rules} | directory.upstream.required_claims.keys()
     return GROUPS in readers and directory.option("groups") != "none"
+
+
+def requires_groups(directory: Directory) -> bool:
+    """Return whether a user must be in a group to sign in."""
+    return GROUPS in directory.upstream.required_claims
+
+
+def meets_requirements(directory: Directory, values: dict[str, Any], *, groups: bool = True) -> bool:
+    """Return whether a user has one of the required values of each claim.
+
+    Args:
+        values: as :func:`for_rules` returns them.
+        groups: False: whatever groups the user is in.
+    """
+    required = directory.upstream.required_claims.items()
+    return all(claim_values(values, name) & set(allowed) for name, allowed in required if groups or name != GROUPS)
 
 
 def _mapping(directory: Directory) -> dict[str, str]:

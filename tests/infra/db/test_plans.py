@@ -123,6 +123,8 @@ WHOLE = (
 SEVERAL_PERSONS = (
     # The trust in an issuer ends, and with it what its tokens gave.
     "idp.oauth.token.repository.assertions._REVOKE",
+    # Those who are gone from a directory, and may be in another.
+    "idp.federation.ldap.repository._AMONG",
     # An attribute is deleted, or becomes searchable.
     "idp.accounts.attributes.repository._DELETE_BATCH",
     "idp.accounts.attributes.repository._ADD_KEYS",
