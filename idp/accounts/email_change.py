@@ -1,5 +1,6 @@
 """Change of an email address: the new address is confirmed, the old one is notified."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 from idp.accounts import email_proofs
@@ -7,13 +8,17 @@ from idp.accounts.addresses import mask_email
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository import users
 from idp.accounts.repository.email_proofs import VerifiedEmail
-from idp.accounts.repository.users import user_by_email
+from idp.accounts.repository.users import owner_of_email
 from idp.accounts.tables import User
 from idp.accounts.users import SignOut
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.mail import outbox
 from idp.settings import settings
+
+#: Takes an address from an account that registered with it and never verified it. A callback, because the factors of
+#: that account belong to a package above this one.
+Release = Callable[[str], Awaitable[object]]
 
 
 async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
@@ -25,9 +30,8 @@ async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
         email: the normalised address. It may be the current address, which is then verified.
         session_id: the session that may enter the code.
     """
-    taken = await user_by_email(email)
     lifetime = settings().email_code_lifetime
-    void = taken is not None and taken.id != user.id
+    void = await owner_of_email(email) not in (None, user.id)
     async with transaction():
         sent = await email_proofs.create(
             Purpose.EMAIL_CHANGE, email, lifetime=lifetime, flow_id=str(session_id), user_id=user.id, decoy=void
@@ -43,8 +47,13 @@ async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
         )
 
 
-async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str = "", token: str = "") -> str | None:
+async def confirm(
+    user: User, session_id: UUID, sign_out: SignOut, release: Release, *, code: str = "", token: str = ""
+) -> str | None:
     """Change the address, given the code or the link of the mail. Runs in the caller's transaction.
+
+    Args:
+        release: takes the address from an account that never proved it.
 
     Returns:
         the event: ``email_changed``, or ``email_verified`` for the current address. None: code or link are not valid.
@@ -56,6 +65,8 @@ async def confirm(user: User, session_id: UUID, sign_out: SignOut, *, code: str 
         proved = await email_proofs.consume_code(Purpose.EMAIL_CHANGE, flow_id, code)
     if proved is None or proved.user_id != user.id:
         return None
+    if proved.email != user.email:
+        await release(proved.email)
     return await _change(user, proved, sign_out)
 
 

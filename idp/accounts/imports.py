@@ -68,6 +68,10 @@ StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object
 FindOwners = Callable[[Sequence[tuple[str, str]]], Awaitable[dict[tuple[str, str], str]]]
 
 
+#: Takes an address from an account that registered with it and never verified it.
+Release = Callable[[str], Awaitable[object]]
+
+
 class _NewUser(NamedTuple):
     """A user to insert: the row, and the data of other tables."""
 
@@ -95,7 +99,7 @@ class Batch(NamedTuple):
 
 
 async def import_users(
-    records: Iterable[Record], store: StoreRelated, find_owners: FindOwners, *, dry_run: bool = False
+    records: Iterable[Record], store: StoreRelated, find_owners: FindOwners, release: Release, *, dry_run: bool = False
 ) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. No mail is sent.
 
@@ -115,8 +119,7 @@ async def import_users(
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
         new, taken = await _without_conflicts(found, find_owners)
         refused = sorted([*refused, *taken])
-        existing = await users.count_emails([one.row["email"] for one in new]) if dry_run else 0
-        imported = len(new) - existing if dry_run else await _insert(new, store)
+        imported = await _count_new(new) if dry_run else await _insert(new, store, release)
         yield Batch(imported, len(new) - imported, refused)
 
 
@@ -139,9 +142,16 @@ async def _without_conflicts(
     return new, refused
 
 
-async def _insert(new: list[_NewUser], store: StoreRelated) -> int:
+async def _count_new(new: list[_NewUser]) -> int:
+    emails = [one.row["email"] for one in new]
+    return len(new) - await users.count_emails(emails) + len(await users.claimed_emails(emails))
+
+
+async def _insert(new: list[_NewUser], store: StoreRelated, release: Release) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
+        for email in await users.claimed_emails([one.row["email"] for one in new]):
+            await release(email)
         added = await users.insert_users([one.row for one in new], Origin.IMPORT)
         for one in new:
             if one.row["id"] in added and (one.totp_secret is not None or one.identities):

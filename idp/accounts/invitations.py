@@ -6,7 +6,7 @@ from idp import ids
 from idp.accounts.addresses import normalise_email
 from idp.accounts.repository import invitations
 from idp.accounts.repository.invitations import PendingInvitation
-from idp.accounts.repository.users import user_by_email
+from idp.accounts.repository.users import owner_of_email
 from idp.accounts.users import EmailTakenError
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
@@ -26,10 +26,10 @@ async def invite(email: str, name: str | None = None) -> str:
 
     Raises:
         InvalidEmailError: the address is not valid.
-        EmailTakenError: a user has the address.
+        EmailTakenError: a user owns the address.
     """
     email = normalise_email(email)
-    if await user_by_email(email) is not None:
+    if await owner_of_email(email) is not None:
         raise EmailTakenError
     token, lifetime = ids.random_token(), settings().invitation_lifetime
     async with transaction():

@@ -84,14 +84,18 @@ async def create(
     as_json: bool,
 ) -> None:
     """Create a user. Prompts for the password by default."""
+    from idp.accounts.addresses import normalise_email
     from idp.accounts.passwords import check_new_password
     from idp.accounts.users import create_user
+    from idp.federation.linking import release_email
     from idp.infra.db.engine import transaction
     from idp.mail import outbox
+    from idp.signin.factors.repository import delete_factors
 
     password = _new_password(password_stdin, generate)
     await check_new_password(password, user_inputs=[email, name or "", given_name or "", family_name or ""])
     async with transaction():
+        await release_email(normalise_email(email), delete_factors)
         user = await create_user(
             email,
             password,

@@ -42,7 +42,7 @@ async def import_command(
     from idp.accounts.import_files import read_csv, read_json_lines
     from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
     from idp.federation.repository import emails_of_identities
-    from idp.signin.factors.imports import store
+    from idp.signin.factors.imports import release, store
 
     format_ = format_ or FORMATS.get(Path(file.name).suffix.lower())
     if format_ is None:
@@ -53,7 +53,7 @@ async def import_command(
     counts = {"imported": 0, "existing": 0, "refused": 0}
     shown: list[RejectedRecord] = []
     with writing_report(report, file, RejectedRecord._fields) as write, showing_progress(file) as progress:
-        async for batch in import_users(records, store, emails_of_identities, dry_run=dry_run):
+        async for batch in import_users(records, store, emails_of_identities, release, dry_run=dry_run):
             write(batch.refused)
             shown += batch.refused[: SHOWN - len(shown)]
             counts["imported"] += batch.imported

@@ -198,6 +198,7 @@ async def change_account(user: User, target: Target) -> None:
         except profile.InvalidProfileError as error:
             raise InvalidValueError(f"{error.field}: {error.description}") from error
     if target.email != user.email:
+        await release_email(target.email, delete_factors)
         try:
             await users.assign_email(user.id, target.email, Origin.SCIM, credentials_changed)
         except users.EmailTakenError as error:

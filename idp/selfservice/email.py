@@ -1,5 +1,6 @@
 """`/account/email`: changing the email address."""
 
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -9,6 +10,7 @@ from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.repository.users import emails_by_id
 from idp.errors import TooManyRequestsError
+from idp.federation.linking import release_email
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
@@ -18,6 +20,7 @@ from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
 from idp.signin import enforcement, limits, sessions
+from idp.signin.factors.repository import delete_factors
 from idp.signin.http import browser_of, session_cookies
 
 AnyRequest = Request[Any, Any, Any]
@@ -64,6 +67,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
                 account.user,
                 account.session.id,
                 credentials_changed,
+                partial(release_email, delete_factors=delete_factors),
                 code=form.get("code", ""),
                 token=form.get("token", ""),
             )

@@ -25,7 +25,7 @@ from idp.accounts.tables import User
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import totp
-from idp.signin.factors.imports import store
+from idp.signin.factors.imports import release, store
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
 
@@ -60,7 +60,11 @@ def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) 
 
 async def _import(data: bytes, *, csv: bool = False) -> list[RejectedRecord]:
     records = read_csv(io.BytesIO(data), COLUMNS) if csv else read_json_lines(io.BytesIO(data))
-    return [refusal async for batch in import_users(records, store, emails_of_identities) for refusal in batch.refused]
+    return [
+        refusal
+        async for batch in import_users(records, store, emails_of_identities, release)
+        for refusal in batch.refused
+    ]
 
 
 async def _known(email: str) -> User:

@@ -22,7 +22,7 @@ from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.audit.tables import AuditEvent
 from idp.federation.repository import emails_of_identities
-from idp.signin.factors.imports import store
+from idp.signin.factors.imports import release, store
 from tests.support.imports import PASSWORD, foreign_hashes, people
 
 HASH = foreign_hashes()["bcrypt"]
@@ -51,7 +51,7 @@ class Outcome:
 
 async def run(records: Iterable[import_files.Record], *, dry_run: bool = False) -> Outcome:
     outcome = Outcome()
-    async for batch in import_users(records, store, emails_of_identities, dry_run=dry_run):
+    async for batch in import_users(records, store, emails_of_identities, release, dry_run=dry_run):
         outcome.imported += batch.imported
         outcome.existing += batch.existing
         outcome.refused += batch.refused
@@ -286,7 +286,7 @@ async def test_batches_are_kept_one_by_one_each_with_its_event(domain: str, monk
     records = list(read_json_lines(io.BytesIO(b"\n".join(lines))))
     imported = AuditEvent.select(AuditEvent.id, AuditEvent.detail).where(AuditEvent.event == "users_imported")
     others = {event["id"] for event in await imported}
-    async for batch in import_users(records, store, emails_of_identities):
+    async for batch in import_users(records, store, emails_of_identities, release):
         assert batch.imported == 40
         break
     count = User.count().where(User.email.like(f"%@{domain}"))
@@ -339,6 +339,6 @@ async def test_a_file_is_read_as_it_is_needed(domain: str) -> None:
             return super().readline(size)
 
     file = File(b"".join(b'{"email": "user%d@%s"}\n' % (number, domain.encode()) for number in range(2000)))
-    async for _ in import_users(read_json_lines(file), store, emails_of_identities, dry_run=True):
+    async for _ in import_users(read_json_lines(file), store, emails_of_identities, release, dry_run=True):
         assert file.lines <= imports.BATCH_SIZE + 1
         break

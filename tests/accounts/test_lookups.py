@@ -135,7 +135,9 @@ async def test_imported_users() -> None:
         Record(2, {"email": new, "sub": str(ids.uuid7()), "identities": [{"issuer": ISSUER, "subject": subject}]}),
     ]
     for imported in (1, 0):
-        (batch,) = [batch async for batch in import_users(iter(records), imports.store, emails_of_identities)]
+        (batch,) = [
+            batch async for batch in import_users(iter(records), imports.store, emails_of_identities, imports.release)
+        ]
         assert (batch.imported, batch.existing, batch.refused) == (imported, 2 - imported, [])
     assert await owns(known) == user.id
     owner = await owns(new)

@@ -17,7 +17,7 @@ from idp.accounts.tables import User
 from idp.accounts.users import EmailTakenError, create_user
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetchrow
-from idp.signin.factors.imports import store
+from idp.signin.factors.imports import release, store
 from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import Browser, Page
@@ -121,7 +121,7 @@ def people(browser: Browser, client: RelyingParty, mailbox: Mailbox) -> People:
 
 async def _import(*emails: str) -> Batch:
     records = [Record(line, {"email": email}) for line, email in enumerate(emails, 1)]
-    (batch,) = [batch async for batch in import_users(iter(records), store, emails_of_identities)]
+    (batch,) = [batch async for batch in import_users(iter(records), store, emails_of_identities, release)]
     return batch
 
 

@@ -14,7 +14,7 @@ from idp.admin.roles import Role, grant
 from idp.federation import linking
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
-from idp.signin.factors.imports import store
+from idp.signin.factors.imports import release, store
 from idp.signin.factors.repository import delete_factors
 from tests.attacks.test_21_voided import Come, _by_mail, _vouched_for
 from tests.conftest import MakeUser
@@ -136,7 +136,7 @@ async def test_64_every_account_has_an_origin(make_user: MakeUser) -> None:
     email = f"{secrets.token_hex(6)}@example.com"
     assert [
         batch.imported
-        async for batch in imports.import_users([Record(1, {"email": email})], store, emails_of_identities)
+        async for batch in imports.import_users([Record(1, {"email": email})], store, emails_of_identities, release)
     ] == [1]
     imported = await user_by_email(email)
     assert imported is not None

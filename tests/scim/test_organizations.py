@@ -102,6 +102,9 @@ async def test_the_life_of_an_account(acme: Customer) -> None:
     changed = await acme.patch(path, {"op": "replace", "path": "userName", "value": (new := acme.email())})
     assert changed.json()["userName"] == new
     assert await acme.refused("PUT", path, {"userName": "ann@elsewhere.example"}) == (400, "invalidValue")
+    # A stranger who began with the address that the user gets has no say in it.
+    stranger = await acme.outsider(new := acme.email())
+    await execute("UPDATE users SET origin = 'registration', email_verified = false WHERE id = $1", stranger.id)
     renamed = await acme.ok("PUT", path, {"userName": new, "displayName": "Ann Lee"})
     assert (renamed["displayName"], renamed["externalId"], renamed["active"]) == ("Ann Lee", "e1", True)
     assert (await acme.patch(path, OFF)).json()["active"] is False

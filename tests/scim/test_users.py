@@ -170,6 +170,19 @@ async def test_an_account_of_a_stranger_is_not_taken_over(scim: ScimClient) -> N
     assert voided.email != email
 
 
+async def test_a_stranger_does_not_keep_an_address_from_a_renamed_user(scim: ScimClient) -> None:
+    user = await scim.user()
+    for method in ("PUT", "PATCH"):
+        stranger = user_row(email=_email(), origin=Origin.UPSTREAM)
+        await insert_user(stranger)
+        renamed = {"userName": stranger.email}
+        body = renamed if method == "PUT" else {"schemas": [PATCH], "Operations": [{"op": "replace", "value": renamed}]}
+        assert (await scim.ok(method, f"/Users/{user['id']}", body))["userName"] == stranger.email
+        voided = await user_by_id(stranger.id)
+        assert voided is not None
+        assert voided.disabled_at is not None
+
+
 async def test_replace(scim: ScimClient) -> None:
     user = await scim.user(**{name: value for name, value in WHOLE.items() if name != "schemas"})
     new = _email()

@@ -107,6 +107,12 @@ _COUNT_USERS = f"""
 """  # noqa: S608
 _COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
 _IDS_OF_EMAILS = "SELECT email, user_id AS id FROM user_email WHERE email = ANY ($1)"
+_CLAIMED_EMAILS = f"""
+    SELECT u.email FROM users AS u
+    WHERE u.id = ANY ($1::uuid[])
+    AND NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
+    AND NOT EXISTS (SELECT FROM admin_role AS r WHERE r.user_id = u.id) ORDER BY u.id
+"""  # noqa: S608
 _PAGE = f"SELECT {all_columns(User)} FROM users WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anyone could have created with another person's address. Accounts that the operator created, imported or
@@ -341,6 +347,12 @@ async def count_emails(emails: Collection[str]) -> int:
     """Return the number of users who have one of these addresses."""
     row = await fetchrow(_COUNT_EMAILS, list(emails))
     return int(row["count"]) if row is not None else 0
+
+
+async def claimed_emails(emails: Collection[str]) -> list[str]:
+    """Return those of these addresses that :func:`release_email` takes from the accounts that have them."""
+    found = await ids_of_emails(emails)
+    return [row["email"] for row in await fetch(_CLAIMED_EMAILS, list(found.values()))] if found else []
 
 
 async def emails_by_id(user_ids: Collection[UUID]) -> dict[UUID, str]:

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
+from idp.accounts.addresses import normalise_email
 from idp.accounts.attributes import search
 from idp.accounts.attributes import service as attributes
 from idp.accounts.repository.admin_roles import ADMINS
@@ -23,6 +24,7 @@ from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.admin.subjects import who_is
+from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
 from idp.infra.db.listing import Filter
 from idp.mail import repository as mails
@@ -36,6 +38,7 @@ from idp.oauth.logout.reach import SessionReach
 from idp.oauth.repository.consents import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere, sign_out_for_deletion
 from idp.signin.factors import service as factors
+from idp.signin.factors.repository import delete_factors
 from idp.signin.repository.sessions import SESSIONS
 
 _read_user = reader(models.User)
@@ -123,6 +126,7 @@ async def create_user(call: Call) -> Result:
                 name, "The value is too long, or contains characters that cannot be shown."
             )
     async with transaction():
+        await release_email(normalise_email(asked.email), delete_factors)
         user = await users.create_user(asked.email, None, **names)
         await attributes.change(user.id, asked.attributes, call.caller.audience)
         if asked.send_mail:

@@ -11,6 +11,7 @@ from idp.federation.linking import ExternalIdentity
 from idp.federation.repository import owner_of_identity
 from idp.infra.db.engine import transaction
 from idp.oauth.issuers.models import SubjectSource, TrustedIssuer
+from idp.signin.factors.repository import delete_factors
 
 
 async def find_user(issuer: TrustedIssuer, subject: str, claims: dict[str, Any]) -> UUID | None:
@@ -23,8 +24,8 @@ async def find_user(issuer: TrustedIssuer, subject: str, claims: dict[str, Any])
     if user_id is not None or email is None:
         return user_id
     user = await user_by_email(email)
-    if user is not None:
-        return user.id if user.email_verified and issuer.subject is SubjectSource.EMAIL else None
+    if user is not None and user.email_verified:
+        return user.id if issuer.subject is SubjectSource.EMAIL else None
     return await _create(issuer, subject, email) if issuer.create_users else None
 
 
@@ -42,7 +43,8 @@ def _vouched_email(issuer: TrustedIssuer, claims: dict[str, Any]) -> str | None:
 
 
 async def _create(issuer: TrustedIssuer, subject: str, email: str) -> UUID | None:
-    """Create a user with this address. Returns None if another request did so first."""
+    """Create a user with this address. Returns None if another user has it."""
     name = urlsplit(issuer.issuer).hostname or issuer.issuer
     async with transaction():
+        await linking.release_email(email, delete_factors)
         return await linking.create_user(ExternalIdentity(name, issuer.issuer, subject, email, True, {}))

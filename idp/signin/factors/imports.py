@@ -6,6 +6,7 @@ from uuid import UUID
 from idp.accounts.imports import Identity
 from idp.federation import linking
 from idp.signin.factors import totp
+from idp.signin.factors.repository import delete_factors
 
 
 async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Identity]) -> None:
@@ -14,3 +15,8 @@ async def store(user_id: UUID, totp_secret: str | None, identities: Sequence[Ide
         await totp.import_secret(user_id, totp_secret)
     for identity in identities:
         await linking.import_identity(user_id, identity.issuer, identity.subject, identity.upstream)
+
+
+async def release(email: str) -> None:
+    """Take an address from an account that never proved it, in the caller's transaction."""
+    await linking.release_email(email, delete_factors)

@@ -132,7 +132,6 @@ async def _create_member(kept: Registration) -> VerifiedStep:
     held = await invitation.hold(kept, kept.email)
     if held is None:
         raise _ended()
-    await linking.release_email(held.email, delete_factors)
     created = await _create(held.email, kept)
     await invitation.accept(kept, held, created.user_id)
     return created
@@ -148,6 +147,7 @@ async def _create(email: str, kept: Registration) -> VerifiedStep:
     """Create the account of an address that was proved by the code or by the invitation."""
     if email != kept.email:
         raise wrong_code()
+    await linking.release_email(email, delete_factors)
     user_id = await accounts.create_account(email, kept.password_hash, kept.name, invited=kept.invited)
     if user_id is None:
         raise StepRefusedError(_("There is already an account with this address. Sign in with it."))

@@ -18,13 +18,13 @@ from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import fetch
-from idp.signin.factors.imports import store
+from idp.signin.factors.imports import release, store
 from tests.support.attributes import Declare
 
 
 async def run(given: Iterable[Record], **options: Any) -> tuple[int, list[RejectedRecord]]:
     imported, refused = 0, list[RejectedRecord]()
-    async for batch in imports.import_users(given, store, emails_of_identities, **options):
+    async for batch in imports.import_users(given, store, emails_of_identities, release, **options):
         imported += batch.imported
         refused += batch.refused
     return imported, refused

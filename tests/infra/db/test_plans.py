@@ -136,6 +136,7 @@ SEVERAL_PERSONS = (
     "idp.accounts.repository.users._PAGE",
     "idp.accounts.attributes.repository._VALUES_OF_USERS",
     "idp.accounts.repository.users._IDS_OF_EMAILS",
+    "idp.accounts.repository.users._CLAIMED_EMAILS",
     # An invitation names its inviter, and ends with the membership of several.
     "idp.directory.repository.invitations._REVOKE_OF_MEMBERS",
     "idp.directory.repository.invitations._OFFER",

@@ -10,7 +10,7 @@ import pytest
 from idp.accounts.repository.users import delete_user, disable_user, user_by_email
 from idp.accounts.users import ADMIN
 from idp.federation.linking import import_identity
-from idp.infra.db.engine import fetch, transaction
+from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
@@ -148,6 +148,10 @@ async def test_an_address_that_nobody_verified_here(issuer: TrustedIssuer, clien
     await trust(client, issuer, subject="email", email_domains=["example.com"], create_users=True)
     token = issuer.grant(AUDIENCE, "ada", email=user.email, email_verified=True)
     assert await refused(token, client) is Reason.UNKNOWN_USER
+    # An account that the operator made stays. One of a stranger is no reason to turn the owner of the address away.
+    await execute("UPDATE users SET origin = 'registration' WHERE id = $1", user.id)
+    created = await verify_external(token, Purpose.JWT_BEARER, client)
+    assert created.user_id not in (None, user.id)
 
 
 async def test_a_user_is_created_just_in_time(issuer: TrustedIssuer, client: Client) -> None:
