@@ -347,11 +347,12 @@ async def test_76_random_visits(seed: int, world: World) -> None:
             found = ids[world.tenants.index(tenant)] if rng.random() < 0.7 else rng.choice(ids)
             return rng.choice(found[name] or [unknown()])
 
-        values = {name: pick(name) for name in ("user_id", "role_id", "contained_id", "domain_id")}
+        values = {name: pick(name) for name in NAMED}
         form = {
             "csrf_token": form_token(someone.session, "account"), "name": f"named {rng.randbytes(6).hex()}",
             "email": rng.choice(world.people).user.email, "role": pick("role_id"), "admin": rng.choice(["on", "off"]),
-            "domain": f"{rng.randbytes(6).hex()}.example",
+            "domain": f"{rng.randbytes(6).hex()}.example", "emails": f"{rng.randbytes(6).hex()}@elsewhere.example",
+            f"role_{pick('role_id')}": "on",
         }  # fmt: skip
         may = now.enabled and user_id in now.admins
         watched = [each for each in world.tenants if each is not tenant or not may]

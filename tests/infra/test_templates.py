@@ -113,6 +113,33 @@ class FormField:
     required: bool = True
     ltr: bool = False
     max_length: int = 100
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class InvitationOf:
+    id: str = "01a22c88"
+    email: str = "carol@example.com"
+    admin: bool = True
+    sent_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    expires_at: datetime = datetime(2025, 1, 9, tzinfo=UTC)
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class StateOf:
+    label: str = "open"
+    mood: str = "good"
+    open: bool = True
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An invitation in the list."""
+
+    invitation: InvitationOf = InvitationOf()
+    state: StateOf = StateOf()
+    roles: tuple[str, ...] = ("editor", "reader")
 
 
 @dataclass(frozen=True)
@@ -382,6 +409,17 @@ PAGES: dict[str, dict[str, Any]] = {
     "organization/members.html": ORGANIZATION
     | {"members": [Member(), Member(name=None, admin=False)], "search": "ad", "next": "/organization/acme?cursor=x"},
     "organization/member.html": ORGANIZATION | {"member": Member(), "roles": [RoleIn()], "own": False},
+    "organization/invitations.html": ORGANIZATION
+    | {"invitations": [Listed(), Listed(roles=())], "only_open": False, "sends": True, "next": None},
+    "organization/invitation.html": ORGANIZATION
+    | {
+        "invitation": InvitationOf(),
+        "state": StateOf(),
+        "roles": ["editor"],
+        "inviter": Member(),
+        "member": Member(name=None),
+        "sends": True,
+    },
     "organization/roles.html": ORGANIZATION | {"roles": [RoleIn(), RoleIn(description="")], "next": None},
     "organization/role.html": ORGANIZATION
     | {"role": RoleIn(), "contained": [RoleIn(id="2", name="reader")], "holders": [Member()], "next": None},
@@ -409,7 +447,12 @@ PAGES: dict[str, dict[str, Any]] = {
         "fields": [
             FormField(),
             FormField("role", "Role", kind="choice", choices=(("1", "editor"),), required=False),
+            FormField("emails", "Addresses", kind="lines", ltr=True),
+            FormField("one", "One", kind="check", group="Several"),
+            FormField("two", "Two", "on", kind="check", group="Several"),
+            FormField("admin", "Manages it", kind="check"),
         ],
+        "problems": {"ada@example.com": "Is a member."},
         "label": "Create",
         "action": "/organization/acme/roles/add",
         "back": "/organization/acme/roles",
@@ -423,6 +466,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "label": "Remove",
         "action": "/organization/acme/members/1/remove",
         "fields": {"admin": "on"},
+        "danger": True,
         "back": "/organization/acme",
     },
     "access_denied.html": {

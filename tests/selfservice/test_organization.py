@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 import pytest
 
 from idp.accounts.users import create_user
-from idp.directory import domains, organizations, roles
+from idp.directory import domains, invitations, organizations, roles
 from idp.infra.db.engine import execute, fetch
 from idp.selfservice.organization.page import PREFIX
 from idp.signin.csrf import form_token
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, as_page, open_browser
+from tests.support.mailbox import Mailbox
 from tests.support.nameserver import Nameserver
 from tests.support.realms import until_forgotten
 from tests.support.routes import Route, routes
@@ -23,10 +24,10 @@ from tests.support.tenants import Someone, Tenant, make_tenant, sign_in
 PAGES = [route for route in routes() if route.path.startswith(PREFIX)]
 #: Pages that an administrator may see, and changes that they may make, without a recent sign-in.
 WITHOUT_RECENT_SIGN_IN = {
-    "GET ", "GET /domains", "GET /domains/add", "GET /domains/{domain_id:uuid}", "GET /events",
-    "GET /members/{user_id:uuid}", "GET /name", "GET /roles", "GET /roles/add", "GET /roles/{role_id:uuid}",
-    "GET /roles/{role_id:uuid}/change", "POST /domains/add", "POST /name", "POST /roles/add",
-    "POST /roles/{role_id:uuid}/change",
+    "GET ", "GET /domains", "GET /domains/add", "GET /invitations", "GET /invitations/{invitation_id:uuid}",
+    "GET /domains/{domain_id:uuid}", "GET /events", "GET /members/{user_id:uuid}", "GET /name", "GET /roles",
+    "GET /roles/add", "GET /roles/{role_id:uuid}", "GET /roles/{role_id:uuid}/change", "POST /domains/add",
+    "POST /name", "POST /roles/add", "POST /roles/{role_id:uuid}/change",
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ class Acme:
         ids = {
             "slug": self.tenant.organization.slug, "user_id": str(self.member.user.id),
             "role_id": str(self.tenant.role.id), "contained_id": str(self.tenant.contained.id),
-            "domain_id": str(self.tenant.domain.id),
+            "domain_id": str(self.tenant.domain.id), "invitation_id": str(self.tenant.invitation_id),
         }  # fmt: skip
         return route.url(**ids)
 
@@ -207,6 +208,72 @@ async def test_an_enforced_domain_stays(acme: Acme, server: Server) -> None:
     finally:
         await domains.enforce(acme.tenant.domain.id, enforced=False)
         await until_forgotten(server)
+
+
+async def test_inviting(acme: Acme, mailbox: Mailbox) -> None:
+    """Several at once, with roles. Those who cannot be invited stay in the form, with the reasons."""
+    one, two = [f"{secrets.token_hex(6)}@example.com" for _ in range(2)]
+    role = {f"role_{acme.tenant.role.id}": "on"}
+    page = await acme.confirm("/invitations/add", emails=f"{one}, {two.upper()}", **role)
+    assert "The invitations are on their way" in page.text
+    for email in (one, two):
+        assert email in page.text
+        assert (await mailbox.next(email)).path.startswith(invitations.PATH)
+    some = f"{one}\n{acme.member.user.email}\n3{two}"
+    again = await acme.confirm("/invitations/add", emails=some, admin="on", **role)
+    assert again.status == 422
+    assert "1 invitation was sent." in again.text
+    assert "The address has an open invitation already" in again.text
+    assert "is a member already" in again.text
+    kept = re.search(r"<textarea[^>]*>([^<]*)</textarea>", again.text)
+    assert kept is not None
+    assert kept[1].split() == [one, acme.member.user.email]
+    assert re.search(rf'name="role_{acme.tenant.role.id}"[^>]* checked', again.text)
+    rows = await fetch(
+        "SELECT email, admin, role_ids, invited_by FROM organization_invitation WHERE organization_id = $1 ORDER BY id",
+        acme.tenant.id,
+    )
+    assert [(row["email"], row["admin"]) for row in rows[1:]] == [(one, False), (two, False), (f"3{two}", True)]
+    assert {(tuple(row["role_ids"]), row["invited_by"]) for row in rows[1:]} == {
+        ((acme.tenant.role.id,), acme.admin.user.id)
+    }
+
+
+@pytest.mark.parametrize("emails", ["", "no address", " ".join(f"a{n}@example.com" for n in range(21))])
+async def test_addresses_that_cannot_be_invited(emails: str, acme: Acme) -> None:
+    """Then nobody is."""
+    before = await fetch("SELECT FROM organization_invitation WHERE organization_id = $1", acme.tenant.id)
+    page = await acme.confirm("/invitations/add", emails=f"a@example.com {emails}" if "no" in emails else emails)
+    assert page.status == 422
+    assert await fetch("SELECT FROM organization_invitation WHERE organization_id = $1", acme.tenant.id) == before
+
+
+async def test_an_invitation(acme: Acme, mailbox: Mailbox) -> None:
+    """It is sent again, within the limits, and revoked. Of those who invited only members are named."""
+    invited, invitation_id = acme.tenant.invited, acme.tenant.invitation_id
+    path, stranger = f"/invitations/{invitation_id}", await create_user(f"{secrets.token_hex(6)}@example.com", None)
+    by = "UPDATE organization_invitation SET invited_by = $1 WHERE id = $2"
+    await execute(by, stranger.id, invitation_id)
+    page = await acme.get(path)
+    assert acme.tenant.role.name in page.text
+    assert stranger.email not in page.text
+    assert str(stranger.id) not in page.text
+    await execute(
+        "UPDATE organization_invitation SET invited_by = $1 WHERE id = $2", acme.member.user.id, invitation_id
+    )
+    page = await acme.get(path)
+    assert str(acme.member.user.name) in page.text
+    sent = as_page(await acme.admin.browser.submit(page, "invitation-resend"))
+    assert "on its way again" in sent.text
+    assert (await mailbox.next(invited, 2)).path.startswith(invitations.PATH)
+    for _ in range(2):
+        sent = as_page(await acme.admin.browser.submit(page, "invitation-resend"))
+    assert (sent.status, "Too many attempts" in sent.text) == (429, True)
+    assert "The invitation is revoked" in (await acme.confirm(f"{path}/revoke")).text
+    refused = as_page(await acme.admin.browser.submit(page, "invitation-resend"))
+    assert (refused.status, "was used, declined or revoked" in refused.text) == (404, True)
+    assert invited in (await acme.get("/invitations")).text
+    assert invited not in (await acme.get("/invitations", open="true")).text
 
 
 async def test_the_name(acme: Acme) -> None:

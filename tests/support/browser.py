@@ -35,6 +35,8 @@ class _Forms(HTMLParser):
         self.ids.add(values.get("id", ""))
         if tag == "form":
             self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
+        elif values.get("type") == "checkbox" and "checked" not in values:
+            return  # Sent only if it is ticked.
         elif tag == "input" and self.forms and "name" in values:
             self.forms[-1].fields[values["name"]] = values.get("value", "")
         elif tag == "button" and self.forms:

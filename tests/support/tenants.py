@@ -28,6 +28,8 @@ class Tenant(NamedTuple):
     role: Role
     contained: Role
     domain: Domain
+    invitation_id: UUID
+    invited: str
 
     @property
     def id(self) -> UUID:
@@ -44,8 +46,8 @@ async def make_tenant() -> Tenant:
     domain = await domains.claim(organization.id, f"{mark}.example")
     verified = await verify_domain(domain.id, domain.token, 86400)
     assert verified is not None
-    await invitations.invite(organization.id, f"invited-{mark}@elsewhere.example", role_ids=[role.id])
-    return Tenant(organization, role, contained, verified)
+    sent = await invitations.invite(organization.id, f"invited-{mark}@elsewhere.example", role_ids=[role.id])
+    return Tenant(organization, role, contained, verified, sent.invitation.id, sent.invitation.email)
 
 
 class Someone(NamedTuple):

@@ -4,9 +4,30 @@ They show and change one organization only (docs/decisions/0081-administrators-o
 declared with :func:`idp.selfservice.organization.page.page`.
 """
 
-from idp.selfservice.organization import details, domains, events, member_roles, members, role_parts, roles
+from idp.selfservice.organization import (
+    details,
+    domains,
+    events,
+    invitations,
+    invite,
+    member_roles,
+    members,
+    role_parts,
+    roles,
+)
 from idp.selfservice.organization.page import ROUTES as PAGES
 
-__all__ = ["ROUTES", "details", "domains", "events", "member_roles", "members", "role_parts", "roles"]
+__all__ = [
+    "ROUTES",
+    "details",
+    "domains",
+    "events",
+    "invitations",
+    "invite",
+    "member_roles",
+    "members",
+    "role_parts",
+    "roles",
+]
 
 ROUTES = [*PAGES]

@@ -13,8 +13,9 @@ class Field(NamedTuple):
     """A field of a form.
 
     Attributes:
-        kind: ``text``, ``email`` or ``choice``.
+        kind: ``text``, ``email``, ``lines``, ``choice`` or ``check``.
         choices: values and labels of a choice.
+        group: the heading over this and the boxes beside it that have the same.
         ltr: whether the text is read from left to right in every language.
     """
 
@@ -27,6 +28,7 @@ class Field(NamedTuple):
     required: bool = True
     ltr: bool = False
     max_length: int = 100
+    group: str = ""
 
 
 def form(
@@ -40,6 +42,7 @@ def form(
     intro: str = "",
     version: str = "",
     error: DomainError | str | None = None,
+    problems: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response[Any]:
     """Render a form that is sent to the path of the page.
@@ -48,10 +51,11 @@ def form(
         label: that of the button.
         back: where the page leads without a change, after the path of the organization.
         version: of the record that the form shows.
+        problems: what was refused, with the reasons.
     """
     return render(
         visit, "form", section, heading=heading, fields=fields, label=label, back=visit.path + back, intro=intro,
-        version=version, action=visit.here, error=error, status=status,
+        version=version, action=visit.here, error=error, problems=problems or {}, status=status,
     )  # fmt: skip
 
 
@@ -65,14 +69,16 @@ def ask(
     label: str,
     back: str,
     fields: Mapping[str, str] | None = None,
+    danger: bool = False,
     error: DomainError | None = None,
 ) -> Response[Any]:
     """Render a page that asks for confirmation, and says of whom or what.
 
     Args:
-        text: what follows, in a sentence or two.
+        text: what follows, and how to undo it, in a sentence or two.
+        danger: whether something is lost.
     """
     return render(
         visit, "ask", section, heading=heading, facts=facts, text=text, label=label, back=visit.path + back,
-        fields=fields or {}, action=visit.here, error=error,
+        fields=fields or {}, danger=danger, action=visit.here, error=error,
     )  # fmt: skip

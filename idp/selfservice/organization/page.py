@@ -173,7 +173,7 @@ def render(
         error: why a form was refused.
     """
     if isinstance(error, DomainError):
-        status, error = error.status, sentence(error)
+        status, error = error.status, reason(error)
     return html_page(
         f"organization/{template}.html",
         status=status,
@@ -186,6 +186,11 @@ def render(
         done=None if error else notice(visit.query.get("done", "")),
         **context,
     )
+
+
+def reason(error: DomainError | TooManyRequestsError) -> str:
+    """Return the sentence for an error, in the language of the page."""
+    return wait_sentence(error) if isinstance(error, TooManyRequestsError) else sentence(error)
 
 
 def done(visit: Visit, path: str, what: str) -> Response[bytes]:

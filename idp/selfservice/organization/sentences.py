@@ -22,6 +22,10 @@ def sentence(error: DomainError) -> str:
         errors.ManagedAccountError: _(
             "The organisation manages your account by its directory. Let another administrator remove you."
         ),
+        errors.AlreadyInvitedError: _("The address has an open invitation already, or too many others have."),
+        errors.AlreadyMemberError: _("The person with this address is a member already."),
+        errors.UnknownInvitationError: _("The invitation was used, declined or revoked."),
+        errors.UnknownRoleError: _("There is no such role any more. Choose another one."),
         errors.DomainClaimedError: _("The organisation has claimed this domain already, or too many."),
         errors.DomainEnforcedError: _("The domain is enforced. Ask those who run this service to release it first."),
         errors.DomainTakenError: _("Another organisation has verified this domain."),
@@ -52,5 +56,8 @@ def notice(what: str) -> str | None:
         "deleted": _("The role is deleted."),
         "claimed": _("The domain is claimed. Publish the record, and have it looked for."),
         "verified": _("The record was found. The domain belongs to the organisation."),
+        "invited": _("The invitations are on their way."),
+        "invited-again": _("The invitation is on its way again. The earlier link no longer works."),
+        "revoked": _("The invitation is revoked."),
         "domain-removed": _("The domain is removed."),
     }.get(what)
