@@ -12,7 +12,8 @@ from litestar.types import ASGIApp
 
 from idp import housekeeping
 from idp.accounts import passwords
-from idp.accounts.attributes import declaration
+from idp.accounts.attributes.jobs import runner as attribute_jobs
+from idp.accounts.attributes.registry import TOPIC as ATTRIBUTES_TOPIC
 from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
@@ -264,13 +265,14 @@ def _background() -> list[asyncio.Task[None]]:
                     "clients": registry.load,
                     TOPIC: realms.load,
                     effective.DOMAINS_TOPIC: realms.load,
-                    declaration.TOPIC: attributes.load,
+                    ATTRIBUTES_TOPIC: attributes.load,
                     effective.TOPIC: effective.empty,
                 }
             )
         ),
         asyncio.create_task(housekeeping.run()),
         asyncio.create_task(rotation_job.run()),
+        asyncio.create_task(attribute_jobs.run()),
         asyncio.create_task(domain_checks.run()),
         asyncio.create_task(directory_checks.run()),
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),

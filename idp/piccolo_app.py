@@ -4,7 +4,7 @@ from pathlib import Path
 
 from piccolo.conf.apps import AppConfig
 
-from idp.accounts.attributes.tables import AttributeRow, UserAttribute
+from idp.accounts.attributes.tables import AttributeJob, AttributeRow, UserAttribute
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
@@ -95,6 +95,7 @@ APP_CONFIG = AppConfig(
         Activity,
         AdminRole,
         AssertedFamily,
+        AttributeJob,
         AttributeRow,
         UpstreamAttempt,
         AuditCheckpoint,

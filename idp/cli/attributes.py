@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from idp.cli.attribute_jobs import finish_job, list_jobs
 from idp.cli.database import with_database
 from idp.cli.options import given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
@@ -64,15 +65,22 @@ async def create(*, name: str, type: str, multivalued: bool, as_json: bool, **op
     _print(await declare(name=name, type=type, multivalued=multivalued, **changes), as_json)
 
 
+_WAIT = click.option(
+    "--wait/--no-wait", default=True, show_default=True, help="Wait until the values of all users are changed."
+)
+
+
 @attributes.command()
 @click.argument("name")
 @_VALUES
+@_WAIT
 @json_option
 @with_database
-async def update(*, name: str, as_json: bool, **options: Any) -> None:
+async def update(*, name: str, wait: bool, as_json: bool, **options: Any) -> None:
     """Change an attribute. Options that are not given keep their value; those that repeat replace all of theirs.
 
-    Values that users have stay, even if they would be refused now.
+    Values that users have stay, even if they would be refused now. To make those of many users searchable takes a
+    while; the servers do it too, and go on if this command is stopped.
     """
     from idp.accounts.attributes.declaration import update
 
@@ -81,7 +89,9 @@ async def update(*, name: str, as_json: bool, **options: Any) -> None:
         raise click.UsageError("Name at least one option to change.")
     stored = await update(name, **changes)
     assert stored is not None  # noqa: S101 -- no version is expected
-    _print(stored, as_json)
+    if wait:
+        await finish_job(name)
+    _print(await _find(name), as_json)
 
 
 @attributes.command("list")
@@ -97,7 +107,7 @@ async def list_attributes(as_json: bool) -> None:
         return
     rows = [
         (one.name, f"{one.type}, several" if one.multivalued else one.type, _who(one.visible_to),
-         _who(one.editable_by), one.searchable, one.claim)
+         _who(one.editable_by), "not yet" if one.indexing else one.searchable, one.claim)
         for one in found
     ]  # fmt: skip
     print_table(("Name", "Type", "Visible to", "Editable by", "Searchable", "Claim"), rows)
@@ -115,16 +125,27 @@ async def show(name: str, as_json: bool) -> None:
 @attributes.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@_WAIT
 @with_database
-async def delete(name: str, yes: bool) -> None:
-    """Delete an attribute with the values of all users. It says first how many there are."""
+async def delete(name: str, yes: bool, wait: bool) -> None:
+    """Delete an attribute with the values of all users. It says first how many there are.
+
+    The attribute is gone at once. To delete the values of many users takes a while; the servers do it too, and go on if
+    this command is stopped.
+    """
     from idp.accounts.attributes.declaration import delete
     from idp.accounts.attributes.repository import count_values
 
     number = await count_values((await _find(name)).name)
     if not yes:
         click.confirm(f"{number} values go with it. Delete it?", abort=True)
-    click.echo(f"The attribute {name} is deleted, with {await delete(name)} values.")
+    deleted = await delete(name)
+    if wait:
+        await finish_job(name)
+    click.echo(f"The attribute {name} is deleted, with {deleted} values.")
+
+
+attributes.add_command(list_jobs)
 
 
 async def _find(name: str) -> "StoredAttribute":

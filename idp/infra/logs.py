@@ -23,8 +23,20 @@ FIELDS = frozenset(
         *("method", "route", "status", "duration_ms"),
         *("logger", "error", "reason", "hint", "path", "trace"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
-        *("alg", "attempt", "count", "host", "kid", "kind", "link", "migration", "port", "resource_servers", "stream"),
-        *("table", "template", "topic", "version", "workers"),
+        *(
+            "alg",
+            "attempt",
+            "attribute",
+            "count",
+            "host",
+            "kid",
+            "kind",
+            "link",
+            "migration",
+            "port",
+            "resource_servers",
+        ),
+        *("resource_servers", "stream", "table", "template", "topic", "version", "workers"),
     }
 )
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from idp.accounts.attributes.models import Attribute as Declared
 from idp.accounts.attributes.models import Audience, Type
+from idp.accounts.attributes.models import StoredAttribute as Declared
 from idp.accounts.attributes.registry import attributes
 from idp.scim.attributes import USER, Attribute, ResourceType
 

@@ -11,6 +11,7 @@ from idp.accounts.attributes.models import Given, Registration, Type
 from idp.cli import attributes
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
+from tests.support.attributes import held_up, values_changed
 
 
 def test_the_choices_are_those_of_the_model() -> None:
@@ -69,11 +70,31 @@ async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser) -> No
     """docs/attributes.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "attributes.md").read_text().replace("\\\n", " ")
     commands = re.findall(r"^\$ idp (.*)$", text, re.MULTILINE)
-    declared = ("department", "employee_number", "languages", "iban", "cost_centre")
+    declared = ("department", "employee_number", "languages", "iban", "cost_centre", "desk")
     names = {name: f"{name[:3]}_{secrets.token_hex(6)}" for name in declared}
     names |= {name: secrets.token_hex(8) for name in ("payroll", "travel")}
     values = {"alice@example.com": (await make_user()).email} | names
     for command in commands:
         cli(*(values.get(word, word) for word in shlex.split(command)))
-    assert len(commands) == 17
+    assert len(commands) == 21
     assert {one["name"] for one in json.loads(cli("attributes", "list", "--json").out)}.isdisjoint(names.values())
+
+
+async def test_values_are_changed_in_the_background(cli: Cli, make_user: MakeUser) -> None:
+    name = f"a_{secrets.token_hex(6)}"
+    cli("attributes", "create", name, "--label", "X")
+    cli("users", "set-attribute", (await make_user()).email, name, "x")
+    async with held_up(name):
+        cli("attributes", "update", name, "--searchable", "--no-wait")
+        assert "not yet" in cli("attributes", "list").out
+        jobs = {one["attribute"]: one for one in json.loads(cli("attributes", "jobs", "--json").out)}
+        assert (jobs[name]["kind"], jobs[name]["done"], jobs[name]["total"]) == ("index", 0, 1)
+        assert name in cli("attributes", "jobs").out
+        cli("attributes", "delete", name, "--yes", "--no-wait")
+        assert "still being deleted" in cli.fails("attributes", "create", name, "--label", "X")
+    await values_changed(name)
+    # By default the command waits, and does the work itself where no server runs.
+    cli("attributes", "create", name, "--label", "X")
+    cli("attributes", "update", name, "--searchable")
+    cli("attributes", "delete", name, "--yes")
+    assert name not in cli("attributes", "jobs").out

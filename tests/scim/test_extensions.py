@@ -11,6 +11,7 @@ from idp.accounts.attributes import declaration
 from idp.accounts.attributes.registry import attributes
 from idp.infra.db.engine import fetch
 from tests.scim.conftest import PATCH, ScimClient
+from tests.support.attributes import values_changed
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 OWN = "urn:ietf:params:scim:schemas:extension:idp:2.0:User"
@@ -40,6 +41,7 @@ async def extended(scim: ScimClient) -> AsyncIterator[ScimClient]:
     yield scim
     for values in DECLARED:
         await declaration.delete(values["name"])
+        await values_changed(values["name"])
     await attributes.load()
     async with asyncio.timeout(30):
         while len((await scim.ok("GET", "/Schemas"))["Resources"]) > 2:

@@ -10,7 +10,14 @@ import msgspec
 
 from idp.accounts.addresses import INVISIBLE
 from idp.accounts.attributes import repository, values
-from idp.accounts.attributes.errors import AttributeInUseError, InvalidAttributeError, UnknownAttributeError
+from idp.accounts.attributes.errors import (
+    AttributeBeingDeletedError,
+    AttributeInUseError,
+    InvalidAttributeError,
+    UnknownAttributeError,
+)
+from idp.accounts.attributes.jobs import repository as jobs
+from idp.accounts.attributes.jobs.runner import work_at_once
 from idp.accounts.attributes.models import (
     DEFAULT,
     MAX_ATTRIBUTES,
@@ -19,13 +26,12 @@ from idp.accounts.attributes.models import (
     StoredAttribute,
     Type,
 )
+from idp.accounts.attributes.registry import TOPIC
 from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS, PROTECTED_CLAIMS
 from idp.audit.events import record
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.json_schema import is_pattern
 
-#: The topic of changes of declared attributes.
-TOPIC = "attributes"
 #: Limits of a declaration.
 MAX_LABEL, MAX_LABELS, MAX_CHOICE, MAX_CHOICES, MAX_PATTERN, MAX_CLIENTS = 100, 100, 200, 200, 200, 100
 #: The members that cannot change, because values depend on them.
@@ -51,6 +57,7 @@ async def declare(**declared: Any) -> StoredAttribute:
 
     Raises:
         InvalidAttributeError: a member is not valid, the name is taken, or there are too many attributes.
+        AttributeBeingDeletedError: the values of an earlier attribute with the name are not deleted yet.
     """
     attribute = check(declared)
     async with exclusive_change(TOPIC):
@@ -58,15 +65,19 @@ async def declare(**declared: Any) -> StoredAttribute:
         if len(known) >= MAX_ATTRIBUTES:
             raise InvalidAttributeError(f"There can be at most {MAX_ATTRIBUTES} attributes.")
         await _check_against(attribute, known)
+        if any(one.name == attribute.name for one in known):
+            raise InvalidAttributeError("An attribute with this name already exists.", "name")
         stored = await repository.insert_attribute(attribute)
         if stored is None:
-            raise InvalidAttributeError("An attribute with this name already exists.", "name")
+            raise AttributeBeingDeletedError
         await record("attribute_declared", detail={"attribute": stored.name, "type": stored.type})
     return stored
 
 
 async def update(name: str, expected: datetime | None = None, /, **changes: Any) -> StoredAttribute | None:
     """Change a declaration. Values that are stored stay, even if they would be refused now.
+
+    Values that become searchable, or no longer are, are changed in the background. A few are when this returns.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -80,6 +91,7 @@ async def update(name: str, expected: datetime | None = None, /, **changes: Any)
         InvalidAttributeError: a member is not valid, or one that cannot change is changed.
         AttributeInUseError: the access policy of a client names it, and people could edit it themselves.
     """
+    number = await repository.count_values(name) if "searchable" in changes else 0
     async with exclusive_change(TOPIC):
         before = await _lock(name)
         if expected is not None and before.updated_at != expected:
@@ -96,30 +108,36 @@ async def update(name: str, expected: datetime | None = None, /, **changes: Any)
             return before
         stored = await repository.update_attribute(attribute)
         if "searchable" in changed:
-            await repository.set_search_keys(name, attribute.searchable)
+            await jobs.note(name, "index" if attribute.searchable else "unindex", number)
         await record("attribute_updated", detail={"attribute": name, "changed": changed})
+    if "searchable" in changed:
+        await work_at_once(name)
     return stored
 
 
 async def delete(name: str, expected: datetime | None = None) -> int | None:
     """Delete an attribute with the values of all users.
 
+    It is gone at once, and the values are deleted in the background. A few are when this returns.
     Their ``directory_version`` stays: a process that remembers values drops them by the declaration.
 
     Returns:
-        the number of deleted values; None if the declaration has changed since ``expected``.
+        the number of values that go with it; None if the declaration has changed since ``expected``.
 
     Raises:
         UnknownAttributeError: there is no such attribute.
         AttributeInUseError: the access policy of a client names it.
     """
+    number = await repository.count_values(name)
     async with exclusive_change(TOPIC):
         before = await _lock(name)
         if expected is not None and before.updated_at != expected:
             return None
         await _check_unused(name)
-        number = await repository.delete_attribute(name)
+        await repository.delete_attribute(name)
+        await jobs.note(name, "delete", number)
         await record("attribute_deleted", detail={"attribute": name, "values": number})
+    await work_at_once(name)
     return number
 
 

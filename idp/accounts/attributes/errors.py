@@ -31,6 +31,24 @@ class AttributeInUseError(ConflictError):
         super().__init__(f"The access policy of {' and of '.join(clients)} names this attribute. Change it first.")
 
 
+class AttributeBeingDeletedError(ConflictError):
+    """The values of an earlier attribute with the name are not deleted yet."""
+
+    code = "attribute_being_deleted"
+
+    def __init__(self) -> None:
+        super().__init__("The values of an earlier attribute with this name are still being deleted. Try again later.")
+
+
+class NotSearchableYetError(ConflictError):
+    """The values of an attribute are being made searchable."""
+
+    code = "not_searchable_yet"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The attribute {name} is not searchable yet: its values are being indexed. Try again later.")
+
+
 class UnknownAttributeError(NotFoundError):
     """There is no such attribute."""
 

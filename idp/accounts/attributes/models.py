@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -98,12 +98,20 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class StoredAttribute(Attribute, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """An attribute with the times of its record. ``updated_at`` is its version."""
+    """An attribute with the times of its record. ``updated_at`` is its version.
 
+    Attributes:
+        indexing: values that are stored are being made searchable, and no search is possible yet.
+    """
+
+    indexing: bool = False
     created_at: datetime
     updated_at: datetime
 
 
-def in_order(attributes: Iterable[Attribute]) -> list[Attribute]:
+Declared = TypeVar("Declared", bound=Attribute)
+
+
+def in_order(attributes: Iterable[Declared]) -> list[Declared]:
     """Return attributes in the order of pages."""
     return sorted(attributes, key=lambda one: (one.position, one.name))

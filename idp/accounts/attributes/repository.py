@@ -12,14 +12,15 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many
 
-#: Rows that one statement changes for all users, so that it takes less than its time limit.
-BATCH_SIZE = 50_000
-
-_ATTRIBUTES = "SELECT name, config, created_at, updated_at FROM attribute"
+_DECLARED = """
+    name, config, created_at, updated_at,
+    EXISTS (SELECT FROM attribute_job AS j WHERE j.attribute = a.name AND j.kind = 'index') AS indexing
+"""
+_ATTRIBUTES = f"SELECT {_DECLARED} FROM attribute AS a WHERE a.deleted_at IS NULL"  # noqa: S608
 _ALL = f"{_ATTRIBUTES} ORDER BY name"
-_LOCK = f"{_ATTRIBUTES} WHERE name = $1 FOR UPDATE"
+_LOCK = f"{_ATTRIBUTES} AND name = $1 FOR UPDATE"
 # In the order of the names, so that two transactions do not deadlock.
-_HOLD = f"{_ATTRIBUTES} WHERE name = ANY ($1::text[]) ORDER BY name FOR SHARE"
+_HOLD = f"{_ATTRIBUTES} AND name = ANY ($1::text[]) ORDER BY name FOR SHARE"
 _INSERT = """
     INSERT INTO attribute (name, config, created_at, updated_at) VALUES ($1, $2, now(), now())
     ON CONFLICT DO NOTHING RETURNING name, config, created_at, updated_at
@@ -28,6 +29,7 @@ _UPDATE = """
     UPDATE attribute SET config = $2, updated_at = now() WHERE name = $1
     RETURNING name, config, created_at, updated_at
 """
+_DELETE = "UPDATE attribute SET deleted_at = now() WHERE name = $1"
 # Whoever saves an access policy holds its attributes: it is there already, or comes after the change.
 _USED_BY = """
 SELECT c.metadata ->> 'client_name' AS name
@@ -46,45 +48,30 @@ _VALUES = """
 """
 # Declarations of which a user has no value.
 _MISSING = f"""
-    {_ATTRIBUTES} AS a WHERE a.name = ANY ($2::text[])
+    {_ATTRIBUTES} AND a.name = ANY ($2::text[])
     AND NOT EXISTS (SELECT FROM user_attribute AS v WHERE v.user_id = $1 AND v.attribute = a.name)
 """
 _ORIGINS = "SELECT DISTINCT attribute, origin FROM user_attribute WHERE user_id = $1"
 _DELETE_VALUES = "DELETE FROM user_attribute WHERE user_id = $1 AND attribute = ANY ($2::text[])"
-#: The text that a search compares. It is short enough for an index.
-_KEY = """
+#: The text that a search compares, of the value ``v``. It is short enough for an index.
+SEARCH_KEY = """
     coalesce(left(lower(v.text_value), 200), v.number_value::text, v.boolean_value::text, v.date_value::text)
 """
 _INSERT_VALUES = f"""
     INSERT INTO user_attribute
         (user_id, attribute, position, text_value, number_value, boolean_value, date_value, search_key, origin)
     SELECT v.user_id, v.attribute, v.position, v.text_value, v.number_value, v.boolean_value, v.date_value,
-           CASE WHEN (a.config ->> 'searchable')::boolean THEN {_KEY} END, v.origin
+           CASE WHEN (a.config ->> 'searchable')::boolean THEN {SEARCH_KEY} END, v.origin
     FROM jsonb_populate_recordset(NULL::user_attribute, $1::jsonb) AS v JOIN attribute AS a ON a.name = v.attribute
 """  # noqa: S608
 
-
-def _of_batch(change: str, condition: str = "true") -> str:
-    """Return a statement that changes some values ``v`` of the attribute $1."""
-    return f"""
-    WITH batch AS MATERIALIZED (
-        SELECT user_id, attribute, position FROM user_attribute WHERE attribute = $1 AND {condition} LIMIT {BATCH_SIZE}
-    )
-    {change}
-    WHERE (v.user_id, v.attribute, v.position) IN (SELECT user_id, attribute, position FROM batch)
-    """  # noqa: S608
-
-
-_DELETE_BATCH = _of_batch("DELETE FROM user_attribute AS v")
-_ADD_KEYS = _of_batch(f"UPDATE user_attribute AS v SET search_key = {_KEY}", "search_key IS NULL")  # noqa: S608
-_REMOVE_KEYS = _of_batch("UPDATE user_attribute AS v SET search_key = NULL", "search_key IS NOT NULL")
-
 ATTRIBUTES = Listing(
     source="attribute AS a",
-    columns="a.name, a.config, a.created_at, a.updated_at",
+    columns=_DECLARED,
     key=Sort("a.name", "text"),
     sorts={"name": Sort("a.name", "text")},
     default_sort="name",
+    where="a.deleted_at IS NULL",
     filters={"name": Filter("a.name = {}", help="One attribute.")},
 )
 
@@ -144,24 +131,9 @@ async def update_attribute(attribute: Attribute) -> StoredAttribute:
     return read(row)
 
 
-async def delete_attribute(name: str) -> int:
-    """Delete a declaration that the caller has locked, and the values of all users. Returns their number."""
-    number = await _in_batches(_DELETE_BATCH, name)
-    await execute("DELETE FROM attribute WHERE name = $1", name)
-    return number
-
-
-async def set_search_keys(name: str, wanted: bool) -> None:
-    """Make the values of all users searchable, or not any more. The caller has locked the declaration."""
-    await _in_batches(_ADD_KEYS if wanted else _REMOVE_KEYS, name)
-
-
-async def _in_batches(statement: str, name: str) -> int:
-    number = done = await execute(statement, name)
-    while done == BATCH_SIZE:
-        done = await execute(statement, name)
-        number += done
-    return number
+async def delete_attribute(name: str) -> None:
+    """Delete a declaration that the caller has locked. No statement finds it any more; its values are still there."""
+    await execute(_DELETE, name)
 
 
 async def count_clients(client_ids: Collection[str]) -> int:

@@ -1,8 +1,9 @@
 """Finding users by a value of a searchable attribute."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from idp.accounts.attributes import repository
+from idp.accounts.attributes.errors import NotSearchableYetError
 from idp.accounts.attributes.models import Attribute, Audience, Type
 from idp.accounts.attributes.values import parse_one, to_date
 from idp.infra.db.listing import Filter
@@ -11,11 +12,20 @@ from idp.infra.db.listing import Filter
 PREFIX = "attributes."
 
 
-async def filters(audience: Audience) -> Mapping[str, Filter]:
+async def filters(audience: Audience, asked: Collection[str] = ()) -> Mapping[str, Filter]:
     """Return the filters for :data:`idp.accounts.repository.users.USERS`, by searchable attributes that an audience
     sees. Of others, a search would tell the values.
+
+    Args:
+        asked: the names of the filters that are used.
+
+    Raises:
+        NotSearchableYetError: the values of one of them are being made searchable.
     """
     found = [one for one in await repository.attributes() if one.searchable and one.is_visible(audience)]
+    for one in found:
+        if one.indexing and f"{PREFIX}{one.name}" in asked:
+            raise NotSearchableYetError(one.name)
     return {f"{PREFIX}{one.name}": repository.search(one) for one in found}
 
 

@@ -5,6 +5,8 @@ from piccolo.table import Table
 from idp.accounts.tables import User
 from idp.infra.db.columns import (
     JSONB,
+    UUID,
+    BigInt,
     Boolean,
     Date,
     DoublePrecision,
@@ -26,6 +28,23 @@ class AttributeRow(Table, tablename="attribute", db=engine):
     config = JSONB()
     created_at = Timestamptz(default=TimestamptzNow())
     updated_at = Timestamptz(default=TimestamptzNow())
+    #: Its values are being deleted. The name is taken until they are.
+    deleted_at = Timestamptz(null=True, default=None)
+
+
+class AttributeJob(Table, tablename="attribute_job", db=engine):
+    """A change of all values of an attribute, and how far it is (:mod:`idp.accounts.attributes.jobs`).
+
+    Not in the row of the declaration, which every change of a value holds.
+    """
+
+    attribute = ForeignKey(AttributeRow, primary_key=True)
+    kind = Text()
+    after_key = Text(null=True, default=None)
+    after_user = UUID()
+    done = BigInt()
+    total = BigInt()
+    started_at = Timestamptz()
 
 
 class UserAttribute(Table, tablename="user_attribute", db=engine):

@@ -7,8 +7,10 @@ import asyncpg
 import msgspec
 
 from idp.accounts.attributes import declaration, repository, service
+from idp.accounts.attributes.jobs.repository import JOBS
 from idp.accounts.attributes.repository import ATTRIBUTES
 from idp.admin.api.models import attributes as models
+from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.api.people import named_user, show_user
 from idp.admin.api.problems import OutdatedError
@@ -24,6 +26,10 @@ def _read(row: asyncpg.Record) -> models.Attribute:
 
 
 listed(_PATH, _READ, "List attributes of users", listing=ATTRIBUTES, read=_read, item=models.Attribute)
+listed(
+    "/attribute_jobs", _READ, "List attributes whose values are being indexed or deleted",
+    listing=JOBS, read=reader(models.AttributeJob), item=models.AttributeJob,
+)  # fmt: skip
 
 
 @operation("GET", f"{_PATH}/{{name}}", _READ, "Show an attribute", content=models.Attribute)

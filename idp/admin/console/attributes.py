@@ -6,6 +6,7 @@ from typing import Any
 from litestar import Response
 
 from idp.accounts.attributes import declaration, repository
+from idp.accounts.attributes.jobs import repository as jobs
 from idp.accounts.attributes.models import DEFAULT, Attribute, StoredAttribute, Type
 from idp.accounts.attributes.repository import ATTRIBUTES, read
 from idp.accounts.attributes.values import parse_limit
@@ -22,6 +23,11 @@ _WHO = (("person", "the user"), ("support", "administrators who may see users"))
 _REGISTRATION = (("no", "Not asked for"), ("optional", "Asked for, may stay empty"), ("required", "Required"))
 _NUMBERS = {"min_length": "Shortest text", "max_length": "Longest text"}
 _LIMITS = {"minimum": "Least number, or first date", "maximum": "Greatest number, or last date"}
+_JOBS: dict[jobs.Kind, str] = {
+    "index": "is being made searchable",
+    "unindex": "is being made not searchable",
+    "delete": "is deleted, and its values are being deleted",
+}
 
 
 @screen("GET", f"/{SECTION}", _READ)
@@ -31,17 +37,26 @@ async def list_attributes(request: AdminRequest) -> Response[str]:
         [
             Cell(attribute.name, f"{HOME}/{SECTION}/{attribute.name}"), Cell(attribute.label[DEFAULT]),
             Cell(_type(attribute)), Cell(_names(attribute.visible_to)), Cell(_names(attribute.editable_by)),
-            Cell("yes" if attribute.searchable else "no"), Cell(attribute.claim or "-"),
+            Cell("not yet" if attribute.indexing else "yes" if attribute.searchable else "no"),
+            Cell(attribute.claim or "-"),
         ]
         for attribute in map(read, found.rows)
     ]  # fmt: skip
     add = [Action("New attribute", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(
         request, "list", section=SECTION, heading="Attributes", path=f"{HOME}/{SECTION}", acts=add,
-        intro="What users have besides the standard claims. Owners see and edit all of them.", filters=[],
+        intro=" ".join((
+            "What users have besides the standard claims. Owners see and edit all of them.",
+            *(f"{job.attribute} {_progress(job)}." for job in await jobs.jobs()),
+        )),
+        filters=[],
         columns=("Name", "Label", "Type", "Visible to", "Editable by", "Searchable", "Claim"),
         rows=rows, next=next_url(request, found),
     )  # fmt: skip
+
+
+def _progress(job: jobs.Job) -> str:
+    return f"{_JOBS[job.kind]}: {job.done:,} of {job.total:,} values"
 
 
 def _type(attribute: Attribute) -> str:
@@ -177,7 +192,9 @@ async def _stored(name: str) -> StoredAttribute:
 async def show_attribute(request: AdminRequest) -> Response[str]:
     attribute = await _stored(request.params["attribute"])
     limits = {name: getattr(attribute, name) for name in (*_NUMBERS, *_LIMITS, "pattern")}
+    job = await jobs.job(attribute.name)
     shown = {
+        **({"In progress": f"It {_progress(job)}"} if job is not None else {}),
         "Label": attribute.label[DEFAULT],
         "Labels in other languages": _shown(attribute)["translations"].replace("\n", ", "),
         "Type": _type(attribute),
@@ -185,7 +202,7 @@ async def show_attribute(request: AdminRequest) -> Response[str]:
         **{(_NUMBERS | _LIMITS).get(name, "Pattern"): value for name, value in limits.items() if value is not None},
         "Visible to": _names(attribute.visible_to),
         "Editable by": _names(attribute.editable_by),
-        "Searchable": attribute.searchable,
+        "Searchable": "Not yet" if attribute.indexing else attribute.searchable,
         "Released with the scope": attribute.scope,
         "In the claim": attribute.claim,
         "At registration": dict(_REGISTRATION)[attribute.registration],

@@ -66,8 +66,8 @@ async def asked(request: AdminRequest) -> Search:
         return Search(request, USERS, fields)
     if not search.fits(wanted, value):
         return Search(request, None, fields)
-    filters = await search.filters(request.caller.audience)
     query = {**request.query, f"{search.PREFIX}{name}": value}
+    filters = await search.filters(request.caller.audience, query)
     listing = msgspec.structs.replace(USERS, filters={**USERS.filters, **filters})
     return Search(msgspec.structs.replace(request, query=query), listing, fields)
 

@@ -76,7 +76,7 @@ def _extended(path: Path) -> Elements | None:
     if named is None:
         return None
     declared = named[1]
-    text = Column("a.search_key", Kind.KEY) if declared.searchable else Column("a.text_value")
+    text = Column("a.search_key", Kind.KEY) if declared.searchable and not declared.indexing else Column("a.text_value")
     # The name is an identifier of lower-case ASCII letters, digits and underscores.
     source = f"SELECT a.user_id FROM user_attribute AS a WHERE a.attribute = '{declared.name}'"  # noqa: S608
     return Elements({"value": _VALUES.get(declared.type, text)}, f"u.id IN ({source} AND {{}})")

@@ -15,7 +15,7 @@ from idp.accounts.claims import CLAIMS_BY_SCOPE, PROTECTED_CLAIMS
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
 from tests.conftest import MakeClient
-from tests.support.attributes import Declare
+from tests.support.attributes import Declare, values_changed
 
 LABEL = {"default": "Department", "de": "Abteilung", "pt-BR": "Departamento"}
 STRING: dict[str, Any] = {"name": "department", "type": "string", "label": LABEL}
@@ -138,23 +138,9 @@ async def test_values_go_with_their_attribute(declare: Declare, alice: User) -> 
     with pytest.raises(UnknownAttributeError):
         await declaration.delete(stored.name)
     # A new one of this name begins without values.
+    await values_changed(stored.name)
     await declare(name=stored.name)
     assert await service.values(alice.id) == {}
-
-
-async def test_values_go_in_batches(declare: Declare, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = await declare("integer", multivalued=True)
-    await service.change(alice.id, {stored.name: list(range(50))})
-    for name in ("_DELETE_BATCH", "_ADD_KEYS", "_REMOVE_KEYS"):
-        text = getattr(repository, name)
-        assert f"LIMIT {repository.BATCH_SIZE}" in text
-        monkeypatch.setattr(repository, name, text.replace(f"LIMIT {repository.BATCH_SIZE}", "LIMIT 25"))
-    monkeypatch.setattr(repository, "BATCH_SIZE", 25)
-    for searchable in (True, False):
-        await declaration.update(stored.name, searchable=searchable)
-        keys = await fetch("SELECT search_key FROM user_attribute WHERE attribute = $1", stored.name)
-        assert {row["search_key"] is not None for row in keys} == {searchable}
-    assert await declaration.delete(stored.name) == 50
 
 
 async def test_a_value_and_the_deletion_of_its_attribute_at_once(declare: Declare, alice: User) -> None:
@@ -167,6 +153,7 @@ async def test_a_value_and_the_deletion_of_its_attribute_at_once(declare: Declar
             return_exceptions=True,
         )
         assert all(not isinstance(one, Exception) or "no attribute with this name" in str(one) for one in results)
+        await values_changed(stored.name)
         assert await fetchrow("SELECT FROM user_attribute WHERE attribute = $1", stored.name) is None
 
 

@@ -18,7 +18,7 @@ from idp.infra.db.engine import fetch, fetchrow, transaction
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.oauth.sign_out import sign_out_for_deletion
 from tests.conftest import MakeUser
-from tests.support.attributes import Declare
+from tests.support.attributes import Declare, values_changed
 
 #: Values of each type, as they are given and returned.
 OF_TYPE: list[tuple[str, Any]] = [
@@ -170,6 +170,7 @@ async def test_users_are_found_by_a_value(
     assert f"attributes.{one.name}" not in await search.filters(Audience.OWNER)
     # The values that are there become searchable too.
     await declaration.update(one.name, searchable=True)
+    await values_changed(one.name)
     listing = msgspec.structs.replace(USERS, filters=await search.filters(Audience.OWNER))
     for text in found:
         page = await list_page(listing, {f"attributes.{one.name}": text})

@@ -12,6 +12,7 @@ from idp.admin.roles import Role
 from idp.infra.db.engine import fetch
 from tests.admin.api.conftest import API, Caller, make_caller
 from tests.admin.api.test_operations import problem
+from tests.support.attributes import held_up, values_changed
 from tests.support.server import Server
 
 UNKNOWN = "/users/00000000-0000-7000-8000-000000000000/attributes"
@@ -24,7 +25,7 @@ class Declared:
         self.owner, self.names = owner, list[str]()
 
     async def __call__(self, type: str = "string", **declared: Any) -> str:
-        name = f"a_{secrets.token_hex(6)}"
+        name = declared.pop("name", f"a_{secrets.token_hex(6)}")
         values = {"name": name, "type": type, "label": {"default": name}} | declared
         answer = await self.owner("POST", "/attributes", values)
         assert answer.status_code == 201, answer.text
@@ -144,3 +145,33 @@ async def test_users_are_listed_by_attributes(owner: Caller, declared: Declared,
     problem(await owner("GET", f"/users?attributes.{text}=%00"), 400, "invalid-query")
     problem(await owner("GET", "/users?attributes.undeclared'=x"), 400, "invalid-query")
     problem(await owner("GET", f"{owner.issuer}{API}/users?attributes.=x"), 400, "invalid-query")
+
+
+async def test_values_are_indexed_and_deleted_in_the_background(
+    owner: Caller, support: Caller, declared: Declared, alice: User
+) -> None:
+    name = await declared()
+    path = f"/attributes/{name}"
+    await owner.changed("PATCH", f"/users/{alice.id}/attributes", {"values": {name: "x"}})
+    async with held_up(name):
+        changed = await owner.changed("PATCH", path, {"searchable": True})
+        assert (changed.json()["searchable"], changed.json()["indexing"]) == (True, True)
+        (job,) = (await owner("GET", f"/attribute_jobs?attribute={name}")).json()["items"]
+        assert job == {**job, "attribute": name, "kind": "index", "done": 0, "total": 1}
+        problem(await owner("GET", f"/users?attributes.{name}=x"), 409, "not-searchable-yet")
+        assert await found(owner, f"email={alice.email}") == [str(alice.id)]
+    await values_changed(name)
+    assert (await owner("GET", f"/attribute_jobs?attribute={name}")).json()["items"] == []
+    assert (await owner("GET", path)).json()["indexing"] is False
+    assert await found(owner, f"attributes.{name}=x") == [str(alice.id)]
+    async with held_up(name):
+        assert (await owner.changed("DELETE", path)).status_code == 204
+        (job,) = (await owner("GET", f"/attribute_jobs?attribute={name}")).json()["items"]
+        assert job["kind"] == "delete"
+        assert (await owner("GET", f"/users/{alice.id}/attributes")).json() == {"values": {}}
+        again = {"name": name, "type": "string", "label": {"default": "x"}}
+        problem(await owner("POST", "/attributes", again), 409, "attribute-being-deleted")
+    await values_changed(name)
+    assert await declared(name=name) == name
+    assert (await owner("GET", f"/users/{alice.id}/attributes")).json() == {"values": {}}
+    problem(await support("GET", "/attribute_jobs?sort=x"), 400, "invalid-query")

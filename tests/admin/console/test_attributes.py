@@ -5,12 +5,13 @@ import re
 import secrets
 from html import unescape
 
-from idp.accounts.attributes import service
+from idp.accounts.attributes import declaration, service
 from idp.accounts.tables import User
 from idp.admin.roles import Role
 from idp.infra.db.engine import fetch, fetchrow
 from tests.admin.console.conftest import Admin
-from tests.support.attributes import Declare, declare
+from tests.conftest import MakeUser
+from tests.support.attributes import Declare, declare, held_up, values_changed
 
 __all__ = ["declare"]
 
@@ -18,7 +19,7 @@ NEW = "/admin/attributes/new"
 
 
 async def stored(name: str) -> dict[str, object] | None:
-    row = await fetchrow("SELECT config FROM attribute WHERE name = $1", name)
+    row = await fetchrow("SELECT config FROM attribute WHERE name = $1 AND deleted_at IS NULL", name)
     return json.loads(row["config"]) if row is not None else None
 
 
@@ -127,3 +128,28 @@ async def test_users_are_found_by_an_attribute(
     page = await admins[Role.SUPPORT].get(f"/admin/users?attribute={hidden.name}&value=nothing")
     assert "Rating" not in page.text
     assert "Nothing was found." not in page.text
+
+
+async def test_progress_is_shown(owner: Admin, declare: Declare, make_user: MakeUser) -> None:
+    one = await declare()
+    for user in (await make_user(), await make_user()):
+        await service.change(user.id, {one.name: "x"})
+    path = f"/admin/attributes/{one.name}"
+    async with held_up(one.name):
+        await declaration.update(one.name, searchable=True)
+        page = await owner.get(path)
+        assert "It is being made searchable: " in page.text
+        assert " of 2 values" in page.text
+        assert f"{one.name} is being made searchable: " in (await owner.get("/admin/attributes")).text
+        refused = await owner.get(f"/admin/users?attribute={one.name}&value=x")
+        assert (refused.status, "not searchable yet" in refused.text) == (409, True)
+        await declaration.delete(one.name)
+        assert (
+            f"{one.name} is deleted, and its values are being deleted: " in (await owner.get("/admin/attributes")).text
+        )
+        assert (await owner.get(path)).status == 404
+        fields = {"name": one.name, "type": "string", "label": "Again", "multivalued": ""}
+        refused = await owner.confirm(NEW, **(fields | {"choices": "", "registration": "no"}))
+        assert "still being deleted" in refused.text
+    await values_changed(one.name)
+    assert one.name not in (await owner.get("/admin/attributes")).text

@@ -49,7 +49,8 @@ ELSEWHERE = ("idp.cli", "idp.infra.db.migrat", "idp.dev", "idp.__main__", "idp.p
 SMALL = {
     "access_policy", "access_policy_attribute", "access_policy_group", "access_policy_organization",
     "access_policy_role",
-    "admin_role", "attribute", "audit_export", "authorization_details_type", "client", "client_document", "client_logo",
+    "admin_role", "attribute", "attribute_job", "audit_export", "authorization_details_type", "client",
+    "client_document", "client_logo",
     "claim_mapping", "client_registration", "database_mark", "delivery_stream",
     "directory_deletion", "event_feed", "event_feed_kind",
     "event_stream",
@@ -126,9 +127,7 @@ SEVERAL_PERSONS = (
     # Those who are gone from a directory, and may be in another.
     "idp.federation.ldap.repository._AMONG",
     # An attribute is deleted, or becomes searchable.
-    "idp.accounts.attributes.repository._DELETE_BATCH",
-    "idp.accounts.attributes.repository._ADD_KEYS",
-    "idp.accounts.attributes.repository._REMOVE_KEYS",
+    "idp.accounts.attributes.jobs.repository.",
     "idp.accounts.attributes.repository._COUNT_VALUES",
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
@@ -345,7 +344,7 @@ async def test_a_search_is_planned_for_its_value(full: asyncpg.Connection, value
         await filling.rollback()
     nodes = list(_nodes(msgspec.json.decode(text)[0]["Plan"]))
     indexes = {node.get("Index Name") for node in nodes}
-    assert ("user_attribute_search_key" in indexes) is not many, indexes
+    assert ("users_created_at" in indexes) is many, indexes
     assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 
 

@@ -1,5 +1,6 @@
 """Request and response bodies of the operations on attributes of users."""
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from idp.accounts.attributes import models as attributes
 from idp.accounts.attributes.declaration import FIXED as FIXED_OF_ATTRIBUTE
+from idp.accounts.attributes.jobs.repository import Kind
 from idp.admin.api.models.base import Sent, Shown
 
 
@@ -33,6 +35,20 @@ AttributeChange = msgspec.defstruct(
     module=__name__,
 )
 AttributeChange.__doc__ = _AttributeChange.__doc__
+
+
+class AttributeJob(Shown):
+    """A change of the values of all users in the background.
+
+    ``index`` makes them searchable, ``unindex`` not searchable, ``delete`` deletes those of a deleted attribute.
+    ``done`` and ``total`` are numbers of values.
+    """
+
+    attribute: str
+    kind: Kind
+    done: int
+    total: int
+    started_at: datetime
 
 
 class AttributeUsage(Shown):

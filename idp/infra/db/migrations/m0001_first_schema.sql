@@ -1397,12 +1397,26 @@ CREATE TABLE group_role (
 
 CREATE INDEX group_role_role_id ON group_role (role_id);
 
--- Attributes of users that the operator declares.
+-- Attributes of users that the operator declares. One with "deleted_at" does not exist any more; it keeps its name until
+-- its values are deleted.
 CREATE TABLE attribute (
     name       text PRIMARY KEY,
     config     jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    deleted_at timestamptz
+);
+
+-- What is being done with all values of an attribute, batch by batch: after the value with "after_key" (null: those
+-- without a search key) and "after_user" in the index of the values.
+CREATE TABLE attribute_job (
+    attribute  text PRIMARY KEY REFERENCES attribute ON DELETE CASCADE,
+    kind       text NOT NULL CHECK (kind IN ('index', 'unindex', 'delete')),
+    after_key  text,
+    after_user uuid NOT NULL,
+    done       bigint NOT NULL,
+    total      bigint NOT NULL,
+    started_at timestamptz NOT NULL
 );
 
 -- The values of users, each in the column of its type. "search_key" is null unless the attribute is searchable, "origin"
@@ -1422,8 +1436,8 @@ CREATE TABLE user_attribute (
         CHECK (num_nonnulls(text_value, number_value, boolean_value, date_value) = 1)
 );
 
--- Users by a value, and all values of an attribute.
-CREATE INDEX user_attribute_search_key ON user_attribute (attribute, search_key);
+-- Users by a value, in the order of their ids, and all values of an attribute.
+CREATE INDEX user_attribute_search_key ON user_attribute (attribute, search_key, user_id);
 
 -- Which users may use a client. A client without a row may be used by all.
 CREATE TABLE access_policy (
