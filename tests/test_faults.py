@@ -59,6 +59,8 @@ FAULTS = {
     44: "a replica that lags at fail-over",
     45: "a clock behind the database's, index builds, mails of a killed worker, the queue of sign-ins",
     46: "console and account pages that lose input, name nobody or act at one click",
+    47: "requests wait for a database that hangs",
+    48: "an old primary that accepts writes after a promotion",
 }
 
 

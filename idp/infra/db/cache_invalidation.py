@@ -16,7 +16,7 @@ import structlog
 
 from idp import clock
 from idp.errors import IdpError
-from idp.infra.db import outages
+from idp.infra.db import outages, silence
 from idp.infra.db.engine import engine, execute, fetch, lines, transaction
 from idp.settings import settings
 
@@ -79,6 +79,8 @@ class Watch:
         self.listening: bool | None = None
         self.read_only = False
         self.skew = timedelta()
+        #: The connection on which notices arrive.
+        self._notices: Any = None
         self._woken = asyncio.Event()
         self._current_at = time.monotonic()
         self._polling = True
@@ -106,7 +108,7 @@ class Watch:
     async def _poll_for_ever(self) -> None:
         while True:
             try:
-                await self._poll()
+                await self._poll_or_probe()
                 if not self._polling:
                     log.info("polling_resumed")
                 self._polling = True
@@ -117,6 +119,25 @@ class Watch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(settings().reload_interval):
                     await self._woken.wait()
+
+    async def _poll_or_probe(self) -> None:
+        """Poll, and find out whether PostgreSQL is silent: after a poll that failed, and while it is."""
+        if lines().silent:
+            await self._probe()
+        try:
+            await self._poll()
+        except outages.ERRORS:
+            await self._probe()
+            raise
+
+    async def _probe(self) -> None:
+        try:
+            await silence.probe()
+        except outages.DatabaseUnavailableError:
+            if self._notices is not None:
+                # It would wait for a server that may have been replaced.
+                self._notices.terminate()
+            raise
 
     async def _poll(self) -> None:
         self._woken.clear()
@@ -165,6 +186,7 @@ class Watch:
             except outages.ERRORS as error:
                 self._not_listening("notices_interrupted", error)
             finally:
+                self._notices = None
                 if connection is not None:
                     with suppress(Exception):
                         await connection.close(timeout=1)
@@ -188,7 +210,7 @@ class Watch:
             raise _RefusedError from error
         if self.listening is False:
             log.info("notices_resumed")
-        self.listening = True
+        self.listening, self._notices = True, connection
         # For announcements before LISTEN.
         self._woken.set()
         await ended.wait()

@@ -154,12 +154,14 @@ class HeldConnections:
         size = pool.get_max_size()
         self._limit = max(1, size - max(1, size // 4))
         self._places = asyncio.Semaphore(self._limit)
-        #: Number of leases at this moment.
-        self.leased = 0
+        #: The leased connections.
+        self._leased: set[HeldConnection] = set()
+        #: Whether PostgreSQL does not answer. All statements fail at once then (:mod:`idp.infra.db.silence`).
+        self.silent = False
 
     def read_load(self) -> None:
         """Set the gauges of connections in this worker."""
-        LEASED.set(self.leased)
+        LEASED.set(len(self._leased))
         LIMIT.set(self._limit)
 
     def line(self) -> "_Lease":
@@ -182,27 +184,28 @@ class HeldConnections:
                 WAIT.observe(time.perf_counter() - started)
         else:
             await self._places.acquire()
-        self.leased += 1
         try:
-            if time.monotonic() - self._renewed_at > self._lifetime:
-                await self.expire()
-            while self._free:
-                line = self._free.pop()
-                if line.age == self._age and _open(line):
-                    return line
-                await self._release(line)
-            age = self._age
-            return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
+            line = await self._connected()
         except OSError as error:
-            self._give_back()
+            self._places.release()
             raise DatabaseUnavailableError("PostgreSQL cannot be reached.") from error
         except BaseException:
-            self._give_back()
+            self._places.release()
             raise
+        self._leased.add(line)
+        return line
 
-    def _give_back(self) -> None:
-        self.leased -= 1
-        self._places.release()
+    async def _connected(self) -> HeldConnection:
+        self.require_answers()
+        if time.monotonic() - self._renewed_at > self._lifetime:
+            await self.expire()
+        while self._free:
+            line = self._free.pop()
+            if line.age == self._age and _open(line):
+                return line
+            await self._release(line)
+        age = self._age
+        return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
 
     async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
         """Take back a connection from :meth:`take`. If its state is unknown, it goes to the pool, which resets or
@@ -219,7 +222,8 @@ class HeldConnections:
             else:
                 self._free.append(line)
         finally:
-            self._give_back()
+            self._leased.discard(line)
+            self._places.release()
 
     async def after(self, error: BaseException) -> None:
         """Replace all connections if an error says that the server is read-only."""
@@ -230,6 +234,24 @@ class HeldConnections:
         """Replace all connections, because PostgreSQL is read-only, unless that was just done."""
         if time.monotonic() - self._renewed_at > EXPIRE_AT_MOST_EVERY:
             await self.expire()
+
+    async def silence(self) -> None:
+        """Fail all statements, those that run and those to come, because PostgreSQL does not answer."""
+        self.silent = True
+        await self.expire()
+        for line in (*self._free, *self._leased):
+            # Without waiting for the server, as closing it would. The pool notices it.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                line.connection.terminate()
+
+    def require_answers(self) -> None:
+        """Check that PostgreSQL answers, as far as is known.
+
+        Raises:
+            DatabaseUnavailableError: it does not.
+        """
+        if self.silent:
+            raise DatabaseUnavailableError("PostgreSQL does not answer.")
 
     async def expire(self) -> None:
         """Replace every connection, including those in use and the pool's own, at its next use."""

@@ -1,17 +1,14 @@
-"""The database URL: several hosts, and libpq's parameters translated for asyncpg.
+"""The database URL: libpq's parameters translated for asyncpg.
 
 Hosted databases put libpq's parameters into the URLs that they show (PostgreSQL documentation, section 34.1.2). asyncpg
 sends unknown ones to the server as settings, and the server refuses them.
 """
 
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-import asyncpg
 import structlog
 
-from idp.infra.db import outages
 from idp.settings import SettingsError
 
 log = structlog.get_logger()
@@ -35,7 +32,7 @@ _REFUSED = frozenset({"hostaddr", "replication", "require_auth", "requirepeer"})
 
 
 def connect_options(dsn: str) -> dict[str, Any]:
-    """Return the arguments of :func:`connect` for a URL. asyncpg refuses malformed ones.
+    """Return the arguments of :func:`idp.infra.db.hosts.connect` for a URL. asyncpg refuses malformed ones.
 
     Raises:
         SettingsError: a parameter is not supported.
@@ -67,29 +64,3 @@ def _refuse(query: dict[str, str]) -> None:
     refused = sorted(_REFUSED & query.keys()) + (["gssencmode=require"] if query.get("gssencmode") == "require" else [])
     if refused:
         raise SettingsError(f"IDP_DATABASE_URL: {', '.join(refused)} cannot be used here. Remove it from the URL.")
-
-
-def _one_by_one(dsn: str) -> Iterable[str]:
-    """Return the same URL for each of its hosts."""
-    try:
-        parts = urlsplit(dsn)
-    except ValueError:
-        return [dsn]
-    user, at, hosts = parts.netloc.rpartition("@")
-    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
-
-
-async def connect(dsn: str, **options: Any) -> Any:
-    """Connect to the first host that answers in time and satisfies ``target_session_attrs``.
-
-    It replaces asyncpg's loop over hosts, whose timeout is for all of them together: a host that drops packets would
-    use it up.
-    """
-    error: Exception | None = None
-    for url in _one_by_one(dsn):
-        try:
-            return await asyncpg.connect(dsn=url, **options)
-        except outages.ERRORS as failure:
-            error = failure
-    assert error is not None  # noqa: S101 -- there is one URL at least
-    raise error

@@ -17,7 +17,8 @@ from piccolo.querystring import QueryString
 
 from idp.infra.db import outages
 from idp.infra.db.connections import STATEMENTS, HeldConnection, HeldConnections, in_transaction, renew, text_of
-from idp.infra.db.dsn import connect, connect_options
+from idp.infra.db.dsn import connect_options
+from idp.infra.db.hosts import connect
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.settings import settings
 
@@ -59,6 +60,8 @@ class _Engine(PostgresEngine):
         return await _connect(self.config)
 
     async def _run_in_pool(self, query: str, args: Sequence[Any] | None = None) -> Any:
+        if self.lines is not None:
+            self.lines.require_answers()
         try:
             return await super()._run_in_pool(query, args)
         except OSError as error:

@@ -17,6 +17,10 @@ class DatabaseUnavailableError(TryLaterError):
     """PostgreSQL cannot be reached or refuses the connection. The message is one sentence."""
 
 
+class StalePrimaryError(DatabaseUnavailableError):
+    """The only host that accepts writes is an old primary, on a timeline that a promotion has ended."""
+
+
 class Outage(msgspec.Struct, frozen=True):
     """The consequences of a temporary error of the database.
 
@@ -37,6 +41,11 @@ LOST = Outage("database", "PostgreSQL cannot be reached", discard=True)
 READ_ONLY = Outage(
     "database_read_only", "PostgreSQL accepts no writes: it is a standby, or read-only", discard=True
 )  # fmt: skip
+STALE = Outage(
+    "database_stale",
+    "The primary was replaced by a promotion. Make it a standby, or remove it from IDP_DATABASE_URL",
+    discard=True,
+)
 NOT_PREPARED = Outage(
     "prepared_statements_lost",
     "A pooler before PostgreSQL does not keep prepared statements."
@@ -84,6 +93,10 @@ def outage(error: BaseException) -> Outage | None:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return OUTAGES.get(state) or OUTAGES.get(state[:3]) or OUTAGES.get(state[:2])
+    if isinstance(error, StalePrimaryError):
+        return STALE
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return READ_ONLY
     if isinstance(error, DatabaseUnavailableError) and error.__cause__ is not None:
         return outage(error.__cause__) or LOST
     # An argument of the wrong type is an InterfaceError too, and a ValueError. asyncpg raises InternalClientError on a

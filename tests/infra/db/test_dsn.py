@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from idp.infra.db.dsn import CONNECT_SECONDS, connect, connect_options
+from idp.infra.db.dsn import CONNECT_SECONDS, connect_options
 from idp.infra.db.embedded import EmbeddedPostgres
 from idp.infra.db.engine import fetchrow
+from idp.infra.db.hosts import connect
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.settings import SettingsError
 from tests.support.isolated import isolated
