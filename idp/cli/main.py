@@ -11,6 +11,10 @@ from idp import __version__
 #: Every command: its help line and its location. Importing all of them would make `idp --help` slow.
 COMMANDS = {
     "serve": ("Run the server.", "idp.cli.serve:serve"),
+    "doctor": (
+        "Examine the server and its surroundings, and say how to mend what is wrong.",
+        "idp.cli.doctor:doctor",
+    ),
     "db": ("Migrations, and recovery after a restored backup.", "idp.cli.db:db"),
     "keys": ("The master key and the signing keys.", "idp.cli.keys:keys"),
     "clients": ("The applications that users sign in to.", "idp.cli.clients:clients"),

@@ -149,6 +149,7 @@ _GIVE_UP_STREAM = """
                         expires_at = now() + make_interval(secs => $3)
     WHERE id IN (SELECT id FROM waiting) AND next_attempt_at IS NOT NULL
 """
+_FAILING = "SELECT stream, failures FROM delivery_stream WHERE failures >= $1 ORDER BY failures DESC, stream LIMIT $2"
 _END_PAUSE = "UPDATE delivery_stream SET free_at = now() WHERE stream = $1 AND holder IS NULL"
 _CHANGE_KIND = """
     WITH waiting AS MATERIALIZED (
@@ -236,6 +237,13 @@ class WaitingStream(msgspec.Struct, frozen=True):
 
 class Lease(msgspec.Struct, frozen=True):
     """A stream that this process serves."""
+
+    stream: str
+    failures: int
+
+
+class FailingStream(msgspec.Struct, frozen=True):
+    """A receiver that fails. ``failures``: attempts that failed in a row."""
 
     stream: str
     failures: int
@@ -361,6 +369,11 @@ async def replay_stream(stream: str, lifetime: float, limit: int) -> int:
 async def give_up_stream(stream: str, response: str, kept: float) -> int:
     """Give up every waiting delivery of a stream whose receiver is gone. Returns their number."""
     return await execute(_GIVE_UP_STREAM, stream, response, kept)
+
+
+async def failing_streams(failures: int, limit: int) -> list[FailingStream]:
+    """Return the receivers whose last attempts failed at least so often, the worst first."""
+    return many(FailingStream, await fetch(_FAILING, failures, limit))
 
 
 async def end_pause(stream: str) -> None:

@@ -314,7 +314,9 @@ async def _plan(connection: asyncpg.Connection, statement: str) -> list[dict[str
 async def test_statements_use_indexes(full: asyncpg.Connection, name: str) -> None:
     nodes = await _plan(full, STATEMENTS[name])
     empty = {row["relname"] for row in await full.fetch(_EMPTY_PARTITIONS)}
-    assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= SMALL | empty
+    read = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+    # Catalogs of PostgreSQL do not grow with the number of users.
+    assert {name for name in read if not name.startswith("pg_")} <= SMALL | empty
     if not name.startswith(SORTED):
         assert [node for node in nodes if "Sort" in node["Node Type"] and node["Plan Rows"] > MANY] == []
 

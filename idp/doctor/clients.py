@@ -1,0 +1,93 @@
+"""Clients whose registration is dangerous or about to fail."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from idp import clock
+from idp.doctor.models import Context, Finding, Findings, error, note, ok, warning
+from idp.oauth.clients import repository
+from idp.oauth.clients.models import StoredClient
+from idp.settings import DAY, Settings
+
+#: Seconds before the end of a secret at which there is a warning.
+SOON = 14 * DAY
+#: Findings of one kind that are shown.
+SHOWN = 20
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+async def check(context: Context) -> Findings:
+    """Look at the registration of every enabled client."""
+    clients = [client for client in await repository.clients() if client.disabled_at is None]
+    found = [finding for client in clients for finding in _findings(client, context.settings)]
+    shown: dict[str, int] = {}
+    for finding in found:
+        shown[finding.name] = shown.get(finding.name, 0) + 1
+        if shown[finding.name] <= SHOWN:
+            yield finding
+    if not found:
+        yield ok(f"{len(clients)} clients are registered as they should be.")
+
+
+def _findings(client: StoredClient, settings: Settings) -> Iterator[Finding]:
+    yield from _secrets(client)
+    yield from _redirects(client, settings)
+    yield from _requirements(client)
+
+
+def _secrets(client: StoredClient) -> Iterator[Finding]:
+    """The newest secret: the one before is meant to expire."""
+    until = client.client_secret_expires_at
+    if client.client_secret_hash is None or until is None or not client.has_secret:
+        return
+    left = until - clock.now()
+    mend = f"Run: idp clients rotate-secret {client.client_id} --overlap 7d"
+    if left < timedelta():
+        yield error(
+            "client_secret_expired", f"The secret of {_name(client)} expired on {until:%Y-%m-%d}.", mend
+        )  # fmt: skip
+    elif left < timedelta(seconds=SOON):
+        yield warning(
+            "client_secret_expires", f"The secret of {_name(client)} expires on {until:%Y-%m-%d}.", mend
+        )  # fmt: skip
+
+
+def _redirects(client: StoredClient, settings: Settings) -> Iterator[Finding]:
+    change = f"Change them: idp clients update {client.client_id} --redirect-uri …"
+    for uri in client.redirect_uris:
+        parts = urlsplit(uri)
+        if parts.scheme != "http":
+            continue
+        if parts.hostname not in _LOOPBACK:
+            yield error(
+                "redirect_without_https",
+                f"{_name(client)} gets codes at {uri}, without encryption.",
+                change,
+            )
+        elif client.application_type == "web" and settings.issuer.startswith("https://"):
+            yield note(
+                "redirect_to_loopback",
+                f"{_name(client)} is a web application and gets codes at {uri}, on the machine of the user.",
+                f"Remove it when the development is over. {change}",
+            )
+
+
+def _requirements(client: StoredClient) -> Iterator[Finding]:
+    update = f"idp clients update {client.client_id}"
+    if not client.require_pkce and client.redirect_uris:
+        yield warning(
+            "pkce_not_required",
+            f"{_name(client)} may request codes without PKCE, so a stolen code can be used.",
+            f"When it sends code_challenge, run: {update} --pkce",
+        )
+    if client.admin_role is not None and client.client_secret_hash is not None and client.has_secret:
+        yield note(
+            "administrator_with_secret",
+            f"{_name(client)} administers this server ({client.admin_role}) with a shared secret.",
+            f"Let it authenticate with private_key_jwt: {update} --auth-method private_key_jwt",
+        )
+
+
+def _name(client: StoredClient) -> str:
+    return f"the client {client.client_name} ({client.client_id})"
