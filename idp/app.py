@@ -24,6 +24,7 @@ from idp.delivery import metrics as delivery_metrics
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
 from idp.directory import domain_checks, effective
+from idp.doctor import probe
 from idp.events import publish, webhooks
 from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
@@ -122,6 +123,7 @@ MODULES = (
     organization_logos,
     organizations,
     passkeys,
+    probe,
     profile,
     pushed,
     recovery,

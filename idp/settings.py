@@ -493,6 +493,9 @@ class Settings(BaseSettings):
     mail_from: Annotated[str, AfterValidator(_check_mailbox)] = _option(
         "idp <no-reply@localhost>", "The From address of every mail."
     )
+    mail_dkim_selectors: Names = _option(
+        (), "Selectors with which the SMTP server signs mails, separated by commas. Only `idp doctor` uses them."
+    )
     mail_retry_lifetime: int = _option(
         2 * DAY,
         "Time for which sending a mail is retried; with a code, until the code expires at most.",

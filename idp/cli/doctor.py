@@ -10,6 +10,8 @@ from idp.cli.output import json_option, print_json
 if TYPE_CHECKING:
     from idp.doctor.models import Check, Context, Finding, Result
 
+#: A pool of public time servers.
+TIME_SERVER = "pool.ntp.org"
 #: Columns of the report.
 WIDTH = 80
 _COLORS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
@@ -18,9 +20,15 @@ _COLORS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
 @click.command()
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this check. Can be repeated.")
 @click.option("--offline", is_flag=True, help="Call no other server than PostgreSQL.")
+@click.option("--send-test", metavar="ADDRESS", help="Send a test mail to this address.")
+@click.option(
+    "--time-server", default=TIME_SERVER, show_default=True, help="NTP server to compare with, as host or host:port."
+)
 @click.option("--all", "everything", is_flag=True, help="Also show what is well.")
 @json_option
-def doctor(names: tuple[str, ...], offline: bool, everything: bool, as_json: bool) -> None:
+def doctor(
+    *, names: tuple[str, ...], offline: bool, send_test: str | None, time_server: str, everything: bool, as_json: bool
+) -> None:
     """Examine the server and its surroundings, and say how to mend what is wrong.
 
     Nothing is changed. docs/doctor.md describes the checks and their findings.
@@ -31,7 +39,7 @@ def doctor(names: tuple[str, ...], offline: bool, everything: bool, as_json: boo
 
     from idp.doctor.models import exit_code, to_json
 
-    results = asyncio.run(_examine(_chosen(names), network=not offline))
+    results = asyncio.run(_examine(_chosen(names), network=not offline, send_test=send_test, time_server=time_server))
     if as_json:
         print_json(to_json(results))
     else:

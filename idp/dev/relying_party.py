@@ -91,7 +91,7 @@ def _client() -> AsyncOAuth2Client:
         scope=SCOPE,
         redirect_uri=f"{settings().issuer}/demo/callback",
         code_challenge_method="S256",
-        transport=outbound.transport(own=True),
+        transport=outbound.transport(own=(settings().origin,)),
         timeout=outbound.TIMEOUT_SECONDS,
         trust_env=False,
     )
@@ -99,7 +99,7 @@ def _client() -> AsyncOAuth2Client:
 
 async def _fetch(url: str, access_token: str | None = None) -> Any:
     headers = {"Authorization": f"Bearer {access_token}"} if access_token else {}
-    async with outbound.client(own=True) as http:
+    async with outbound.client(own=(settings().origin,)) as http:
         response = await http.get(url, headers=headers)
         response.raise_for_status()
         return response.json()

@@ -2,7 +2,25 @@
 
 from typing import Final
 
-from idp.doctor import clients, clocks, database, files, keys, migrations, queues, settings
+from idp.doctor import (
+    clients,
+    clocks,
+    cookie_ways,
+    database,
+    files,
+    issuer,
+    keys,
+    mail_dns,
+    metrics,
+    migrations,
+    proxy,
+    queues,
+    receivers,
+    settings,
+    smtp,
+    tls,
+    upstreams,
+)
 from idp.doctor.models import Check, Needs
 
 _DATABASE, _RECORDS = Needs.DATABASE, Needs.RECORDS
@@ -25,4 +43,14 @@ CHECKS: Final = (
     Check(name="deliveries", title="Deliveries to other systems", run=queues.check_deliveries, needs=_RECORDS),
     Check(name="audit", title="Audit trail", run=queues.check_audit, needs=_RECORDS),
     Check(name="clients", title="Clients", run=clients.check, needs=_RECORDS),
+    Check(name="tls", title="TLS", run=tls.check, network=True),
+    Check(name="issuer", title="Issuer", run=issuer.check, network=True, seconds=30),
+    Check(name="proxy", title="Reverse proxy", run=proxy.check, network=True, seconds=30),
+    Check(name="cookies", title="Cookies", run=cookie_ways.check, network=True),
+    Check(name="mail_dns", title="DNS for mail", run=mail_dns.check, network=True, seconds=30),
+    Check(name="smtp", title="SMTP", run=smtp.check, network=True, seconds=60),
+    Check(name="time_server", title="Time server", run=clocks.check_time_server, network=True),
+    Check(name="metrics", title="Metrics", run=metrics.check, network=True),
+    Check(name="upstreams", title="Upstream providers", run=upstreams.check, needs=_RECORDS, network=True, seconds=30),
+    Check(name="receivers", title="Receivers", run=receivers.check, needs=_RECORDS, network=True, seconds=30),
 )

@@ -8,9 +8,6 @@ import msgspec
 
 from idp.settings import Settings
 
-#: Default of ``Context.time_server``.
-TIME_SERVER = "pool.ntp.org"
-
 
 class Level(StrEnum):
     """How bad a finding is, from good to bad."""
@@ -80,7 +77,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         provides: what checks may use.
         network: whether they may call other servers.
         send_test: the address that gets a test mail, if any.
-        time_server: host of an NTP server, with a port if it is not 123.
+        time_server: host of an NTP server, with a port if it is not 123. Empty: none.
         http_port: the port at which the issuer's host may serve plain HTTP.
     """
 
@@ -88,7 +85,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     provides: Needs = Needs.SETTINGS
     network: bool = True
     send_test: str | None = None
-    time_server: str = TIME_SERVER
+    time_server: str = ""
     http_port: int = 80
 
 

@@ -1,7 +1,8 @@
-"""Asking name servers for TXT records. The one module that uses dnspython."""
+"""Asking name servers for TXT and MX records. The one module that uses dnspython."""
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idp.errors import RemoteError
 from idp.settings import settings, split_resolver
@@ -48,15 +49,30 @@ async def txt(name: str) -> list[str]:
     Raises:
         ResolverError: the name servers did not answer.
     """
+    return [b"".join(record.strings).decode("utf-8", "replace") for record in await _records(name, "TXT")]
+
+
+async def mx(name: str) -> list[str]:
+    """Return the mail servers of a name, the preferred first; ``.`` says that it takes no mail (RFC 7505).
+
+    Raises:
+        ResolverError: the name servers did not answer.
+    """
+    found = sorted(await _records(name, "MX"), key=lambda record: int(record.preference))
+    return [record.exchange.to_text(omit_final_dot=True).lower() for record in found]
+
+
+async def _records(name: str, kind: str) -> Sequence[Any]:
+    """Return the records of a name. Empty if there is none, or no such name."""
     from dns.exception import DNSException
     from dns.resolver import NXDOMAIN
 
     try:
-        answer = await _resolver(settings().dns_resolver).resolve(name, "TXT", search=False, raise_on_no_answer=False)
+        answer = await _resolver(settings().dns_resolver).resolve(name, kind, search=False, raise_on_no_answer=False)
     except NXDOMAIN:
         return []
     except (DNSException, OSError, EOFError) as error:
         raise ResolverError(
             f"The name servers of the domain do not answer as they should: {type(error).__name__}."
         ) from error
-    return [b"".join(record.strings).decode("utf-8", "replace") for record in answer.rrset or ()]
+    return list(answer.rrset or ())

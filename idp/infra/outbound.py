@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -93,9 +93,12 @@ def _is_allowed(host: str, address: IPAddress) -> bool:
 class Guard(httpcore.AsyncNetworkBackend):
     """Resolves a name, checks its addresses, and connects to one of those addresses."""
 
-    def __init__(self, own: bool) -> None:
-        issuer = urlsplit(settings().issuer)
-        self._own = (issuer.hostname, issuer.port or {"https": 443, "http": 80}[issuer.scheme]) if own else None
+    def __init__(self, own: Collection[str]) -> None:
+        """
+        Args:
+            own: origins of our own server, which are allowed at any address. Their exact hosts and ports.
+        """
+        self._own = {_endpoint(origin) for origin in own}
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -106,9 +109,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        addresses = await _resolve(host, port)
-        if (host, port) != self._own and not all(_is_allowed(host, address) for address in addresses):
-            raise ForbiddenAddressError("The server has no public address.")
+        addresses = await self.allowed(host, port)
         # An address that drops packets must leave time for the next ones.
         timeout = timeout and timeout / len(addresses)
         for address in addresses[:-1]:
@@ -117,6 +118,17 @@ class Guard(httpcore.AsyncNetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         return await self._network.connect_tcp(str(addresses[-1]), port, timeout, local_address, socket_options)
+
+    async def allowed(self, host: str, port: int) -> list[IPAddress]:
+        """Return the addresses of a host.
+
+        Raises:
+            ForbiddenAddressError: one of them is not allowed.
+        """
+        addresses = await _resolve(host, port)
+        if (host, port) not in self._own and not all(_is_allowed(host, address) for address in addresses):
+            raise ForbiddenAddressError("The server has no public address.")
+        return addresses
 
     async def connect_unix_socket(
         self,
@@ -128,6 +140,11 @@ class Guard(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def _endpoint(origin: str) -> tuple[str | None, int]:
+    parts = urlsplit(origin)
+    return parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 
 
 async def _resolve(host: str, port: int) -> list[IPAddress]:
@@ -153,19 +170,20 @@ def httpx_errors() -> Iterator[None]:
 class _Transport(httpx.AsyncBaseTransport):
     """A transport with TLS that limits the size and the time of a response and decompresses nothing."""
 
-    def __init__(self, max_bytes: int, timeout_seconds: float, own: bool) -> None:
+    def __init__(self, max_bytes: int, timeout_seconds: float, own: Collection[str], *, cookies: bool = False) -> None:
         tls = tls_context()
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
-        self._own = settings().origin if own else None
+        self._own, self._cookies = own, cookies
         self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=Guard(own), retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request.url)
         # A short response must not become a long one by decompression.
         request.headers["Accept-Encoding"] = "identity"
-        # Otherwise libraries would keep the cookies of earlier responses.
-        request.headers.pop("cookie", None)
+        if not self._cookies:
+            # Otherwise libraries would keep the cookies of earlier responses.
+            request.headers.pop("cookie", None)
         started = asyncio.get_running_loop().time()
         deadline, outcome = started + self._timeout_seconds, "error"
         try:
@@ -206,7 +224,7 @@ class _Transport(httpx.AsyncBaseTransport):
         if url.userinfo:
             raise ForbiddenAddressError("A URL with a user name or a password is not allowed.")
         origin = f"{url.scheme}://{url.netloc.decode()}"
-        if url.scheme != "https" and not settings().outbound_allow_http and origin != self._own:
+        if url.scheme != "https" and not settings().outbound_allow_http and origin not in self._own:
             raise ForbiddenAddressError("The URL of another server must use https.")
 
 
@@ -243,7 +261,7 @@ class _Bounded(httpx.AsyncByteStream):
 
 
 def transport(
-    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
+    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: Collection[str] = ()
 ) -> httpx.AsyncBaseTransport:
     """Return a transport for libraries that create their own httpx client.
 
@@ -252,21 +270,21 @@ def transport(
     Args:
         max_bytes: the maximum size of a body.
         timeout_seconds: the limit for each request, from name resolution to the last byte of the response.
-        own: allow calls to our own issuer at any address. For the demo client of development mode.
+        own: origins of our own server, which may be called at any address. For the demo client of development mode,
+            and for `idp doctor`.
     """
     return _Transport(max_bytes, timeout_seconds, own)
 
 
 def client(
-    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: bool = False
+    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: Collection[str] = ()
 ) -> httpx.AsyncClient:
     """Return a client with :func:`transport`. It follows no redirects and ignores proxy variables and netrc."""
-    return httpx.AsyncClient(
-        transport=transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own),
-        timeout=timeout_seconds,
-        follow_redirects=False,
-        trust_env=False,
-    )
+    return _client(transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own), timeout_seconds)
+
+
+def _client(transport: httpx.AsyncBaseTransport, timeout_seconds: float) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=transport, timeout=timeout_seconds, follow_redirects=False, trust_env=False)
 
 
 async def get(
@@ -377,6 +395,58 @@ async def exchange(
     except httpx.InvalidURL as error:
         raise httpx.UnsupportedProtocol("The address is not a URL.") from error
     return Answer(response.status_code, dict(response.headers), bytes(received))
+
+
+class Observation(NamedTuple):
+    """Any response, as it arrived.
+
+    Attributes:
+        headers: in their order; names in lower case.
+        local: address and port of our end of the connection.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+    local: tuple[str, int] | None
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of a header."""
+        return [value for header, value in self.headers if header == name]
+
+    def header(self, name: str) -> str:
+        """Return the first value of a header, or an empty string."""
+        return next(iter(self.all(name)), "")
+
+
+async def observe(
+    method: str, url: str, headers: Mapping[str, str], body: bytes, *, own: Collection[str], timeout_seconds: float
+) -> Observation:
+    """Send one request, cookies included, and return the whole response. No redirect is followed.
+
+    Args:
+        own: see :func:`transport`.
+        timeout_seconds: the limit for the whole call, from name resolution to the last byte.
+
+    Raises:
+        ForbiddenAddressError: the URL or its address is not allowed.
+        CallFailed: there was no whole response in time, or it is too long.
+    """
+    try:
+        async with (
+            asyncio.timeout(timeout_seconds),
+            _client(_Transport(MAX_BYTES, timeout_seconds, own, cookies=True), timeout_seconds) as http,
+            http.stream(method, url, content=body, headers=dict(headers)) as response,
+        ):
+            # Before the body: the connection may be closed after it.
+            local = response.extensions["network_stream"].get_extra_info("client_addr")
+            content = await response.aread()
+            pairs = [(name.lower(), value) for name, value in response.headers.multi_items()]
+            return Observation(response.status_code, pairs, content, (local[0], local[1]) if local else None)
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("There was no response in time.") from error
+    except httpx.InvalidURL as error:
+        raise httpx.UnsupportedProtocol("The address is not a URL.") from error
 
 
 async def ask(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes) -> Answer:

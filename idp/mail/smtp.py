@@ -1,9 +1,10 @@
 """Sends a message to an SMTP server."""
 
 import asyncio
+import ssl
 from contextlib import suppress
 from email.message import EmailMessage
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiosmtplib
@@ -83,6 +84,61 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
         raise MailNotSentError(_words(error)) from error
 
 
+class Conversation(NamedTuple):
+    """How an SMTP server answers.
+
+    Attributes:
+        encrypted: whether the conversation used TLS.
+        authenticated: whether the server accepted the password; None: there is none.
+    """
+
+    encrypted: bool
+    authenticated: bool | None
+
+
+class TestFailedError(RemoteError):
+    """A step of a conversation failed. The text is the server's response, if there is one.
+
+    Attributes:
+        step: ``connect``, ``tls`` or ``login``.
+    """
+
+    def __init__(self, step: str, words: str) -> None:
+        super().__init__(words)
+        self.step = step
+
+
+async def test(url: str, *, greeting: str) -> Conversation:
+    """Greet a server, start TLS and authenticate as :func:`send` does, without a message.
+
+    Raises:
+        SettingsError: the URL is malformed.
+        TestFailedError: a step failed.
+    """
+    client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
+    try:
+        await client.connect()
+        encrypted = client.transport is not None and client.transport.get_extra_info("ssl_object") is not None
+        return Conversation(encrypted, True if urlsplit(url).username is not None else None)
+    except aiosmtplib.SMTPAuthenticationError as error:
+        raise TestFailedError("login", _words(error)) from error
+    except (aiosmtplib.SMTPException, OSError) as error:
+        raise TestFailedError(_failed_step(error), _words(error)) from error
+    finally:
+        await _quit(client)
+
+
+def _failed_step(error: Exception) -> str:
+    if "AUTH" in str(error):
+        return "login"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "tls"
+        cause = cause.__cause__ or cause.__context__
+    return "tls" if "TLS" in str(error) else "connect"
+
+
 async def _converse(client: aiosmtplib.SMTP, message: EmailMessage) -> str:
     try:
         await client.connect()
@@ -104,7 +160,7 @@ async def _quit(client: aiosmtplib.SMTP) -> None:
     client.close()
 
 
-def _words(error: aiosmtplib.SMTPException) -> str:
+def _words(error: Exception) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {error.message}"
     return f"{type(error).__name__}: {error}"

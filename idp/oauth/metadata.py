@@ -178,10 +178,21 @@ def _lists() -> tuple[tuple[str, tuple[str, ...]], ...]:
     )
 
 
+def document() -> PreparedJSON:
+    """Return the discovery document of this moment."""
+    methods = tuple(method for method in AUTH_METHODS if _is_on(method))
+    return _discovery(settings().issuer, key_set.algorithms(), methods, _lists())
+
+
+def cache_control() -> str:
+    """Return the Cache-Control of the documents."""
+    return f"public, max-age={settings().jwks_max_age}"
+
+
 @lru_cache(maxsize=16)
-def _answers(document: PreparedJSON, max_age: int) -> tuple[BytesResponse, BytesResponse]:
+def _answers(document: PreparedJSON, cached: str) -> tuple[BytesResponse, BytesResponse]:
     """Return the responses 200 and 304 of a document."""
-    headers = {"Cache-Control": f"public, max-age={max_age}", "ETag": document.etag}
+    headers = {"Cache-Control": cached, "ETag": document.etag}
     # application/jwk-set+json is refused by some clients and by the tests of the OpenID Foundation.
     whole = BytesResponse(document.body, encode(headers | {"Content-Type": "application/json"}))
     return whole, BytesResponse(b"", encode(headers), status=HTTPStatus.NOT_MODIFIED)
@@ -194,7 +205,7 @@ def _unchanged(if_none_match: str, etag: str) -> bool:
 
 
 def _answer(request: Request[Any, Any, Any], document: PreparedJSON) -> BytesResponse:
-    whole, unchanged = _answers(document, settings().jwks_max_age)
+    whole, unchanged = _answers(document, cache_control())
     if_none_match = request_header(request.scope, b"if-none-match")
     return unchanged if if_none_match and _unchanged(if_none_match, document.etag) else whole
 
@@ -216,9 +227,7 @@ def _require_keys() -> None:
 async def discovery(request: Request[Any, Any, Any]) -> BytesResponse:
     """Serve the metadata of this server, at the paths of OpenID Connect Discovery and of RFC 8414."""
     _require_keys()
-    methods = tuple(method for method in AUTH_METHODS if _is_on(method))
-    document = _discovery(settings().issuer, key_set.algorithms(), methods, _lists())
-    return _answer(request, document)
+    return _answer(request, document())
 
 
 @get("/.well-known/jwks.json", opt=DOCUMENT | {"quiet": ON_SUCCESS})

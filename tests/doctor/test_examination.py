@@ -3,11 +3,13 @@
 import ast
 import asyncio
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import idp.doctor
+from idp.doctor import smtp
 from idp.doctor.checks import CHECKS
 from idp.doctor.examination import examine, found
 from idp.doctor.models import Check, Context, Findings, Level, Needs, error, exit_code, note, ok, warning
@@ -98,19 +100,25 @@ def test_the_exit_code_is_that_of_the_worst_finding() -> None:
     assert exit_code([]) == 0
 
 
+#: The functions whose first or second argument is the name of a finding.
+MAKERS = ("note", "warning", "error", "last", "level", "judge")
+
+
+def _texts(nodes: Sequence[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+", str(part.value)):
+                yield str(part.value)
+
+
 def _names() -> set[str]:
-    """Return the names of findings in the code: the first argument of the functions that make them."""
-    names = {rule.name for rule in RULES}
+    """Return the names of findings in the code."""
+    names = {rule.name for rule in RULES} | {"fsync_off", "full_page_writes_off"}
     for path in [*Path(idp.doctor.__file__).parent.glob("*.py"), ROOT / "idp/cli/doctor.py"]:
         for node in ast.walk(ast.parse(path.read_text())):
-            called = getattr(getattr(node, "func", None), "id", "")
-            if called in ("note", "warning", "error", "last", "level", "Finding", "judge") and node.args:  # type: ignore[attr-defined]
-                names |= {
-                    one.value
-                    for one in node.args[:2]  # type: ignore[attr-defined]
-                    if isinstance(one, ast.Constant) and re.fullmatch(r"[a-z0-9_]+", str(one.value))
-                }
-    return names | {"fsync_off", "full_page_writes_off"}
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in MAKERS:
+                names |= set(_texts(node.args[:2]))
+    return names | set(smtp.NAMES.values())
 
 
 def test_the_page_describes_every_check_and_every_finding() -> None:

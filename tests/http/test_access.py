@@ -61,6 +61,7 @@ DECLARED = {
     "/device/denied": "page",
     "/device_authorization": "client",
     "/favicon.ico": "public",
+    "/doctor/probe": "public",
     "/health/live": "public",
     "/health/ready": "public",
     "/introspect": "client",

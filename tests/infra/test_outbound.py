@@ -97,7 +97,7 @@ async def test_our_own_issuer_for_the_demo(path: str, monkeypatch: pytest.Monkey
     """Its exact host and port, and only if the caller allows it."""
     port, other = await serve(answer(b"us")), await serve(answer(b"a neighbour"))
     allow(monkeypatch, http=False, issuer=f"http://127.0.0.1:{port}{path}")
-    async with outbound.client(own=True) as client:
+    async with outbound.client(own=(f"http://127.0.0.1:{port}",)) as client:
         assert (await client.get(f"http://127.0.0.1:{port}/")).text == "us"
         for url in (f"http://127.0.0.1:{other}/", f"https://127.0.0.1:{other}/"):
             with pytest.raises(outbound.ForbiddenAddressError):

@@ -8,17 +8,19 @@ from typing import Any
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 
 from tests.support.server import free_port
 
 
 class Nameserver:
-    """Answers questions for TXT records from a table, in a thread of its own.
+    """Answers questions for TXT and MX records from tables, in a thread of its own.
 
     Attributes:
         address: for IDP_DNS_RESOLVER.
         records: the texts of each name, in lower case. A name that is not there does not exist.
+        mail_servers: the MX records of each name, such as ``10 mail.example.``.
         silent, failing, truncated, lying: names whose questions get no answer; SERVFAIL; an answer by TCP only; the
             answer to another question.
         asked: how often each name was asked for.
@@ -28,6 +30,7 @@ class Nameserver:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.records: dict[str, list[str]] = {}
+        self.mail_servers: dict[str, list[str]] = {}
         self.silent: set[str] = set()
         self.failing: set[str] = set()
         self.truncated: set[str] = set()
@@ -72,6 +75,9 @@ class Nameserver:
             response.question = [dns.rrset.from_text("other.example.", 0, "IN", "TXT")]
         elif name in self.truncated and not tcp:
             response.flags |= dns.flags.TC
+        elif asked.question[0].rdtype == dns.rdatatype.MX:
+            if self.mail_servers.get(name):
+                response.answer = [dns.rrset.from_text(f"{name}.", 60, "IN", "MX", *self.mail_servers[name])]
         elif name not in self.records:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif self.records[name]:
