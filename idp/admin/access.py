@@ -11,9 +11,13 @@ from idp.accounts.repository import admin_roles, users
 from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority, begin_with
+from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.models import ResourceServer
+from idp.oauth.repository import live_tokens
 from idp.settings import settings
+from idp.signin import enforcement, sessions
+from idp.signin.transitions import FEDERATED
 
 #: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
@@ -27,6 +31,7 @@ class Caller(msgspec.Struct, frozen=True):
         allowed: the permissions of the roles; at the API, limited to the scope of the token.
         organization_id: the organization that a user manages, if an operation admits the user for that and not for a
             role.
+        amr: how this user has signed in; None: the caller acts by a role.
     """
 
     user_id: UUID | None
@@ -34,6 +39,7 @@ class Caller(msgspec.Struct, frozen=True):
     roles: frozenset[Role]
     allowed: frozenset[Permission]
     organization_id: UUID | None = None
+    amr: tuple[str, ...] | None = None
 
     @property
     def delegated(self) -> bool:
@@ -68,6 +74,21 @@ async def person(user_id: UUID) -> Caller:
     """Return a user with the permissions of their roles. Most users have none."""
     roles = await roles_of(user_id)
     return Caller(user_id, None, roles, permissions(roles))
+
+
+async def speaks_for_roles(live: LiveAccessToken) -> bool:
+    """Return whether the sign-in behind an access token gives the authority of the roles of its user.
+
+    One at an upstream does as long as its session lives, which says which upstream it was
+    (:func:`idp.signin.enforcement.speaks_for_administrators`).
+    """
+    if live.named is None or FEDERATED not in live.claims.get("amr", ()):
+        return True
+    subject = await live_tokens.live_subject(live.named)
+    if subject is None or subject.session_id is None:
+        return False
+    done = await sessions.steps_of(live.named.user_id, subject.session_id)
+    return done is not None and enforcement.speaks_for_administrators(done)
 
 
 async def hold_roles(caller: Caller) -> None:

@@ -17,7 +17,7 @@ from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
 from idp.signin.steps import StepRefusedError
 from idp.signin.subject import SignInSubject
-from idp.signin.transitions import FIRST, CompletedStep
+from idp.signin.transitions import FIRST, CompletedStep, Step
 
 
 class EnforcedDomainError(StepRefusedError):
@@ -106,6 +106,16 @@ async def check_change(user: User, email: str) -> None:
     await check_address(email)
     if not await is_exempt(user.id):
         await check_address(user.email)
+
+
+def speaks_for_administrators(done: Iterable[CompletedStep]) -> bool:
+    """Return whether a sign-in gives its user the authority of a role of the server.
+
+    An upstream of an organization never speaks for administrators. It refuses those who have a role; a sign-in from
+    before the role was given goes on without authority. So does one at an upstream that is gone or disabled.
+    """
+    used = [upstreams.get(step.upstream) for step in done if step.upstream or step.step is Step.UPSTREAM]
+    return all(upstream is not None and upstream.organization_id is None for upstream in used)
 
 
 async def is_exempt(user_id: UUID) -> bool:

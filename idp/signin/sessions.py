@@ -98,6 +98,12 @@ async def lock_live(user_id: UUID, session_id: UUID) -> bool:
     return await sessions.lock_session(user_id, session_id) is not None
 
 
+async def steps_of(user_id: UUID, session_id: UUID) -> tuple[CompletedStep, ...] | None:
+    """Return the steps of the sign-in of a session; None if it has ended."""
+    steps = await sessions.steps_of_session(user_id, session_id)
+    return tuple(map(CompletedStep.parse, steps)) if steps is not None else None
+
+
 def guard_changes(session: SignedIn, *, fresh: bool = False) -> None:
     """Begin every transaction of this request with :func:`lock`, so that it changes nothing once the session ended."""
     authority.set(partial(lock, session, fresh=fresh))

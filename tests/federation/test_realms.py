@@ -9,6 +9,7 @@ from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.directory import domains, organizations
 from idp.directory.errors import UnknownOrganizationError
+from idp.directory.sign_in_policy_changes import set_policy
 from idp.federation import registry
 from idp.federation.errors import InvalidUpstreamError
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -160,6 +161,27 @@ async def test_a_member_by_the_upstream(browser: Browser, make_realm: MakeRealm)
     assert found
     await browser.submit(as_page(await browser.get(found[1])), "ask-confirm")
     assert await members(realm) == []
+
+
+async def test_a_policy_leads_to_the_upstream_of_an_organization_that_no_request_names(
+    browser: Browser, make_realm: MakeRealm, make_client: MakeClient, alice: User
+) -> None:
+    """In the browser, and in an app with its own screens."""
+    realm = await make_realm()
+    await organizations.add_members(realm.organization.id, [alice.id])
+    await set_policy(realm.organization.id, ways=["upstream"])
+    app = await make_client(scope="openid organization", authorization_challenge=True, skip_consent=True)
+    fields = {name: value for name, value in app.parameters().items() if name not in ("redirect_uri", "response_type")}
+    answer = (await app.post("/challenge", **fields, username=alice.email, password=PASSWORD)).json()
+    assert (answer["error"], answer["steps"]) == ("insufficient_authorization", ["upstream"])
+    assert answer["upstreams"] == [realm.upstream.id]
+    away = await app.post(
+        "/challenge", auth_session=answer["auth_session"], upstream=realm.upstream.id, step="upstream"
+    )
+    assert away.json()["error"] == "redirect_to_web"
+    page = as_page(await enter(browser, alice.email, as_page(await app.authorize(browser))))
+    again = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+    assert f"upstream-{realm.upstream.id}" in again.ids
 
 
 async def test_the_last_administrator_stays_a_member(browser: Browser, make_realm: MakeRealm) -> None:

@@ -24,6 +24,7 @@ from idp.admin.access import (
     lock_client_first,
     lock_users_first,
     person,
+    speaks_for_roles,
 )
 from idp.admin.api import problems
 from idp.admin.api.idempotency import repeatable
@@ -235,6 +236,8 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
         caller = await person(live.user_id)
+        if caller.roles and not await speaks_for_roles(live):
+            caller = msgspec.structs.replace(caller, roles=frozenset(), allowed=frozenset())
     else:
         caller = _client(live.claims["client_id"])
     scope = frozenset(live.claims["scope"].split())
@@ -247,7 +250,11 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
         raise InsufficientScopeError(permission)
     if permission not in caller.allowed and await _manages(live, organization_id):
         caller = msgspec.structs.replace(
-            caller, roles=frozenset(), allowed=frozenset({permission}), organization_id=live.organization_id
+            caller,
+            roles=frozenset(),
+            allowed=frozenset({permission}),
+            organization_id=live.organization_id,
+            amr=tuple(live.claims.get("amr", ())),
         )
         authority.set(partial(_hold, live, caller))
     caller.require(permission)

@@ -38,6 +38,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.enforcement import speaks_for_administrators
 from idp.signin.http import current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import ACR_VALUES
@@ -176,6 +177,8 @@ async def _authorize(
     if request.method == HttpMethod.POST:
         form, file = await forms.form_with_file(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
+    if not speaks_for_administrators(session.done):
+        return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
     if fresh and session.age() > settings().reauthentication_lifetime:
         return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
     if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):

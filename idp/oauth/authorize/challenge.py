@@ -282,7 +282,9 @@ async def _for_policy(
     browser: Browser, sign_in: _ChallengeRequest, membership: OrganizationMembership, session: SignedIn
 ) -> _ChallengeRequest:
     """Start the sign-in that the policy of an organization asks for, for the same authorization request."""
-    client, asked = sign_in.client, sign_in.pending.asked
+    client = sign_in.client
+    # The sign-in is for the organization that was chosen: its upstreams are offered.
+    asked = msgspec.structs.replace(sign_in.pending.asked, organization=str(membership.id))
     how = organization_policy.sign_in(
         membership,
         session,

@@ -53,7 +53,10 @@ def sign_in(
     ages = [age for age in (max_age, policy.session_max_age, idle) if age is not None]
     return {
         "display": msgspec.structs.replace(
-            display, organization=display.brand.name if display.brand else membership.name
+            display,
+            organization=display.brand.name if display.brand else membership.name,
+            # Its upstreams are offered, also if the user has chosen it and the request names none.
+            organization_named=str(membership.id),
         ),
         "acr": max(wanted.acr, needed, key=ACR_VALUES.index),
         "required": max(wanted.essential, needed, key=ACR_VALUES.index),

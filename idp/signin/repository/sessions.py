@@ -223,6 +223,7 @@ _SESSIONS_OF_UPSTREAM = """
     AND EXISTS (SELECT FROM unnest(s.steps) AS step WHERE step LIKE 'upstream%')
     AND EXISTS (SELECT FROM identity AS i WHERE i.user_id = s.user_id AND i.upstream_id = $1)
 """
+_STEPS = "SELECT steps FROM session WHERE user_id = $1 AND id = $2 AND ended_at IS NULL AND expires_at > now()"
 _STORE_CHALLENGE = "UPDATE session SET challenge = $3 WHERE user_id = $1 AND id = $2"
 _CONSUME_CHALLENGE = """
     UPDATE session AS s SET challenge = NULL FROM session AS old
@@ -324,6 +325,12 @@ async def _end(statement: str, reason: str, *arguments: object) -> int:
 async def end_session(user_id: UUID, session_id: UUID, reason: str) -> bool:
     """End a session of a user. Returns whether it was live."""
     return bool(await _end(_END_SESSION, reason, user_id, session_id))
+
+
+async def steps_of_session(user_id: UUID, session_id: UUID) -> list[str] | None:
+    """Return the steps of the sign-in of a session; None if it has ended."""
+    row = await fetchrow(_STEPS, user_id, session_id)
+    return list(row["steps"]) if row is not None else None
 
 
 async def session_ids_of_user(user_id: UUID) -> list[UUID]:
