@@ -53,6 +53,7 @@ def _print(policy: "SignInPolicy", as_json: bool) -> None:
 @click.option("--session-max-age", type=DURATION, help="The greatest age of the sign-in, such as 8h.")
 @click.option("--session-idle", type=DURATION, help="The longest pause, such as 30m.")
 @click.option("--way", "ways", type=click.Choice(WAYS), multiple=True, help="A way to sign in. Repeat it for others.")
+@click.option("--accept-lockout", is_flag=True, help="Set it even if people at an enforced domain could not sign in.")
 @json_option
 @with_database
 async def set_policy(
@@ -62,6 +63,7 @@ async def set_policy(
     session_max_age: int | None,
     session_idle: int | None,
     ways: tuple[str, ...],
+    accept_lockout: bool,
     as_json: bool,
 ) -> None:
     """Set what a sign-in for an organisation needs, in place of what it needed. Without --way, all ways are allowed."""
@@ -74,6 +76,7 @@ async def set_policy(
         session_max_age=session_max_age,
         session_idle=session_idle,
         ways=ways,
+        accept_lockout=accept_lockout,
     )
     _print(policy, as_json)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_domain
 from idp.audit.events import record
-from idp.directory import organizations
+from idp.directory import lockouts, organizations
 from idp.directory.effective import DOMAINS_TOPIC as TOPIC
 from idp.directory.errors import (
     DomainClaimedError,
@@ -21,6 +21,8 @@ from idp.directory.errors import (
 )
 from idp.directory.models import Domain
 from idp.directory.repository import domains as repository
+from idp.directory.repository.organizations import lock_organization_without_key
+from idp.directory.repository.sign_in_policies import policy_of
 from idp.infra import dns, rate_limits
 from idp.infra.db.cache_invalidation import exclusive_change, lock_and_announce
 from idp.infra.db.engine import transaction
@@ -110,9 +112,16 @@ async def enforce(id: UUID, *, enforced: bool) -> Domain:
     Raises:
         UnknownDomainError: there is no such domain.
         DomainNotVerifiedError: it is not verified.
+        LockoutError: the sign-in policy of the organization does not allow these upstreams.
     """
-    async with exclusive_change(TOPIC):
+    organization_id = (await found(id)).organization_id
+    async with transaction():
+        # As a change of the policy does, so that one of the two sees the other.
+        await lock_organization_without_key(organization_id)
+        await lock_and_announce(TOPIC)
         before = await found(id)
+        if enforced and (policy := await policy_of(organization_id)) is not None:
+            lockouts.check_domain(before.domain, policy)
         after = await repository.enforce_domain(id, enforced)
         if after is None:
             raise DomainNotVerifiedError("Verify the domain first.")

@@ -1,5 +1,6 @@
 """Setting the sign-in policy of an organization. A stricter one counts from the next sign-in and the next token on."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from idp.audit.events import record
-from idp.directory import organizations
+from idp.directory import lockouts, organizations
 from idp.directory.errors import UnknownOrganizationError
 from idp.directory.repository import sign_in_policies as repository
 from idp.directory.sign_in_policy import NO_POLICY, WAYS, SignInPolicy
@@ -34,17 +35,27 @@ async def policy_of(organization_id: UUID) -> SignInPolicy:
     return policy
 
 
-async def set_policy(organization_id: UUID, expected_at: datetime | None = None, **values: Any) -> SignInPolicy:
+async def set_policy(
+    organization_id: UUID,
+    expected_at: datetime | None = None,
+    *,
+    amr: Collection[str] | None = None,
+    accept_lockout: bool = False,
+    **values: Any,
+) -> SignInPolicy:
     """Set the policy of an organization, in place of the one that it has.
 
     Args:
         expected_at: the ``updated_at`` of the organization as the caller has read it.
+        amr: how the member who sets it has signed in; None: no member does.
+        accept_lockout: whether it may lock people out.
         values: the fields of :class:`SignInPolicy`. Without any, it asks for nothing.
 
     Raises:
         InvalidSignInPolicyError: a value is not valid.
         UnknownOrganizationError: there is no such organization.
         VersionConflictError: it has changed since.
+        LockoutError: it would lock people out.
     """
     policy = _checked(values)
     async with organizations.changing(organization_id) as organization:
@@ -52,6 +63,8 @@ async def set_policy(organization_id: UUID, expected_at: datetime | None = None,
             raise VersionConflictError
         before = await policy_of(organization_id)
         if policy != before:
+            if not accept_lockout:
+                await lockouts.check_policy(organization_id, policy, amr)
             await repository.set_policy(organization_id, policy)
             detail = {"organization_id": str(organization.id), "slug": organization.slug}
             await record("organization_policy_set", detail=detail | {"before": _shown(before), "after": _shown(policy)})

@@ -82,6 +82,7 @@ async def enforce(id: UUID) -> Domain:
         UnknownDomainError: there is no such domain.
         DomainNotVerifiedError: it is not verified.
         NoUpstreamError: its organization has no upstream that is enabled.
+        LockoutError: the sign-in policy of its organization does not allow its upstreams.
     """
     domain = await domains.found(id)
     if domain.verified_at is not None and not await has_upstream(domain.organization_id):

@@ -15,6 +15,7 @@ from babel import Locale, negotiate_locale
 from babel.dates import format_datetime, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.units import format_unit
 
 from idp import clock
 
@@ -104,6 +105,13 @@ def moment(value: datetime) -> str:
     if past.days < 7:
         return format_timedelta(-past, add_direction=True, locale=locale.get(), granularity="minute", threshold=1.2)
     return format_datetime(value, "d MMMM y", locale=locale.get())
+
+
+def duration(seconds: int) -> str:
+    """Format a length of time in the largest unit that divides it."""
+    units = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+    unit, size = next((unit, size) for unit, size in units if seconds % size == 0)
+    return format_unit(seconds // size, f"duration-{unit}", locale=locale.get())
 
 
 def exact_moment(value: datetime) -> str:

@@ -6,9 +6,10 @@ from uuid import UUID
 from idp import ids
 from idp.audit.events import record
 from idp.directory import names
-from idp.errors import NotFoundError, ValidationError
+from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.infra.db.engine import transaction
 from idp.scim.repository import tokens as repository
+from idp.scim.repository.tokens import TokenName
 from idp.settings import DAY
 
 MAX_LIFETIME: Final = 3 * 366 * DAY
@@ -16,6 +17,8 @@ DEFAULT_LIFETIME: Final = 366 * DAY
 MAX_OVERLAP: Final = 90 * DAY
 #: Time in which the value of a token can be changed at the client.
 DEFAULT_OVERLAP: Final = 7 * DAY
+#: Tokens of one organization.
+MAX_OF_ORGANIZATION: Final = 20
 
 
 class UnknownTokenError(NotFoundError):
@@ -23,6 +26,13 @@ class UnknownTokenError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("There is no SCIM token with this id.")
+
+
+class TooManyTokensError(ConflictError):
+    """An organization has too many tokens."""
+
+    def __init__(self) -> None:
+        super().__init__(f"The organisation has {MAX_OF_ORGANIZATION} SCIM tokens. Delete one first.")
 
 
 #: The beginning of the origins of all SCIM clients.
@@ -54,25 +64,36 @@ async def create(
     Raises:
         ValidationError: the name or the lifetime is not allowed.
         UnknownOrganizationError: there is no such organization.
+        TooManyTokensError: the organization has too many.
     """
     name = names.checked(name)
     _check_lifetime(lifetime)
     token_id, token = ids.uuid7(), ids.random_token()
     async with transaction():
-        await repository.insert_token(
-            token_id, name, ids.digest(token), writes=writes, lifetime=lifetime, organization_id=organization_id
-        )
-        owner = {"organization_id": str(organization_id)} if organization_id is not None else {}
-        await record("scim_token_created", detail={"id": str(token_id), "name": name, "writes": writes, **owner})
+        inserted = await repository.insert_token(
+            token_id, name, ids.digest(token), writes=writes, lifetime=lifetime, organization_id=organization_id,
+            maximum=MAX_OF_ORGANIZATION,
+        )  # fmt: skip
+        if not inserted:
+            raise TooManyTokensError
+        detail = _detail(token_id, TokenName(name, organization_id)) | {"writes": writes}
+        await record("scim_token_created", detail=detail)
     return token_id, token
 
 
-async def rotate(id: UUID, *, lifetime: int = DEFAULT_LIFETIME, overlap: int = DEFAULT_OVERLAP) -> str:
+async def rotate(
+    id: UUID,
+    *,
+    lifetime: int = DEFAULT_LIFETIME,
+    overlap: int = DEFAULT_OVERLAP,
+    organization_id: UUID | None = None,
+) -> str:
     """Replace the value of a token and return the new one. At most two values are valid at once.
 
     Args:
         lifetime: of the new value, in seconds.
         overlap: seconds for which the value before stays valid, if it does not expire before.
+        organization_id: only a token of this organization; None: any token.
 
     Raises:
         ValidationError: the lifetime or the overlap is not allowed.
@@ -83,24 +104,32 @@ async def rotate(id: UUID, *, lifetime: int = DEFAULT_LIFETIME, overlap: int = D
         raise ValidationError(f"The overlap must be within {MAX_OVERLAP // DAY} days.")
     token = ids.random_token()
     async with transaction():
-        name = await repository.rotate_token(id, ids.digest(token), lifetime, overlap)
-        if name is None:
+        named = await repository.rotate_token(id, ids.digest(token), lifetime, overlap, organization_id)
+        if named is None:
             raise UnknownTokenError
-        await record("scim_token_rotated", detail={"id": str(id), "name": name})
+        await record("scim_token_rotated", detail=_detail(id, named))
     return token
 
 
-async def delete(id: UUID) -> None:
+async def delete(id: UUID, *, organization_id: UUID | None = None) -> None:
     """Delete a token. The users, groups and members that it added stay; the ``externalId``s that it gave do not.
+
+    Args:
+        organization_id: as of :func:`rotate`.
 
     Raises:
         UnknownTokenError: there is no such token.
     """
     async with transaction():
-        name = await repository.delete_token(id, origin_of(id))
-        if name is None:
+        named = await repository.delete_token(id, origin_of(id), organization_id)
+        if named is None:
             raise UnknownTokenError
-        await record("scim_token_deleted", detail={"id": str(id), "name": name})
+        await record("scim_token_deleted", detail=_detail(id, named))
+
+
+def _detail(id: UUID, named: TokenName) -> dict[str, object]:
+    owner = {"organization_id": str(named.organization_id)} if named.organization_id is not None else {}
+    return {"id": str(id), "name": named.name, **owner}
 
 
 def _check_lifetime(lifetime: int) -> None:

@@ -86,7 +86,7 @@ INSIDE = [
 
 
 #: Ids of things inside of an organization, as paths and bodies name them.
-NAMED = ("user_id", "role_id", "contained_id", "domain_id", "invitation_id")
+NAMED = ("user_id", "role_id", "contained_id", "domain_id", "invitation_id", "token_id")
 
 
 #: Removal ends what was issued, also for someone who is added again.
@@ -147,6 +147,8 @@ def _body(op: Op, rng: random.Random, ids: dict[str, list[str]]) -> dict[str, An
             body[name] = f"{rng.randbytes(6).hex()}.example"
         elif "boolean" in str(schema):
             body[name] = rng.choice([True, False])
+        elif "integer" in str(schema):
+            body[name] = rng.choice([3600, 86400])
         else:
             body[name] = f"named {rng.randbytes(6).hex()}"
     return body
@@ -290,7 +292,9 @@ async def test_76_a_token_for_no_organization(server: Server, world: World, make
 
 async def test_76_a_scope_is_needed(server: Server, world: World, make_client: MakeClient) -> None:
     one = world.tenants[0]
-    client = await make_client(scope=f"openid {Permission.ORGANIZATIONS_READ}", skip_consent=True)
+    client = await make_client(
+        scope=f"openid {Permission.ORGANIZATIONS_READ} {Permission.SCIM_TOKENS_READ}", skip_consent=True
+    )
     admin = world.people[0]
     tokens = await client.tokens(
         admin.browser, admin.user.email, resource=f"{server.issuer}/admin/api", organization=one.organization.slug

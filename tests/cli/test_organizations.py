@@ -9,7 +9,7 @@ from pathlib import Path
 from idp.infra.db.engine import fetch
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
-from tests.support.directory import an_organization
+from tests.support.directory import an_enforced_domain, an_organization
 from tests.support.nameserver import Nameserver
 
 
@@ -55,13 +55,17 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
 
 
 async def test_the_sign_in_policy(cli: Cli) -> None:
-    slug = (await an_organization()).slug
+    organization = await an_organization()
+    slug = organization.slug
     options = ("--second-factor", "required", "--session-max-age", "8h", "--way", "passkey", "--json")
     policy = json.loads(cli("organizations", "set-policy", slug, *options).out)
     assert policy == {"second_factor": True, "session_max_age": 28_800, "session_idle": None, "ways": ["passkey"]}
     assert json.loads(cli("organizations", "policy", slug, "--json").out) == policy
     assert "required" in cli("organizations", "policy", slug).out
     assert "must be 300" in cli.fails("organizations", "set-policy", slug, "--session-idle", "1m")
+    async with an_enforced_domain(organization) as domain:
+        assert domain in cli.fails("organizations", "set-policy", slug, "--way", "password")
+        assert "password" in cli("organizations", "set-policy", slug, "--way", "password", "--accept-lockout").out
     assert "has no sign-in policy" in cli("organizations", "remove-policy", slug).out
     assert not json.loads(cli("organizations", "policy", slug, "--json").out)["second_factor"]
 

@@ -127,6 +127,17 @@ class InvitationOf:
 
 
 @dataclass(frozen=True)
+class TokenOf:
+    id: str = "01a22c89"
+    name: str = "Entra ID"
+    writes: bool = True
+    expires_at: datetime = datetime(2026, 1, 2, tzinfo=UTC)
+    old_expires_at: datetime | None = datetime(2025, 1, 9, tzinfo=UTC)
+    last_used_at: datetime | None = datetime(2025, 1, 3, tzinfo=UTC)
+    created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
 class StateOf:
     label: str = "open"
     mood: str = "good"
@@ -420,6 +431,10 @@ PAGES: dict[str, dict[str, Any]] = {
         "member": Member(name=None),
         "sends": True,
     },
+    "organization/scim_tokens.html": ORGANIZATION
+    | {"tokens": [TokenOf(), TokenOf(writes=False, last_used_at=None)], "url": "/scim/v2", "on": False, "next": None},
+    "organization/scim_token.html": ORGANIZATION
+    | {"token": TokenOf(), "url": "/scim/v2", "on": True, "secret": "s3cret"},
     "organization/roles.html": ORGANIZATION | {"roles": [RoleIn(), RoleIn(description="")], "next": None},
     "organization/role.html": ORGANIZATION
     | {"role": RoleIn(), "contained": [RoleIn(id="2", name="reader")], "holders": [Member()], "next": None},

@@ -7,9 +7,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from idp import ids
 from idp.accounts.users import create_user
 from idp.directory import domains, invitations, organizations, roles
+from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
+from idp.directory.sign_in_policy_changes import policy_of, set_policy
 from idp.infra.db.engine import execute, fetch
+from idp.scim import tokens
+from idp.scim.repository.tokens import find_token
+from idp.scim.tokens import UnknownTokenError
 from idp.selfservice.organization.page import PREFIX
 from idp.signin.csrf import form_token
 from tests.conftest import MakeClient
@@ -24,10 +30,11 @@ from tests.support.tenants import Someone, Tenant, make_tenant, sign_in
 PAGES = [route for route in routes() if route.path.startswith(PREFIX)]
 #: Pages that an administrator may see, and changes that they may make, without a recent sign-in.
 WITHOUT_RECENT_SIGN_IN = {
-    "GET ", "GET /domains", "GET /domains/add", "GET /invitations", "GET /invitations/{invitation_id:uuid}",
-    "GET /domains/{domain_id:uuid}", "GET /events", "GET /members/{user_id:uuid}", "GET /name", "GET /roles",
-    "GET /roles/add", "GET /roles/{role_id:uuid}", "GET /roles/{role_id:uuid}/change", "POST /domains/add",
-    "POST /name", "POST /roles/add", "POST /roles/{role_id:uuid}/change",
+    "GET ", "GET /domains", "GET /domains/add", "GET /domains/{domain_id:uuid}", "GET /events", "GET /invitations",
+    "GET /invitations/{invitation_id:uuid}", "GET /members/{user_id:uuid}", "GET /name", "GET /policy", "GET /roles",
+    "GET /roles/add", "GET /roles/{role_id:uuid}", "GET /roles/{role_id:uuid}/change", "GET /scim",
+    "GET /scim/{token_id:uuid}", "POST /domains/add", "POST /name", "POST /roles/add",
+    "POST /roles/{role_id:uuid}/change",
 }  # fmt: skip
 
 
@@ -50,6 +57,7 @@ class Acme:
             "slug": self.tenant.organization.slug, "user_id": str(self.member.user.id),
             "role_id": str(self.tenant.role.id), "contained_id": str(self.tenant.contained.id),
             "domain_id": str(self.tenant.domain.id), "invitation_id": str(self.tenant.invitation_id),
+            "token_id": str(self.tenant.token_id),
         }  # fmt: skip
         return route.url(**ids)
 
@@ -274,6 +282,84 @@ async def test_an_invitation(acme: Acme, mailbox: Mailbox) -> None:
     assert (refused.status, "was used, declined or revoked" in refused.text) == (404, True)
     assert invited in (await acme.get("/invitations")).text
     assert invited not in (await acme.get("/invitations", open="true")).text
+
+
+async def test_the_sign_in_policy(acme: Acme, server: Server) -> None:
+    """It is set as a whole. One that locks people out is asked about first."""
+    page = await acme.confirm("/policy", second_factor="on", session_max_age="28800", password="on")
+    assert "Saved." in page.text
+    chosen = SignInPolicy(second_factor=True, session_max_age=28_800, ways=("password",))
+    assert await policy_of(acme.tenant.id) == chosen
+    page = await acme.get("/policy")
+    for mark in ('value="28800" selected>8 hours', 'name="second_factor"[^>]* checked', 'name="password"[^>]* checked'):
+        assert re.search(mark, page.text), mark
+    await organizations.rename(acme.tenant.id, "Renamed meanwhile")
+    assert "changed meanwhile" in as_page(await acme.admin.browser.submit(page, "confirm")).text
+    await set_policy(acme.tenant.id)
+    await domains.enforce(acme.tenant.domain.id, enforced=True)
+    try:
+        refused = await acme.confirm("/policy", email_code="on")
+        assert refused.status == 409
+        assert f"Addresses at {acme.tenant.domain.domain} sign in at the provider" in refused.text
+        assert "You have signed in yourself in a way that it does not allow" in refused.text
+        assert await policy_of(acme.tenant.id) == NO_POLICY
+        saved = as_page(await acme.admin.browser.submit(refused, "confirm", accept_lockout="on"))
+        assert "Saved." in saved.text
+        assert await policy_of(acme.tenant.id) == SignInPolicy(ways=("email_code",))
+    finally:
+        await domains.enforce(acme.tenant.domain.id, enforced=False)
+        await until_forgotten(server)
+
+
+@pytest.mark.parametrize("length", ["1", "-1", "abc", "9999999999"])
+async def test_a_length_that_is_not_offered(length: str, acme: Acme) -> None:
+    page = await acme.confirm("/policy", session_idle=length)
+    assert page.status == 422
+    assert await policy_of(acme.tenant.id) == NO_POLICY
+
+
+async def test_scim_tokens(acme: Acme, server: Server) -> None:
+    """One is shown once, has the organization only, gets another value, and is revoked."""
+    made = await acme.confirm("/scim/add", name="Entra ID", days="90", writes="on")
+    found = re.search(r'id="token-value"[^>]*>([^<]+)<', made.text)
+    assert found is not None
+    token, path = found[1], "/scim/" + await _token_id(acme, "Entra ID")
+
+    async def works(token: str) -> bool:
+        live = await find_token(ids.digest(token))
+        return live is not None and live.organization_id == acme.tenant.id and live.writes
+
+    assert await works(token)
+    shown = await acme.get(path)
+    assert token not in shown.text
+    assert f"{server.issuer}/scim/v2" in shown.text
+    rotated = await acme.confirm(f"{path}/rotate", overlap="0")
+    second = re.search(r'id="token-value"[^>]*>([^<]+)<', rotated.text)
+    assert second is not None
+    assert (await works(token), await works(second[1])) == (False, True)
+    assert "The token is revoked." in (await acme.confirm(f"{path}/revoke")).text
+    assert not await works(second[1])
+    assert (await acme.get(path)).status == 404
+    events = (await acme.get("/events")).text
+    for words in ("was created", "got a new value", "was deleted"):
+        assert f"SCIM token Entra ID {words}" in events
+
+
+async def _token_id(acme: Acme, name: str) -> str:
+    (row,) = await fetch("SELECT id FROM scim_token WHERE organization_id = $1 AND name = $2", acme.tenant.id, name)
+    return str(row["id"])
+
+
+async def test_how_many_scim_tokens(acme: Acme) -> None:
+    for number in range(tokens.MAX_OF_ORGANIZATION - 1):
+        await tokens.create(f"Token {number}", organization_id=acme.tenant.id)
+    refused = await acme.confirm("/scim/add", name="One more")
+    assert (refused.status, "has too many SCIM tokens" in refused.text) == (409, True)
+    assert (await acme.confirm("/scim/add", name="")).status == 422
+    with pytest.raises(UnknownTokenError):
+        await tokens.delete(acme.tenant.token_id, organization_id=acme.tenant.role.id)
+    with pytest.raises(UnknownTokenError):
+        await tokens.rotate(acme.tenant.token_id, organization_id=acme.tenant.role.id)
 
 
 async def test_the_name(acme: Acme) -> None:

@@ -14,6 +14,7 @@ from idp.directory import domains, invitations, organizations, roles
 from idp.directory.models import Domain, Organization, Role
 from idp.directory.repository.domains import verify_domain
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.scim import tokens
 from idp.signin.transitions import Step
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
@@ -29,6 +30,7 @@ class Tenant(NamedTuple):
     contained: Role
     domain: Domain
     invitation_id: UUID
+    token_id: UUID
     invited: str
 
     @property
@@ -47,7 +49,8 @@ async def make_tenant() -> Tenant:
     verified = await verify_domain(domain.id, domain.token, 86400)
     assert verified is not None
     sent = await invitations.invite(organization.id, f"invited-{mark}@elsewhere.example", role_ids=[role.id])
-    return Tenant(organization, role, contained, verified, sent.invitation.id, sent.invitation.email)
+    token_id, _ = await tokens.create(f"directory {mark}", organization_id=organization.id)
+    return Tenant(organization, role, contained, verified, sent.invitation.id, token_id, sent.invitation.email)
 
 
 class Someone(NamedTuple):
@@ -168,6 +171,7 @@ async def known_by(tenant: Tenant, but: Collection[UUID]) -> set[str]:
         "SELECT id::text, name AS text FROM role WHERE organization_id = $1",
         "SELECT id::text, token AS text FROM organization_domain WHERE organization_id = $1",
         "SELECT id::text, email AS text FROM organization_invitation WHERE organization_id = $1",
+        "SELECT id::text, name AS text FROM scim_token WHERE organization_id = $1",
     ):
         for each in await fetch(statement, tenant.id):
             found |= {each["id"], each["text"]}
@@ -237,12 +241,13 @@ async def some_ids(tenant: Tenant) -> dict[str, list[str]]:
             "SELECT id::text FROM organization_invitation WHERE organization_id = $1 ORDER BY id"
         ),
         "domain_id": await column("SELECT id::text FROM organization_domain WHERE organization_id = $1 ORDER BY id"),
+        "token_id": await column("SELECT id::text FROM scim_token WHERE organization_id = $1 ORDER BY id"),
     }
 
 
 async def restore(tenant: Tenant, of: dict[UUID, bool]) -> None:
-    """Enable an organization, give it these members, with whether each manages it, and a role and a domain if it has
-    none any more.
+    """Enable an organization, give it these members, with whether each manages it, and a role, a domain and a
+    SCIM token if it has none any more.
     """
     await organizations.enable(tenant.id)
     await organizations.add_members(tenant.id, list(of))
@@ -258,6 +263,8 @@ async def restore(tenant: Tenant, of: dict[UUID, bool]) -> None:
         await roles.create(f"again {secrets.token_hex(6)}", organization_id=tenant.id)
     if not left["domain_id"]:
         await domains.claim(tenant.id, f"{secrets.token_hex(6)}.example")
+    if not left["token_id"]:
+        await tokens.create(f"again {secrets.token_hex(6)}", organization_id=tenant.id)
 
 
 def unknown() -> str:

@@ -27,5 +27,7 @@ async def show_sign_in_policy(call: Call) -> models.SignInPolicy:
 )  # fmt: skip
 async def set_sign_in_policy(call: Call) -> models.SignInPolicy:
     organization = await show_organization(call)
-    await service.set_policy(organization.id, call.current.updated_at, **msgspec.to_builtins(call.body))
+    await service.set_policy(
+        organization.id, call.current.updated_at, amr=call.caller.amr, **msgspec.to_builtins(call.body)
+    )
     return await show_sign_in_policy(call)

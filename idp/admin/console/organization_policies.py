@@ -10,6 +10,7 @@ from idp.admin.console.organizations import ONE, SECTION, organization
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.directory import sign_in_policy_changes as service
+from idp.directory.lockouts import LockoutError
 from idp.directory.sign_in_policy import WAYS, SignInPolicy
 from idp.errors import ValidationError
 
@@ -50,7 +51,9 @@ async def change_policy(request: AdminRequest) -> Response[str]:
     return await _form(request, entered | ({"second_factor": "on"} if policy.second_factor else {}))
 
 
-async def _form(request: AdminRequest, entered: Mapping[str, str], error: str | None = None) -> Response[str]:
+async def _form(
+    request: AdminRequest, entered: Mapping[str, str], error: str | None = None, *, locks_out: bool = False
+) -> Response[str]:
     row = await organization(request)
     path = f"{HOME}/{SECTION}/{row['id']}/policy"
     fields = [
@@ -60,6 +63,7 @@ async def _form(request: AdminRequest, entered: Mapping[str, str], error: str | 
         ),
         *(Field(name, label, entered.get(name, ""), "number", about) for name, (label, about) in _MINUTES.items()),
         *(Field(name, label, entered.get(name, ""), "check", _HELP[name]) for name, label in _LABELS.items()),
+        *([Field("accept_lockout", "Save it nevertheless", "", "check")] if locks_out else []),
     ]  # fmt: skip
     return render(
         request, "form", section=SECTION, heading=f"Sign-in policy of {row['name']}", fields=fields, label="Save",
@@ -84,10 +88,12 @@ async def save_policy(request: AdminRequest) -> Response[Any]:
             seen(request, row),
             second_factor="second_factor" in form,
             ways=[name for name in WAYS if name in form],
-            **{name: _seconds(form.get(name, "").strip()) for name in _MINUTES},
+            accept_lockout="accept_lockout" in form,
+            session_max_age=_seconds(form.get("session_max_age", "").strip()),
+            session_idle=_seconds(form.get("session_idle", "").strip()),
         )
     except FORM_ERRORS as error:
-        return await _form(request, form, error.description)
+        return await _form(request, form, error.description, locks_out=isinstance(error, LockoutError))
     return redirect_with_notice(f"/{SECTION}/{row['id']}/policy")
 
 

@@ -67,6 +67,9 @@ WHERE d.domain = $1 AND d.verified_at IS NOT NULL
 _HOLD_VERIFIED = f"{_VERIFIED} FOR SHARE OF d"
 # $1 id  $2 also an enforced one
 _DELETE = f"DELETE FROM organization_domain WHERE id = $1 AND (NOT enforced OR $2) RETURNING {_COLUMNS}"  # noqa: S608
+_ENFORCED = """
+SELECT domain FROM organization_domain WHERE organization_id = $1 AND enforced AND verified_at IS NOT NULL ORDER BY 1
+"""
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
 WITH due AS MATERIALIZED (
@@ -118,6 +121,11 @@ async def lose_domain(id: UUID, grace: float) -> Domain | None:
 async def enforce_domain(id: UUID, enforced: bool) -> Domain | None:
     """Set whether a domain is enforced. Returns None if it is not verified, or unknown."""
     return one(Domain, await fetchrow(_ENFORCE, id, enforced))
+
+
+async def enforced_domains(organization_id: UUID) -> list[str]:
+    """Return the domains of an organization that are enforced, ordered."""
+    return [row["domain"] for row in await fetch(_ENFORCED, organization_id)]
 
 
 async def domains_of_sign_ins(organization_ids: Collection[UUID]) -> list[VerifiedDomain]:

@@ -45,6 +45,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "role_contained_removed": ("role", "contained"),
     "user_role_granted": ("name",),
     "user_role_revoked": ("name",),
+    "scim_token_created": ("name",),
+    "scim_token_rotated": ("name",),
+    "scim_token_deleted": ("name",),
 }
 
 

@@ -13,7 +13,8 @@ from idp.infra.db.rows import many, one
 
 _INSERT = """
 INSERT INTO scim_token (id, organization_id, name, writes, token_hash, expires_at, created_at, updated_at)
-VALUES ($1, $6, $2, $3, $4, now() + $5 * interval '1 s', now(), now())
+SELECT $1, $6::uuid, $2, $3, $4, now() + $5 * interval '1 s', now(), now()
+WHERE $6::uuid IS NULL OR (SELECT count(*) FROM scim_token WHERE organization_id = $6) < $7
 """
 _LIVE = """
     (token_hash = $1 AND expires_at > now() OR old_token_hash = $1 AND old_expires_at > now())
@@ -27,15 +28,17 @@ FROM scim_token WHERE {_LIVE}
 _MARK = "UPDATE scim_token SET last_used_at = now() WHERE id = $1"
 # A rotation and a deletion wait for the transaction, the mark of its use does not.
 _HOLD = f"SELECT FROM scim_token WHERE {_LIVE} AND id = $2 FOR KEY SHARE"
-# $2 hash of the new value  $3 its lifetime  $4 seconds for which the value before stays valid
+# $2 hash of the new value  $3 its lifetime  $4 seconds for which the value before stays valid  $5 the organization
 _ROTATE = """
 UPDATE scim_token SET
     old_token_hash = CASE WHEN $4 > 0 THEN token_hash END,
     old_expires_at = CASE WHEN $4 > 0 THEN least(expires_at, now() + $4 * interval '1 s') END,
     token_hash = $2, expires_at = now() + $3 * interval '1 s', updated_at = now()
-WHERE id = $1 RETURNING name
+WHERE id = $1 AND ($5::uuid IS NULL OR organization_id = $5) RETURNING name, organization_id
 """
-_DELETE = "DELETE FROM scim_token WHERE id = $1 RETURNING name"
+_DELETE = """
+DELETE FROM scim_token WHERE id = $1 AND ($2::uuid IS NULL OR organization_id = $2) RETURNING name, organization_id
+"""
 _FORGET_USERS = "DELETE FROM scim_user WHERE origin = $1"
 _FORGET_GROUPS = "DELETE FROM scim_group WHERE origin = $1"
 _FORGET_MEMBERS = "DELETE FROM scim_member WHERE origin = $1"
@@ -77,20 +80,30 @@ class StoredToken(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class _Name(msgspec.Struct, frozen=True):
+class TokenName(msgspec.Struct, frozen=True):
+    """The name of a token, and its organization."""
+
     name: str
+    organization_id: UUID | None
 
 
 async def insert_token(
-    id: UUID, name: str, token_hash: bytes, *, writes: bool, lifetime: int, organization_id: UUID | None
-) -> None:
-    """Insert a token that expires after ``lifetime`` seconds.
+    id: UUID,
+    name: str,
+    token_hash: bytes,
+    *,
+    writes: bool,
+    lifetime: int,
+    organization_id: UUID | None,
+    maximum: int,
+) -> bool:
+    """Insert a token that expires after ``lifetime`` seconds. Returns False if the organization has ``maximum``.
 
     Raises:
         UnknownOrganizationError: there is no such organization. The transaction cannot continue.
     """
     try:
-        await execute(_INSERT, id, name, writes, token_hash, lifetime, organization_id)
+        return bool(await execute(_INSERT, id, name, writes, token_hash, lifetime, organization_id, maximum))
     except asyncpg.ForeignKeyViolationError as error:
         raise UnknownOrganizationError from error
 
@@ -110,26 +123,34 @@ async def hold_token(token_hash: bytes, id: UUID) -> bool:
     return await fetchrow(_HOLD, token_hash, id) is not None
 
 
-async def rotate_token(id: UUID, token_hash: bytes, lifetime: int, overlap: int) -> str | None:
+async def rotate_token(
+    id: UUID, token_hash: bytes, lifetime: int, overlap: int, organization_id: UUID | None
+) -> TokenName | None:
     """Replace the value of a token. The one before stays valid for ``overlap`` seconds, any older one ends.
 
+    Args:
+        organization_id: only a token of this organization; None: any token.
+
     Returns:
-        the name; None if there is no such token.
+        None if there is no such token.
     """
-    row = one(_Name, await fetchrow(_ROTATE, id, token_hash, lifetime, overlap))
-    return row.name if row is not None else None
+    return one(TokenName, await fetchrow(_ROTATE, id, token_hash, lifetime, overlap, organization_id))
 
 
-async def delete_token(id: UUID, origin: str) -> str | None:
-    """Delete a token, with the ids that its client gave. Returns the name; None if there is no such token."""
-    row = one(_Name, await fetchrow(_DELETE, id))
-    if row is None:
+async def delete_token(id: UUID, origin: str, organization_id: UUID | None) -> TokenName | None:
+    """Delete a token, with the ids that its client gave. Returns None if there is no such token.
+
+    Args:
+        organization_id: as of :func:`rotate_token`.
+    """
+    deleted = one(TokenName, await fetchrow(_DELETE, id, organization_id))
+    if deleted is None:
         return None
     await execute(_FORGET_USERS, origin)
     await execute(_FORGET_GROUPS, origin)
     await execute(_FORGET_MEMBERS, origin)
     await execute(_FORGET_ROLES, origin)
-    return row.name
+    return deleted
 
 
 async def tokens() -> list[StoredToken]:

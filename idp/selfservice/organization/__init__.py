@@ -12,8 +12,10 @@ from idp.selfservice.organization import (
     invite,
     member_roles,
     members,
+    policy,
     role_parts,
     roles,
+    scim_tokens,
 )
 from idp.selfservice.organization.page import ROUTES as PAGES
 
@@ -26,8 +28,10 @@ __all__ = [
     "invite",
     "member_roles",
     "members",
+    "policy",
     "role_parts",
     "roles",
+    "scim_tokens",
 ]
 
 ROUTES = [*PAGES]

@@ -17,6 +17,7 @@ def _words(event: trail.OrganizationEvent) -> str:
     return {
         "organization_created": _("The organisation was created"),
         "organization_updated": _("The organisation was renamed"),
+        "organization_branding_set": _("How a sign-in looks was changed"),
         "organization_policy_set": _("What a sign-in needs was changed"),
         "organization_member_disabled": _("Membership disabled: %(who)s", who=who),
         "organization_member_enabled": _("Membership enabled: %(who)s", who=who),
@@ -43,6 +44,9 @@ def _words(event: trail.OrganizationEvent) -> str:
         "role_contained_removed": _("Role %(outer)s no longer contains %(inner)s", outer=outer, inner=inner),
         "user_role_granted": _("Role %(role)s was given to %(who)s", role=role, who=who),
         "user_role_revoked": _("Role %(role)s was taken from %(who)s", role=role, who=who),
+        "scim_token_created": _("SCIM token %(name)s was created", name=role),
+        "scim_token_rotated": _("SCIM token %(name)s got a new value", name=role),
+        "scim_token_deleted": _("SCIM token %(name)s was deleted", name=role),
     }.get(event.event, event.event)
 
 

@@ -2,13 +2,17 @@
 
 from idp.accounts.addresses import InvalidEmailError
 from idp.directory import errors
+from idp.directory.lockouts import LockoutError
 from idp.directory.names import InvalidNameError
 from idp.errors import DomainError, VersionConflictError
 from idp.infra.i18n import gettext as _
+from idp.scim.tokens import TooManyTokensError
 
 
 def sentence(error: DomainError) -> str:
     """Return the sentence for an error, in the language of the page."""
+    if isinstance(error, LockoutError):
+        return _locked_out(error)
     sentences: dict[type[DomainError], str] = {
         InvalidNameError: _(
             "Enter one line of up to 100 visible characters, without spaces around it, with letters of one alphabet."
@@ -32,12 +36,23 @@ def sentence(error: DomainError) -> str:
         errors.DomainNotVerifiedError: _(
             "The record was not found. It can take a while until a new one is seen everywhere. Try again later."
         ),
+        TooManyTokensError: _("The organisation has too many SCIM tokens. Revoke one first."),
         VersionConflictError: _("It has been changed meanwhile. Look at it again."),
     }
     return next(
         (text for kind, text in sentences.items() if isinstance(error, kind)),
         _("This cannot be done now. Try again, or ask the administrators of the server."),
     )
+
+
+def _locked_out(error: LockoutError) -> str:
+    domains = _(
+        "Addresses at %(domains)s sign in at the provider of the organisation only. The policy does not allow that, so"
+        " they could not sign in for the organisation.",
+        domains=", ".join(error.domains),
+    )
+    own = _("You have signed in yourself in a way that it does not allow.")
+    return " ".join([*([domains] if error.domains else []), *([own] if error.own else [])])
 
 
 def notice(what: str) -> str | None:
@@ -59,5 +74,6 @@ def notice(what: str) -> str | None:
         "invited": _("The invitations are on their way."),
         "invited-again": _("The invitation is on its way again. The earlier link no longer works."),
         "revoked": _("The invitation is revoked."),
+        "token-revoked": _("The token is revoked."),
         "domain-removed": _("The domain is removed."),
     }.get(what)

@@ -111,6 +111,21 @@ async def test_an_administrator_remains(acme: Acme) -> None:
     problem(await acme("GET", ""), 403, "forbidden")
 
 
+async def test_a_policy_that_locks_people_out(acme: Acme) -> None:
+    """It must be accepted: for an enforced domain, and for those who set it, who have signed in with a password."""
+    problem(await acme("PUT", "/sign_in_policy", {"ways": ["upstream", "passkey"]}), 409, "locks-out")
+    wanted = {"ways": ["upstream"], "accept_lockout": True}
+    assert (await acme("PUT", "/sign_in_policy", wanted)).json()["ways"] == ["upstream"]
+    await domains.enforce(acme.tenant.domain.id, enforced=True)
+    try:
+        refused = await acme("PUT", "/sign_in_policy", {"ways": ["password"]})
+        problem(refused, 409, "locks-out")
+        assert acme.tenant.domain.domain in refused.json()["detail"]
+    finally:
+        await domains.enforce(acme.tenant.domain.id, enforced=False)
+        await until_forgotten(acme.server)
+
+
 async def test_an_enforced_domain_is_removed_by_administrators_of_the_server_only(acme: Acme) -> None:
     """A removal would release it."""
     path = f"/domains/{acme.tenant.domain.id}"

@@ -10,7 +10,7 @@ from idp.infra.db.engine import execute, fetch
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.support.browser import Page, as_page
-from tests.support.directory import an_organization
+from tests.support.directory import an_enforced_domain, an_organization
 from tests.support.nameserver import Nameserver
 
 
@@ -131,6 +131,13 @@ async def test_the_sign_in_policy(owner: Admin) -> None:
     assert await policy_of(made.id) == policy
     await save(session_max_age="")
     assert await policy_of(made.id) == NO_POLICY
+    async with an_enforced_domain(made) as domain:
+        refused = await save(password="on")
+        assert (refused.status, f"Addresses at {domain}" in refused.text) == (400, True)
+        assert "Save it nevertheless" in refused.text
+        assert await policy_of(made.id) == NO_POLICY
+        await save(password="on", accept_lockout="on")
+        assert await policy_of(made.id) == SignInPolicy(ways=("password",))
     await execute("DELETE FROM organization WHERE id = $1", made.id)
 
 

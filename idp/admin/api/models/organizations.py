@@ -126,12 +126,13 @@ class SignInPolicy(Shown):
 
 
 class NewSignInPolicy(Sent):
-    """The whole policy. What is left out is no condition."""
+    """The whole policy. What is left out is no condition. ``accept_lockout``: set it even if people are locked out."""
 
     second_factor: bool = False
     session_max_age: int | None = None
     session_idle: int | None = None
     ways: tuple[Literal["password", "passkey", "email_code", "upstream"], ...] = ()
+    accept_lockout: bool = False
 
 
 class OrganizationEvent(Shown):

@@ -36,6 +36,14 @@ class NewScimToken(Sent):
     lifetime: int = SCIM_LIFETIME
 
 
+class NewOrganizationScimToken(Sent):
+    """``writes``: it may change members and roles. ``lifetime`` is in seconds."""
+
+    name: str
+    writes: bool = True
+    lifetime: int = SCIM_LIFETIME
+
+
 class ScimTokenRotation(Sent):
     """``lifetime`` of the new value and ``overlap``, for which the value before stays valid, are in seconds."""
 
