@@ -11,10 +11,10 @@ from idp.accounts.repository import admin_roles, users
 from idp.admin.roles import Permission, Role, permissions, roles_of
 from idp.errors import PermissionDeniedError
 from idp.infra.db.engine import authority, begin_with
-from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.models import ResourceServer
 from idp.oauth.repository import live_tokens
+from idp.oauth.repository.live_tokens import TokenOfUser
 from idp.settings import settings
 from idp.signin import enforcement, sessions
 from idp.signin.transitions import FEDERATED
@@ -76,18 +76,18 @@ async def person(user_id: UUID) -> Caller:
     return Caller(user_id, None, roles, permissions(roles))
 
 
-async def speaks_for_roles(live: LiveAccessToken) -> bool:
+async def speaks_for_roles(token: TokenOfUser, amr: Collection[str]) -> bool:
     """Return whether the sign-in behind an access token gives the authority of the roles of its user.
 
     One at an upstream does as long as its session lives, which says which upstream it was
     (:func:`idp.signin.enforcement.speaks_for_administrators`).
     """
-    if live.named is None or FEDERATED not in live.claims.get("amr", ()):
+    if FEDERATED not in amr:
         return True
-    subject = await live_tokens.live_subject(live.named)
+    subject = await live_tokens.live_subject(token)
     if subject is None or subject.session_id is None:
         return False
-    done = await sessions.steps_of(live.named.user_id, subject.session_id)
+    done = await sessions.steps_of(token.user_id, subject.session_id)
     return done is not None and enforcement.speaks_for_administrators(done)
 
 

@@ -232,11 +232,11 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
     if api_resource().identifier not in _audience(live.claims):
         wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
-    if live.user_id is not None:
+    if live.named is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
-        caller = await person(live.user_id)
-        if caller.roles and not await speaks_for_roles(live):
+        caller = await person(live.named.user_id)
+        if caller.roles and not await speaks_for_roles(live.named, live.claims.get("amr", ())):
             caller = msgspec.structs.replace(caller, roles=frozenset(), allowed=frozenset())
     else:
         caller = _client(live.claims["client_id"])
