@@ -18,6 +18,8 @@ from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
 from idp.admin.access import api_resource
+from idp.admin.bulk import metrics as bulk_metrics
+from idp.admin.bulk import worker as bulk_worker
 from idp.audit import metrics as audit_metrics
 from idp.audit import worker as audit_worker
 from idp.delivery import metrics as delivery_metrics
@@ -166,6 +168,7 @@ SHARED_READINGS: Sequence[exporter.SharedReading] = (
     mail_metrics.read_outbox,
     delivery_metrics.read_outbox,
     audit_metrics.read_trail,
+    bulk_metrics.read_jobs,
 )
 
 #: Prepares the database before a worker joins it.
@@ -283,6 +286,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(publish.run(SUBSCRIBERS)),
         asyncio.create_task(announce.run()),
         asyncio.create_task(provisioning_jobs.run()),
+        asyncio.create_task(bulk_worker.run()),
         asyncio.create_task(restore.watch()),
         asyncio.create_task(templates().compile()),
     ]

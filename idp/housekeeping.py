@@ -10,6 +10,7 @@ import structlog
 
 from idp.accounts.repository import email_proofs, invitations
 from idp.admin import repository as admin
+from idp.admin.bulk.retention import delete_expired_jobs
 from idp.delivery import repository as delivery
 from idp.directory.deletions import delete_memberships
 from idp.directory.repository import invitations as organization_invitations
@@ -60,7 +61,12 @@ async def round_of_deletions() -> bool:
     """Clean every table once. Returns whether there may be more."""
     await replay.empty_past_slots()
     return any(
-        [*[await clean(table) for table in EXPIRING], await delete_expired_clients(), await delete_memberships()]
+        [
+            *[await clean(table) for table in EXPIRING],
+            await delete_expired_clients(),
+            await delete_memberships(),
+            await delete_expired_jobs(),
+        ]
     )
 
 

@@ -6,6 +6,7 @@ from piccolo.conf.apps import AppConfig
 
 from idp.accounts.attributes.tables import AttributeJob, AttributeRow, UserAttribute
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
+from idp.admin.bulk.tables import BulkError, BulkItem, BulkJob
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
@@ -104,6 +105,9 @@ APP_CONFIG = AppConfig(
         AuthorizationCode,
         AuthorizationRequestRow,
         BackchannelRequest,
+        BulkError,
+        BulkItem,
+        BulkJob,
         ClaimMappingRow,
         ClientDocument,
         ClientLogo,

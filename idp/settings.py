@@ -519,6 +519,12 @@ class Settings(BaseSettings):
     provisioning_check_interval: int = _option(
         DAY, "Time after which a provisioning target is compared with this server again; 0: never by itself.", ge=0
     )
+    bulk_max_items: int = _option(
+        100_000, "Maximum number of users, or of records of a file, in one bulk job.", ge=1, le=10_000_000
+    )
+    bulk_retention: int = _option(
+        7 * DAY, "Time for which a bulk job that has ended is kept, with its errors and what it has not done.", ge=HOUR
+    )
     shared_signals: bool = _option(
         False, "Transmit security events to clients (OpenID Shared Signals Framework: CAEP, RISC)."
     )

@@ -1,12 +1,12 @@
 """Creates, disables and enables users, and sets passwords. Each change is one transaction with its audit event."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from idp.accounts.addresses import is_same_spelling, mask_email, normalise_email
+from idp.accounts.addresses import InvalidEmailError, is_same_spelling, mask_email, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.passwords import hash_password
@@ -73,6 +73,30 @@ async def named_user(name: str) -> User | None:
         return await users.user_by_email(normalise_email(name))
     try:
         return await users.user_by_id(UUID(name))
+    except ValueError:
+        return None
+
+
+async def ids_of_names(names: Collection[str]) -> dict[str, UUID]:
+    """Return the ids of the existing users among email addresses and ids, as operators enter them."""
+    emails = {name: email for name in names if "@" in name and (email := _normalised(name)) is not None}
+    by_email = await users.ids_of_emails(list(set(emails.values())))
+    found = {name: by_email[email] for name, email in emails.items() if email in by_email}
+    by_id = {name: user_id for name in names if (user_id := _uuid(name)) is not None}
+    existing = await users.emails_by_id(by_id.values())
+    return found | {name: user_id for name, user_id in by_id.items() if user_id in existing}
+
+
+def _normalised(email: str) -> str | None:
+    try:
+        return normalise_email(email)
+    except InvalidEmailError:
+        return None
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
     except ValueError:
         return None
 

@@ -106,6 +106,24 @@ async def hold_client(caller: Caller) -> bool:
     return await clients.hold_admin_role(caller.client_id, caller.roles)
 
 
+async def hold_absent(caller: Caller) -> None:
+    """Check that an administrator who asked for work in the background could still do it, and lock what that depends on
+    until the end of the transaction, which has locked the user.
+
+    Raises:
+        PermissionDeniedError: a role has been revoked, or the account is disabled or deleted.
+    """
+    if caller.user_id is None:
+        if not await hold_client(caller):
+            raise PermissionDeniedError("The role of the client has been revoked.")
+        return
+    asker = await users.user_by_id(caller.user_id)
+    if asker is None or asker.disabled_at is not None:
+        raise PermissionDeniedError("The account of the administrator is disabled or deleted.")
+    if not caller.roles <= set(await admin_roles.lock_roles(caller.user_id)):
+        raise PermissionDeniedError("A role of the administrator has been revoked.")
+
+
 def api_resource() -> ResourceServer:
     """The admin API as a resource server (RFC 8707): tokens for it name it as their audience."""
     return ResourceServer(
@@ -145,10 +163,15 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
         PermissionDeniedError: the user has a role.
     """
     lock_user_first(caller, user_id)
-    await _from_now_on(partial(_check_target, caller, user_id))
+    await _from_now_on(partial(check_target, caller, user_id))
 
 
-async def _check_target(caller: Caller, user_id: UUID) -> None:
+async def check_target(caller: Caller, user_id: UUID) -> None:
+    """Check in the current transaction that only an owner acts on a user with a role.
+
+    Raises:
+        PermissionDeniedError: the user has a role.
+    """
     # Locked already, unless the transaction began before the user was known.
     await users.lock_user(user_id)
     if not caller.owner and await roles_of(user_id):

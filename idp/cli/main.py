@@ -49,6 +49,7 @@ COMMANDS = {
     "webhooks": ("The URLs that get events.", "idp.cli.webhooks:webhooks"),
     "attributes": ("The attributes of users that you declare.", "idp.cli.attributes:attributes"),
     "users": ("The users.", "idp.cli.users:users"),
+    "jobs": ("Acts on many users, in the background.", "idp.cli.jobs:jobs"),
     "groups": ("Groups of users.", "idp.cli.groups:groups"),
     "roles": ("Roles of clients and of the whole server.", "idp.cli.roles:roles"),
     "organizations": ("The organisations, their members and roles.", "idp.cli.organizations:organizations"),

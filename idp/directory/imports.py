@@ -11,6 +11,7 @@ from uuid import UUID
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.import_files import MalformedRecordError, Record
 from idp.accounts.repository import users
+from idp.accounts.users import ids_of_names
 from idp.audit.events import About, record_many
 from idp.directory import groups, names
 from idp.directory.errors import NameTakenError
@@ -71,7 +72,7 @@ async def import_members(
 
 async def _import(batch: list[Record], planned: set[str], *, create_groups: bool, dry_run: bool) -> Batch:
     lines, refused = _valid(batch)
-    user_ids = await _users({line.user for line in lines})
+    user_ids = await ids_of_names({line.user for line in lines})
     found = await repository.groups_by_names({line.key for line in lines})
     refused += [_refused(line, "There is no such user.") for line in lines if line.user not in user_ids]
     lines = [line for line in lines if line.user in user_ids]
@@ -118,21 +119,6 @@ def _validate(each: Record) -> _Line:
 
 def _refused(line: _Line, reason: str) -> RejectedMembership:
     return RejectedMembership(line.number, line.user, line.group, reason)
-
-
-async def _users(written: Collection[str]) -> dict[str, UUID]:
-    """Return the ids of existing users by their addresses or ids as written."""
-    found = await users.ids_of_emails([user for user in written if "@" in user])
-    by_id = {user: user_id for user in written if (user_id := _uuid(user)) is not None}
-    existing = await users.emails_by_id(by_id.values())
-    return found | {user: user_id for user, user_id in by_id.items() if user_id in existing}
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 async def _create(name: str) -> Group:

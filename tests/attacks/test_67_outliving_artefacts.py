@@ -82,6 +82,7 @@ TABLES = {
     "user_attribute": "what is known of the person",
     "audit_event": "what happened",
     "session_client": "who is told that the session has ended; gives nothing by itself",
+    "bulk_item": "on whom an administrator acts; gives nothing by itself",
     "delivery": "a message to another system; gives nothing by itself",
     "asserted_family": "which issuer a family is of; ended with the family",
     "event_stream_subject": "whom a receiver is told of; gives nothing by itself",

@@ -34,6 +34,9 @@ ONLY_IN_THE_TRAIL = {
         "upstreams_ordered", "workload_identity_added",
         "workload_identity_removed",
     ),
+    "acts on many users, which have an event for each": (
+        "bulk_job_cancelled", "bulk_job_created", "bulk_job_finished", "bulk_job_resumed",
+    ),
     "reading by administrators": (
         "audit_exported", "data_exported", "key_exported", "subject_identified", "users_exported",
     ),

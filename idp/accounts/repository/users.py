@@ -406,6 +406,13 @@ _SEARCH = f"""u.id IN (
     UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
 )"""  # noqa: S608
 
+#: As :data:`_SEARCH`, without its limit: for work on every match.
+_SEARCH_ALL = f"""u.id IN (
+    (SELECT id FROM users WHERE {_prefix("email")}) UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")})
+    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")})
+    UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
+)"""  # noqa: S608
+
 USERS = Listing(
     source="users AS u",
     columns="u.id, u.email, u.email_verified, u.name, u.given_name, u.family_name, u.created_at,"
@@ -421,4 +428,12 @@ USERS = Listing(
         "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is disabled."),
         "role": Filter("EXISTS (SELECT FROM admin_role WHERE user_id = u.id AND role = {})", help="With this role."),
     },
+)
+#: The list of users for work on all that match, in the order of ids.
+EVERY_USER = msgspec.structs.replace(
+    USERS,
+    columns="u.id, u.email",
+    sorts={"id": Sort("u.id", "uuid")},
+    default_sort="id",
+    filters={**USERS.filters, "q": Filter(_SEARCH_ALL, help=USERS.filters["q"].help)},
 )

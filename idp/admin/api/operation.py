@@ -40,7 +40,7 @@ from idp.errors import (
 )
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.body import body_of
+from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
@@ -105,6 +105,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         query: for others, the parameters of the query with their descriptions.
         within: for the list of a record: the filter whose value is the parameter of the path.
         current: loads the record that the operation changes. If set, ``If-Match`` is required.
+        max_body: the maximum size of the request body in bytes.
     """
 
     method: str
@@ -120,6 +121,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     within: str | None = None
     current: Handler | None = None
+    max_body: int = MAX_BODY_BYTES
     status: HTTPStatus = HTTPStatus.OK
 
 
@@ -410,5 +412,5 @@ def route_of(operation: Operation) -> HTTPRouteHandler:
     path = PREFIX + operation.path.replace("}", ":str}")
     name = operation.handler.__name__
     endpoint.__name__ = f"{operation.method.lower()}_{operation.path}_{name}"
-    opt = {"access": Access.BEARER, "permission": operation.permission}
+    opt = {"access": Access.BEARER, "permission": operation.permission, "body": operation.max_body}
     return route(path, http_method=[HttpMethod(operation.method)], opt=opt, status_code=200)(endpoint)

@@ -99,7 +99,7 @@ class Array(columns.Array):
         super().__init__(base_column, default=default, **options)
 
 
-class BigInt(columns.BigInt):
+class BigInt(_Column, columns.BigInt):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 

@@ -153,6 +153,41 @@ async def all_rows(listing: Listing, filters: Mapping[str, str] | None = None) -
     return found
 
 
+async def use_rows(
+    use: Callable[[str, int], str], listing: Listing, filters: Mapping[str, str], *more: object, limit: int
+) -> int:
+    """Run a statement on the first rows of a list. Returns the ``number`` that it selects.
+
+    Args:
+        use: returns the statement, given that of the rows, and the number of its last parameter.
+        more: the parameters after those of the filters.
+        limit: the number of rows. One more shows that there are more.
+
+    Raises:
+        InvalidQueryError: the name or the value of a filter is invalid.
+    """
+    values = [*_values(listing, filters), *more]
+    try:
+        async with transaction():
+            (row,) = await fetch_once(use(statement(listing, filters, limit=limit), len(values)), *values)
+    except asyncpg.DataError as error:
+        raise InvalidQueryError("filter", "A value has the wrong type.") from error
+    return int(row["number"])
+
+
+def _count(rows: str, _: int) -> str:
+    return f"SELECT count(*) AS number FROM ({rows}) AS counted"  # noqa: S608
+
+
+async def count_rows(listing: Listing, filters: Mapping[str, str], *, limit: int) -> int:
+    """Return the number of rows of a list, at most one more than ``limit``.
+
+    Raises:
+        InvalidQueryError: the name or the value of a filter is invalid.
+    """
+    return await use_rows(_count, listing, filters, limit=limit)
+
+
 async def find(listing: Listing, **key: str) -> asyncpg.Record | None:
     """Return the row of a list with this key, or None."""
     try:

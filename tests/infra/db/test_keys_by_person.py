@@ -69,6 +69,7 @@ OF_PERSON = {"users": "id"} | dict.fromkeys(
 #: Tables that name a user and have keys of their own, and why.
 BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "audit_event": "read in the order of time, and outlives the user",
+    "bulk_item": "the work of a job, in its order; what it says of a user outlives the user",
     "delivery": "an outbox, sent by receiver; what it says of a user outlives the user",
     "event_stream_subject": "stays until the stream has got the event that its user was deleted",
     "device_authorization": "begins before the user is known, and lives for minutes",

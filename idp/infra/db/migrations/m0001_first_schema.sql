@@ -1141,6 +1141,50 @@ CREATE TABLE idempotent_answer (
 
 CREATE INDEX idempotent_answer_expires_at ON idempotent_answer (expires_at);
 
+-- An act on many users in the background. "caller" is who asked, with roles; NULL: the command line.
+CREATE TABLE bulk_job (
+    id           uuid PRIMARY KEY,
+    kind         text NOT NULL,
+    parameters   jsonb NOT NULL,
+    actor        text NOT NULL,
+    caller       jsonb,
+    state        text NOT NULL,
+    error        text NOT NULL,
+    total        bigint NOT NULL DEFAULT 0,
+    done         bigint NOT NULL DEFAULT 0,
+    changed      bigint NOT NULL DEFAULT 0,
+    failed       bigint NOT NULL DEFAULT 0,
+    holder       uuid,
+    leased_until timestamptz,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    started_at   timestamptz,
+    heartbeat_at timestamptz,
+    finished_at  timestamptz,
+    kept_until   timestamptz
+);
+
+CREATE INDEX bulk_job_created_at ON bulk_job (created_at, id);
+CREATE INDEX bulk_job_unfinished ON bulk_job (created_at) WHERE finished_at IS NULL;
+CREATE INDEX bulk_job_kept_until ON bulk_job (kept_until);
+
+-- A user whom a job has still to act on.
+CREATE TABLE bulk_item (
+    job_id  uuid NOT NULL REFERENCES bulk_job ON DELETE CASCADE,
+    number  bigint NOT NULL,
+    user_id uuid,
+    name    text NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
+-- An item on which a job could not act.
+CREATE TABLE bulk_error (
+    job_id uuid NOT NULL REFERENCES bulk_job ON DELETE CASCADE,
+    number bigint NOT NULL,
+    name   text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
 
 -- events ------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The statements on bulk jobs (:mod:`.jobs`) and on their items (:mod:`.items`)."""

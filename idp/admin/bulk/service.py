@@ -1,0 +1,237 @@
+"""Creates, cancels and resumes jobs, on behalf of an administrator or of the command line."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from idp import ids
+from idp.accounts.repository.users import EVERY_USER
+from idp.accounts.users import ids_of_names
+from idp.admin.access import Caller
+from idp.admin.bulk.kinds import InGroup, Kind, kind_of
+from idp.admin.bulk.models import Job, Selection
+from idp.admin.bulk.repository import items, jobs
+from idp.audit.events import record
+from idp.directory.errors import UnknownGroupError
+from idp.directory.repository.groups import group_by_id
+from idp.errors import ConflictError, NotFoundError, ValidationError
+from idp.infra.db.engine import transaction
+from idp.infra.db.listing import Listing, count_rows
+from idp.infra.request_context import actor
+from idp.settings import settings
+
+#: Maximum number of unfinished jobs.
+MAX_UNFINISHED = 50
+#: Names that are looked up by one statement.
+_NAMES = 1000
+
+
+class UnknownJobError(NotFoundError):
+    """There is no such job."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no such job. It may have been deleted after it had ended.")
+
+
+class NobodyChosenError(ValidationError):
+    """The selection has no users."""
+
+    code = "nobody_chosen"
+
+    def __init__(self) -> None:
+        super().__init__("No user is chosen.")
+
+
+class TooManyItemsError(ValidationError):
+    """The job would have more items than the setting allows."""
+
+    code = "too_many_items"
+
+    def __init__(self) -> None:
+        super().__init__(f"A job has at most {settings().bulk_max_items} items. Make several.")
+
+
+class WrongNumberError(ConflictError):
+    """The number of users is not the one that the administrator has confirmed."""
+
+    code = "wrong_number"
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"The selection has {number} users now. Nothing was done: confirm this number.")
+
+
+class TooManyJobsError(ConflictError):
+    """Too many jobs wait."""
+
+    code = "too_many_jobs"
+
+    def __init__(self) -> None:
+        super().__init__(f"There are {MAX_UNFINISHED} unfinished jobs. Wait until some have ended, or cancel them.")
+
+
+class JobEndedError(ConflictError):
+    """The job has ended, and nothing of it is left to do."""
+
+    def __init__(self) -> None:
+        super().__init__("The job has ended.")
+
+
+async def check(kind: Kind, parameters: msgspec.Struct) -> None:
+    """Check that the parameters name what exists.
+
+    Raises:
+        UnknownGroupError: there is no such group.
+    """
+    if isinstance(parameters, InGroup) and await group_by_id(parameters.group_id) is None:
+        raise UnknownGroupError
+
+
+async def count(selection: Selection, users: Listing = EVERY_USER) -> int:
+    """Return how many items a job with this selection would have.
+
+    Raises:
+        InvalidQueryError: a filter or its value is invalid.
+        NobodyChosenError, TooManyItemsError: see :func:`create`.
+    """
+    names = selection.names
+    return _checked(
+        len(_distinct(names))
+        if names is not None
+        else await count_rows(users, selection.filters, limit=settings().bulk_max_items)
+    )
+
+
+def _checked(number: int) -> int:
+    if not number:
+        raise NobodyChosenError
+    if number > settings().bulk_max_items:
+        raise TooManyItemsError
+    return number
+
+
+async def create(
+    caller: Caller | None,
+    kind: Kind,
+    parameters: msgspec.Struct,
+    selection: Selection,
+    *,
+    users: Listing = EVERY_USER,
+    expected: int | None = None,
+) -> Job:
+    """Create a job, in one transaction with its items. A worker of any server does it.
+
+    Args:
+        caller: None: the command line.
+        users: the list with the filters of the selection.
+        expected: the number of users that the administrator has confirmed; None: any.
+
+    Raises:
+        PermissionDeniedError: no role of the caller allows it.
+        UnknownGroupError: there is no such group.
+        InvalidQueryError: a filter or its value is invalid.
+        NobodyChosenError: the selection has no users.
+        TooManyItemsError: it has more than the setting allows.
+        WrongNumberError: it has another number of users, or the kind needs the number and there is none.
+        TooManyJobsError: too many jobs wait.
+    """
+    if caller is not None:
+        caller.require(kind.permission)
+    await check(kind, parameters)
+    async with transaction():
+        job = await jobs.insert(
+            ids.uuid7(),
+            kind.name,
+            msgspec.json.encode(parameters).decode(),
+            actor.get(),
+            _kept(caller),
+            most=MAX_UNFINISHED,
+        )
+        if job is None:
+            raise TooManyJobsError
+        if selection.names is not None:
+            number = await _insert_named(job.id, selection.names)
+        else:
+            number = await items.insert_listed(job.id, users, selection.filters, settings().bulk_max_items)
+        _checked(number)
+        if (kind.counted or expected is not None) and expected != number:
+            raise WrongNumberError(number)
+        job = await jobs.set_total(job.id, number)
+        await _record("bulk_job_created", job)
+    return job
+
+
+def _kept(caller: Caller | None) -> str | None:
+    return msgspec.json.encode(caller).decode() if caller is not None else None
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(name for each in names if (name := each.strip()[:320])))
+
+
+async def _insert_named(job_id: UUID, names: Sequence[str]) -> int:
+    asked = _distinct(names)
+    _checked(len(asked))
+    found: dict[str, UUID] = {}
+    for start in range(0, len(asked), _NAMES):
+        found |= await ids_of_names(asked[start : start + _NAMES])
+    # A user who is named twice, by address and id, is one item.
+    users = {found.get(name, name): (found.get(name), name) for name in reversed(asked)}
+    await items.insert(job_id, list(reversed(users.values())))
+    return len(users)
+
+
+async def cancel(id: UUID, caller: Caller | None) -> Job:
+    """End a job before its time. What it has done stays.
+
+    Raises:
+        UnknownJobError: there is no such job.
+        PermissionDeniedError: no role of the caller allows what it does.
+        JobEndedError: it has ended.
+    """
+    await _allowed(id, caller)
+    async with transaction():
+        job = await jobs.cancel(id, settings().bulk_retention)
+        if job is None:
+            raise JobEndedError
+        await _record("bulk_job_cancelled", job)
+    return job
+
+
+async def resume(id: UUID, caller: Caller | None) -> Job:
+    """Queue the rest of a job that was cancelled or has failed. From now on it needs the roles of this caller.
+
+    Raises:
+        UnknownJobError: there is no such job.
+        PermissionDeniedError: no role of the caller allows what it does.
+        JobEndedError: nothing of it is left to do.
+    """
+    await _allowed(id, caller)
+    async with transaction():
+        job = await jobs.resume(id, actor.get(), _kept(caller))
+        if job is None:
+            raise JobEndedError
+        await _record("bulk_job_resumed", job)
+    return job
+
+
+async def found(id: UUID) -> Job:
+    """Return a job.
+
+    Raises:
+        UnknownJobError: there is no such job.
+    """
+    job = await jobs.job(id)
+    if job is None:
+        raise UnknownJobError
+    return job
+
+
+async def _allowed(id: UUID, caller: Caller | None) -> None:
+    job = await found(id)
+    if caller is not None:
+        caller.require(kind_of(job.kind).permission)
+
+
+async def _record(event: str, job: Job) -> None:
+    await record(event, detail={"job_id": str(job.id), "kind": job.kind, "total": job.total, "done": job.done})
