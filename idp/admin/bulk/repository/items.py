@@ -17,12 +17,12 @@ _NEXT = """
     SELECT number, user_id, name FROM bulk_item WHERE job_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """
 _DELETE_ITEMS = """
-    DELETE FROM bulk_item WHERE job_id = $1 AND number IN (
-        SELECT number FROM bulk_item WHERE job_id = $1 ORDER BY number LIMIT $2)
+    DELETE FROM bulk_item WHERE job_id = $1
+    AND number < (SELECT min(number) FROM bulk_item WHERE job_id = $1) + $2::bigint
 """
 _DELETE_ERRORS = """
-    DELETE FROM bulk_error WHERE job_id = $1 AND number IN (
-        SELECT number FROM bulk_error WHERE job_id = $1 ORDER BY number LIMIT $2)
+    DELETE FROM bulk_error WHERE job_id = $1
+    AND number < (SELECT min(number) FROM bulk_error WHERE job_id = $1) + $2::bigint
 """
 
 

@@ -29,11 +29,14 @@ _DUE = """
 """
 # The one that has waited longest, so that a short job does not wait for the end of a long one.
 _CLAIM = f"""
+    WITH due AS MATERIALIZED (
+        SELECT id AS due_id FROM bulk_job
+        WHERE finished_at IS NULL AND (leased_until IS NULL OR leased_until <= now())
+        ORDER BY coalesce(heartbeat_at, created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
     UPDATE bulk_job SET holder = $1, leased_until = now() + make_interval(secs => $2), state = 'running',
                         started_at = coalesce(started_at, now()), heartbeat_at = now()
-    WHERE id = (
-        SELECT id FROM bulk_job WHERE finished_at IS NULL AND (leased_until IS NULL OR leased_until <= now())
-        ORDER BY coalesce(heartbeat_at, created_at), id LIMIT 1 FOR UPDATE SKIP LOCKED)
+    FROM due WHERE id = due_id
     AND NOT EXISTS (SELECT FROM bulk_job WHERE finished_at IS NULL AND leased_until > now())
     RETURNING {_COLUMNS}
 """  # noqa: S608
