@@ -3,8 +3,11 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from idp.admin.bulk import service
@@ -16,7 +19,11 @@ from tests.conftest import MASTER_KEY
 from tests.support.server import Server
 
 #: Users of the job. More: `TEST_BULK=2000 make test ARGS=tests/admin/bulk/test_killed.py`.
-PEOPLE = int(os.environ.get("TEST_BULK", "300"))
+PEOPLE = int(os.environ.get("TEST_BULK", "100"))
+#: The servers work with their own size of a batch.
+BATCH = 20
+#: The users at whom a server is killed.
+KILLED_AT = (PEOPLE // 2 + 7,) if PEOPLE < 1000 else (PEOPLE // 5 + 3, PEOPLE // 2 + 7, PEOPLE - 5)
 
 pytestmark = pytest.mark.usefixtures("empty")
 
@@ -35,29 +42,40 @@ async def serve(database: str, tmp_path: Path) -> AsyncIterator[Callable[[], Ser
         server.kill()
 
 
-async def _until(job: Job, done: int) -> Job:
+@asynccontextmanager
+async def _stuck_at(dsn: str, user_id: UUID) -> AsyncIterator[None]:
+    """Hold a user for the duration of a block, so that a server waits in the middle of a batch."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("BEGIN")
+    await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id)
+    yield
+    await connection.close()
+
+
+async def _until(job: Job, done: int, *, over: bool = False) -> Job:
     async with asyncio.timeout(30 + PEOPLE / 10):
-        while (now := await service.found(job.id)).done < done or (done == PEOPLE and not now.is_over):
+        while (now := await service.found(job.id)).done < done or now.is_over < over:
             await asyncio.sleep(0.01)
     return now
 
 
-async def test_everybody_is_disabled_once_although_servers_are_killed(serve: Callable[[], Server]) -> None:
+async def test_everybody_is_disabled_once_although_servers_are_killed(
+    serve: Callable[[], Server], database: str
+) -> None:
     _, owner = await administrator(Role.OWNER)
-    await people(PEOPLE)
+    chosen = await people(PEOPLE)
     job = await start("disable", PERSONS, owner)
-    for part in (0.2, 0.6):
-        server = await asyncio.to_thread(serve)
-        seen = await _until(job, int(part * PEOPLE))
-        server.kill()
-        assert seen.done < PEOPLE
+    for at in KILLED_AT:
+        async with _stuck_at(database, chosen[at]):
+            server = await asyncio.to_thread(serve)
+            stuck = await _until(job, at - at % BATCH)
+            server.kill()
         # As after the lease.
         await execute("UPDATE bulk_job SET leased_until = now() WHERE finished_at IS NULL")
-    left = await service.found(job.id)
-    rows = await fetch("SELECT count(*) AS number FROM users WHERE disabled_at IS NOT NULL")
-    assert (left.state, rows[0]["number"]) == (State.RUNNING, left.done)
+        rows = await fetch("SELECT count(*) AS number FROM users WHERE disabled_at IS NOT NULL")
+        assert (stuck.state, stuck.done, rows[0]["number"]) == (State.RUNNING, at - at % BATCH, at - at % BATCH)
     await asyncio.to_thread(serve)
-    done = await _until(job, PEOPLE)
+    done = await _until(job, PEOPLE, over=True)
     assert (done.state, done.changed, done.failed) == (State.FINISHED, PEOPLE, 0)
     events = await fetch("SELECT user_id FROM audit_event WHERE event = 'user_disabled'")
     assert len(events) == len({row["user_id"] for row in events}) == PEOPLE
