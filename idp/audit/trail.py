@@ -1,17 +1,13 @@
 """Events as JSON and CSV, for exports."""
 
-import csv
-import io
-from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from idp.audit.repository.audit_events import Event
+from idp.infra import csv_lines
 
 COLUMNS = Event.__struct_fields__
-#: First characters of a formula in a spreadsheet.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def as_dict(event: Event) -> dict[str, Any]:
@@ -29,12 +25,5 @@ def csv_header() -> str:
 
 
 def csv_line(event: Event) -> str:
-    """An event as a line of CSV (RFC 4180). No value is a formula, because some come from unauthenticated requests."""
-    line = io.StringIO()
-    csv.writer(line).writerow(_cell(getattr(event, name)) for name in COLUMNS)
-    return line.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    """An event as a line of CSV."""
+    return csv_lines.csv_line(getattr(event, name) for name in COLUMNS)

@@ -18,7 +18,7 @@ from idp.errors import PageError
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.infra.db.rows import many
 
-FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
+FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv"}
 LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 
 

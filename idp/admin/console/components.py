@@ -32,7 +32,8 @@ class Field(NamedTuple):
     """A field of a form.
 
     Attributes:
-        kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file`` or ``number``.
+        kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file``, ``number`` or
+            ``hidden``.
         choices: values and labels of a choice.
         unavailable: those of the values that cannot be chosen.
         section: the heading under which it stands, with those beside it that have the same.

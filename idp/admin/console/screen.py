@@ -29,6 +29,7 @@ from idp.errors import (
 )
 from idp.http import cookies, forms
 from idp.http.access import Access
+from idp.http.body import MAX_BODY_BYTES
 from idp.http.pages import page, see_other
 from idp.infra import request_context
 from idp.infra.db.engine import authority
@@ -71,6 +72,7 @@ TABS: tuple[tuple[str, str, Permission], ...] = (
 )
 #: The screens of a tab that has several. They need its permission.
 SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
+    "users": (("users", "Users"), ("jobs", "Jobs")),
     "groups": (("groups", "Groups"), ("roles", "Roles")),
     "clients": (
         ("clients", "Clients"),
@@ -124,6 +126,7 @@ def screen(
     fresh: bool = False,
     upload: bool = False,
     page: str = "",
+    max_body: int = MAX_BODY_BYTES,
 ) -> Callable[[Screen], Screen]:
     """Declare a screen.
 
@@ -133,6 +136,7 @@ def screen(
         fresh: whether a recent sign-in is required. For screens that give power away or cannot be undone.
         upload: whether the form has a file named ``file``.
         page: the path of the form's page after ``/admin``, if it differs.
+        max_body: the maximum size of the form in bytes.
     """
 
     def declare(function: Screen) -> Screen:
@@ -143,7 +147,7 @@ def screen(
             except DomainError as error:
                 raise PageError(error.title, error.description, status=error.status) from error
 
-        opt = {"access": Access.PAGE, "permission": permission}
+        opt = {"access": Access.PAGE, "permission": permission, "body": max_body}
         full = HOME + path.replace("}", ":str}")
         endpoint.__name__ = function.__name__
         ROUTES.append(route(full, http_method=[HttpMethod(method)], opt=opt, status_code=200)(endpoint))
@@ -251,6 +255,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
+        *("progress", "refresh", "choose"),
     )
 )
 
@@ -293,6 +298,9 @@ def redirect_with_notice(path: str, what: str = "saved") -> Response[bytes]:
 
 NOTICES = {
     "saved": "Saved.",
+    "job-created": "The job is queued. A server begins within seconds. You may leave this page.",
+    "job-cancelled": "The job is cancelled.",
+    "job-resumed": "The job is queued again.",
     "invited": "The invitation is on its way.",
     "mailed": "The mail is on its way.",
     "disabled": "Disabled. All its sessions and tokens have ended.",

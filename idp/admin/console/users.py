@@ -25,6 +25,7 @@ from idp.admin.console.components import (
     text,
     when,
 )
+from idp.admin.console.new_job import FILTERS, PICK, kinds_of
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_user
 from idp.admin.roles import Permission, Role, grant
@@ -62,6 +63,17 @@ async def list_users(request: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
+    kinds = kinds_of(request.caller)
+    choose = {
+        "action": f"{HOME}/jobs/new",
+        "picks": [f"{PICK}{row['id']}" for row in found.rows],
+        "fields": [
+            *(Field(name, "", request.query[name], "hidden") for name in FILTERS if request.query.get(name)),
+            Field("kind", "What to do", "", "choice", choices=kinds),
+            Field("group", "Group", "", help="Its name, to add users to it or to remove them."),
+        ],
+        "buttons": (("ticked", "With the ticked users"), ("all", "With all that match")),
+    }
     invite = {
         "heading": "Invite a user",
         "action": f"{HOME}/invitations",
@@ -91,6 +103,7 @@ async def list_users(request: AdminRequest) -> Response[str]:
         columns=("Email", "Name", "State", "Roles", "Since"),
         rows=rows,
         next=next_url(request, found),
+        choose=choose if kinds else None,
         forms=[
             *([invite] if Permission.USERS_WRITE in request.caller.allowed and settings().sends_mail else []),
             whose,

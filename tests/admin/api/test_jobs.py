@@ -102,7 +102,7 @@ async def test_a_lower_role_is_refused(server: Server, http: httpx.AsyncClient, 
     assert (await group_admin("POST", "/jobs", {"kind": "disable", "users": ["a"]})).status_code == 403
     for act in ("cancel", "resume"):
         assert (await group_admin("POST", f"/jobs/{job['id']}/{act}")).status_code == 403
-    assert (await group_admin("GET", f"/jobs/{job['id']}")).status_code == 200
+    assert (await _ended(group_admin, job))["state"] == "finished"
 
 
 async def test_the_kinds_are_listed(owner: Caller) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 from idp.accounts.attributes import declaration
 from idp.accounts.tables import User
+from idp.admin.bulk import service as bulk
+from idp.admin.bulk.kinds import NoParameters, kind_of
+from idp.admin.bulk.models import Selection
 from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
@@ -112,6 +115,10 @@ async def names(  # noqa: PLR0915 -- one of each kind
         await initial_tokens.create("Named token", Ceiling()),
         await scim_tokens.create("Named directory"),
     )
+    async with transaction():
+        job = await bulk.create(None, kind_of("enable"), NoParameters(), Selection(names=("named@example.com",)))
+        # The server would change it at any time.
+        await bulk.cancel(job.id, None)
     workload, _ = await register_client(
         client_name="Workload",
         grant_types=["client_credentials"],
@@ -157,6 +164,7 @@ async def names(  # noqa: PLR0915 -- one of each kind
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
         "scim_tokens": ({"scim_token_id": str(scim_token_id)}, ["Named directory"]),
         "provisioning": ({"target_id": str(target_id)}, ["Named target", "https://app.example/scim/v2"]),
+        "jobs": ({"job_id": str(job.id)}, ["Enable", "of 1", str(job.id)]),
         "webhooks": ({"webhook_id": str(webhook_id)}, ["https://named.example/events", "Named hook"]),
         "token_hooks": ({"hook_id": str(hook_id)}, ["https://named.example/claims", hooked]),
         "shared_signals": ({"stream_id": str(stream.id)}, [stream.client_id, "polled by the client"]),

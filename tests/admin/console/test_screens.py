@@ -8,6 +8,9 @@ import pyotp
 import pytest
 
 from idp.accounts.attributes import declaration
+from idp.admin.bulk import service as bulk
+from idp.admin.bulk.kinds import NoParameters, kind_of
+from idp.admin.bulk.models import Selection
 from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
@@ -17,7 +20,7 @@ from idp.events import webhooks
 from idp.events.ssf import streams
 from idp.events.ssf.changes import CHANGES
 from idp.federation import linking, registry
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.oauth.claims import registration as claim_mappings
@@ -52,6 +55,14 @@ SCREENS = [
 ]
 GETS = sorted({(path, permission) for method, path, permission in SCREENS if method == "GET"}, key=str)
 POSTS = sorted({(path, permission) for method, path, permission in SCREENS if method == "POST"}, key=str)
+
+
+async def _job() -> str:
+    async with transaction():
+        job = await bulk.create(None, kind_of("enable"), NoParameters(), Selection(names=("shown@example.com",)))
+        # The server would change it at any time.
+        await bulk.cancel(job.id, None)
+    return str(job.id)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +128,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "target_id": str(target_id),
         "stream_id": str(stream.id),
         "delivery_id": str(delivery_id),
+        "job_id": await _job(),
         "client_id": client.client_id,
         "organization_id": str(organization.id),
         "domain_id": str(domain.id),
