@@ -17,6 +17,8 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Imports and collection create a million long-lived objects. `pytest_collection` turns the garbage collector on again.
 gc.disable()
+#: `make test DATABASE_URL=…`: a PostgreSQL that runs already, instead of an embedded one.
+DATABASE_URL = os.environ.get("TEST_DATABASE_URL") or None
 # Ignore the settings of the user's environment. This comes before the first import of the product.
 for _name in [name for name in os.environ if name.startswith("IDP_")]:
     del os.environ[_name]
@@ -65,7 +67,7 @@ from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.nameserver import Nameserver
 from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
-from tests.support.postgres import TEMPLATE, Cluster
+from tests.support.postgres import Cluster
 from tests.support.server import TLS, Server
 
 logs.strict = True
@@ -91,8 +93,8 @@ MakeClient = Callable[..., Awaitable[RelyingParty]]
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One embedded PostgreSQL for the whole run."""
-    cluster = Cluster(tmp_path_factory.mktemp("postgres") / "data")
+    """One PostgreSQL for the whole run."""
+    cluster = Cluster(tmp_path_factory.mktemp("postgres") / "data", DATABASE_URL)
     yield cluster
     cluster.stop()
 
@@ -100,11 +102,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 async def template(cluster: Cluster) -> str:
     """The name of a migrated database to copy."""
-    await cluster.execute(f"CREATE DATABASE {TEMPLATE}")
-    engine.configure(cluster.dsn(TEMPLATE))
+    engine.configure(await cluster.create_template())
     async with engine.connected():
         await migrate.upgrade()
-    return TEMPLATE
+    return cluster.template
 
 
 @pytest.fixture(scope="session")

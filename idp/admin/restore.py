@@ -207,7 +207,7 @@ def summary(report: Report) -> str:
     return (
         f"This database is a backup: what happened after {since} is not in it."
         f" All users were signed out, and all earlier codes, tokens, links and invitations were revoked.{keys}"
-        " See 'Restore' in docs/operations.md for what to check."
+        " See docs/backup-and-restore.md for what to check."
     )
 
 

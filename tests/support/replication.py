@@ -60,11 +60,14 @@ class Node:
         return self
 
     def follow(self, primary: "Node") -> "Node":
-        """Make a base backup of a server, of which this one will be a standby. Whatever was here is removed."""
-        if self.data.exists():
-            subprocess.run(["rm", "-r", str(self.data)], check=True)
+        """Restore a base backup of a server, of which this one will be a standby."""
+        return self.restore(primary, "-R")
+
+    def restore(self, primary: "Node", *options: str) -> "Node":
+        """Restore a base backup that is made of a server now."""
         source = f"host=127.0.0.1 port={primary.port} user=postgres application_name=standby"
-        self._run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        fast = ("-X", "stream", "-c", "fast", "--no-sync")
+        self._run("pg_basebackup", "-D", self.data, "-d", source, *fast, *options)
         return self
 
     def start(self) -> "Node":
