@@ -14,7 +14,8 @@ help: ## Say what there is to make
 run: $(VENV)/.run ## Start the server with sample data on an embedded PostgreSQL
 	@exec $(BIN)/idp serve --dev $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some
+test: export TEST_DATABASE_URL := $(DATABASE_URL)
+test: $(VENV)/.dev ## Run all tests; ARGS='-k name' for some, DATABASE_URL=… on a PostgreSQL that runs already
 	@exec $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 coverage: export COVERAGE_FILE := $(CURDIR)/.coverage

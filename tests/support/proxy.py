@@ -19,7 +19,7 @@ class Proxy:
 
     def __init__(self, dsn: str) -> None:
         parts = urlsplit(dsn)
-        self.socket = f"{parse_qs(parts.query)['host'][0]}/{SOCKET}"
+        self._parts = parts
         self.database = parts.path
         self.withhold = False
         self.withhold_after = b""
@@ -28,11 +28,16 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream_reader, upstream_writer = await asyncio.open_unix_connection(self.socket)
+        upstream_reader, upstream_writer = await self._connect()
         for coroutine in (self._up(reader, upstream_writer), self._down(upstream_reader, writer)):
             task = asyncio.create_task(coroutine)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._parts.hostname:
+            return await asyncio.open_connection(self._parts.hostname, self._parts.port or 5432)
+        return await asyncio.open_unix_connection(f"{parse_qs(self._parts.query)['host'][0]}/{SOCKET}")
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -66,7 +71,8 @@ async def proxy_to(dsn: str) -> AsyncIterator[Proxy]:
     proxy = Proxy(dsn)
     listener = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    proxy.dsn = f"postgresql://postgres@127.0.0.1:{port}{proxy.database}"
+    account = proxy._parts.netloc.rpartition("@")[0] or "postgres"
+    proxy.dsn = f"postgresql://{account}@127.0.0.1:{port}{proxy.database}"
     try:
         yield proxy
     finally:

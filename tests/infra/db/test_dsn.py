@@ -30,7 +30,9 @@ pytestmark = [pytest.mark.fault(27), pytest.mark.fault(18)]
 
 async def test_a_url_of_a_hosted_database(dsn: str) -> None:
     """PostgreSQL is sent none of its parameters that are no settings, and those that are take effect."""
-    url = f"{dsn}&{HOSTED}&application_name=sign-in&options=-c%20geqo%3Doff&search_path=public"
+    url = (
+        f"{dsn}{'&' if '?' in dsn else '?'}{HOSTED}&application_name=sign-in&options=-c%20geqo%3Doff&search_path=public"
+    )
     with capture_logs() as logs:
         async with isolated(url, migrated=False):
             row = await fetchrow(
@@ -86,7 +88,8 @@ async def test_a_host_that_does_not_answer_costs_its_own_time_only(dsn: str) -> 
         hosts = ",".join(
             [f"127.0.0.1:{free_port()}", *(urlsplit(proxy.dsn).netloc.partition("@")[2] for proxy in (silent, alive))]
         )
-        options = connect_options(f"postgresql://postgres@{hosts}{alive.database}?connect_timeout=2")
+        account = urlsplit(alive.dsn).netloc.rpartition("@")[0]
+        options = connect_options(f"postgresql://{account}@{hosts}{alive.database}?connect_timeout=2")
         connection = await connect(**options)
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
@@ -103,7 +106,8 @@ async def test_the_old_primary_is_passed_over(dsn: str, tmp_path: Path) -> None:
         await connection.close()
         async with proxy_to(old.dsn) as first, proxy_to(dsn) as second:
             hosts = ",".join(urlsplit(proxy.dsn).netloc.partition("@")[2] for proxy in (first, second))
-            connection = await connect(**connect_options(f"postgresql://postgres@{hosts}/{name}"))
+            account = urlsplit(second.dsn).netloc.rpartition("@")[0]
+            connection = await connect(**connect_options(f"postgresql://{account}@{hosts}/{name}"))
             assert await connection.fetchval("SELECT current_setting('transaction_read_only')") == "off"
             assert await connection.fetchval("SELECT count(*) FROM migration") > 0
             await connection.close()
