@@ -11,17 +11,22 @@ from idp.accounts.tables import User
 from idp.infra.db import engine
 from idp.infra.db.engine import execute
 from idp.infra.db.pooler import UnsupportedPoolerError, check_prepared_statements
-from tests.conftest import MASTER_KEY, MakeClient, MakeUser
+from idp.oauth.clients.registration import register_client
+from tests.conftest import MASTER_KEY, MakeClient, MakeUser, until_known
+from tests.support import prefork
 from tests.support.browser import open_browser
 from tests.support.isolated import isolated
+from tests.support.mailbox import Mailbox
+from tests.support.oauth import REDIRECT_URI, RelyingParty
 from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.support.postgres import Cluster
-from tests.support.server import Server
+from tests.support.server import CHEAP_HASHING, Server, clean_environment
 
 pytestmark = [pytest.mark.fault(26), needs_pgbouncer]
 
 #: Users who sign in at the same time: more than the pooler has connections to PostgreSQL.
 PEOPLE = 8
+WITHIN_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -108,6 +113,43 @@ async def test_a_new_database_is_made_behind_it(cluster: Cluster, tmp_path: Path
     try:
         keys = (await http.get(f"{server.url}/.well-known/jwks.json")).json()["keys"]
         assert len(keys) == 1
+    finally:
+        server.kill()
+        pooler.stop()
+
+
+async def test_keys_clients_and_mail_behind_it(
+    cluster: Cluster, template: str, mailbox: Mailbox, tmp_path: Path, http: httpx.AsyncClient
+) -> None:
+    """Commands change what the server learns by polling, and the outbox sends."""
+    dsn = await cluster.create_database(template)
+    pooler = PgBouncer(tmp_path / "pgbouncer", dsn)
+    settings = _settings(pooler, IDP_DATABASE_PREPARED_STATEMENTS="false", IDP_SMTP_URL=mailbox.url)
+    server = await asyncio.to_thread(Server, tmp_path, **settings)
+
+    async def idp(*arguments: str) -> None:
+        environment = clean_environment() | CHEAP_HASHING | settings
+        ended = await asyncio.to_thread(prefork.run, arguments, tmp_path, environment)
+        assert ended.code == 0, ended.err
+
+    try:
+        await idp("keys", "rotate", "--now")
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while len((await http.get(f"{server.url}/.well-known/jwks.json")).json()["keys"]) != 2:
+                await asyncio.sleep(0.05)
+
+        async with isolated(dsn):
+            registered, secret = await register_client(client_name="Behind", redirect_uris=[REDIRECT_URI])
+        client = RelyingParty(server.issuer, http, registered.client_id, secret)
+        await until_known(client)
+        await idp("clients", "disable", client.client_id)
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while (await client.post("/token", grant_type="none-such")).json()["error"] != "invalid_client":
+                await asyncio.sleep(0.05)
+
+        await idp("users", "invite", "behind@example.com")
+        assert (await mailbox.next("behind@example.com")).path
+        assert "unexpected_error" not in server.log
     finally:
         server.kill()
         pooler.stop()
