@@ -33,7 +33,7 @@ SignIn = Callable[[Server], AbstractAsyncContextManager[list[Session]]]
 #: Seconds within which every session must be served again, on a machine with other work.
 RECOVERED_WITHIN = 30
 #: Seconds within which a request is refused if PostgreSQL refuses connections.
-REFUSED_WITHIN = 10
+REFUSED_WITHIN = 20
 
 PEOPLE = [f"{number}@example.com" for number in range(6)]
 

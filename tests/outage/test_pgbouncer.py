@@ -16,7 +16,7 @@ pytestmark = needs_pgbouncer
 #: With prepared statements, if this PgBouncer can keep them, and without.
 MODES = ["false", "true"] if KEEPS_PREPARED else ["false"]
 #: Seconds for which a request may wait for a pooler that is paused, on a machine with other work.
-PAUSED_WITHIN = 25
+PAUSED_WITHIN = 30
 
 
 @pytest.fixture(params=MODES)
