@@ -13,7 +13,8 @@ from tests.support.server import Server
 
 __all__ = ["chromium"]
 
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
+#: The narrowest is that of WCAG 2.2, 1.4.10 (Reflow).
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 320, "height": 740}
 #: Where a sign-in without an application ends.
 HOME = re.compile(r"^http://[^/]+/$")
 

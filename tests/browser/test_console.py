@@ -10,6 +10,8 @@ from playwright.async_api import Page, expect
 from idp.accounts.tables import User
 from idp.admin.roles import Role, grant
 from idp.oauth.clients.registration import register_client, register_resource_server
+from idp.oauth.token_hook import registration as token_hooks
+from idp.provisioning import targets
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import make_directory
 from tests.browser.conftest import DESKTOP, PHONE
@@ -18,6 +20,7 @@ from tests.support.chromium import arrived
 from tests.support.oauth import PASSWORD
 from tests.support.person import Person, equip
 from tests.support.server import Server
+from tests.support.tenants import make_tenant
 
 pytestmark = pytest.mark.browser
 
@@ -50,11 +53,15 @@ async def paths(owner: Person) -> list[str]:
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/callback"])
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
     made = await make_directory(owner.user.id)
+    tenant = await make_tenant()
+    inside = f"/admin/organizations/{tenant.id}"
+    hook, _ = await token_hooks.add(client.client_id, "https://hooks.example.com/a/rather/long/path/of/a/hook")
+    target = await targets.create("Wiki", "https://wiki.example.com/scim/v2/with/a/long/path", "token")
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
         "admins", "settings", "groups", "roles", "workload_identities", "claim_mappings", "token_exchange",
         "trusted_issuers",
-        "id_jag_policies",
+        "id_jag_policies", "organizations", "token_hooks", "scim_tokens", "provisioning", "webhooks",
     )  # fmt: skip
     return [
         "/admin",
@@ -83,6 +90,25 @@ async def paths(owner: Person) -> list[str]:
         "/admin/groups/new",
         "/admin/keys/rotate",
         "/admin/upstreams/new/oidc",
+        inside,
+        f"{inside}/members",
+        f"{inside}/domains",
+        f"{inside}/domains/{tenant.domain.id}",
+        f"{inside}/domains/{tenant.domain.id}/enforce",
+        f"{inside}/invitations",
+        f"{inside}/invitations/{tenant.invitation_id}",
+        f"{inside}/invitations/{tenant.invitation_id}/revoke",
+        f"{inside}/branding/change",
+        f"{inside}/branding/logo",
+        f"{inside}/policy",
+        f"{inside}/policy/change",
+        f"/admin/token_hooks/{hook}",
+        "/admin/token_hooks/new",
+        f"/admin/scim_tokens/{tenant.token_id}",
+        f"/admin/scim_tokens/{tenant.token_id}/delete",
+        "/admin/scim_tokens/new",
+        f"/admin/provisioning/{target}",
+        "/admin/provisioning/new",
     ]
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import asyncpg
 from litestar import Response
 
-from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, when
+from idp.admin.console.organization_parts import Act, Part, declare_acts
 from idp.admin.console.organizations import ONE, SECTION, organization
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
@@ -14,7 +15,7 @@ from idp.directory.repository.domains import DOMAINS
 from idp.federation import realms
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
-_DOMAIN = f"{ONE}/domains/{{domain_id}}"
+_DOMAINS = Part("domains", "domain_id", DOMAINS, "Domain", "domain")
 
 
 @screen("GET", f"{ONE}/domains", _READ)
@@ -65,19 +66,9 @@ async def claim_domain(request: AdminRequest) -> Response[Any]:
     return redirect_with_notice(f"{path}/{claimed.id}")
 
 
-async def _found(request: AdminRequest) -> asyncpg.Record:
-    key = {"id": request.params["domain_id"], "organization_id": request.params["organization_id"]}
-    row: asyncpg.Record = await one(DOMAINS, **key)
-    return row
-
-
-def _path(row: asyncpg.Record) -> str:
-    return f"/{SECTION}/{row['organization_id']}/domains/{row['id']}"
-
-
-@screen("GET", _DOMAIN, _READ)
+@screen("GET", _DOMAINS.pattern, _READ)
 async def show_domain(request: AdminRequest) -> Response[str]:
-    row, domain = await organization(request), await _found(request)
+    row, domain = await organization(request), await _DOMAINS.found(request)
     shown = {
         "Organisation": Cell(row["name"], f"{HOME}/{SECTION}/{row['id']}"),
         "State": _state(domain),
@@ -89,7 +80,7 @@ async def show_domain(request: AdminRequest) -> Response[str]:
         "Missing since": when(domain["missing_since"], "-"),
         "Claimed": domain["created_at"],
     }
-    here = f"{HOME}{_path(domain)}"
+    here = f"{HOME}{_DOMAINS.path(domain)}"
     switch = Action("Release", f"{here}/release") if domain["enforced"] else Action("Enforce", f"{here}/enforce")
     buttons = [
         Action("Look for the record", f"{here}/verify"),
@@ -102,77 +93,28 @@ async def show_domain(request: AdminRequest) -> Response[str]:
     )  # fmt: skip
 
 
-#: By the last segment of the path: title, explanation, and whether it is dangerous.
-_ACTS = {
-    "verify": ("Look for the record", "Name servers are asked for the TXT record of the domain.", False),
-    "enforce": (
-        "Enforce", "People with an address in the domain sign in at the upstreams of the organisation only.", True,
-    ),
-    "release": ("Release", "People with an address in the domain may sign in by other ways too.", False),
-    "remove": ("Remove", "The domain no longer belongs to the organisation. Others can claim it.", True),
-}  # fmt: skip
-
-
-async def _ask(request: AdminRequest, act: str, error: str | None = None) -> Response[str]:
-    row, domain = await organization(request), await _found(request)
-    title, explanation, danger = _ACTS[act]
-    path = f"{HOME}{_path(domain)}"
-    return render(
-        request, "form", section=SECTION, heading=f"{title}?", fields=[], action=f"{path}/{act}", label=title,
-        subject=facts({"Organisation": row["name"], "Domain": domain["domain"]}), intro=explanation, danger=danger,
-        back=path, error=error, status=400 if error else 200,
-    )  # fmt: skip
-
-
-@screen("GET", f"{_DOMAIN}/verify", _WRITE)
-async def ask_verify_domain(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "verify")
-
-
-@screen("POST", f"{_DOMAIN}/verify", _WRITE)
-async def verify_domain(request: AdminRequest) -> Response[Any]:
-    domain = await _found(request)
-    try:
-        await domains.verify(domain["id"])
-    except FORM_ERRORS as error:
-        return await _ask(request, "verify", error.description)
-    return redirect_with_notice(_path(domain))
-
-
-@screen("GET", f"{_DOMAIN}/enforce", _WRITE)
-async def ask_enforce_domain(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "enforce")
-
-
-@screen("POST", f"{_DOMAIN}/enforce", _WRITE, fresh=True)
-async def enforce_domain(request: AdminRequest) -> Response[Any]:
-    domain = await _found(request)
-    try:
-        await realms.enforce(domain["id"])
-    except FORM_ERRORS as error:
-        return await _ask(request, "enforce", error.description)
-    return redirect_with_notice(_path(domain))
-
-
-@screen("GET", f"{_DOMAIN}/release", _WRITE)
-async def ask_release_domain(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "release")
-
-
-@screen("POST", f"{_DOMAIN}/release", _WRITE, fresh=True)
-async def release_domain(request: AdminRequest) -> Response[Any]:
-    domain = await _found(request)
-    await domains.enforce(domain["id"], enforced=False)
-    return redirect_with_notice(_path(domain))
-
-
-@screen("GET", f"{_DOMAIN}/remove", _WRITE)
-async def ask_remove_domain(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "remove")
-
-
-@screen("POST", f"{_DOMAIN}/remove", _WRITE, fresh=True)
-async def remove_domain(request: AdminRequest) -> Response[Any]:
-    domain = await _found(request)
-    await domains.remove(domain["id"])
-    return redirect_with_notice(f"/{SECTION}/{domain['organization_id']}/domains", "deleted")
+declare_acts(
+    _DOMAINS,
+    [
+        Act(
+            "verify", "Look for the record", "Name servers are asked for the TXT record of the domain.",
+            lambda row: domains.verify(row["id"]),
+        ),
+        Act(
+            "enforce", "Enforce",
+            "People with an address in the domain sign in at the upstreams of the organisation only. Their sessions go"
+            " on until they end. Release it to undo this.",
+            lambda row: realms.enforce(row["id"]), danger=True, fresh=True,
+        ),
+        Act(
+            "release", "Release", "People with an address in the domain may sign in by other ways too.",
+            lambda row: domains.enforce(row["id"], enforced=False), fresh=True,
+        ),
+        Act(
+            "remove", "Remove",
+            "The domain no longer belongs to the organisation. Others can claim it. To have it back, it is claimed and"
+            " verified again.",
+            lambda row: domains.remove(row["id"]), danger=True, fresh=True, removes=True, notice="deleted",
+        ),
+    ],
+)  # fmt: skip

@@ -6,20 +6,20 @@ from uuid import UUID
 import asyncpg
 from litestar import Response
 
-from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
+from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, text, when
+from idp.admin.console.organization_parts import REFUSALS, Act, Part, declare_acts, sentence
 from idp.admin.console.organizations import ONE, SECTION, organization
-from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
+from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.directory import invitations
 from idp.directory.models import InvitationState
 from idp.directory.repository.invitations import INVITATIONS
 from idp.directory.repository.roles import ROLES
-from idp.errors import NotFoundError, TooManyRequestsError
 from idp.infra.db.listing import all_rows
 from idp.settings import settings
 
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
-_INVITATION = f"{ONE}/invitations/{{invitation_id}}"
+_INVITATIONS = Part("invitations", "invitation_id", INVITATIONS, "Email address", "email")
 _MOODS = {InvitationState.OPEN: "plain", InvitationState.ACCEPTED: "good"}
 
 
@@ -86,36 +86,20 @@ async def invite(request: AdminRequest) -> Response[Any]:
             admin="admin" in form,
             invited_by=request.user.id,
         )
-    except (*FORM_ERRORS, NotFoundError, TooManyRequestsError) as error:
+    except REFUSALS as error:
         return render(
             request, "form", section=SECTION, heading=f"Invite into {row['name']}", action=f"{HOME}{path}",
             fields=await _fields(row["id"], form), label="Send the invitation", back=f"{HOME}{path}",
-            error=_sentence(error), status=400,
+            error=sentence(error), status=400,
         )  # fmt: skip
     return redirect_with_notice(f"{path}/{sent.invitation.id}", "invited")
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, TooManyRequestsError):
-        return "Too many invitations were sent. Try again later."
-    return str(error)
-
-
-async def _found(request: AdminRequest) -> asyncpg.Record:
-    key = {"id": request.params["invitation_id"], "organization_id": request.params["organization_id"]}
-    row: asyncpg.Record = await one(INVITATIONS, **key)
-    return row
-
-
-def _path(row: asyncpg.Record) -> str:
-    return f"/{SECTION}/{row['organization_id']}/invitations/{row['id']}"
-
-
-@screen("GET", _INVITATION, _READ)
+@screen("GET", _INVITATIONS.pattern, _READ)
 async def show_invitation(request: AdminRequest) -> Response[str]:
-    row, found = await organization(request), await _found(request)
+    row, found = await organization(request), await _INVITATIONS.found(request)
     roles = await all_rows(ROLES, {"organization_id": str(row["id"])})
-    here, who = f"{HOME}{_path(found)}", found["user_id"]
+    here, who = f"{HOME}{_INVITATIONS.path(found)}", found["user_id"]
     shown = {
         "Organisation": Cell(row["name"], f"{HOME}/{SECTION}/{row['id']}"),
         "State": _state(found),
@@ -135,49 +119,16 @@ async def show_invitation(request: AdminRequest) -> Response[str]:
     )  # fmt: skip
 
 
-#: By the last segment of the path: title, explanation, and whether it is dangerous.
-_ACTS = {
-    "resend": ("Send again", "The mail has another link. The earlier one stops working.", False),
-    "revoke": ("Revoke", "The link of the mail stops working.", True),
-}
-
-
-async def _ask(request: AdminRequest, act: str, error: str | None = None) -> Response[str]:
-    row, found = await organization(request), await _found(request)
-    title, explanation, danger = _ACTS[act]
-    path = f"{HOME}{_path(found)}"
-    return render(
-        request, "form", section=SECTION, heading=f"{title}?", fields=[], action=f"{path}/{act}", label=title,
-        subject=facts({"Organisation": row["name"], "Email address": found["email"]}), intro=explanation,
-        danger=danger, back=path, error=error, status=400 if error else 200,
-    )  # fmt: skip
-
-
-@screen("GET", f"{_INVITATION}/resend", _WRITE)
-async def ask_resend_invitation(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "resend")
-
-
-@screen("POST", f"{_INVITATION}/resend", _WRITE)
-async def resend_invitation(request: AdminRequest) -> Response[Any]:
-    found = await _found(request)
-    try:
-        await invitations.resend(found["organization_id"], found["id"])
-    except (*FORM_ERRORS, NotFoundError, TooManyRequestsError) as error:
-        return await _ask(request, "resend", _sentence(error))
-    return redirect_with_notice(_path(found), "invited")
-
-
-@screen("GET", f"{_INVITATION}/revoke", _WRITE)
-async def ask_revoke_invitation(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "revoke")
-
-
-@screen("POST", f"{_INVITATION}/revoke", _WRITE)
-async def revoke_invitation(request: AdminRequest) -> Response[Any]:
-    found = await _found(request)
-    try:
-        await invitations.revoke(found["organization_id"], found["id"])
-    except (*FORM_ERRORS, NotFoundError) as error:
-        return await _ask(request, "revoke", _sentence(error))
-    return redirect_with_notice(_path(found))
+declare_acts(
+    _INVITATIONS,
+    [
+        Act(
+            "resend", "Send again", "The mail has another link. The earlier one stops working.",
+            lambda row: invitations.resend(row["organization_id"], row["id"]), notice="invited",
+        ),
+        Act(
+            "revoke", "Revoke", "The link of the mail stops working. The address can be invited again.",
+            lambda row: invitations.revoke(row["organization_id"], row["id"]), danger=True,
+        ),
+    ],
+)  # fmt: skip

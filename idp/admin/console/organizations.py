@@ -113,6 +113,8 @@ async def show_organization(request: AdminRequest) -> Response[str]:
         Action(label, f"{path}/{label.lower()}")
         for label in ("Members", "Invitations", "Roles", "Domains", "Policy", "Branding")
     ]
+    if Permission.SCIM_TOKENS_READ in request.caller.allowed:
+        always.append(Action("SCIM tokens", f"{HOME}/scim_tokens?organization_id={row['id']}"))
     return render(
         request, "record", section=SECTION, heading=row["name"], facts=facts(shown), tables=tables,
         acts=[*always, *(buttons if _WRITE in request.caller.allowed else [])],

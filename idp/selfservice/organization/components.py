@@ -43,7 +43,6 @@ def form(
     version: str = "",
     error: DomainError | str | None = None,
     problems: Mapping[str, str] | None = None,
-    status: int = 200,
 ) -> Response[Any]:
     """Render a form that is sent to the path of the page.
 
@@ -55,7 +54,7 @@ def form(
     """
     return render(
         visit, "form", section, heading=heading, fields=fields, label=label, back=visit.path + back, intro=intro,
-        version=version, action=visit.here, error=error, problems=problems or {}, status=status,
+        version=version, action=visit.here, error=error, problems=problems or {},
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def _form(visit: Visit, error: Any = None) -> Response[Any]:
     )  # fmt: skip
     return form(
         visit, SECTION, heading=_("Claim a domain"), fields=[field], label=_("Claim"), back="/domains", error=error,
-        intro=_("Afterwards you prove by a TXT record that the domain is yours."), status=422 if error else 200,
+        intro=_("Afterwards you prove by a TXT record that the domain is yours."),
     )  # fmt: skip
 
 
@@ -86,8 +86,8 @@ async def ask_remove_domain(visit: Visit) -> Response[Any]:
     row = await _found(visit)
     return ask(
         visit, SECTION, heading=_("Remove this domain?"), facts={_("Domain"): row["domain"]},
-        text=_("It no longer belongs to the organisation. Others can claim it."), label=_("Remove"),
-        back=f"/domains/{row['id']}",
+        text=_("It no longer belongs to the organisation. Others can claim it. To have it back, verify it again."),
+        label=_("Remove"), back=f"/domains/{row['id']}", danger=True,
     )  # fmt: skip
 
 

@@ -44,7 +44,6 @@ async def _form(visit: Visit, error: str | None = None, problems: Mapping[str, s
     return form(
         visit, SECTION, heading=_("Invite people"), fields=fields, label=_("Send invitations"), back="/invitations",
         intro=_("Each gets a mail with a link. They need no account yet."), error=error, problems=problems,
-        status=422 if error else 200,
     )  # fmt: skip
 
 

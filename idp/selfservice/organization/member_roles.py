@@ -31,7 +31,6 @@ async def _give_form(visit: Visit, error: str | None = None) -> Response[Any]:
         visit, members.SECTION, heading=_("Give %(member)s a role", member=row["name"] or row["email"]),
         intro=row["email"] if others else _("There is no other role. Create one first."),
         fields=[field] if others else [], label=_("Give"), back=f"/members/{row['user_id']}", error=error,
-        status=422 if error else 200,
     )  # fmt: skip
 
 
@@ -74,7 +73,7 @@ async def _give_to_address(visit: Visit, error: str | None = None) -> Response[A
     field = Field("email", _("Email address"), visit.form.get("email", ""), "email", ltr=True, max_length=320)
     return form(
         visit, ROLES_SECTION, heading=_("Give %(role)s to a member", role=row["name"]), fields=[field],
-        label=_("Give"), back=f"/roles/{row['id']}", error=error, status=422 if error else 200,
+        label=_("Give"), back=f"/roles/{row['id']}", error=error,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ async def _add_form(visit: Visit, error: str | None = None) -> Response[Any]:
     field = Field("email", _("Email address"), visit.form.get("email", ""), "email", ltr=True, max_length=320)
     return form(
         visit, SECTION, heading=_("Add a member"), intro=intro, fields=[field] if known else [], label=_("Add"),
-        back="", error=error, status=422 if error else 200,
+        back="", error=error,
     )  # fmt: skip
 
 
@@ -144,10 +144,11 @@ async def _ask_remove(visit: Visit, error: DomainError | None = None) -> Respons
     own = row["user_id"] == visit.user_id
     return ask(
         visit, SECTION, heading=_("Leave the organisation?") if own else _("Remove this member?"), facts=who(row),
-        text=_("You lose the membership and all roles here. Your account stays.")
+        text=_("You lose the membership and all roles here. Your account stays. To come back, you need an invitation.")
         if own
-        else _("They lose the membership and all roles here. Their account stays."),
+        else _("They lose the membership and all roles here. Their account stays. You can invite them again."),
         label=_("Leave") if own else _("Remove"), back=f"/members/{row['user_id']}", error=error,
+        danger=True,
     )  # fmt: skip
 
 

@@ -163,7 +163,6 @@ def render(
     section: str,
     *,
     error: DomainError | str | None = None,
-    status: int = HTTPStatus.OK,
     **context: Any,
 ) -> Response[str]:
     """Render a page. The query parameter ``done`` selects a notice.
@@ -172,8 +171,11 @@ def render(
         section: the tab.
         error: why a form was refused.
     """
+    status: int = HTTPStatus.OK
     if isinstance(error, DomainError):
         status, error = error.status, reason(error)
+    elif error:
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
     return html_page(
         f"organization/{template}.html",
         status=status,

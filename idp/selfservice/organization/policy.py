@@ -27,7 +27,7 @@ def _length(policy: SignInPolicy, entered: Mapping[str, str], name: str, label: 
     now: int | None = getattr(policy, name)
     offered = sorted({*LENGTHS[name], *([] if now is None else [now])})
     choices = [("", _("any")), *((str(each), duration(each)) for each in offered)]
-    return Field(name, label, entered.get(name, ""), "choice", hint, choices, required=False)
+    return Field(name, label, entered.get(name, ""), "choice", hint, choices)
 
 
 async def _form(visit: Visit, error: DomainError | str | None = None) -> Response[Any]:

@@ -27,7 +27,6 @@ async def _contain_form(visit: Visit, error: Any = None) -> Response[Any]:
         if others
         else _("There is no other role. Create one first."),
         fields=[field] if others else [], label=_("Let it contain this"), back=f"/roles/{row['id']}", error=error,
-        status=422 if error else 200,
     )  # fmt: skip
 
 
