@@ -26,10 +26,19 @@ _MISSING = {
 }
 
 
-async def examine(checks: Sequence[Check], context: Context) -> list[Result]:
-    """Run the checks that can run, and return the result of each, in their order."""
-    secrets = _secrets(context.settings)
-    return await asyncio.gather(*(_examine(check, context, secrets) for check in checks))
+async def examine(checks: Sequence[Check], context: Context, *, at_once: int = 32) -> list[Result]:
+    """Run the checks that can run, and return the result of each, in their order.
+
+    Args:
+        at_once: how many run concurrently.
+    """
+    secrets, gate = _secrets(context.settings), asyncio.Semaphore(at_once)
+
+    async def run(check: Check) -> Result:
+        async with gate:
+            return await _examine(check, context, secrets)
+
+    return await asyncio.gather(*map(run, checks))
 
 
 def found(check: str, title: str, findings: Iterable[Finding], settings: Settings | None = None) -> Result:

@@ -14,6 +14,7 @@ from idp.admin.console import (
     group_members,
     group_roles,
     groups,
+    health,
     id_jag_policies,
     initial_access_tokens,
     jobs,
@@ -48,6 +49,7 @@ from idp.admin.console.screen import ROUTES as SCREENS
 __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
     "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups",
+    "health",
     "id_jag_policies", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains",
     "organization_invitations", "organization_member_roles", "organization_members", "organization_policies",
