@@ -1,8 +1,11 @@
 """Clients whose registration is dangerous or about to fail."""
 
+import base64
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
+
+from cryptography import x509
 
 from idp import clock
 from idp.doctor.models import Context, Finding, Findings, error, note, ok, warning
@@ -32,6 +35,7 @@ async def check(context: Context) -> Findings:
 
 def _findings(client: StoredClient, settings: Settings) -> Iterator[Finding]:
     yield from _secrets(client)
+    yield from _certificates(client)
     yield from _redirects(client, settings)
     yield from _requirements(client)
 
@@ -51,6 +55,26 @@ def _secrets(client: StoredClient) -> Iterator[Finding]:
         yield warning(
             "client_secret_expires", f"The secret of {_name(client)} expires on {until:%Y-%m-%d}.", mend
         )  # fmt: skip
+
+
+def _certificates(client: StoredClient) -> Iterator[Finding]:
+    """Certificates that a client registered to authenticate with (RFC 8705 section 2.2)."""
+    if client.token_endpoint_auth_method != "self_signed_tls_client_auth":
+        return
+    for key in (client.jwks or {}).get("keys", ()):
+        for text in key.get("x5c", ())[:1]:
+            try:
+                until = x509.load_der_x509_certificate(base64.b64decode(text)).not_valid_after_utc
+            except ValueError:
+                continue
+            if until - clock.now() < timedelta(seconds=SOON):
+                level = error if until < clock.now() else warning
+                yield level(
+                    "client_certificate_expires",
+                    f"A certificate of {_name(client)} {'expired' if level is error else 'expires'} on "
+                    f"{until:%Y-%m-%d}.",
+                    f"Register its successor beside it: idp clients update {client.client_id} --jwks …",
+                )
 
 
 def _redirects(client: StoredClient, settings: Settings) -> Iterator[Finding]:

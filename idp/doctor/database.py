@@ -139,7 +139,8 @@ def _access(server: Server, settings: Settings) -> Iterator[Finding]:
 async def check_connections(context: Context) -> Findings:
     """Compare the pools of the workers with the limits of PostgreSQL."""
     found, wanted = await repository.connections(IDLE_SECONDS), _wanted(context.settings)
-    findings = [*_limits(found, wanted)]
+    # A pooler lets many connections of ours share a few.
+    findings = [] if await repository.behind_pooler() else [*_limits(found, wanted)]
     if found.idle_in_transaction:
         findings.append(
             warning(

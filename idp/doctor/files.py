@@ -5,14 +5,20 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
+from cryptography import x509
+
+from idp import clock
 from idp.doctor.models import Context, Finding, Findings, error, ok, warning
 from idp.keys import vault
 from idp.settings import ENV_FILE, PREFIX, SECRETS, Settings
 
 #: Free space below which there is a warning, in bytes and as a share of the disk.
 MIN_FREE, MIN_FREE_SHARE = 1 << 30, 0.05
+#: Days before the end of an authority at which there is a warning.
+DAYS = 60
 
 
 async def check(context: Context) -> Findings:
@@ -25,7 +31,7 @@ async def check(context: Context) -> Findings:
 
 
 def _all(settings: Settings) -> list[Finding]:
-    return [*_secrets(settings), *_named(settings), *_space(settings)]
+    return [*_secrets(settings), *_named(settings), *_authorities(settings), *_space(settings)]
 
 
 def _secret_files(settings: Settings) -> Iterator[Path]:
@@ -91,6 +97,21 @@ def _named(settings: Settings) -> Iterator[Finding]:
             f"{path} cannot be written, so checkpoints of the audit trail do not leave the database.",
             "Give the user of the server the right to append to it, or correct IDP_AUDIT_CHECKPOINT_FILE.",
         )
+
+
+def _authorities(settings: Settings) -> Iterator[Finding]:
+    """Certificates that are trusted for calls to other servers."""
+    path = settings.outbound_ca_file
+    for certificate in x509.load_pem_x509_certificates(path.read_bytes()) if path is not None else ():
+        left = certificate.not_valid_after_utc - clock.now()
+        if left < timedelta(days=DAYS):
+            level = error if left < timedelta() else warning
+            yield level(
+                "authority_expires",
+                f"The authority {certificate.subject.rfc4514_string()[:100]} in {path} "
+                f"{'expired' if level is error else 'expires'} on {certificate.not_valid_after_utc:%Y-%m-%d}.",
+                "Add its successor to the file, and remove it when nothing needs it.",
+            )
 
 
 def _space(settings: Settings) -> Iterator[Finding]:

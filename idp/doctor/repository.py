@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import engine, fetch, fetchrow
 from idp.infra.db.rows import many, one
 
 _SERVER = """
@@ -157,6 +157,16 @@ async def connections(idle_seconds: float) -> Connections:
     found = one(Connections, await fetchrow(_CONNECTIONS, idle_seconds))
     assert found is not None  # noqa: S101 -- the statement returns one row
     return found
+
+
+async def behind_pooler() -> bool:
+    """Return whether a pooler is between: it numbers its connections itself, and PostgreSQL its own ones."""
+    connection = await engine.get_new_connection()
+    try:
+        (row,) = await connection.fetch("SELECT pg_backend_pid() AS pid")
+        return bool(row["pid"] != connection.get_server_pid())
+    finally:
+        await connection.close()
 
 
 async def forbidden_tables() -> list[str]:

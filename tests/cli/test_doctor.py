@@ -74,6 +74,29 @@ async def test_the_wrong_master_key(own_cli: OwnCli) -> None:
     assert {check["check"] for check in json.loads(ended.out)["checks"] if check["skipped"]} >= {"signing_keys"}
 
 
+async def test_secrets_are_never_shown(own_cli: OwnCli) -> None:
+    """Every secret setting has a value, every other system fails, and the whole report is printed."""
+    cli = await own_cli()
+    cli("keys", "generate")
+    hidden = f"{SECRET}-2"
+    given = {
+        "IDP_SMTP_URL": f"smtp://idp:{SECRET}@127.0.0.1:9",
+        "IDP_GOOGLE_CLIENT_ID": "google",
+        "IDP_GOOGLE_CLIENT_SECRET": SECRET,
+        "IDP_GITHUB_CLIENT_ID": "github",
+        "IDP_GITHUB_CLIENT_SECRET": SECRET,
+        "IDP_AUDIT_CHECKPOINT_URL": f"http://127.0.0.1:9/?key={hidden}",
+        "IDP_ISSUER": "http://localhost:9",
+        "IDP_DNS_RESOLVER": "127.0.0.1:9",
+    }
+    for form in ((), ("--json",)):
+        ended = cli("doctor", "--all", "--time-server", "127.0.0.1:9", *form, code=2, **given)
+        shown = ended.out + ended.err
+        assert "smtp_unreachable" in shown
+        for secret in (SECRET, hidden, cli.settings["IDP_MASTER_KEY"]):
+            assert secret not in shown
+
+
 async def test_nothing_is_made(own_cli: OwnCli) -> None:
     """Neither a root key nor a signing key: the patient stays as it is."""
     cli = await own_cli()

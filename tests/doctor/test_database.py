@@ -249,6 +249,16 @@ async def test_a_pooler_that_drops_prepared_statements(db: str, tmp_path: Path) 
         pooler.stop()
 
 
+@needs_pgbouncer
+async def test_a_pooler_shares_the_connections(db: str, tmp_path: Path) -> None:
+    pooler = PgBouncer(tmp_path / "pgbouncer", db, pool_size=2)
+    try:
+        async with isolated(pooler.dsn, migrated=False):
+            assert named(await run("connections", provides=Needs.DATABASE, workers=99)) == set()
+    finally:
+        pooler.stop()
+
+
 async def test_a_check_that_loses_the_database(own_database: str) -> None:
     await engine.close_pool()
     findings = await run("tables")

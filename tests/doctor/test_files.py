@@ -8,7 +8,9 @@ import pytest
 from idp.doctor import files
 from idp.doctor.models import Level, Needs
 from idp.keys.vault import create_master_key
+from tests.support.authority import Authority
 from tests.support.examinations import named, one, run
+from tests.support.isolated import MoveClock
 
 
 @pytest.fixture
@@ -74,6 +76,18 @@ async def test_what_settings_name_and_does_not_exist(keys: Path, tmp_path: Path)
         ("geoip_missing", Level.WARNING),
         ("checkpoint_file_not_writable", Level.ERROR),
     }
+
+
+async def test_an_authority_that_expires(
+    keys: Path, tmp_path: Path, move_clock: MoveClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Authority(tmp_path).path
+    assert named(await check(keys, outbound_ca_file=path)) == set()
+    for days, level in ((310, Level.WARNING), (366, Level.ERROR)):
+        move_clock(days * 86400)
+        found = await check(keys, outbound_ca_file=path)
+        assert named(found) == {("authority_expires", level)}
+        assert "Authority of the tests" in one(found, "authority_expires").text
 
 
 async def test_a_disk_that_is_nearly_full(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """Keys, queues and clients in a state that needs attention, each found and named."""
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from idp.doctor.models import Level, Needs
@@ -14,6 +16,7 @@ from idp.keys.repository import database_mark, jwks_fetches
 from idp.mail import outbox
 from idp.oauth.clients.registration import register_client, register_resource_server
 from idp.settings import DAY, settings
+from tests.support import certificates
 from tests.support.examinations import named, one, run
 from tests.support.isolated import MoveClock, UseMasterKey
 
@@ -187,6 +190,23 @@ async def test_a_secret_that_expires(move_clock: MoveClock) -> None:
     assert f"idp clients rotate-secret {client.client_id}" in one(findings, "client_secret_expires").mend
     move_clock(21 * DAY)
     assert named(await run("clients")) == {("client_secret_expired", Level.ERROR)}
+
+
+@pytest.mark.usefixtures("database")
+async def test_a_certificate_that_expires(move_clock: MoveClock) -> None:
+    await register_client(client_name="Shop", redirect_uris=["https://shop.example/cb"])
+    x5c = base64.b64encode(certificates.der(certificates.certificate(days=30))).decode()
+    await execute(
+        "UPDATE client SET metadata = metadata || jsonb_build_object('token_endpoint_auth_method',"
+        " 'self_signed_tls_client_auth', 'jwks', jsonb_build_object('keys', jsonb_build_array($1::jsonb)))",
+        msgspec.json.encode({"kty": "EC", "x5c": [x5c]}).decode(),
+    )
+    assert named(await run("clients")) == set()
+    for days, level in ((20, Level.WARNING), (31, Level.ERROR)):
+        move_clock(days * DAY)
+        findings = await run("clients")
+        assert named(findings) == {("client_certificate_expires", level)}
+        assert "--jwks" in one(findings, "client_certificate_expires").mend
 
 
 @pytest.mark.usefixtures("database")
