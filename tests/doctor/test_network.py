@@ -183,6 +183,10 @@ async def test_a_receiver_with_a_bad_certificate(tmp_path: Path) -> None:
 async def test_metrics(start_server: Callable[..., Server]) -> None:
     port = free_port()
     start_server(IDP_METRICS_ADDRESS=f"127.0.0.1:{port}")
+    async with asyncio.timeout(30):
+        # The listener starts after the server answers.
+        while named(await run("metrics", provides=Needs.SETTINGS, metrics_address=f"127.0.0.1:{port}")):
+            await asyncio.sleep(0.05)
     findings = await run("metrics", provides=Needs.SETTINGS, metrics_address=f"127.0.0.1:{port}")
     assert [finding.level for finding in findings] == [Level.OK]
     findings = await run("metrics", provides=Needs.SETTINGS, metrics_address=f"0.0.0.0:{port}")
