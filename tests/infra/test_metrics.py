@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from idp import app  # noqa: F401 -- declares every metric
 from idp.infra.db.embedded import EmbeddedPostgres
 from idp.infra.metrics.declared import Counter, Histogram, Metric
-from tests.conftest import MASTER_KEY, MakeClient, MakeUser
+from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import open_browser
+from tests.support.oauth import RelyingParty
 from tests.support.processes import children, command, until
 from tests.support.server import PYTHON, Server, clean_environment, free_port
 
@@ -108,11 +109,10 @@ def test_both_formats_have_every_metric(measured: tuple[Server, int]) -> None:
         assert found <= set(Metric.declared), accept
 
 
-async def test_what_happens_is_counted(
-    measured: tuple[Server, int], make_user: MakeUser, make_client: MakeClient
-) -> None:
+async def test_what_happens_is_counted(client: RelyingParty, measured: tuple[Server, int], make_user: MakeUser) -> None:
+    """The client is registered before the server starts, so that both of its workers know it."""
     server, port = measured
-    client = await make_client(server)
+    client.issuer = server.issuer
     user = await make_user()
     async with open_browser(server.issuer) as browser:
         await client.tokens(browser, user.email)
