@@ -156,12 +156,12 @@ async def members(organization: str, as_json: bool) -> None:
 
     found = await service.named(organization)
     rows = await all_rows(MEMBERS, {"organization_id": str(found.id)})
-    columns = ("user_id", "email", "name", "admin", "origin", "created_at")
+    columns = ("user_id", "email", "name", "admin", "origin", "created_at", "membership_disabled_at")
     if as_json:
         print_json([{name: row[name] for name in columns} for row in rows])
         return
     print_table(
-        ("User", "Email address", "Name", "Admin", "Added by", "Since"),
+        ("User", "Email address", "Name", "Admin", "Added by", "Since", "Disabled by its SCIM client"),
         [[row[name] for name in columns] for row in rows],
     )
 
@@ -197,6 +197,20 @@ async def set_admin(organization: str, email: str, off: bool) -> None:
     found = await service.named(organization)
     await service.set_admin(found.id, await _user(email), admin=not off)
     click.echo(f"{email} manages {found.slug}{' no longer' if off else ''}.")
+
+
+@organizations.command("reactivate-member")
+@click.argument("organization")
+@click.argument("email")
+@with_database
+async def reactivate_member(organization: str, email: str) -> None:
+    """Let a membership count again that the SCIM client of the organisation disabled."""
+    from idp.directory import member_states
+    from idp.directory import organizations as service
+
+    found = await service.named(organization)
+    changed = await member_states.reactivate(found.id, await _user(email))
+    click.echo(f"{email} {'is' if changed else 'was'} active in {found.slug}{'' if changed else ' already'}.")
 
 
 @organizations.command("remove-member")

@@ -7,12 +7,18 @@ that issue tokens for the organization do not find it (docs/decisions/0086-scim-
 from uuid import UUID
 
 from idp.accounts.repository import users
+from idp.accounts.users import enable_user
 from idp.audit.events import record
 from idp.directory import issued, organizations
-from idp.directory.errors import UnknownMemberError, UnknownOrganizationError
+from idp.directory.errors import NotMemberError, UnknownMemberError, UnknownOrganizationError
 from idp.directory.repository import member_states as repository
-from idp.directory.repository.organizations import keep_organization
+from idp.directory.repository.organizations import keep_organization, members_among
 from idp.infra.db.engine import transaction
+
+
+def origin_of(organization_id: UUID) -> str:
+    """Return who has disabled an account, if that was a SCIM client of an organization."""
+    return f"{repository.ORIGIN}{organization_id}"
 
 
 async def add(organization_id: UUID, user_id: UUID, origin: str, *, managed: bool) -> bool:
@@ -57,6 +63,23 @@ async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) ->
         if not enabled:
             await issued.end(organization_id, [user_id], "membership_disabled")
     return True
+
+
+async def reactivate(organization_id: UUID, user_id: UUID) -> bool:
+    """Let a membership count again, and enable the account if the SCIM client of the organization disabled it.
+
+    What others disabled stays so. Returns False if nothing changes.
+
+    Raises:
+        UnknownOrganizationError: there is no such organization.
+        NotMemberError: the user is not a member.
+    """
+    async with transaction():
+        await users.lock_user(user_id)
+        if not await members_among(organization_id, [user_id]):
+            raise NotMemberError
+        counts = await set_enabled(organization_id, user_id, enabled=True)
+        return await enable_user(user_id, origin_of(organization_id)) or counts
 
 
 async def has_domain(organization_id: UUID, email: str, *, hold: bool = False) -> bool:

@@ -24,7 +24,6 @@ from idp.scim.attributes import USER
 from idp.scim.errors import (
     InvalidValueError,
     MutabilityError,
-    NotAllowedError,
     UniquenessError,
     UnknownResourceError,
 )
@@ -34,7 +33,6 @@ from idp.scim.repository import members as repository
 from idp.scim.repository.members import StoredMember
 from idp.scim.representation import of_user, version_of, writable
 from idp.scim.targets import Target, target_of, validated
-from idp.scim.tokens import origin_of_organization
 from idp.scim.users import REASON, change_account, check_version, kept_of
 from idp.signin.factors.repository import delete_factors
 
@@ -95,9 +93,8 @@ async def create(caller: Caller, body: Mapping[str, Any]) -> Document:
             await external_ids.set_of_member(user_id, organization_id, caller.origin, target.external_id)
         if target.active is False:
             await _deactivate(caller, stored)
-        elif stored.account_disabled:
-            # One that others have disabled stays so.
-            await accounts.enable_user(user_id, origin_of_organization(organization_id))
+        elif stored.disabled_at is not None:
+            await member_states.reactivate(organization_id, user_id)
         return await show(caller, user_id)
 
 
@@ -115,7 +112,7 @@ async def _account(organization_id: UUID, target: Target) -> tuple[UUID, bool]:
     user = await user_by_id(existing.id)
     if user is None or user.email != target.email or await admin_roles.roles_of_user(existing.id):
         raise _taken()
-    return user.id, user.disabled_by == origin_of_organization(organization_id)
+    return user.id, user.disabled_by == member_states.origin_of(organization_id)
 
 
 async def replace(caller: Caller, user_id: UUID, body: Mapping[str, Any], expected: Sequence[str]) -> Document:
@@ -127,7 +124,7 @@ async def replace(caller: Caller, user_id: UUID, body: Mapping[str, Any], expect
         UniquenessError: another user has the address.
         UnknownResourceError: there is no such member.
         OutdatedError: the member has another version.
-        NotAllowedError: the user is an administrator of the server, or was disabled by others.
+        NotAllowedError: the user is an administrator of the server.
     """
     after = read_document(USER, body)
     async with transaction():
@@ -194,18 +191,15 @@ async def _change(caller: Caller, user: User, stored: StoredMember, target: Targ
     if target.active is False:
         await _deactivate(caller, stored)
     elif target.active and stored.disabled_at is not None:
-        await member_states.set_enabled(organization_id, user.id, enabled=True)
-        by = origin_of_organization(organization_id)
-        if stored.account_disabled and not await accounts.enable_user(user.id, by):
-            raise NotAllowedError("The account was not disabled by this organisation, which cannot enable it.")
+        await member_states.reactivate(organization_id, user.id)
 
 
 async def _deactivate(caller: Caller, stored: StoredMember) -> None:
     """Disable a membership, and an account that the organization made. What was issued for the organization ends."""
     organization_id = _organization(caller)
     await member_states.set_enabled(organization_id, stored.id, enabled=False)
-    if stored.managed and not stored.account_disabled:
-        by = origin_of_organization(organization_id)
+    if stored.managed:
+        by = member_states.origin_of(organization_id)
         await accounts.disable_user(stored.id, credentials_changed, by=by, reason=REASON)
 
 

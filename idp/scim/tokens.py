@@ -39,11 +39,6 @@ class TooManyTokensError(ConflictError):
 ORIGINS: Final = "scim:"
 
 
-def origin_of_organization(id: UUID) -> str:
-    """Return who has disabled an account, if that was a SCIM client of an organization."""
-    return f"{ORIGINS}organization:{id}"
-
-
 def origin_of(id: UUID) -> str:
     """Return what marks the external ids and the members that a token added."""
     return f"{ORIGINS}{id}"

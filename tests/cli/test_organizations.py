@@ -5,7 +5,9 @@ import re
 import secrets
 import shlex
 from pathlib import Path
+from uuid import UUID
 
+from idp.directory import member_states
 from idp.infra.db.engine import fetch
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
@@ -32,6 +34,10 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     (role,) = json.loads(cli("organizations", "roles", slug, "--json").out)
     assert (role["name"], role["description"]) == ("Editor", "Changes articles")
     assert "no longer" in cli("organizations", "set-admin", slug, ada, "--off").out
+    assert "was active" in cli("organizations", "reactivate-member", slug, ada).out
+    assert await member_states.set_enabled(UUID(made["id"]), UUID(member["user_id"]), enabled=False)
+    assert json.loads(cli("organizations", "members", slug, "--json").out)[0]["membership_disabled_at"]
+    assert "is active" in cli("organizations", "reactivate-member", slug, ada).out
     assert "Acme 2" in cli("organizations", "rename", slug, "Acme 2").out
     assert "disabled" in cli("organizations", "disable", slug).out
     assert json.loads(cli("organizations", "show", slug, "--json").out)["disabled_at"]

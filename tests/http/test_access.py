@@ -96,6 +96,7 @@ DECLARED = {
     "/organization/{slug:str}/members/{user_id:uuid}": "page",
     "/organization/{slug:str}/members/{user_id:uuid}/admin": "page",
     "/organization/{slug:str}/members/{user_id:uuid}/give": "page",
+    "/organization/{slug:str}/members/{user_id:uuid}/reactivate": "page",
     "/organization/{slug:str}/members/{user_id:uuid}/remove": "page",
     "/organization/{slug:str}/members/{user_id:uuid}/take/{role_id:uuid}": "page",
     "/organization/{slug:str}/name": "page",

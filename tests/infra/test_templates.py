@@ -85,6 +85,7 @@ class Member:
     name: str | None = "Ada Lovelace"
     admin: bool = True
     created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    membership_disabled_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -418,8 +419,13 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
     "organization/members.html": ORGANIZATION
-    | {"members": [Member(), Member(name=None, admin=False)], "search": "ad", "next": "/organization/acme?cursor=x"},
-    "organization/member.html": ORGANIZATION | {"member": Member(), "roles": [RoleIn()], "own": False},
+    | {
+        "members": [Member(), Member(name=None, admin=False, membership_disabled_at=datetime(2025, 3, 4, tzinfo=UTC))],
+        "search": "ad",
+        "next": "/organization/acme?cursor=x",
+    },
+    "organization/member.html": ORGANIZATION
+    | {"member": Member(membership_disabled_at=datetime(2025, 3, 4, tzinfo=UTC)), "roles": [RoleIn()], "own": False},
     "organization/invitations.html": ORGANIZATION
     | {"invitations": [Listed(), Listed(roles=())], "only_open": False, "sends": True, "next": None},
     "organization/invitation.html": ORGANIZATION

@@ -12,7 +12,8 @@ from idp.accounts import users
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import Origin, User
 from idp.admin.roles import Role, grant
-from idp.directory import effective, groups, organizations, roles
+from idp.directory import effective, groups, member_states, organizations, roles
+from idp.directory.errors import NotMemberError
 from idp.directory.models import Organization
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.clients.registration import register_client
@@ -150,19 +151,70 @@ async def test_an_account_of_a_person(acme: Customer) -> None:
     }  # fmt: skip
 
 
-async def test_what_others_disabled_stays_disabled(acme: Customer, scim: ScimClient) -> None:
+async def test_what_others_disabled_stays_so_and_is_not_told(acme: Customer, scim: ScimClient) -> None:
+    """The client sees what it did itself. So a request that is sent again has the answer of the first one."""
     user = await acme.user()
     path = f"/Users/{user['id']}"
+    before = await acme.ok("GET", path)
     assert (await scim.patch(path, OFF)).status_code == 200
-    assert (await acme.patch(path, ON)).status_code == 403
+    shown = await acme.ok("GET", path)
+    assert shown["active"] is True
+    assert shown["meta"]["version"] == before["meta"]["version"]
+    assert await _listed(acme, "active eq true") == {user["id"]}
+    for _ in range(2):
+        answer = await acme.patch(path, ON)
+        assert (answer.status_code, answer.json()["active"]) == (200, True)
+    assert (await _user(user["id"])).disabled_at is not None
     assert (await scim.patch(path, ON)).status_code == 200
     await users.disable_user(UUID(user["id"]), credentials_changed)
     assert (await acme.patch(path, OFF)).json()["active"] is False
-    assert (await acme.patch(path, ON)).status_code == 403
+    assert await _listed(acme, "active eq true") == set()
     assert await _organizations(user["id"]) == set()
+    assert (await acme.patch(path, ON)).json()["active"] is True
     assert (await acme("DELETE", path)).status_code == 204
-    assert (await acme.user(userName=user["userName"]))["active"] is False
+    assert (await acme.user(userName=user["userName"]))["active"] is True
     assert (await _user(user["id"])).disabled_by == users.ADMIN
+
+
+async def test_an_account_that_another_organization_disabled(acme: Customer, other: Customer) -> None:
+    """It made the account, and this one does not learn that it was disabled there."""
+    user = await other.user()
+    await organizations.add_members(acme.organization.id, [UUID(user["id"])])
+    path = f"/Users/{user['id']}"
+    assert (await other.patch(path, OFF)).json()["active"] is False
+    assert (await acme.ok("GET", path))["active"] is True
+    assert (await acme.patch(path, OFF)).json()["active"] is False
+    assert (await other.patch(path, ON)).json()["active"] is True
+    assert (await acme.ok("GET", path))["active"] is False
+
+
+async def test_a_member_is_reactivated_by_others(acme: Customer) -> None:
+    """Membership and account, but only what this organization disabled; with an event, and once."""
+    user = await acme.user()
+    path, user_id, here = f"/Users/{user['id']}", UUID(user["id"]), acme.organization.id
+    await acme.patch(path, OFF)
+    assert await member_states.reactivate(here, user_id)
+    assert not await member_states.reactivate(here, user_id)
+    assert (await acme.ok("GET", path))["active"] is True
+    assert ((await _user(user_id)).disabled_at, await _organizations(user["id"])) == (None, {here})
+    # The account stays disabled if it is another's matter.
+    await acme.patch(path, OFF)
+    await users.disable_user(user_id, credentials_changed)
+    assert await member_states.reactivate(here, user_id)
+    assert (await _user(user_id)).disabled_by == users.ADMIN
+    # The membership is gone, and begins again elsewhere: the account is still the organization's to enable.
+    await users.enable_user(user_id)
+    assert (await acme("DELETE", path)).status_code == 204
+    with pytest.raises(NotMemberError):
+        await member_states.reactivate(here, user_id)
+    await organizations.add_members(here, [user_id])
+    assert (await acme.ok("GET", path))["active"] is False
+    assert await member_states.reactivate(here, user_id)
+    assert (await acme.ok("GET", path))["active"] is True
+    events = await fetch(
+        "SELECT event FROM audit_event WHERE user_id = $1 AND event LIKE 'organization_member_enabled'", user_id
+    )
+    assert len(events) == 2
 
 
 async def test_an_account_outside_of_the_domains_is_not_managed(acme: Customer) -> None:

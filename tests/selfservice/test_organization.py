@@ -9,10 +9,10 @@ import pytest
 
 from idp import ids
 from idp.accounts.users import create_user
-from idp.directory import domains, invitations, organizations, roles
+from idp.directory import domains, invitations, member_states, organizations, roles
 from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
 from idp.directory.sign_in_policy_changes import policy_of, set_policy
-from idp.infra.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch, transaction
 from idp.scim import tokens
 from idp.scim.repository.tokens import find_token
 from idp.scim.tokens import UnknownTokenError
@@ -107,6 +107,14 @@ async def test_members(acme: Acme) -> None:
     assert member.email in asked.text
     assert "manages the organisation from now on" in (await acme.confirm(f"/members/{member.id}/admin")).text
     assert "no longer manages" in (await acme.confirm(f"/members/{member.id}/admin")).text
+    assert "member-reactivate" not in shown.ids
+    async with transaction():
+        assert await member_states.set_enabled(acme.tenant.id, member.id, enabled=False)
+    assert "disabled by your directory" in (await acme.get()).text
+    assert "member-reactivate" in (await acme.get(f"/members/{member.id}")).ids
+    back = await acme.confirm(f"/members/{member.id}/reactivate")
+    assert "counts again" in back.text
+    assert "member-reactivate" not in back.ids
     assert "The member is removed" in (await acme.confirm(f"/members/{member.id}/remove")).text
     assert (await acme.get(f"/members/{member.id}")).status == 404
     added = await acme.confirm("/members/add", email=member.email.upper())
@@ -115,7 +123,7 @@ async def test_members(acme: Acme) -> None:
     rows = await fetch("SELECT event FROM audit_event WHERE actor = $1 ORDER BY id", actor)
     assert [row["event"] for row in rows] == [
         "user_role_granted", "user_role_revoked", "organization_admin_granted", "organization_admin_revoked",
-        "organization_member_removed", "organization_member_added",
+        "organization_member_enabled", "organization_member_removed", "organization_member_added",
     ]  # fmt: skip
     events = await acme.get("/events")
     assert f"Added: {member.email}" in events.text

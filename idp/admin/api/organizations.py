@@ -17,7 +17,7 @@ from idp.admin.api.models import organizations as models
 from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, not_found, one, operation
 from idp.admin.roles import Permission
-from idp.directory import organizations
+from idp.directory import member_states, organizations
 from idp.directory.repository import trail
 from idp.directory.repository.organizations import MEMBERS, ORGANIZATIONS
 
@@ -123,6 +123,17 @@ async def update_organization_member(call: Call) -> models.OrganizationMember:
             expected_at=call.current.created_at,
             delegated=call.caller.delegated,
         )
+    return await show_organization_member(call)
+
+
+@operation(
+    "POST", f"{_MEMBER}/reactivate", _WRITE, "Let a membership count again that a SCIM client disabled", delegated=True,
+    content=models.OrganizationMember,
+)  # fmt: skip
+async def reactivate_organization_member(call: Call) -> models.OrganizationMember:
+    user_id = (await show_organization_member(call)).user_id
+    lock_users_first(call.caller, [user_id])
+    await member_states.reactivate(uuid_of(call.params["organization_id"]), user_id)
     return await show_organization_member(call)
 
 

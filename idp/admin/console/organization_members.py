@@ -11,7 +11,7 @@ from idp.admin.console.components import Action, Cell, Table, asked_page, facts,
 from idp.admin.console.organizations import COLUMNS, ONE, SECTION, member_cells, organization, role_cells
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
-from idp.directory import organizations
+from idp.directory import member_states, organizations
 from idp.directory.repository.organizations import MEMBERS
 from idp.directory.repository.roles import ROLES
 from idp.errors import NotFoundError
@@ -72,7 +72,10 @@ async def show_member(request: AdminRequest) -> Response[str]:
     manages = Action("End managing", f"{here}/end_admin") if member["admin"] else Action(
         "Let manage", f"{here}/make_admin"
     )  # fmt: skip
-    buttons = [Action("Give a role", f"{here}/give_role"), manages, Action("Remove", f"{here}/remove", danger=True)]
+    buttons = [
+        *([Action("Reactivate", f"{here}/reactivate")] if member["membership_disabled_at"] else []),
+        Action("Give a role", f"{here}/give_role"), manages, Action("Remove", f"{here}/remove", danger=True),
+    ]  # fmt: skip
     may_change = _WRITE in request.caller.allowed
     rows = [
         [*role_cells(path, each), *([Cell("Take", f"{here}/roles/{each['id']}/take")] if may_change else [])]
@@ -108,3 +111,24 @@ async def remove_member(request: AdminRequest) -> Response[Any]:
     lock_users_first(request.caller, [member["user_id"]])
     await organizations.remove_members(member["organization_id"], [member["user_id"]])
     return redirect_with_notice(f"/{SECTION}/{member['organization_id']}/members")
+
+
+@screen("GET", f"{MEMBER}/reactivate", _WRITE)
+async def ask_reactivate_member(request: AdminRequest) -> Response[str]:
+    row, member = await organization(request), await found_member(request)
+    path = f"{HOME}/{SECTION}/{row['id']}/members/{member['user_id']}"
+    return render(
+        request, "form", section=SECTION, heading="Reactivate?", fields=[], action=f"{path}/reactivate",
+        label="Reactivate", back=path,
+        subject=facts({"Organisation": row["name"], "Email address": member["email"], "Name": member["name"]}),
+        intro="The membership counts again, with its roles, and the account is enabled if the SCIM client of the"
+        " organisation disabled it. What has ended stays ended. The client may disable it again.",
+    )  # fmt: skip
+
+
+@screen("POST", f"{MEMBER}/reactivate", _WRITE)
+async def reactivate_member(request: AdminRequest) -> Response[Any]:
+    member = await found_member(request)
+    lock_users_first(request.caller, [member["user_id"]])
+    await member_states.reactivate(member["organization_id"], member["user_id"])
+    return redirect_with_notice(f"/{SECTION}/{member['organization_id']}/members/{member['user_id']}", "enabled")

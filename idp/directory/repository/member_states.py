@@ -1,8 +1,12 @@
 """The statements on memberships that a SCIM client of an organization disables, and on accounts that it made."""
 
+from typing import Final
 from uuid import UUID
 
 from idp.infra.db.engine import execute, fetchrow
+
+#: The beginning of who has disabled an account, if that was a SCIM client of an organization; then the organization.
+ORIGIN: Final = "scim:organization:"
 
 _SET_ENABLED = """
 UPDATE organization_member SET disabled_at = CASE WHEN $3 THEN NULL ELSE now() END
@@ -32,6 +36,16 @@ async def has_domain(organization_id: UUID, domain: str) -> bool:
 async def hold_domain(organization_id: UUID, domain: str) -> bool:
     """Return whether an organization has verified a domain. If so, it stays so until the end of the transaction."""
     return await fetchrow(_HOLD_DOMAIN, organization_id, domain) is not None
+
+
+def is_disabled_by(user: str, organization_id: str) -> str:
+    """Return the SQL condition that the SCIM client of an organization disabled an account.
+
+    Args:
+        user: the name of its row of users.
+        organization_id: as SQL.
+    """
+    return f"({user}.disabled_by IS NOT DISTINCT FROM '{ORIGIN}' || {organization_id})"
 
 
 def is_at_domain(email: str, organization_id: str) -> str:

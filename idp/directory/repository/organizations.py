@@ -6,6 +6,7 @@ from uuid import UUID
 
 from idp.directory.models import Organization
 from idp.directory.repository.filters import NAME
+from idp.directory.repository.member_states import is_disabled_by
 from idp.directory.repository.sign_in_policies import SignInColumns, conditions
 from idp.directory.tables import OrganizationRow
 from idp.infra.db.columns import all_columns
@@ -304,7 +305,8 @@ MEMBERS = Listing(
     source="organization_member AS m JOIN users AS u ON u.id = m.user_id"
     " JOIN organization AS o ON o.id = m.organization_id",
     columns="m.user_id, m.organization_id, u.email, u.name, u.disabled_at, m.admin, m.origin, m.created_at,"
-    " m.disabled_at AS membership_disabled_at",
+    f" CASE WHEN {is_disabled_by('u', 'm.organization_id')} THEN coalesce(m.disabled_at, u.disabled_at)"
+    " ELSE m.disabled_at END AS membership_disabled_at",
     key=Sort("m.user_id", "uuid"),
     sorts={"user_id": Sort("m.user_id", "uuid")},
     default_sort="user_id",

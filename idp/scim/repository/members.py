@@ -1,14 +1,14 @@
 """The statements that read the members of an organization, for its SCIM clients.
 
 Of an account that the organization does not manage, they see the address and the names only: filters and orders, too,
-so that a filter tells nothing of the rest.
+so that a filter tells nothing of the rest. Of all accounts they see as disabled only what the organization disabled.
 """
 
 from collections.abc import Collection
 from typing import Any, Final
 from uuid import UUID
 
-from idp.directory.repository.member_states import is_at_domain
+from idp.directory.repository.member_states import is_at_domain, is_disabled_by
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.rows import many, one
 from idp.scim.attributes import USER
@@ -19,7 +19,7 @@ from idp.scim.repository.users import ADDRESS, CLAIMS, ONE, SHOWN, GroupOfUser, 
 #: Claims that the client sees of every member.
 _NAMES: Final = frozenset({"name", "family_name", "given_name", "middle_name"})
 _MANAGED: Final = f"(m.managed AND {is_at_domain('u.email', 'm.organization_id')})"
-_ACTIVE: Final = "(u.disabled_at IS NULL AND m.disabled_at IS NULL)"
+_ACTIVE: Final = f"(m.disabled_at IS NULL AND NOT {is_disabled_by('u', 'm.organization_id')})"
 
 
 def _own(column: str) -> str:
@@ -31,8 +31,8 @@ _CLAIM_COLUMNS: Final = {claim: f"u.{claim}" if claim in _NAMES else _own(claim)
 _SELECT: Final = ", ".join(
     [
         "u.id", "u.email", "m.created_at", "u.updated_at", "u.directory_version", "x.external_id",
-        "coalesce(m.disabled_at, u.disabled_at) AS disabled_at", "m.disabled_at IS NOT NULL AS membership_disabled",
-        "u.disabled_at IS NOT NULL AS account_disabled", f"{_MANAGED} AS managed",
+        f"CASE WHEN NOT {_ACTIVE} THEN coalesce(m.disabled_at, u.disabled_at) END AS disabled_at",
+        f"{_MANAGED} AS managed",
         f"{_own('phone_number')} AS phone_number", f"{_own('address')} AS address",
         *(f"{sql} AS {claim}" for claim, sql in _CLAIM_COLUMNS.items()),
     ]
@@ -88,12 +88,10 @@ class StoredMember(StoredUser, frozen=True, kw_only=True):
     """A member as SCIM shows it. ``created_at`` is that of the membership.
 
     Attributes:
-        disabled_at: since when the account or the membership is disabled.
+        disabled_at: since when the organization has disabled the membership, or the account that it made.
         managed: the organization made the account, which has an address at one of its verified domains.
     """
 
-    membership_disabled: bool
-    account_disabled: bool
     managed: bool
 
 

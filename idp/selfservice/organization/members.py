@@ -7,7 +7,7 @@ from litestar import Response
 
 from idp.accounts.addresses import InvalidEmailError, domain_of, normalise_email
 from idp.accounts.repository.users import id_of_email
-from idp.directory import organizations
+from idp.directory import member_states, organizations
 from idp.directory.errors import LastAdminError, ManagedAccountError, UnknownMemberError
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.organizations import MEMBERS
@@ -137,6 +137,24 @@ async def set_admin(visit: Visit) -> Response[Any]:
     if not admin and row["user_id"] == visit.user_id:
         return to_account("no-admin")
     return done(visit, f"/members/{row['user_id']}", "admin" if admin else "no-admin")
+
+
+@page("GET", f"{MEMBER}/reactivate", fresh=True)
+async def ask_reactivate_member(visit: Visit) -> Response[Any]:
+    row = await member(visit)
+    return ask(
+        visit, SECTION, heading=_("Reactivate this member?"), facts=who(row), label=_("Reactivate"),
+        text=_("The membership and its roles count again. Your directory can disable it again."),
+        back=f"/members/{row['user_id']}",
+    )  # fmt: skip
+
+
+@page("POST", f"{MEMBER}/reactivate", fresh=True)
+async def reactivate_member(visit: Visit) -> Response[Any]:
+    user_id = (await member(visit))["user_id"]
+    lock_users_first(visit, [user_id])
+    await member_states.reactivate(visit.organization.id, user_id)
+    return done(visit, f"/members/{user_id}", "reactivated")
 
 
 async def _ask_remove(visit: Visit, error: DomainError | None = None) -> Response[Any]:

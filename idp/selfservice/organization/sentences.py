@@ -60,6 +60,7 @@ def notice(what: str) -> str | None:
     return {
         "added": _("The member is added."),
         "removed": _("The member is removed."),
+        "reactivated": _("The membership counts again."),
         "admin": _("The member manages the organisation from now on."),
         "no-admin": _("The member no longer manages the organisation."),
         "given": _("The role is given."),

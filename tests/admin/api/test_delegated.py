@@ -11,7 +11,7 @@ import pytest
 
 from idp.accounts.users import create_user
 from idp.admin.roles import Permission, Role, grant
-from idp.directory import delegation, domains, invited, organizations, roles
+from idp.directory import delegation, domains, invited, member_states, organizations, roles
 from idp.infra.db.engine import execute, fetchrow, transaction
 from tests.admin.api.conftest import API
 from tests.admin.api.test_operations import problem
@@ -62,7 +62,13 @@ async def test_what_an_administrator_does(acme: Acme) -> None:
     assert (await acme("POST", f"/roles/{role}/holders", {"user_ids": [member]})).json() == {"added": 1}
     assert (await acme("DELETE", f"/roles/{role}/holders/{member}")).status_code == 204
     assert (await acme("PATCH", f"/members/{member}", {"admin": True})).json()["admin"] is True
+    assert await member_states.set_enabled(acme.tenant.id, acme.member.user.id, enabled=False)
+    assert (await acme("GET", f"/members/{member}")).json()["membership_disabled_at"] is not None
+    for _ in range(2):
+        again = await acme("POST", f"/members/{member}/reactivate")
+        assert (again.status_code, again.json()["membership_disabled_at"]) == (200, None)
     assert (await acme("DELETE", f"/members/{member}")).status_code == 204
+    problem(await acme("POST", f"/members/{member}/reactivate"), 404, "not-found")
     assert (await acme("POST", "/members", {"user_ids": [member]})).json() == {"added": 1}
     claimed = (await acme("POST", "/domains", {"domain": f"more.{acme.tenant.domain.domain}"})).json()
     problem(await acme("POST", f"/domains/{claimed['id']}/verify"), 409, "domain-not-verified")
@@ -73,9 +79,11 @@ async def test_what_an_administrator_does(acme: Acme) -> None:
         str(acme.tenant.id),
     )
     assert row is not None
-    assert row["number"] == 11
+    assert row["number"] == 12
     events = (await acme("GET", "/events?limit=20")).json()["items"]
-    assert {each["by"] for each in events[:11]} == {acme.admin.user.email}
+    # SCIM has disabled a membership.
+    by = {each["by"] for each in events[:13] if each["event"] != "organization_member_disabled"}
+    assert by == {acme.admin.user.email}
     assert events[0]["event"] == "organization_domain_removed"
     assert events[0]["detail"] == {"domain": claimed["domain"]}
 

@@ -2,7 +2,7 @@
 
 import secrets
 
-from idp.directory import branding, effective, organizations
+from idp.directory import branding, effective, member_states, organizations
 from idp.directory.models import OrganizationMembership
 from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
 from idp.directory.sign_in_policy_changes import policy_of
@@ -42,6 +42,11 @@ async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_
     assert (await owner.get(f"{member}/roles/{reader['id']}/take")).status == 404
     assert "End managing" in (await owner.confirm(f"{member}/make_admin")).text
     assert "Let manage" in (await owner.confirm(f"{member}/end_admin")).text
+    assert "Reactivate" not in (await owner.get(member)).text
+    assert await member_states.set_enabled(made.id, user.id, enabled=False)
+    shown = (await owner.get(member)).text
+    assert all(text in shown for text in ("Disabled by its SCIM client", "Reactivate"))
+    assert "Disabled by its SCIM client" not in (await owner.confirm(f"{member}/reactivate")).text
     (editor,) = await fetch("SELECT id::text FROM role WHERE organization_id = $1 AND name = 'Editor'", made.id)
     await effective.empty()
     assert (await effective.memberships(user.id)).organizations[made.id] == OrganizationMembership(

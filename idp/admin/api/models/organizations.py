@@ -35,7 +35,7 @@ class OrganizationChange(Sent):
 class OrganizationMember(Shown):
     """``admin``: whether the member manages the organization. ``origin``: what added the member. ``disabled_at`` is of
     the account, null for administrators of the organization, who do not see it; ``membership_disabled_at`` of the
-    membership, which a SCIM client of the organization has disabled: it does not count.
+    membership, or of the account that it made, which a SCIM client of the organization has disabled.
     """
 
     user_id: UUID
