@@ -9,6 +9,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
+
 from idp import ids
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.repository import users
@@ -26,12 +28,15 @@ from idp.directory.models import Invitation, InvitationState, Organization
 from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
 from idp.directory.repository.roles import roles_by_ids
+from idp.errors import TooManyRequestsError
 from idp.infra import i18n, rate_limits
 from idp.infra.db.engine import transaction
 from idp.infra.rate_limits import Rate
 from idp.mail import outbox
 from idp.mail.messages import suitable_name
 from idp.settings import DAY, HOUR, MINUTE, settings
+
+log = structlog.get_logger()
 
 #: The page behind the link of the mail.
 PATH = "/invitation/organization"
@@ -76,14 +81,14 @@ async def invite(
         UnknownRoleError: one of the roles is not of the organization, or there are too many.
         AlreadyMemberError: the user with this address is a member.
         AlreadyInvitedError: the address has an open invitation, or the organization too many.
-        TooManyRequestsError: too many were sent.
+        TooManyRequestsError: the organization sent too many.
     """
     email, wanted = normalise_email(email), sorted(set(role_ids))
     await organizations.found(organization_id)
     before = await repository.invitation_of_email(organization_id, email)
     if before is not None and before.state is InvitationState.OPEN:
         raise _invited_already()
-    await _count(organization_id, email)
+    mailed = await _count(organization_id, email)
     token, lifetime = ids.random_token(), float(settings().invitation_lifetime)
     async with transaction():
         organization = await _enabled(organization_id)
@@ -103,7 +108,7 @@ async def invite(
         )
         if invitation is None:
             raise _invited_already()
-        await _mail(organization, invitation, token)
+        await _mail(organization, invitation, token, void=not mailed)
         await record_event("organization_invitation_created", invitation, organization.slug)
     return Sent(invitation, link(token))
 
@@ -114,19 +119,19 @@ async def resend(organization_id: UUID, id: UUID) -> Sent:
     Raises:
         UnknownInvitationError: the organization has no such invitation, or it has ended.
         OrganizationDisabledError: the organization is disabled.
-        TooManyRequestsError: too many were sent.
+        TooManyRequestsError: the organization sent too many.
     """
     before = await found(organization_id, id)
     if before.ended_at is not None:
         raise UnknownInvitationError
-    await _count(organization_id, before.email)
+    mailed = await _count(organization_id, before.email)
     token, lifetime = ids.random_token(), float(settings().invitation_lifetime)
     async with transaction():
         organization = await _enabled(organization_id)
         invitation = await repository.renew_invitation(id, organization_id, ids.digest(token), lifetime)
         if invitation is None:
             raise UnknownInvitationError
-        await _mail(organization, invitation, token)
+        await _mail(organization, invitation, token, void=not mailed)
         await record_event("organization_invitation_resent", invitation, organization.slug)
     return Sent(invitation, link(token))
 
@@ -178,12 +183,23 @@ def link(token: str) -> str:
     return f"{settings().issuer}{PATH}?token={token}"
 
 
-async def _count(organization_id: UUID, email: str) -> None:
+async def _count(organization_id: UUID, email: str) -> bool:
+    """Count a mail. Returns False if others have sent this address so many that it gets none.
+
+    The answer is the same then: a refusal would tell an organization that others invite the address.
+
+    Raises:
+        TooManyRequestsError: the organization sent too many, to this address or to all.
+    """
     await rate_limits.spend(
-        (OF_ORGANIZATION, str(organization_id)),
-        (TO_ADDRESS, email),
-        (TO_ADDRESS_OF_ORGANIZATION, f"{organization_id} {email}"),
+        (OF_ORGANIZATION, str(organization_id)), (TO_ADDRESS_OF_ORGANIZATION, f"{organization_id} {email}")
     )
+    try:
+        await rate_limits.spend((TO_ADDRESS, email))
+    except TooManyRequestsError:
+        log.warning("invitation_not_mailed", reason="The address gets too many invitations.")
+        return False
+    return True
 
 
 def _invited_already() -> AlreadyInvitedError:
@@ -210,8 +226,8 @@ async def _check_not_member(organization_id: UUID, email: str) -> None:
         raise AlreadyMemberError
 
 
-async def _mail(organization: Organization, invitation: Invitation, token: str) -> None:
-    """Queue the mail, in the language of the user with this address, or of the server."""
+async def _mail(organization: Organization, invitation: Invitation, token: str, *, void: bool) -> None:
+    """Queue the mail, in the language of the user with this address, or of the server. A void one is not sent."""
     user = await users.user_by_email(invitation.email)
     inviter = await users.user_by_id(invitation.invited_by) if invitation.invited_by is not None else None
     language = i18n.choose([user.locale or ""]) if user is not None else None
@@ -222,6 +238,7 @@ async def _mail(organization: Organization, invitation: Invitation, token: str) 
             invitation.email,
             "organization_invitation",
             lifetime=lifetime,
+            void=void,
             name=user.name if user is not None else None,
             organization=suitable_name(organization.name) or organization.slug,
             inviter=suitable_name(inviter.name) if inviter is not None else None,

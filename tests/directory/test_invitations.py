@@ -252,10 +252,18 @@ async def test_limits(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> No
         await invitations.resend(acme.id, sent.invitation.id)
     with pytest.raises(TooManyRequestsError):
         await invitations.resend(acme.id, sent.invitation.id)
-    for _ in range(invitations.TO_ADDRESS.burst - invitations.TO_ADDRESS_OF_ORGANIZATION.burst):
-        await invitations.invite((await an_organization()).id, email)
+    others = [await an_organization() for _ in range(invitations.TO_ADDRESS.burst)]
+    for each in others:
+        await invitations.invite(each.id, email)
+    # What others sent is not told: the invitation is open, only its mail is not sent.
+    last = await an_organization()
+    sent = await invitations.invite(last.id, email)
+    assert (await invitations.resend(last.id, sent.invitation.id)).invitation.state is InvitationState.OPEN
+    sending = await fetch("SELECT FROM mail WHERE recipient = $1 AND state <> 'dead'", email)
+    assert len(sending) == invitations.TO_ADDRESS.burst
+    await invitations.resend(last.id, sent.invitation.id)
     with pytest.raises(TooManyRequestsError):
-        await invitations.invite((await an_organization()).id, email)
+        await invitations.resend(last.id, sent.invitation.id)
     monkeypatch.setattr(invitations, "MAX_OPEN", 2)
     await invitations.invite(acme.id, an_address())
     with pytest.raises(AlreadyInvitedError):
