@@ -144,6 +144,16 @@ async def no_upstream_left() -> AsyncIterator[None]:
     assert not left, f"Delete or disable what was added: {left}"
 
 
+@pytest.fixture(scope="module")
+def accepts_certificates() -> Iterator[None]:
+    """Let clients of this process authenticate by certificates, which nginx passes on: verified ones, and others."""
+    os.environ["IDP_CLIENT_CERTIFICATE_HEADER"] = "nginx"
+    settings_module.settings.cache_clear()
+    yield
+    del os.environ["IDP_CLIENT_CERTIFICATE_HEADER"]
+    settings_module.settings.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def mailbox() -> Iterator[Mailbox]:
     """The mailbox of the shared server."""

@@ -97,7 +97,8 @@ def permissions(roles: Collection[Role]) -> frozenset[Permission]:
 
 async def roles_of(user_id: UUID) -> frozenset[Role]:
     """Return the roles of a user. Read for every request, so that a revoked role ends at once."""
-    return frozenset(map(Role, await admin_roles.roles_of_user(user_id)))
+    # A role that a newer version gave before a downgrade allows nothing here.
+    return frozenset(Role(role) for role in await admin_roles.roles_of_user(user_id) if role in set(Role))
 
 
 async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
@@ -110,15 +111,15 @@ async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
     return True
 
 
-async def revoke(user_id: UUID, role: Role) -> bool:
-    """Revoke a role of a user. Returns False if the user did not have it.
+async def revoke(user_id: UUID, role: str) -> bool:
+    """Revoke a role of a user, also one that this version does not know. Returns False if the user did not have it.
 
     Raises:
         LastOwnerError: this is the last owner.
     """
     async with transaction():
         await users.lock_user(user_id)
-        if role is Role.OWNER:
+        if role == Role.OWNER:
             await check_owner_remains(user_id)
         if not await admin_roles.revoke_role(user_id, role):
             return False

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from idp.accounts import profile
 from idp.audit.events import record
@@ -18,6 +19,8 @@ from idp.federation.models import Upstream
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import vault
 from idp.settings import Settings, settings
+
+log = structlog.get_logger()
 
 TOPIC = "upstreams"
 
@@ -94,8 +97,21 @@ async def load_stored() -> list[Upstream]:
         if row.client_secret is not None:
             config["client_secret"] = vault.decrypt(row.client_secret, _context(row.id)).decode()
         config |= {"disabled": row.disabled_at is not None, "organization_id": row.organization_id}
-        found.append(msgspec.convert(config, Upstream))
+        if (upstream := _known(row.id, config)) is not None:
+            found.append(upstream)
     return found
+
+
+def _known(upstream_id: str, config: dict[str, Any]) -> Upstream | None:
+    """Return an upstream; None if this version does not know its kind or an option, as after a downgrade."""
+    try:
+        if config["kind"] in providers.KINDS:
+            return msgspec.convert(config, Upstream)
+        problem = "This version does not know its kind."
+    except msgspec.ValidationError:
+        problem = "This version does not know a value of its configuration."
+    log.error("upstream_not_usable", path=upstream_id, reason=problem)
+    return None
 
 
 def without_secret(upstream: Upstream) -> dict[str, Any]:

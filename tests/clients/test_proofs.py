@@ -22,6 +22,8 @@ from tests.support.issuers import SERVICE_ACCOUNT, TrustedIssuer
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 MAIN = """
 for (let tries = 0; ; tries++) {
   try {

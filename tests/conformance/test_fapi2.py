@@ -39,6 +39,8 @@ from tests.support.dpop import DPoPKey
 from tests.support.fapi import FapiClient
 from tests.support.server import Server
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 NO_PROOF = {"X": "x"}
 
 

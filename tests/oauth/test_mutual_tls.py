@@ -18,6 +18,8 @@ from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 from tests.support.tokens import claims_of
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 ONE, OTHER = certificate(), certificate()
 SAN = {"tls_client_auth_san_uri": "spiffe://bank.example/client"}
 BEHIND_NGINX = {

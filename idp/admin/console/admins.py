@@ -13,7 +13,7 @@ from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
-from idp.admin.roles import Permission, Role
+from idp.admin.roles import Permission
 from idp.mail import repository as mails
 from idp.mail.repository import MAILS
 
@@ -50,7 +50,7 @@ async def _revoke(request: AdminRequest, admin_id: str) -> tuple[str, str]:
     row = await one(ADMINS, id=admin_id)
     user_id = UUID(str(row["user_id"]))
     await check_user(request.caller, user_id)
-    await roles.revoke(user_id, Role(row["role"]))
+    await roles.revoke(user_id, row["role"])
     return "/admins", "revoked"
 
 

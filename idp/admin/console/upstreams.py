@@ -115,24 +115,28 @@ async def add_upstream(request: AdminRequest) -> Response[Any]:
 async def show_upstream(request: AdminRequest) -> Response[str]:
     row = await one(UPSTREAMS, id=request.params["upstream_id"])
     config = msgspec.json.decode(row["config"])
+    # None: a newer version added it, before a downgrade.
+    provider = KINDS.get(config["kind"])
     shown = {
         "Id": row["id"],
-        "Kind": config["kind"],
+        "Kind": config["kind"] if provider else Cell(f"{config['kind']} (not known to this version)", mood="bad"),
         **(await _organization(row["organization_id"]) if row["organization_id"] is not None else {}),
         "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
         "Redirect URI to register there": (
-            f"{settings().issuer}/upstreams/{row['id']}/callback" if KINDS[config["kind"]].redirects else None
+            f"{settings().issuer}/upstreams/{row['id']}/callback"
+            if provider is not None and provider.redirects
+            else None
         ),
         "Back-channel logout URI to register there": (
             f"{settings().issuer}/upstreams/{row['id']}/backchannel-logout"
-            if isinstance(KINDS[config["kind"]], OpenIDProvider)
+            if isinstance(provider, OpenIDProvider)
             else None
         ),
         "Issuer": config["issuer"],
         "client_id": config["client_id"],
         "client_secret": "kept, sealed" if row["has_client_secret"] else "none",
         "Scopes": config["scope"],
-        **{label: config["options"].get(name) for name, label in KINDS[config["kind"]].OPTIONS.items()},
+        **{label: config["options"].get(name) for name, label in (provider.OPTIONS if provider else {}).items()},
         **{
             name.replace("_", " ").capitalize(): msgspec.json.encode(config[name]).decode()
             for name in ("required_claims", "organizations", "claims", "mfa_acr")

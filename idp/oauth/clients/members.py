@@ -46,6 +46,20 @@ _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Clien
 _KINDS = {str: Kind.TEXT, tuple: Kind.LIST, bool: Kind.FLAG, int: Kind.NUMBER, dict: Kind.OBJECT}
 
 
+def unknown_value(metadata: ClientMetadata) -> str | None:
+    """Return which member has a value that this version does not know, as a sentence. None: no member has."""
+    for name, member in MEMBERS.items():
+        value, choices = getattr(metadata, name), member.choices
+        if choices is None or value is None:
+            continue
+        if not choices:
+            return f"{name} is not supported."
+        values, each = (value, "some") if isinstance(value, tuple) else ((value,), "one")
+        if not set(values) <= set(choices):
+            return f"{name} must be {each} of {', '.join(choices)}."
+    return None
+
+
 def kind_of(name: str) -> Kind:
     """Return the type of a member."""
     return next(_KINDS[get_origin(each) or each] for each in _types(name) if each is not NoneType)

@@ -217,7 +217,8 @@ _NO_RULES: Final = Rules()
 def rules(client: ClientMetadata) -> Rules:
     """Return what holds for the requests of a client.
 
-    A profile that this version does not know, after a downgrade, is a KeyError: its rules are unknown here.
+    A profile that this version does not know is a KeyError: its rules are unknown here. The registry has no such client
+    (:mod:`idp.oauth.clients.loaded`).
     """
     return _NO_RULES if client.profile is None else PROFILES[client.profile].rules
 

@@ -159,8 +159,9 @@ class Registry:
             loaded, servers = await self._loaded.newer(), await repository.resource_servers()
             open_scopes = tuple(dict.fromkeys(name for server in servers for name in _open_scopes(server)))
             # The settings may have changed since the document of a client was accepted.
-            allowed = [client for client in loaded.clients.values() if _is_allowed(client)]
-            refused = {client.client_id for client in loaded.clients.values() if not _is_allowed(client)}
+            known = loaded.clients.keys() - loaded.unknown
+            allowed = [client for id_, client in loaded.clients.items() if id_ in known and _is_allowed(client)]
+            refused = loaded.clients.keys() - {client.client_id for client in allowed}
             # Replaced as a whole, so that no request sees a partial change.
             self._records = _Records(
                 {client.client_id: within_ceiling(client, open_scopes) for client in allowed},

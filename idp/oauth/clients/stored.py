@@ -3,6 +3,7 @@
 from idp.oauth.clients import repository
 from idp.oauth.clients.documents import identifiers
 from idp.oauth.clients.documents.errors import DocumentError
+from idp.oauth.clients.loaded import is_known
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 
@@ -26,7 +27,7 @@ async def receiver(client_id: str, member: str) -> Client | None:
     if known is not None and getattr(known, member) is not None:
         return known
     stored = await repository.find_client(client_id)
-    if stored is None or stored.disabled_at is not None or getattr(stored, member) is None:
+    if stored is None or stored.disabled_at is not None or getattr(stored, member) is None or not is_known(stored):
         return None
     return stored
 
@@ -38,6 +39,6 @@ async def find_stored(url: str) -> Client | None:
     except DocumentError:
         return None
     found = await repository.find_client(url)
-    if found is None or found.disabled_at is not None or found.origin != "document":
+    if found is None or found.disabled_at is not None or found.origin != "document" or not is_known(found):
         return None
     return registry.within_ceiling(found)

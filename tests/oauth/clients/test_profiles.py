@@ -18,6 +18,8 @@ from tests.support.ciba import GRANT as CIBA_GRANT
 from tests.support.request_objects import jwks
 from tests.support.tokens import key
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 FAPI = tuple(name for name in PROFILES if name.startswith("fapi2"))
 WEB: dict[str, Any] = {
     "client_name": "Bank", "redirect_uris": ["https://bank.example/cb"],

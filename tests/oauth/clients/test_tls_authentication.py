@@ -22,7 +22,7 @@ from idp.reasons import Reason
 from tests.support.assertions import ClientKeys, KeyHost, claims, form
 from tests.support.certificates import HEADERS, certificate, der
 
-pytestmark = pytest.mark.usefixtures("db")
+pytestmark = pytest.mark.usefixtures("accepts_certificates", "db")
 
 ONE = certificate()
 DN = "CN=client,E=ops@bank.example,O=Bank\\, Inc.,C=DE"

@@ -15,6 +15,8 @@ from idp.oauth.clients.metadata import ClientMetadata, read_metadata
 from idp.oauth.clients.validation import not_possible, validate
 from idp.oauth.clients.validation.general import MAX_JWKS_BYTES
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 KEY = jose.generate("ES256")
 EC = {name: KEY.public_jwk[name] for name in ("kty", "crv", "x", "y", "kid")}
 PRIVATE = jose.to_private_jwk(KEY)

@@ -4,9 +4,12 @@ import ipaddress
 from collections.abc import Callable
 
 from idp.keys.algorithms import SECRET_ALGORITHMS, VERIFICATION_ALGORITHMS
+from idp.oauth.binding import certificates
+from idp.oauth.clients.auth_methods import TLS_METHODS
 from idp.oauth.clients.certificate_names import distinguished_name
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 from idp.oauth.clients.uris import InvalidURIError, check_identifier, is_dns_name
+from idp.settings import settings
 
 #: The algorithms of assertions, by the method that uses them.
 ASSERTION_ALGORITHMS = {"client_secret_jwt": SECRET_ALGORITHMS, "private_key_jwt": VERIFICATION_ALGORITHMS}
@@ -69,4 +72,23 @@ NAMES_OF_CERTIFICATES: dict[str, tuple[Callable[[str], object], str]] = {
 }
 
 
-CHECKS = (assertion_algorithm_fits, certificate_is_named_once, certificate_name_is_well_formed)
+def certificates_are_accepted(metadata: ClientMetadata) -> None:
+    """Without a proxy that passes certificates the client could never authenticate, nor get such a token."""
+    method = metadata.token_endpoint_auth_method
+    if method in TLS_METHODS and not certificates.permit(method):
+        raise invalid_metadata(
+            f"The token_endpoint_auth_method {method} is switched off here: see IDP_CLIENT_CERTIFICATE_HEADER and"
+            " IDP_CLIENT_CERTIFICATES_VERIFIED."
+        )
+    if metadata.tls_client_certificate_bound_access_tokens and settings().client_certificate_header is None:
+        raise invalid_metadata(
+            "tls_client_certificate_bound_access_tokens is switched off here: see IDP_CLIENT_CERTIFICATE_HEADER."
+        )
+
+
+CHECKS = (
+    certificates_are_accepted,
+    assertion_algorithm_fits,
+    certificate_is_named_once,
+    certificate_name_is_well_formed,
+)

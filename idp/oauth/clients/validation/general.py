@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from idp.oauth.clients.members import MEMBERS
+from idp.oauth.clients.members import unknown_value
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.uris import MAX_LENGTH, InvalidURIError, check_link
 
@@ -52,15 +52,8 @@ def name_can_be_shown(metadata: ClientMetadata) -> None:
 
 def values_are_known(metadata: ClientMetadata) -> None:
     """RFC 7591 section 2, OpenID Connect Registration section 2."""
-    for name, value in _values(metadata):
-        choices = MEMBERS[name].choices
-        if choices is None or value is None:
-            continue
-        if not choices:
-            raise invalid_metadata(f"{name} is not supported.")
-        values, each = (value, "some") if isinstance(value, tuple) else ((value,), "one")
-        if not set(values) <= set(choices):
-            raise invalid_metadata(f"{name} must be {each} of {', '.join(choices)}.")
+    if (problem := unknown_value(metadata)) is not None:
+        raise invalid_metadata(problem)
     if not is_scope(metadata.scope):
         raise invalid_metadata("scope must be names separated by single spaces.")
     if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= MAX_AGE:
