@@ -280,6 +280,7 @@ ALERTS = {
 GROWING = {
     "IdpPasswordHashingOverloaded": ("idp_password_hashing_refused_total", 5, 0),
     "IdpRefreshTokensReused": ('idp_grants_total{grant_type="refresh_token",reason="reused"}', 2, 0),
+    "IdpTokenHookFails": ('idp_token_hook_calls_total{outcome="timed_out"}', 5, 0),
     "IdpErrors": ('idp_http_requests_total{status="500"}', 5, 0),
 }
 

@@ -13,6 +13,7 @@ from idp import clock, ids
 from idp.delivery.standard_webhooks import sign
 from idp.errors import RemoteError
 from idp.infra import outbound
+from idp.infra.metrics.declared import Gauge, Histogram
 from idp.infra.outbound import CallFailed, CallTimedOut, TooLongError
 from idp.keys import vault
 from idp.oauth.token_hook.models import Failure, LoadedHook, context
@@ -25,6 +26,11 @@ CONCURRENT, WAITING = 8, 64
 #: After so many failures within so many seconds, a hook is not called for PAUSE seconds. Then one call probes it.
 FAILURES, WINDOW, PAUSE = 5, 30.0, 30.0
 _OK: Final = 200
+
+DURATION = Histogram("idp_token_hook_duration_seconds", "Time that requests waited for a token hook, with their turn.")
+PAUSED = Gauge(
+    "idp_token_hooks_paused", "Token hooks that a worker does not call for a while after failures.", mode="livemax"
+)
 
 
 class HookFailedError(RemoteError):
@@ -70,11 +76,12 @@ class Line:
             raise HookFailedError(Failure.PAUSED)
         if self._inside >= CONCURRENT + WAITING:
             raise HookFailedError(Failure.BUSY)
-        probes, self._inside = self.paused, self._inside + 1
+        probes, self._inside, begun = self.paused, self._inside + 1, time.monotonic()
         self._probing = self._probing or probes
         try:
             return await self._in_time(hook, body)
         finally:
+            DURATION.observe(time.monotonic() - begun)
             self._inside -= 1
             if probes:
                 self._probing = False
@@ -103,6 +110,7 @@ class Line:
         was_paused = self.paused
         self._failures.clear()
         self._paused_until = 0.0
+        count_paused()
         return was_paused
 
     def failed(self, failure: Failure) -> bool:
@@ -113,6 +121,7 @@ class Line:
         self._failures.append(now)
         if was_paused or (len(self._failures) == FAILURES and now - self._failures[0] <= WINDOW):
             self._paused_until = now + PAUSE
+            count_paused()
         return self.paused and not was_paused
 
 
@@ -131,16 +140,22 @@ async def line_of(hook: LoadedHook, known: set[UUID]) -> Line:
     _lines.pop(hook.id, None)
     gone = [_lines.pop(key) for key in _lines.keys() - known]
     line = _lines[hook.id] = Line()
+    count_paused()
     for each in gone:
         if each.usable:
             await each.close()
     return line
 
 
+def count_paused() -> None:
+    PAUSED.set(sum(line.paused for line in _lines.values()))
+
+
 async def close() -> None:
     """Close all connections, when the application ends."""
     lines = [*_lines.values()]
     _lines.clear()
+    count_paused()
     for line in lines:
         if line.loop is asyncio.get_running_loop():
             await line.close()

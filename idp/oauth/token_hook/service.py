@@ -14,6 +14,7 @@ from idp.audit import unauthenticated_limit
 from idp.audit.events import note
 from idp.errors import OAuthError, Refused
 from idp.infra.db.engine import in_own_transaction
+from idp.infra.metrics.declared import Counter
 from idp.oauth.access_policies.decision import AccessDeniedError
 from idp.oauth.claims.evaluation import Asked, claims
 from idp.oauth.claims.models import Place
@@ -29,6 +30,10 @@ from idp.reasons import Reason
 
 log = structlog.get_logger()
 
+#: ``answered``, ``denied`` or a failure.
+CALLS = Counter(
+    "idp_token_hook_calls", "Questions to token hooks, by outcome: answered, denied or a failure.", "outcome"
+)
 _AUTHENTICATION = ("acr", "amr", "auth_time")
 
 
@@ -120,9 +125,9 @@ async def asked(hook: LoadedHook, question: Question) -> Added:
         _failed(line, hook, error.failure)
         raise
     except DeniedError:
-        _succeeded(line, hook)
+        _succeeded(line, hook, "denied")
         raise
-    _succeeded(line, hook)
+    _succeeded(line, hook, "answered")
     return answer
 
 
@@ -148,12 +153,14 @@ async def _content(hook: LoadedHook, question: Question, places: Sequence[Place]
 
 
 def _failed(line: calls.Line, hook: LoadedHook, failure: Failure) -> None:
+    CALLS.add(failure)
     if line.failed(failure):
         log.error("token_hook_paused", stream=f"token_hook:{hook.id}", reason=failure)
         note("token_hook_paused", client_id=hook.client_id, detail={"id": str(hook.id), "failure": failure})
 
 
-def _succeeded(line: calls.Line, hook: LoadedHook) -> None:
+def _succeeded(line: calls.Line, hook: LoadedHook, outcome: str) -> None:
+    CALLS.add(outcome)
     if line.succeeded():
         note("token_hook_resumed", client_id=hook.client_id, detail={"id": str(hook.id)})
 

@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import standardwebhooks as library
+from prometheus_client import CollectorRegistry
 
 from idp import ids
 from idp.delivery.standard_webhooks import new_secret
 from idp.infra.db.engine import transaction
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
-from idp.oauth.token_hook import calls
+from idp.oauth.clients.registry import registry
+from idp.oauth.token_hook import calls, service
+from idp.oauth.token_hook.answers import DeniedError
 from idp.oauth.token_hook.calls import CONCURRENT, FAILURES, MAX_BYTES, WAITING, HookFailedError, Line
 from idp.oauth.token_hook.models import Failure, LoadedHook, context
 from idp.oauth.token_hook.service import Question, asked
@@ -132,6 +136,31 @@ async def test_no_connection_of_the_database_is_held(line: Line, receivers: Rece
         with pytest.raises(RuntimeError, match="transaction"):
             await asked(hook, question)
     assert receivers.received == []
+
+
+async def test_metrics(db: str, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every question is counted by its outcome; calls have a duration, and what is not called has none."""
+    live = CollectorRegistry()
+    for metric in (service.CALLS, calls.DURATION, calls.PAUSED):
+        monkeypatch.setattr(metric, "_live", metric._create(live))
+    client, (hook, _) = await an_app("openid"), a_hook(receivers.url("hook"))
+    question = Question(client=client, user=ClaimUser(ids.uuid7()), at="x", places=(Place.ACCESS_TOKEN,), scopes=[])
+    monkeypatch.setattr(type(registry), "token_hook_ids", {hook.id})
+    wrong = {"200 |{}": None, '200 |{"deny": {}}': DeniedError, "200 |x": HookFailedError, "500": HookFailedError}
+    for behaviour, error in [*wrong.items(), *[("500", HookFailedError)] * (FAILURES - 1)]:
+        receivers.behaviours["hook"] = behaviour
+        with pytest.raises(error) if error is not None else nullcontext():
+            await asked(hook, question)
+
+    def count(outcome: str) -> float | None:
+        return live.get_sample_value("idp_token_hook_calls_total", {"outcome": outcome})
+
+    found = {outcome: count(outcome) for outcome in ("answered", "denied", "invalid_answer", "wrong_status", "paused")}
+    assert found == {"answered": 1, "denied": 1, "invalid_answer": 1, "wrong_status": FAILURES - 1, "paused": 1}
+    assert live.get_sample_value("idp_token_hook_duration_seconds_count") == len(receivers.received) == FAILURES + 2
+    assert live.get_sample_value("idp_token_hooks_paused") == 1
+    await calls.close()
+    assert live.get_sample_value("idp_token_hooks_paused") == 0
 
 
 async def test_lines_of_hooks_that_are_gone_are_closed(db: str) -> None:
