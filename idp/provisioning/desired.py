@@ -45,11 +45,13 @@ class Desired(msgspec.Struct, frozen=True):
     Attributes:
         values: by path, if the user is to be active.
         groups: the pushed groups that the user is to be in.
+        known_by: the values by which the account is found, if the user exists.
     """
 
     wanted: Wanted
     values: dict[str, Any] = {}
     groups: frozenset[UUID] = frozenset()
+    known_by: dict[str, Any] = {}
 
     @property
     def hash(self) -> bytes:
@@ -67,7 +69,7 @@ async def desired_of(target: Target, user_ids: Collection[UUID]) -> dict[UUID, D
     """
     users = await users_by_ids(user_ids)
     enabled = [user for user in users.values() if user.disabled_at is None]
-    declared = await values_of_users([user.id for user in enabled]) if _uses_declared(target) and enabled else {}
+    declared = await values_of_users(list(users)) if _uses_declared(target) and users else {}
     scope = await _scope(target) if enabled else None
     needs_memberships = target.users is not Users.ALL or bool(target.pushed_groups)
     found = await asyncio.gather(*(_memberships(user) for user in enabled)) if needs_memberships else ()
@@ -77,15 +79,16 @@ async def desired_of(target: Target, user_ids: Collection[UUID]) -> dict[UUID, D
         user = users.get(user_id)
         if user is None:
             result[user_id] = REMOVED
-        elif user.disabled_at is not None or (scope is not None and scope.is_disabled):
-            result[user_id] = Desired(Wanted.INACTIVE)
+            continue
+        values = {"externalId": str(user_id), "active": True}
+        values |= values_of(target.mapping, user, declared.get(user_id, {}))
+        if user.disabled_at is not None or (scope is not None and scope.is_disabled):
+            result[user_id] = Desired(Wanted.INACTIVE, known_by=values)
         elif scope is not None and not await scope.has(user, belongs.get(user_id, Memberships())):
-            result[user_id] = REMOVED
+            result[user_id] = Desired(Wanted.REMOVED, known_by=values)
         else:
-            values = {"externalId": str(user_id), "active": True}
-            values |= values_of(target.mapping, user, declared.get(user_id, {}))
             groups = belongs[user_id].groups.keys() & set(target.pushed_groups) if needs_memberships else ()
-            result[user_id] = Desired(Wanted.ACTIVE, values, frozenset(groups))
+            result[user_id] = Desired(Wanted.ACTIVE, values, frozenset(groups), values)
     return result
 
 

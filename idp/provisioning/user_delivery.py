@@ -100,7 +100,7 @@ async def _bring(target: Target, http: Client, user_id: UUID, claim: Claim, desi
     if claim.state is State.INACTIVE and claim.remote_id is not None and not deletes:
         return _Outcome(claim.remote_id, State.INACTIVE, None, "Nothing has changed.", asked=False)
     remote = await connection.connect(http, target)
-    remote_id = claim.remote_id or await _made_before(remote, user_id)
+    remote_id = claim.remote_id or await _made_before(target, remote, user_id, desired)
     if remote_id is None:
         return _Outcome(None, State.ABSENT, None, "It is none of its users.")
     if deletes:
@@ -109,10 +109,28 @@ async def _bring(target: Target, http: Client, user_id: UUID, claim: Claim, desi
     return await _deactivate(remote, remote_id)
 
 
-async def _made_before(remote: Remote, user_id: UUID) -> str | None:
-    """Return the account that an attempt has made before it was killed."""
-    found = await remote.find(USERS, "externalId", str(user_id))
-    return id_of(found[0]) if found else None
+async def _made_before(target: Target, remote: Remote, user_id: UUID, desired: Desired) -> str | None:
+    """Return the account that an attempt has made or adopted before it was killed.
+
+    Raises:
+        RemoteTakenError: the account that was found is the one of another user here.
+    """
+    found = await _find(target, remote, user_id, desired.known_by)
+    return await _free(target, user_id, found) if found is not None else None
+
+
+async def _free(target: Target, user_id: UUID, found: Document) -> str:
+    """Return the id of an account, which is of no other user here.
+
+    Raises:
+        RemoteTakenError: it is.
+    """
+    remote_id = id_of(found)
+    assert remote_id is not None  # noqa: S101 -- searches return resources with an id only
+    other = (await users.of_remotes(target.id, [remote_id])).get(remote_id)
+    if other is not None and other.id != user_id:
+        raise RemoteTakenError
+    return remote_id
 
 
 async def _deactivate(remote: Remote, remote_id: str) -> _Outcome:
@@ -159,11 +177,7 @@ async def _provide(target: Target, remote: Remote, user_id: UUID, claim: Claim, 
             if remote_id is None:
                 raise DeliveryFailedError("It did not say which id the new account has.")
             return _Outcome(remote_id, State.ACTIVE, sent, "Created.", renewed=True)
-    remote_id = id_of(found)
-    assert remote_id is not None  # noqa: S101 -- searches return resources with an id only
-    other = (await users.of_remotes(target.id, [remote_id])).get(remote_id)
-    if other is not None and other.id != user_id:
-        raise RemoteTakenError
+    remote_id = await _free(target, user_id, found)
     try:
         await _update(remote, remote_id, values, found)
     except GoneError as error:
@@ -174,11 +188,14 @@ async def _provide(target: Target, remote: Remote, user_id: UUID, claim: Claim, 
 async def _find(target: Target, remote: Remote, user_id: UUID, values: dict[str, Any]) -> Document | None:
     """Return the account of a user at the target; None: there is none.
 
+    Args:
+        values: of the user, by path; empty: the user is deleted here.
+
     Raises:
         RefusedError: several accounts match.
     """
     searches = [("externalId", str(user_id), False)]
-    if target.match is Match.USER_NAME:
+    if target.match is Match.USER_NAME and values.get("userName"):
         searches.append(("userName", values["userName"], True))
     elif target.match is Match.EMAIL and values.get("emails"):
         searches.append(("emails", values["emails"], True))
@@ -188,7 +205,22 @@ async def _find(target: Target, remote: Remote, user_id: UUID, values: dict[str,
             raise RefusedError(f"Several accounts there have the same {attribute}.")
         if found:
             return found[0]
-    return None
+    return await _marked(remote, user_id, values) if target.match is not Match.USER_NAME else None
+
+
+async def _marked(remote: Remote, user_id: UUID, values: dict[str, Any]) -> Document | None:
+    """Return the account with the userName of a user, if its ``externalId`` says that we made or adopted it.
+
+    Not every server can search by ``externalId``. Otherwise an attempt that is killed after it has created the account
+    would lead to a second one, or to a conflict for good.
+    """
+    if not values.get("userName"):
+        return None
+    try:
+        found = await remote.find(USERS, "userName", values["userName"], caseless=True)
+    except RefusedError:
+        return None
+    return next((each for each in found if documents.get(each, "externalId") == str(user_id)), None)
 
 
 async def _update(remote: Remote, remote_id: str, values: dict[str, Any], current: Document | None) -> bool:

@@ -322,6 +322,48 @@ async def test_one_that_was_killed_after_creating_is_found_to_be_deactivated(sci
     assert account["active"] is False
 
 
+def _cannot_search_by_external_id(asked: Asked) -> tuple[int, dict[str, str], bytes] | None:
+    refused = asked.method == "GET" and asked.query.get("filter", "").startswith("externalId")
+    return (400, {}, b'{"detail": "Not searchable."}') if refused else None
+
+
+@pytest.mark.parametrize("match", ["userName", "externalId", "email"])
+@pytest.mark.parametrize("unique", [True, False])
+@pytest.mark.parametrize("disabled", [True, False])
+async def test_one_that_was_killed_at_a_target_that_cannot_search_by_external_id(
+    scim: FakeScim, match: str, unique: bool, disabled: bool
+) -> None:
+    """The account is found by its userName and the externalId that it has, also to be deactivated."""
+    scim.unique, scim.behave = unique, _cannot_search_by_external_id
+    await target(scim, match=match)
+    person = await user()
+    await deliver()
+    await execute(
+        "UPDATE provisioned_user SET remote_id = NULL, state = 'absent', sent_hash = NULL WHERE user_id = $1", person.id
+    )
+    await (_disable(person) if disabled else _rename(person, name="After"))
+    await deliver()
+    (account,) = scim.users.values()
+    assert account["active"] is not disabled
+    assert disabled or account["displayName"] == "After"
+    row = await known(person.id)
+    assert row is not None
+    assert (row["remote_id"], row["error"]) == (account["id"], "")
+
+
+async def test_a_stranger_with_the_same_name_is_not_deactivated(scim: FakeScim) -> None:
+    """At a target that matches by externalId only, also after an attempt that was refused."""
+    scim.behave = _cannot_search_by_external_id
+    stranger = scim.add(userName="alice@example.com", active=True)
+    alice = await user("alice@example.com")
+    await target(scim, match="externalId")
+    await deliver()
+    await _disable(alice)
+    await deliver()
+    assert stranger["active"] is True
+    assert len(scim.users) == 1
+
+
 async def test_an_attempt_that_comes_too_late_is_sent_again(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:
     """If another attempt has begun meanwhile, what the target has is unknown: the attempt does not count."""
     await target(scim)
