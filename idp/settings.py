@@ -567,6 +567,9 @@ class Settings(BaseSettings):
     directory_check_limit: int = _option(
         10, "Percentage of the users of a directory that one check may disable.", ge=0, le=100
     )
+    provisioning_removal_limit: int = _option(
+        10, "Percentage of the users at a provisioning target that one push may remove.", ge=0, le=100
+    )
 
     # Looks
     product_name: str = _option("idp", "The name that pages and mails show.")

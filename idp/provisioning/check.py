@@ -19,7 +19,7 @@ from idp.provisioning.check_groups import compare_group, list_groups
 from idp.provisioning.desired import Desired, Wanted, desired_of
 from idp.provisioning.models import Document, Drift, Removal, Target
 from idp.provisioning.protocol import GoneError, Page, Remote, id_of
-from idp.provisioning.repository import drift, members
+from idp.provisioning.repository import drift, jobs, members
 from idp.provisioning.repository.drift import Found
 from idp.provisioning.repository.jobs import Job
 from idp.provisioning.repository.subjects import Subject, groups, users
@@ -210,6 +210,11 @@ async def _mend(target: Target, found: Iterable[Found]) -> None:
     kinds = (Drift.MISSING, Drift.DIFFERENT, Drift.INACTIVE)
     coming = [each.user_id for each in found if each.user_id is not None and each.kind in kinds]
     concerned = [each.group_id for each in found if each.group_id is not None]
+    push = await jobs.job(target.id, "push")
+    if leaving and push is not None and push.state != "done":
+        # Whether so many may go is decided there.
+        desired = await desired_of(target, leaving)
+        leaving = [each for each in leaving if not desired[each].has_left]
     async with transaction():
         await users.active_there(target.id, leaving)
         await users.forget_hashes(target.id, coming)

@@ -54,6 +54,11 @@ class Desired(msgspec.Struct, frozen=True):
     known_by: dict[str, Any] = {}
 
     @property
+    def has_left(self) -> bool:
+        """Whether the user exists and is enabled, and is not one of the users of the target."""
+        return self.wanted is Wanted.REMOVED and bool(self.known_by)
+
+    @property
     def hash(self) -> bytes:
         return hash_of(self.values)
 

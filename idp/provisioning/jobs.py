@@ -77,7 +77,13 @@ async def work(target_id: UUID | None = None) -> bool:
 async def _turn(target: Target, job: Job, holder: UUID) -> None:
     ends = time.monotonic() + TURN_SECONDS
     while True:
-        job, at_once = await STEPS[job.kind](target, job)
+        try:
+            job, at_once = await STEPS[job.kind](target, job)
+        except push.TooManyLeaveError as error:
+            async with transaction():
+                if await repository.halt(error.job, holder, error.description):
+                    await _record(target, error.job, "stopped", error.description)
+            return
         if job.phase == "done":
             async with transaction():
                 if await repository.finish(job, holder, "done"):
@@ -113,6 +119,7 @@ async def _failed(target: Target, job: Job, holder: UUID, error: IdpError) -> No
 async def _record(target: Target, job: Job, state: str, cause: str = "") -> None:
     detail = {"target_id": str(target.id), "name": target.name, "job": job.kind, "counts": job.counts}
     await record(
-        "provisioning_job_finished", outcome="success" if state == "done" else "failure",
+        "provisioning_job_stopped" if state == "stopped" else "provisioning_job_finished",
+        outcome="success" if state == "done" else "failure",
         detail=detail | ({"cause": cause} if cause else {}),
     )  # fmt: skip

@@ -14,12 +14,15 @@ import httpx
 import pytest
 
 from idp import ids
+from idp.accounts import users
 from idp.directory import groups
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.access_policies.registration import set_policy
 from idp.oauth.clients.registration import register_client
+from idp.oauth.credentials import credentials_changed
 from idp.provisioning import jobs, push, targets
 from idp.provisioning.repository import jobs as repository
+from idp.provisioning.repository.jobs import Job
 from idp.provisioning.targets import NoJobError
 from idp.scim import tokens
 from tests.conftest import MASTER_KEY
@@ -57,6 +60,69 @@ async def test_a_push_is_made_in_steps(scim: FakeScim, monkeypatch: pytest.Monke
     await targets.start(target_id, "push")
     await deliver()
     assert scim.asked == []
+
+
+@pytest.mark.parametrize("removal", ["deactivate", "delete"])
+async def test_a_push_that_would_remove_many_stops(
+    scim: FakeScim, monkeypatch: pytest.MonkeyPatch, removal: str
+) -> None:
+    """Before the first one, until an administrator resumes it. Those who are disabled here go in any case."""
+    monkeypatch.setattr(push, "BATCH", 4)
+    staff, people = await groups.create("Staff"), [await user() for _ in range(12)]
+    other = await groups.create("Other")
+    await groups.add_members(staff.id, [each.id for each in people])
+    await groups.add_members(other.id, [people[0].id])
+    target_id = await target(scim, users="groups", groups=[staff.id], removal=removal, mends=True)
+    await deliver()
+    assert len(scim.users) == 12
+    # One may always leave.
+    await groups.remove_members(staff.id, [people[11].id])
+    await deliver()
+    await targets.update(target_id, {"groups": [other.id]})
+    await users.disable_user(people[1].id, credentials_changed)
+    await deliver()
+
+    def active() -> int:
+        return sum(account["active"] for account in scim.users.values())
+
+    async def job() -> Job:
+        found = await repository.job(target_id, "push")
+        assert found is not None
+        return found
+
+    stopped = await job()
+    assert (stopped.state, active()) == ("stopped", 10)
+    assert stopped.error.startswith("9 of 1")
+    (event,) = await fetch(
+        "SELECT outcome, detail ->> 'cause' AS cause FROM audit_event WHERE event = 'provisioning_job_stopped'"
+        " AND detail ->> 'target_id' = $1", str(target_id),
+    )  # fmt: skip
+    assert (event["outcome"], event["cause"]) == ("failure", stopped.error)
+    # A check that mends, and another push, do not remove them either.
+    await targets.start(target_id, "check", mend=True)
+    await deliver()
+    await targets.start(target_id, "push")
+    await deliver()
+    assert ((await job()).state, active()) == ("stopped", 10)
+    await targets.resume(target_id, "push")
+    await deliver()
+    assert ((await job()).state, active()) == ("done", 1)
+
+
+async def test_a_corrected_assignment_removes_nobody(scim: FakeScim) -> None:
+    staff, other, people = await groups.create("Staff"), await groups.create("Other"), [await user() for _ in range(4)]
+    await groups.add_members(staff.id, [each.id for each in people])
+    target_id = await target(scim, users="groups", groups=[staff.id])
+    await deliver()
+    await targets.update(target_id, {"groups": [other.id]})
+    await deliver()
+    await targets.update(target_id, {"groups": [staff.id]})
+    await targets.start(target_id, "push")
+    await deliver()
+    job = await repository.job(target_id, "push")
+    assert job is not None
+    assert (job.state, job.error) == ("done", "")
+    assert all(account["active"] for account in scim.users.values())
 
 
 async def test_a_push_waits_while_much_is_queued(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:

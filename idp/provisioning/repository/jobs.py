@@ -88,6 +88,11 @@ _FINISH = """
         done = CASE WHEN again THEN 0 ELSE $6 END, counts = CASE WHEN again THEN '{}'::jsonb ELSE $7::jsonb END
     WHERE target_id = $1 AND kind = $2 AND holder = $3
 """
+_HALT = """
+    UPDATE provisioning_job SET state = 'stopped', phase = $4, cursor = $5, total = $6, counts = $7, error = $8,
+                                holder = NULL, next_run_at = NULL
+    WHERE target_id = $1 AND kind = $2 AND holder = $3
+"""
 _DEFER = """
     UPDATE provisioning_job SET attempts = attempts + 1, error = $4, holder = NULL,
                                 next_run_at = now() + make_interval(secs => $5)
@@ -194,6 +199,13 @@ async def finish(job: Job, holder: UUID, state: str, error: str = "") -> bool:
     """End a job as ``done`` or ``failed``. Returns False as :func:`save`."""
     counts = msgspec.json.encode(job.counts).decode()
     return bool(await execute(_FINISH, job.target_id, job.kind, holder, state, error, job.done, counts))
+
+
+async def halt(job: Job, holder: UUID, error: str) -> bool:
+    """Stop a job until it is resumed. Returns False as :func:`save`."""
+    counts = msgspec.json.encode(job.counts).decode()
+    values = (job.phase, job.cursor, job.total, counts, error)
+    return bool(await execute(_HALT, job.target_id, job.kind, holder, *values))
 
 
 async def defer(job: Job, holder: UUID, error: str, wait: float) -> None:
