@@ -92,6 +92,7 @@ from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
 from idp.signin import home, organization_logos, upstream_pages
 from idp.signin import pages as signin
+from idp.trace import worker as trace_worker
 
 log = structlog.get_logger()
 
@@ -281,6 +282,7 @@ def _background() -> list[asyncio.Task[None]]:
         asyncio.create_task(domain_checks.run()),
         asyncio.create_task(directory_checks.run()),
         asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
+        asyncio.create_task(trace_worker.run()),
         asyncio.create_task(outbox.run()),
         asyncio.create_task(deliveries.run(DELIVERIES)),
         asyncio.create_task(publish.run(SUBSCRIBERS)),

@@ -391,6 +391,8 @@ class FlowError(IdpError):
 class FlowExpiredError(FlowError):
     """The flow is unknown or expired, or its secret is wrong."""
 
+    reason = Reason.FLOW_EXPIRED
+
 
 class FlowNotBoundError(FlowError):
     """The flow is live, but this browser does not have its binding key.
@@ -402,6 +404,7 @@ class FlowNotBoundError(FlowError):
     def __init__(self, *, sends_keys: bool) -> None:
         super().__init__()
         self.sends_keys = sends_keys
+        self.reason = Reason.OTHER_BROWSER if sends_keys else Reason.COOKIE_MISSING
 
 
 class FlowFinishedError(FlowError):
@@ -411,6 +414,8 @@ class FlowFinishedError(FlowError):
         return_to: the path to which the sign-in led, if known.
         application: name and URL of the application that got the response, if known.
     """
+
+    reason = Reason.FLOW_FINISHED
 
     def __init__(self, return_to: str | None = None, *, application: tuple[str, str] | None = None) -> None:
         super().__init__()

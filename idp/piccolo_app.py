@@ -83,6 +83,7 @@ from idp.signin.tables import (
     UpstreamSession,
     UpstreamSid,
 )
+from idp.trace.tables import Trace
 
 APP_CONFIG = AppConfig(
     app_name="idp",
@@ -176,6 +177,7 @@ APP_CONFIG = AppConfig(
         TokenHookRow,
         Tombstone,
         Totp,
+        Trace,
         TransactionLock,
         TrustedIssuerClient,
         TrustedIssuerRow,

@@ -92,6 +92,10 @@ class Reason(StrEnum):
     INVALID_INPUT = "invalid_input"
     TOO_MANY_TRIES = "too_many_tries"
     ENFORCED_DOMAIN = "enforced_domain"
+    FLOW_EXPIRED = "flow_expired"
+    FLOW_FINISHED = "flow_finished"
+    COOKIE_MISSING = "cookie_missing"
+    OTHER_BROWSER = "other_browser"
 
     # Sign-ins by an upstream
     UPSTREAM_FAILED = "failed"

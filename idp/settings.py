@@ -552,6 +552,21 @@ class Settings(BaseSettings):
     )
     audit_retention: int = _option(400 * DAY, "Time for which the audit trail is kept. 0: forever.", ge=0)
 
+    # The flow recorder
+    trace_retention: int = _option(
+        7 * DAY, "Time for which the steps of sign-ins and of refused requests are kept for support. 0: not recorded.",
+        ge=0, le=90 * DAY,
+    )  # fmt: skip
+    trace_success_limit: int = _option(
+        300, "Maximum recorded requests per minute and worker that succeeded. 0: only refused and failed ones.", ge=0
+    )
+    trace_failure_limit: int = _option(
+        300, "Maximum recorded requests per minute and worker that were refused or failed.", ge=1
+    )
+    trace_max_size: int = _option(
+        2_000, "Size in megabytes at which the oldest recorded days are dropped before their time.", ge=1
+    )
+
     # Domains of organisations
     dns_resolver: Annotated[str | None, AfterValidator(_check_resolver)] = _option(
         None,

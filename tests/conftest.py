@@ -188,6 +188,8 @@ def server(
         # All tests share one address, and some make many attempts.
         IDP_ADDRESS_LIMITS="false",
         IDP_AUDIT_FAILURE_LIMIT="1000000",
+        IDP_TRACE_SUCCESS_LIMIT="1000000",
+        IDP_TRACE_FAILURE_LIMIT="1000000",
         IDP_CLIENT_REGISTRATION="token",
         IDP_TOKEN_EXCHANGE="true",
         IDP_JWT_BEARER="true",

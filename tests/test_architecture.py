@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"signin", "oauth"}),
     frozenset({"http"}),
     frozenset({"federation", "directory", "accounts"}),
-    frozenset({"delivery", "keys", "mail", "audit"}),
+    frozenset({"delivery", "keys", "mail", "audit", "trace"}),
     frozenset({"infra"}),
     frozenset({"settings", "errors", "reasons", "clock", "ids"}),
 )
@@ -147,7 +147,9 @@ def test_services_know_nothing_of_http() -> None:
     assert found == HELPERS_OF_ROUTES
 
 
-@pytest.mark.parametrize("layer", ["accounts", "directory", "federation", "delivery", "keys", "audit", "mail", "infra"])
+@pytest.mark.parametrize(
+    "layer", ["accounts", "directory", "federation", "delivery", "keys", "audit", "trace", "mail", "infra"]
+)
 def test_domains_know_no_request(layer: str) -> None:
     """They do not import the framework; infra imports at most its types for templates and ASGI."""
     found = {

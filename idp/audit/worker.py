@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -15,6 +16,7 @@ from idp.audit import activity, buffer, checkpoint_export, checkpoints, retentio
 from idp.audit.checkpoint_claims import Read, Sign
 from idp.audit.events import note_left_out
 from idp.audit.repository import audit_events
+from idp.infra.intervals import every
 from idp.infra.logs import exception_fields
 from idp.settings import settings
 
@@ -24,6 +26,8 @@ WRITE_SECONDS = 0.5
 #: Maximum seconds between checks whether a checkpoint is due, and between attempts to export after a failure.
 LOOK_SECONDS, LONGEST_WAIT = 5.0, 300.0
 RETENTION_SECONDS = 600.0
+
+_every = partial(every, failure="audit_worker_failed")
 
 
 async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
@@ -53,26 +57,6 @@ async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
         with suppress(Exception):
             await buffer.write()
             await activity.write()
-
-
-async def _every(seconds: float, do: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
-    """Call a function at intervals and log failures. Intervals are random, so that workers do not all run at once.
-
-    Args:
-        at_once: whether the first call is immediate.
-    """
-    failing = False
-    while True:
-        if not at_once:
-            await asyncio.sleep(random.uniform(0.8, 1.2) * seconds)  # noqa: S311
-        at_once = False
-        try:
-            await do()
-            failing = False
-        except Exception as error:
-            if not failing:
-                log.warning("audit_worker_failed", **exception_fields(error))
-            failing = True
 
 
 async def _count() -> None:

@@ -40,10 +40,13 @@ from idp.infra.i18n import ngettext
 from idp.infra.logs import exception_fields
 from idp.infra.request_context import Refusal, actor, refusal
 from idp.keys.algorithms import PROOF_ALGORITHMS
+from idp.trace import recorder
 
 log = structlog.get_logger()
 AnyRequest = Request[Any, Any, Any]
 
+#: Innermost frames of an unexpected error that the flow recorder keeps. The log has all of ours.
+MAX_FRAMES = 5
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -147,9 +150,12 @@ def _domain_error(request: AnyRequest, error: DomainError) -> Response[Any]:
 
 
 def _flow_error(request: AnyRequest, error: FlowError) -> Response[Any]:
-    if _wants_page(request):
-        return _page_error(request, flow_page(error))
-    return _oauth_error(request, OAuthError("invalid_session", error.description, error.status))
+    if not _wants_page(request):
+        response = _oauth_error(request, OAuthError("invalid_session", error.description, error.status))
+    else:
+        response = _page_error(request, flow_page(error))
+    refusal.set(Refusal("invalid_session", "The sign-in or its request cannot go on.", None, error.reason))
+    return response
 
 
 def flow_page(error: FlowError) -> PageError:
@@ -276,7 +282,9 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
-    log.error("unexpected_error", **exception_fields(error))
+    fields = exception_fields(error)
+    log.error("unexpected_error", **fields)
+    recorder.step("unexpected_error", error=fields["error"], frames=fields.get("trace", ())[-MAX_FRAMES:])
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     message = _("Something went wrong on our side. It was recorded under the number below.")
     if _wants_page(request):

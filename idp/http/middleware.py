@@ -15,6 +15,7 @@ from idp.infra.i18n import from_header, locale
 from idp.infra.metrics.declared import Counter, Histogram
 from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers
 from idp.settings import Settings
+from idp.trace import recorder
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class Middleware:
         identifier = f"{random.getrandbits(64):016x}"
         request_id.set(identifier)
         refusal.set(None)
+        recorder.begin()
         response_headers.set(())
         client_address.set(address_of(scope, self.trusted_proxies))
         if self.certificate_header is not None:
@@ -78,6 +80,7 @@ class Middleware:
         handler = scope.get("route_handler")
         REQUESTS.add(scope["method"] if handler is not None else OTHER, route or OTHER, str(status))
         DURATION.observe(seconds, route or OTHER)
+        recorder.finish(scope["method"], route, status, seconds)
         quiet = handler.opt.get("quiet") if handler is not None else None
         refused = refusal.get()
         if refused is not None:

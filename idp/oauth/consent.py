@@ -45,6 +45,7 @@ from idp.signin.csrf import check_form_token, form_token
 from idp.signin.flow import Display
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
+from idp.trace import recorder
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -73,18 +74,29 @@ async def is_needed(
 
     A first-party client may skip consent, but ``prompt=consent`` always asks.
     """
+    needed, why = await _is_needed(asked, client, session, pending)
+    recorder.step("consent_needed" if needed else "consent_not_needed", why=why)
+    return needed
+
+
+async def _is_needed(
+    asked: AuthorizationRequest, client: Client, session: SignedIn, pending: PendingRequest | None
+) -> tuple[bool, str]:
+    """Return whether the user must be asked, and why."""
     consented_now = pending is not None and pending.consented_by == session.user_id
     if "consent" in asked.prompt and not consented_now:
-        return True
+        return True, "prompt=consent"
     if client.skip_consent:
-        return False
+        return False, "the client skips consent"
     if any(map(must_ask, asked.authorization_details)) and not consented_now:
-        return True
+        return True, "a type of authorization details asks each time"
     stored = await consents.find_consent(session.user_id, client.client_id, documents_hash(client))
     if stored is None:
-        return True
+        return True, "no consent is stored for this client and its present terms"
     granted = ConsentGrant.read(stored.pairs, stored.claims, stored.authorization_details)
-    return not granted.covers(ConsentGrant.needed(asked))
+    if not granted.covers(ConsentGrant.needed(asked)):
+        return True, "the request asks for more than the stored consent"
+    return False, "given for this request" if consented_now else "a stored consent covers the request"
 
 
 class _ConsentRequest(NamedTuple):
@@ -102,6 +114,7 @@ async def _load(request: AnyRequest, request_id: str) -> _ConsentRequest | Respo
     session = await current_session(request)
     if client is None or session is None:
         return navigate(pending_request.path(pending))
+    recorder.about(user_id=session.user_id, session_id=session.id)
     sessions.guard_changes(session)
     asked = within_registration(pending.asked, client)
     return _ConsentRequest(msgspec.structs.replace(pending, asked=asked), client, session)
@@ -184,9 +197,11 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
     match form.get("action"):
         case "allow":
             await _save(pending, client, session)
+            recorder.step("consent_given", scope=pending.asked.scope)
             return navigate(pending_request.path(pending))
         case "deny":
             await record("consent", outcome="denied", user_id=session.user_id, client_id=client.client_id)
+            recorder.step("consent_denied")
             return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
             return await sign_in_as_another(request, pending, client)

@@ -8,12 +8,14 @@ from datetime import datetime
 
 from idp.errors import Refused
 from idp.oauth.binding.confirmation import Confirmation
+from idp.oauth.clients.nearest_redirect import shown
 from idp.oauth.repository import states
 from idp.oauth.repository.live_tokens import TokenOfUser
-from idp.oauth.repository.states import FamilyState
+from idp.oauth.repository.states import CodeState, FamilyState
 from idp.oauth.token.refresh_jwt import PresentedRefreshToken
 from idp.oauth.token.repository.codes import CodeRedemption
 from idp.reasons import Reason
+from idp.trace import recorder
 
 #: By ``token_family.revoked_reason``. A change of credentials has many names, and is the rest.
 REVOKED = {
@@ -57,6 +59,17 @@ async def refused_refresh_token(token: PresentedRefreshToken, client_id: str, no
     state = await states.state_of_refresh_token(token.user_id, token.family_id, token.jti, token.hash)
     if state is None:
         return Refused(Reason.UNKNOWN, token.user_id, token.family_id)
+    recorder.step(
+        "refresh_token_examined",
+        issued_at=state.issued_at,
+        expires_at=state.expires_at,
+        rotated_at=state.rotated_at,
+        family_revoked_at=state.revoked_at,
+        family_revoked_because=state.revoked_reason,
+        family_expires_at=state.family_expires_at,
+        session_ended_at=state.session_ended_at,
+        session_ended_because=state.session_ended_because,
+    )
     reason = Reason.WRONG_CLIENT if state.client_id != client_id else _of_family(state, not_before)
     causes = (
         (not state.known, Reason.UNKNOWN),
@@ -73,6 +86,17 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
     state = await states.state_of_code(redemption.user_id, redemption.code_hash)
     if state is None:
         return Refused(Reason.UNKNOWN, redemption.user_id)
+    recorder.follow(state.trace_id)
+    recorder.step(
+        "code_examined",
+        issued_at=state.created_at,
+        expires_at=state.expires_at,
+        used=state.consumed,
+        redirect_uri_sent=shown(redemption.redirect_uri),
+        redirect_uri_expected=state.redirect_uri,
+        verifier=_verifier(redemption, state),
+        session_ended_because=state.session_ended_because,
+    )
     bound = Confirmation.from_json(state.confirmation)
     wrong_key = bound.refuses(redemption.confirmation) if bound else None
     causes = (
@@ -90,6 +114,17 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
         (True, state.unmet or Reason.CHANGED_MEANWHILE),
     )
     return Refused(next(reason for holds, reason in causes if holds), state.user_id, state.family_id)
+
+
+def _verifier(redemption: CodeRedemption, state: CodeState) -> str:
+    """Return how the code_verifier compares with the code_challenge."""
+    if redemption.code_challenge == state.code_challenge:
+        return "right" if state.code_challenge else "none, and none is needed"
+    if redemption.code_challenge is None:
+        return "missing: the authorization request had a code_challenge"
+    if state.code_challenge is None:
+        return "sent, but the authorization request had no code_challenge"
+    return "does not belong to the code_challenge"
 
 
 async def refused_access_token(token: TokenOfUser, not_before: datetime) -> Refused:

@@ -66,8 +66,8 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     ``auth_time`` is the difference, and is omitted if ``auth_age`` is null.
 
     ``confirmation`` is the key that it is bound to, as the claim ``cnf`` (RFC 7800). ``family_id`` is the id of the
-    :class:`TokenFamily` that redemption creates. A consumed code stays in the table for a day after it expires, so that
-    a second use is detected.
+    :class:`TokenFamily` that redemption creates, ``trace_id`` that of the record for support (:mod:`idp.trace`). A
+    consumed code stays in the table for a day after it expires, so that a second use is detected.
     """
 
     user_id = ForeignKey(User)
@@ -89,6 +89,7 @@ class AuthorizationCode(Table, tablename="authorization_code", db=engine):
     auth_age = Integer(null=True)
     amr = Array(Text())
     acr = Text()
+    trace_id = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     consumed_at = Timestamptz(null=True)

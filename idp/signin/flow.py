@@ -27,6 +27,7 @@ from idp.signin.repository import signin_flows
 from idp.signin.repository.signin_flows import FlowVersion, NewFlow
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import SINGLE_FACTOR, CompletedStep, State
+from idp.trace import recorder
 
 
 class Display(msgspec.Struct, frozen=True):
@@ -167,8 +168,10 @@ async def start(
             attributes=list(attributes) or None,
             ways=list(ways) or None,
             lifetime=settings().flow_lifetime,
+            trace_id=recorder.trace_id(),
         )
     )
+    recorder.step("flow_started", ways=sorted(ways))
     return binding
 
 
@@ -207,7 +210,8 @@ async def load(browser: Browser, id: str) -> Flow:
         FlowError: it is another browser's, unknown, expired or finished.
     """
     binding = browser.binding(id)
-    if binding is None and await signin_flows.flow_is_live(id):
+    if binding is None and (trace_id := await signin_flows.trace_of_live_flow(id)) is not None:
+        recorder.follow(trace_id)
         raise FlowNotBoundError(sends_keys=bool(browser.keys))
     return await load_bound(binding)
 
@@ -219,6 +223,9 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
         FlowError: it is unknown, expired or finished.
     """
     row = await signin_flows.find_flow(binding) if binding else None
+    if row is not None:
+        recorder.follow(row.trace_id)
+        recorder.about(user_id=row.user_id, session_id=row.session_id)
     if binding is None or row is None or not row.live:
         raise FlowExpiredError
     if row.finished:

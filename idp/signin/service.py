@@ -36,6 +36,7 @@ from idp.signin.steps import (
 )
 from idp.signin.subject import Factors, SignInSubject
 from idp.signin.transitions import FIRST, SECOND, CompletedStep, State, Step
+from idp.trace import recorder
 
 AUTHENTICATION_METHODS: dict[Step, AuthenticationMethod] = {
     Step.PASSWORD: password,
@@ -144,10 +145,14 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         result = await _take(browser, flow, step, fields)
     except StepRefusedError as error:
         STEPS.add(step, "failure", error.reason or "")
+        recorder.step("step_refused", step=step, reason=error.reason)
+        recorder.refused(error.reason, error.user_id)
         await _record_refusal(flow, step, error)
         raise
     except TooManyRequestsError:
         STEPS.add(step, "denied", Reason.TOO_MANY_TRIES)
+        recorder.step("step_refused", step=step, reason=Reason.TOO_MANY_TRIES)
+        recorder.refused(Reason.TOO_MANY_TRIES, flow.user_id)
         await record(
             "sign_in",
             outcome="denied",
@@ -157,6 +162,11 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         )
         raise
     STEPS.add(step, "success", "")
+    recorder.step("step_taken", step=step)
+    recorder.about(user_id=result.flow.user_id)
+    if result.session is not None:
+        recorder.about(session_id=result.session.id)
+        recorder.step("signed_in", acr=result.session.acr, amr=result.session.amr)
     return result
 
 

@@ -75,6 +75,22 @@ async def find(token: str | None) -> SignedIn | None:
     return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr, row.pause)
 
 
+async def why_none(token: str | None) -> str:
+    """Return why there is no live session of a token, for the flow recorder."""
+    named = session_tokens.parse(token)
+    if named is None:
+        return "the browser sent no session cookie" if token is None else "the session cookie is malformed"
+    ended = await sessions.state_of_session(named)
+    if ended is None:
+        return "the session of the cookie is unknown, or was deleted after its end"
+    if ended.ended_at is not None:
+        by = f" by {ended.ended_by}" if ended.ended_by else ""
+        return f"the session ended at {ended.ended_at:%Y-%m-%d %H:%M:%S} UTC{by}: {ended.ended_reason or 'no reason'}"
+    if ended.expired:
+        return f"the session expired at {ended.expires_at:%Y-%m-%d %H:%M:%S} UTC"
+    return "the session was not used for too long, or its user is disabled"
+
+
 async def lock(session: SignedIn, *, fresh: bool = False) -> None:
     """Check that a session is live and its user enabled, and keep it so until the end of the transaction.
 

@@ -101,6 +101,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     - ``attributes``: those that the application requires; null for none.
     - ``ways``: the first steps that may be taken; null for all.
     - ``kept_form``: the encrypted form that the sign-in returns to.
+    - ``trace_id``: of the record for support (:mod:`idp.trace`).
     """
 
     id = Text(primary_key=True)
@@ -122,6 +123,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     attributes = Array(Text(), null=True)
     ways = Array(Text(), null=True)
     kept_form = Bytea(null=True, secret=True)
+    trace_id = Text()
     created_at = Timestamptz(default=TimestamptzNow())
     expires_at = Timestamptz(index=True)
     finished_at = Timestamptz(null=True)

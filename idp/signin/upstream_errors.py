@@ -13,6 +13,7 @@ from idp.federation.models import Upstream
 from idp.infra.i18n import gettext as _
 from idp.reasons import Reason
 from idp.signin.steps import StepRefusedError
+from idp.trace import recorder
 
 log = structlog.get_logger()
 
@@ -27,6 +28,8 @@ def gone() -> StepRefusedError:
 async def record_failure(provider: Upstream, error: UpstreamError) -> None:
     """Log and record why an upstream sign-in failed: the reason, and the check that failed."""
     log.warning("upstream_failed", reason=error.reason, error=str(error), host=urlsplit(provider.issuer).hostname)
+    recorder.step("upstream_failed", upstream=provider.id, reason=error.reason, check=str(error))
+    recorder.refused(error.reason)
     detail = {"upstream": provider.id, "reason": error.reason, "check": str(error)}
     await record("upstream_failed", outcome="failure", detail=detail, limit_key=unauthenticated_limit.limit_key())
 

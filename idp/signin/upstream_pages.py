@@ -27,6 +27,7 @@ from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError
 from idp.signin.steps import upstream as step
 from idp.signin.transitions import SINGLE_FACTOR, Step
+from idp.trace import recorder
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -53,6 +54,7 @@ async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPa
         acr=chosen.mfa_acr if flow.acr != SINGLE_FACTOR else None,
         max_age=flow.max_age,
     )
+    recorder.step("sent_to_upstream", upstream=chosen.id, max_age=flow.max_age, acr=flow.acr)
     signed_in = await current_session(request) is not None
     authorization = attempt.request._replace(login_hint=flow.login_hint, max_age=flow.max_age, select_account=signed_in)
     try:
@@ -100,6 +102,7 @@ async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response
     attempt = await authorization_requests.find(answer.get("state", ""), upstream_id)
     if attempt is None:
         raise FlowExpiredError
+    recorder.step("came_from_upstream", upstream=attempt.upstream_id, error="sent" if "error" in answer else None)
     answer |= {"upstream": upstream_id, "state": attempt.state}
     if attempt.flow_id is None:
         return await _link(request, attempt, answer)

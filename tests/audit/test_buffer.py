@@ -13,7 +13,9 @@ from idp.audit import activity, buffer, checkpoints, unauthenticated_limit
 from idp.audit.buffer import token_issued
 from idp.audit.events import note, note_left_out, record
 from idp.audit.repository import audit_events, hourly_counts
+from idp.infra import event_limits
 from idp.infra.db.engine import execute, fetch
+from idp.infra.event_limits import EventLimit
 from idp.infra.request_context import actor, client_address, request_id
 from idp.keys import checkpoint_signer, jose
 from idp.keys.key_set import key_set
@@ -32,8 +34,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in {"_rows": [], "_tokens": {}, "_waiting": 0, "_left_out": 0}.items():
         monkeypatch.setattr(buffer, name, value)
     monkeypatch.setattr(activity, "_counts", {})
-    for name in ("_seen", "_left_out"):
-        monkeypatch.setattr(unauthenticated_limit, name, type(getattr(unauthenticated_limit, name))())
+    monkeypatch.setattr(unauthenticated_limit, "_limit", EventLimit())
     yield
     request_id.set("")
     client_address.set("")
@@ -221,7 +222,7 @@ async def test_strangers_cannot_fill_the_trail(monkeypatch: pytest.MonkeyPatch) 
     # All are counted, and a minute later some are written again.
     await activity.write()
     assert (await activity.series([f"{event}:failure"], 1)) == {f"{event}:failure": [120]}
-    monkeypatch.setattr(unauthenticated_limit, "_since", -unauthenticated_limit.WINDOW_SECONDS)
+    monkeypatch.setattr(unauthenticated_limit._limit, "_since", -event_limits.WINDOW_SECONDS)
     await record(event, outcome="failure", limit_key="alice")
     assert len(await fetch("SELECT FROM audit_event WHERE event = $1", event)) == 51
 

@@ -38,7 +38,7 @@ ONLY_IN_THE_TRAIL = {
         "bulk_job_cancelled", "bulk_job_created", "bulk_job_finished", "bulk_job_resumed",
     ),
     "reading by administrators": (
-        "audit_exported", "data_exported", "key_exported", "subject_identified", "users_exported",
+        "audit_exported", "data_exported", "key_exported", "subject_identified", "trace_read", "users_exported",
     ),
     "the trail and the deliveries themselves": (
         "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",

@@ -1,16 +1,17 @@
-"""Partitions by calendar month, for tables whose primary key ``id`` is a UUIDv7.
+"""Partitions by calendar month or day, for tables whose primary key ``id`` is a UUIDv7.
 
 Such an id begins with its time, so the table is partitioned by its primary key, which stays unique over all partitions.
-A month is deleted by dropping its partition instead of deleting its rows (docs/decisions/0049-partitions-by-time.md).
+A period is deleted by dropping its partition instead of deleting its rows (docs/decisions/0049-partitions-by-time.md).
 
-The partition of ``audit_event`` for November 2026 is ``audit_event_202611``. An id of a month without a partition is in
-``audit_event_default``, so no insert fails. The functions change one partition per transaction, under a named lock:
+The partition of ``audit_event`` for November 2026 is ``audit_event_202611``. An id of a period without a partition is
+in ``audit_event_default``, so no insert fails. The functions change one partition per transaction, under a named lock:
 several workers may call them concurrently.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -22,7 +23,7 @@ from idp.infra.db.locks import lock
 
 log = structlog.get_logger()
 
-#: Months after the current one that have a partition.
+#: Periods after the current one that have a partition.
 AHEAD = 2
 #: Maximum wait of a change for transactions that use the table. Others queue behind the change for that long.
 LOCK_TIMEOUT_MS = 100
@@ -35,7 +36,7 @@ _BUSY = (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError, asyncpg.Dead
 
 _EXISTING = """
 SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
-WHERE i.inhparent = $1::text::regclass AND c.relname ~ '_[0-9]{6}$' ORDER BY c.relname
+WHERE i.inhparent = $1::text::regclass AND c.relname ~ '_[0-9]{6,8}$' ORDER BY c.relname
 """
 _COLUMNS = """
 SELECT attname AS name FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped
@@ -49,8 +50,53 @@ class PartitionBusyError(OperatorError):
         super().__init__(f"The table {table} is in use, so its partitions were not changed.")
 
 
-async def create_ahead(table: str, now: datetime) -> list[str]:
-    """Create the partitions of this month and the next ones. Returns the names of those that were missing.
+def month_of(moment: datetime) -> datetime:
+    """Return the first instant of a month in UTC."""
+    return day_of(moment).replace(day=1)
+
+
+def next_month(month: datetime) -> datetime:
+    """Return the first instant of the month after this one."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def day_of(moment: datetime) -> datetime:
+    """Return the first instant of a day in UTC."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_day(day: datetime) -> datetime:
+    """Return the first instant of the day after this one."""
+    return day + timedelta(days=1)
+
+
+class Period(NamedTuple):
+    """The length of the partitions of a table.
+
+    Attributes:
+        of: returns the first instant of the period of a moment. next: that of the period after one.
+        format: of the end of a partition's name.
+    """
+
+    of: Callable[[datetime], datetime]
+    next: Callable[[datetime], datetime]
+    format: str
+
+    def name(self, table: str, start: datetime) -> str:
+        """Return the name of the partition of a period."""
+        return f"{table}_{start:{self.format}}"
+
+    def start(self, name: str) -> datetime:
+        """Return the first instant of the period of a partition."""
+        return datetime.strptime(name.rpartition("_")[2], self.format).replace(tzinfo=UTC)
+
+
+MONTHS = Period(month_of, next_month, "%Y%m")
+DAYS = Period(day_of, next_day, "%Y%m%d")
+
+
+async def create_ahead(table: str, now: datetime, period: Period = MONTHS) -> list[str]:
+    """Create the partitions of this period and the next ones. Returns the names of those that were missing.
 
     Their rows in the default partition are moved, unless it has more than :data:`MAX_DEFAULT` rows. Remaining rows are
     logged as a warning.
@@ -58,24 +104,26 @@ async def create_ahead(table: str, now: datetime) -> list[str]:
     Raises:
         PartitionBusyError: other transactions use the table.
     """
-    existing, created, month = await _existing(table), [], month_of(now)
+    existing, created, start = await existing_partitions(table), [], period.of(now)
     for _ in range(1 + AHEAD):
-        name = _name(table, month)
+        name = period.name(table, start)
         if (
             name not in existing
             and await _in_default(table) <= MAX_DEFAULT
-            and await _create(table, month, writes=month == month_of(now))
+            and await _create(table, period, start, writes=start == period.of(now))
         ):
             created.append(name)
             log.info("partition_created", table=name)
-        month = next_month(month)
+        start = period.next(start)
     if left := await _in_default(table):
         log.warning("rows_in_default_partition", table=table, count=left)
     return created
 
 
-async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: object) -> list[str]:
-    """Drop the partitions of months that ended by ``until``. Returns their names.
+async def drop(
+    table: str, until: datetime, keep: Sequence[str], *arguments: object, period: Period = MONTHS
+) -> list[str]:
+    """Drop the partitions of periods that ended by ``until``. Returns their names.
 
     Args:
         keep: predicates, each with an index. A partition with a row that satisfies one of them is kept.
@@ -85,10 +133,10 @@ async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: obj
         PartitionBusyError: other transactions use the table.
     """
     dropped = []
-    for name in await _existing(table):
-        if next_month(_month(name)) > until:
+    for name in await existing_partitions(table):
+        if period.next(period.start(name)) > until:
             break
-        rows = " OR ".join(f"EXISTS (SELECT FROM {name} WHERE {predicate})" for predicate in keep)
+        rows = " OR ".join(f"EXISTS (SELECT FROM {name} WHERE {predicate})" for predicate in keep) or "false"
         is_kept = f"SELECT {rows} AS kept"
         # Checked before the lock too, so that a partition that is kept causes no lock.
         try:
@@ -103,24 +151,6 @@ async def drop(table: str, until: datetime, keep: Sequence[str], *arguments: obj
     return dropped
 
 
-def month_of(moment: datetime) -> datetime:
-    """Return the first instant of a month in UTC."""
-    return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-
-
-def next_month(month: datetime) -> datetime:
-    """Return the first instant of the month after this one."""
-    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
-
-
-def _name(table: str, month: datetime) -> str:
-    return f"{table}_{month:%Y%m}"
-
-
-def _month(name: str) -> datetime:
-    return datetime(int(name[-6:-2]), int(name[-2:]), 1, tzinfo=UTC)
-
-
 def _first_id(moment: datetime) -> UUID:
     """Return the least UUIDv7 of an instant (RFC 9562 section 5.7)."""
     return UUID(int=int(moment.timestamp()) * 1000 << 80)
@@ -132,8 +162,8 @@ async def _in_default(table: str) -> int:
     return int(row["count"]) if row is not None else 0
 
 
-async def _existing(table: str) -> list[str]:
-    """Return the names of the monthly partitions, oldest first."""
+async def existing_partitions(table: str) -> list[str]:
+    """Return the names of the partitions of periods, oldest first."""
     return [row["name"] for row in await fetch(_EXISTING, table)]
 
 
@@ -154,18 +184,18 @@ async def _change(table: str) -> AsyncIterator[None]:
         raise PartitionBusyError(table) from error
 
 
-async def _create(table: str, month: datetime, *, writes: bool) -> bool:
-    """Create the partition of a month. Returns False if there is one.
+async def _create(table: str, period: Period, start: datetime, *, writes: bool) -> bool:
+    """Create the partition of a period. Returns False if there is one.
 
     Args:
-        writes: rows of this month may be inserted at this moment.
+        writes: rows of this period may be inserted at this moment.
     """
     # An insert that waits for the default partition would fail when the row belongs to the new one. It waits for the
     # table instead, and then finds the new partition.
     mode = "SHARE ROW EXCLUSIVE" if writes else "SHARE UPDATE EXCLUSIVE"
-    name, first, end = _name(table, month), _first_id(month), _first_id(next_month(month))
+    name, first, end = period.name(table, start), _first_id(start), _first_id(period.next(start))
     async with _change(table):
-        if name in await _existing(table):
+        if name in await existing_partitions(table):
             return False
         # Attaching it locks the default partition only; CREATE … PARTITION OF would lock out all readers.
         await execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
@@ -187,7 +217,7 @@ async def _drop(table: str, name: str, is_kept: str, arguments: Sequence[object]
     async with _change(table):
         # Nothing is written from here on. DROP would take the same lock.
         await execute(f"LOCK TABLE ONLY {table} IN ACCESS EXCLUSIVE MODE")
-        if name not in await _existing(table) or await _true(is_kept, arguments):
+        if name not in await existing_partitions(table) or await _true(is_kept, arguments):
             return False
         await execute(f"DROP TABLE {name}")
     return True

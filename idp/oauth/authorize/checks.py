@@ -18,6 +18,7 @@ from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import requested_resources
 from idp.oauth.response_types import CODE, canonical, grants_of
 from idp.settings import settings
+from idp.trace import recorder
 
 #: base64url of a SHA-256 without padding (RFC 7636 section 4.2).
 SHA256_LENGTH = 43
@@ -90,6 +91,7 @@ def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
 def scope_is_known(parameters: Parameters, client: Client) -> None:
     """RFC 6749 section 3.3: scopes that the client may not have are dropped; a request with no other is refused."""
     if not granted_scope(parameters, client) and ("scope" in parameters or "authorization_details" not in parameters):
+        recorder.step("scope_refused", scope=words(parameters, "scope"), allowed=sorted(client.scopes))
         raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 
 
@@ -128,8 +130,10 @@ def resources_are_registered(parameters: Parameters, client: Client) -> None:
     """RFC 8707 section 2."""
     for resource in requested_resources(parameters):
         if registry.resource_server(resource) is None:
+            recorder.step("resource_refused", resource=resource)
             raise InvalidTargetError("The resource is not registered.")
         if not registry.may_access(client, resource):
+            recorder.step("resource_refused", resource=resource)
             raise InvalidTargetError("The resource is not open to clients that registered themselves.")
 
 

@@ -16,6 +16,7 @@ from idp.oauth.details.granted import to_json
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.sessions import SignedIn
+from idp.trace import recorder
 
 
 def check_acr(asked: AuthorizationRequest, client: Client, session: SignedIn) -> None:
@@ -83,6 +84,7 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
             auth_age=session.auth_age,
             amr=" ".join(session.amr),
             acr=session.acr,
+            trace_id=recorder.trace_id(),
             lifetime=_lifetime(client),
         )
     )
@@ -91,4 +93,5 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         raise SessionEndedError
     if not stored:
         raise FlowFinishedError
+    recorder.step("code_issued", scope=asked.scope, lifetime_seconds=_lifetime(client))
     return code

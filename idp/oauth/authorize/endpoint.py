@@ -18,12 +18,12 @@ from idp.http.middleware import ON_SUCCESS
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.infra.request_context import Refusal, refusal
 from idp.oauth import consent, subjects
 from idp.oauth.access_policies import page as access_page
 from idp.oauth.access_policies.decision import AccessDeniedError, check_session
 from idp.oauth.authorize import (
     acr,
+    explain,
     legacy,
     organization_decision,
     organization_sign_in,
@@ -53,6 +53,7 @@ from idp.signin import limits
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
+from idp.trace import recorder
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -91,6 +92,7 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
             hint=f"redirect_uri is missing in a request of {client.client_id}.",
         )
     if not redirects.matches(client, redirect_uri):
+        explain.redirect_uri_mismatch(client, redirect_uri)
         raise PageError(
             title,
             _("It asked to send you to an address that is not registered for it."),
@@ -109,8 +111,12 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
 async def authorize(request: AnyRequest) -> Response[Any]:
     """Handle an authorization request (OpenID Connect Core section 3.1.2.1)."""
     parameters = forms.query(request) if request.method == HttpMethod.GET else await forms.form(request)
+    is_pushed = pushed.is_named(parameters)
+    if not is_pushed:
+        explain.requested(parameters, "query" if request.method == HttpMethod.GET else "form")
     client = await _validated_client(parameters)
-    if pushed.is_named(parameters):
+    recorder.about(client_id=client.client_id)
+    if is_pushed:
         return await _begin(request, await pushed.load(parameters, client))
     try:
         if pushed.is_required(client):
@@ -119,6 +125,8 @@ async def authorize(request: AnyRequest) -> Response[Any]:
             # Each is a call to another server.
             await limits.count_flow(browser_of(request))
         inside = await request_object.resolve(parameters, client)
+        if "request" in parameters or "request_uri" in parameters:
+            explain.requested(inside, "request object")
     except OAuthError as error:
         if not redirects.matches(client, parameters.get("redirect_uri", "")):
             raise
@@ -128,13 +136,13 @@ async def authorize(request: AnyRequest) -> Response[Any]:
         asked = validate(inside, client, redirect_uri)
     except OAuthError as error:
         return await _refuse_unstored(redirect_uri, inside, error, client)
+    explain.left_out(inside, asked)
     return await _begin(request, asked)
 
 
 async def _refuse_unstored(
     redirect_uri: str, parameters: Parameters, error: OAuthError, client: Client
 ) -> Response[Any]:
-    refusal.set(Refusal.of(error, client.client_id))
     return await respond_with_error(client, redirect_uri, response_mode(parameters), error, parameters.get("state"))
 
 
@@ -192,6 +200,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     client = await _still_registered(asked)
     asked = within_registration(asked, client)
     session = await current_session(request)
+    await explain.session_of(request, session)
     state = browser_state(request, session) if "openid" in asked.scope else None
     try:
         if not asked.scope and not asked.authorization_details:
@@ -214,6 +223,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             asked, client, session.user_id, organization_decision.chosen_by(session.user_id, pending)
         )
         if decided is None or not organization_sign_in.is_sufficient(decided, session):
+            recorder.step("organization_needed")
             return await organization_sign_in.ask(request, asked, client, session, decided=decided, pending=pending)
         if await attributes.missing(session.user_id, declared.required_for(client.client_id)):
             return await _send_for_attributes(request, asked, client, pending, session)
@@ -221,6 +231,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             return await _send_to_consent(request, asked, pending)
         return await _grant(decided.asked, client, session, pending, state)
     except AccessDeniedError as error:
+        recorder.step("access_denied", condition=error.refused.reason)
         if "none" not in asked.prompt:
             return await access_page.send_to(request, asked, pending, error)
         return await _refuse(asked, client, pending, error, session, state=state)
@@ -239,9 +250,9 @@ def _satisfies_acr(
     if not acr.reaches(session.acr, wanted.essential):
         if "none" in asked.prompt:
             raise OAuthError("interaction_required", "The user must show a further factor.")
-        return False
+        return explain.acr_not_reached(session, wanted)
     offered = "none" in asked.prompt or _is_sign_in_for(pending, session)
-    return offered or acr.reaches(session.acr, wanted.voluntary)
+    return offered or acr.reaches(session.acr, wanted.voluntary) or explain.acr_not_reached(session, wanted)
 
 
 def _is_sign_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
@@ -260,14 +271,17 @@ def _satisfies_request(
     if asked.subject is not None and asked.subject != subjects.subject(client, session.user_id):
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
-        return False
+        return explain.not_enough("the request names another user", asked, session)
     oldest = asked.max_proof_age
     if just_signed_in and pending is not None:
         # This may be a sign-in in another tab, and its proof may be older: the authentication at an upstream.
-        return oldest is None or session.proved_since(pending.created_at - timedelta(seconds=oldest + LEEWAY))
+        since = timedelta(seconds=oldest + LEEWAY) if oldest is not None else None
+        recent = since is None or session.proved_since(pending.created_at - since)
+        return recent or explain.not_enough("the sign-in is older than max_age", asked, session)
     if asked.prompt & {"login", "select_account", "create"}:
-        return False
-    return oldest is None or session.age() <= oldest
+        return explain.not_enough("prompt asks for a new sign-in", asked, session)
+    recent = oldest is None or session.age() <= oldest
+    return recent or explain.not_enough("the sign-in is older than max_age", asked, session)
 
 
 async def _send_to_login(
@@ -298,8 +312,17 @@ async def _send_to_login(
         attributes=declared.required_for(client.client_id),
     )
     path = flows.path(binding)
-    if step_up is None and asked.idp_hint in upstreams.offered(asked, client):
-        path += f"/to/{asked.idp_hint}"
+    upstream = asked.idp_hint if step_up is None and asked.idp_hint in upstreams.offered(asked, client) else None
+    recorder.step(
+        "sign_in_needed",
+        acr=wanted.acr,
+        required_acr=wanted.essential,
+        max_age=asked.max_proof_age,
+        step_up=step_up is not None,
+        upstream=upstream,
+    )
+    if upstream is not None:
+        path += f"/to/{upstream}"
     elif step_up is None and "create" in asked.prompt:
         path += f"/{Step.REGISTRATION}"
     return see_other(path, key_cookies(key))
@@ -315,6 +338,7 @@ async def _send_for_attributes(
     """Redirect the browser to a sign-in that only asks for attributes, because the session is sufficient."""
     if "none" in asked.prompt:
         raise OAuthError("interaction_required", "The user must enter something that the client requires.")
+    recorder.step("attributes_needed", attributes=sorted(declared.required_for(client.client_id)))
     key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
     binding = await flows.start(
@@ -378,6 +402,8 @@ async def _grant(
     state: BrowserState | None,
 ) -> Response[Any]:
     """Finish the request with a code, with tokens, or with what the client polls for."""
+    if asked.organization_id is not None:
+        recorder.step("organization_decided", organization_id=asked.organization_id)
     if client.origin == "document":
         await documents.keep(client)
     elif client.unused:
@@ -387,6 +413,7 @@ async def _grant(
         async with transaction():
             await _finish(pending)
             await polled_grant.approve(asked, client, session)
+        recorder.step("approved", grant_type=asked.polled.grant_type)
         return see_other(polled_grant.approved)
     if asked.response_type != CODE:
         parameters = await _grant_tokens(asked, client, session, pending)

@@ -15,6 +15,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
 from idp.signin.browser import Browser, BrowserBinding, BrowserKey
+from idp.trace import recorder
 
 
 class PendingRequest(msgspec.Struct, frozen=True):
@@ -69,7 +70,8 @@ async def load(browser: Browser, id: str) -> PendingRequest:
         FlowError: it is unknown, expired, finished, or bound to another browser.
     """
     binding = browser.binding(id)
-    if binding is None and await repository.is_pending(id):
+    if binding is None and (trace_id := await repository.trace_of_pending(id)) is not None:
+        recorder.follow(trace_id)
         raise FlowNotBoundError(sends_keys=bool(browser.keys))
     return await load_bound(binding)
 
@@ -84,6 +86,8 @@ async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
     if binding is None or stored is None or not stored.live:
         raise FlowExpiredError
     asked = AuthorizationRequest.from_json(stored.request)
+    recorder.follow(asked.trace_id)
+    recorder.about(client_id=asked.client_id)
     if stored.finished:
         raise FlowFinishedError(application=_application(asked))
     i18n.prefer(asked.ui_locales)

@@ -21,7 +21,7 @@ from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS
 from idp.http.responses import BytesResponse
 from idp.infra.i18n import gettext as _
-from idp.oauth.authorize import repository, request_object
+from idp.oauth.authorize import explain, repository, request_object
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding import dpop, proofs
@@ -52,7 +52,9 @@ async def push(request: Request[Any, Any, Any]) -> BytesResponse:
     proof = proofs.checked(request, client)
     parameters = proofs.with_dpop_jkt(await request_object.resolve(form, client), proof)
     redirect_uri = parameters.get("redirect_uri", "")
+    explain.requested(parameters, "pushed request")
     if not redirects.matches(client, redirect_uri):
+        explain.redirect_uri_mismatch(client, redirect_uri)
         raise InvalidRequestError("redirect_uri is missing, or none of those that this client registered.")
     asked = validate(parameters, client, redirect_uri)
     if client.public:
@@ -102,7 +104,9 @@ async def load(parameters: Parameters, client: Client) -> AuthorizationRequest:
     for holds, reason in causes:
         if holds:
             raise _gone(reason)
-    return msgspec.structs.replace(AuthorizationRequest.from_json(stored.request), pushed=digest)
+    asked = AuthorizationRequest.from_json(stored.request)
+    explain.of_pushed(asked)
+    return msgspec.structs.replace(asked, pushed=digest)
 
 
 def _gone(reason: Reason) -> PageError:

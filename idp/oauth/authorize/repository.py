@@ -35,7 +35,10 @@ SELECT request, consented_by, organization_id, chosen_by, created_at, finished_a
        expires_at > now() AS live
 FROM authorization_request WHERE id = $1 AND browser_hash = $2
 """
-_IS_PENDING = "SELECT FROM authorization_request WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
+_TRACE_OF_PENDING = """
+SELECT coalesce(request ->> 'trace_id', '') AS trace_id FROM authorization_request
+WHERE id = $1 AND finished_at IS NULL AND expires_at > now()
+"""
 _PENDING = "id = $1 AND browser_hash = $2 AND finished_at IS NULL AND expires_at > now()"
 _FINISH_REQUEST = f"UPDATE authorization_request SET finished_at = now() WHERE {_PENDING}"  # noqa: S608
 _SET_CONSENTED_BY = f"""
@@ -79,7 +82,7 @@ _INSERT_CODE = CoalescedQuery(
     "organization_id uuid, redirect_uri text, "
     "code_challenge text, nonce text, scope text, resource text, claims text, confirmation text, "
     "authorization_details text, offline_access boolean, auth_time timestamptz, auth_age int, amr text, acr text, "
-    "lifetime float8",
+    "trace_id text, lifetime float8",
     f"""
 WITH live AS MATERIALIZED (
     SELECT a.* FROM asked AS a, users AS u, session AS s
@@ -96,11 +99,11 @@ WITH live AS MATERIALIZED (
 ), code AS (
     INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, organization_id,
                                     redirect_uri, code_challenge, nonce, scope, resource, claims, confirmation,
-                                    authorization_details, offline_access, auth_time, auth_age, amr, acr, created_at,
-                                    expires_at)
+                                    authorization_details, offline_access, auth_time, auth_age, amr, acr, trace_id,
+                                    created_at, expires_at)
     SELECT user_id, code_hash, family_id, client_id, session_id, organization_id, redirect_uri, code_challenge, nonce,
            scope, string_to_array(resource, ' '), claims::jsonb, confirmation::jsonb, authorization_details::jsonb,
-           offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, now(),
+           offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, trace_id, now(),
            now() + make_interval(secs => lifetime)
     FROM answered WHERE stored
     RETURNING user_id, session_id, client_id
@@ -159,6 +162,7 @@ class NewCode(msgspec.Struct, frozen=True, kw_only=True):
     auth_age: int | None
     amr: str
     acr: str
+    trace_id: str
     lifetime: float
 
 
@@ -186,9 +190,10 @@ async def find_request(id: str, browser_hash: bytes) -> StoredRequest | None:
     return one(StoredRequest, await fetchrow(_FIND_REQUEST, id, browser_hash))
 
 
-async def is_pending(id: str) -> bool:
-    """Return whether any browser has a pending request with this id."""
-    return await fetchrow(_IS_PENDING, id) is not None
+async def trace_of_pending(id: str) -> str | None:
+    """Return the ``trace_id`` of the pending request with this id, of any browser; None if there is none."""
+    row = await fetchrow(_TRACE_OF_PENDING, id)
+    return row["trace_id"] if row is not None else None
 
 
 async def finish_request(id: str, browser_hash: bytes) -> bool:

@@ -20,6 +20,7 @@ from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import default_scope, requested_resources
 from idp.oauth.response_types import canonical
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
+from idp.trace import recorder
 
 log = structlog.get_logger()
 
@@ -98,6 +99,8 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     organization: str | None = None
     #: The organization that the user signs in for, once it is known.
     organization_id: UUID | None = None
+    #: Of the record for support (:mod:`idp.trace`).
+    trace_id: str = ""
 
     @property
     def claims_by_name(self) -> tuple[str, ...]:
@@ -166,6 +169,7 @@ def read(parameters: Parameters, client: Client, redirect_uri: str) -> Authoriza
         subject=_read_subject(parameters, claims),
         authorization_details=details,
         organization=organizations.named(parameters),
+        trace_id=recorder.trace_id(),
     )
     return within_registration(asked, client)
 

@@ -15,10 +15,12 @@ from idp import clock
 from idp.errors import OAuthError, PageError
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
+from idp.infra.request_context import Refusal, refusal
 from idp.oauth import client_jwts
 from idp.oauth.clients.models import Client
 from idp.oauth.logout.session_management import BrowserState, session_state
 from idp.settings import settings
+from idp.trace import recorder
 
 #: Seconds for which a response as a JWT is valid (JARM section 2.1 recommends up to ten minutes).
 JWT_LIFETIME = 300
@@ -94,5 +96,7 @@ async def respond_with_error(
     browser_state: BrowserState | None = None,
 ) -> Response[Any]:
     """Return the authorization error response (RFC 6749 section 4.1.2.1)."""
+    refusal.set(Refusal.of(error, client.client_id))
+    recorder.step("error_sent_to_client", error=error.code)
     parameters = {"error": error.code, "error_description": error.description}
     return await respond(client, redirect_uri, response_mode, parameters, state, browser_state=browser_state)

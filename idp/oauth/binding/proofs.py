@@ -9,7 +9,7 @@ from idp.errors import InvalidDPoPProofError, InvalidRequestError, UseDPoPNonceE
 from idp.http.headers import request_headers
 from idp.infra.request_context import head, response_headers
 from idp.keys.algorithms import PROOF_ALGORITHMS
-from idp.oauth.binding import certificates, dpop
+from idp.oauth.binding import certificates, dpop, explain
 from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.binding.dpop import Proof, Target
 from idp.oauth.clients import profiles
@@ -45,8 +45,10 @@ def checked(request: AnyRequest, client: Client | None, access_token: str | None
     algorithms = PROOF_ALGORITHMS if client is None else profiles.algorithms(client, PROOF_ALGORITHMS)
     try:
         proof = dpop.check(headers, Target(method, urls, access_token, algorithms))
-    except UseDPoPNonceError as error:
-        _give(error.nonce)
+    except InvalidDPoPProofError as error:
+        explain.refused(headers, method, urls, error)
+        if isinstance(error, UseDPoPNonceError):
+            _give(error.nonce)
         raise
     if proof.next_nonce is not None:
         _give(proof.next_nonce)

@@ -13,19 +13,27 @@ from idp.oauth.repository.families import LAST_USED
 from idp.oauth.repository.live_tokens import TokenOfUser
 from idp.reasons import Reason
 
+_SESSION_END = """
+    (SELECT ended_at FROM session WHERE user_id = $1 AND id = {id}) AS session_ended_at,
+    (SELECT concat_ws(' by ', ended_reason, nullif(ended_by, '')) FROM session WHERE user_id = $1 AND id = {id})
+        AS session_ended_because
+"""
 # The state of a family ``f`` and its user ``u``, whose id is $1, to explain a refusal.
 _FAMILY_STATE = f"""
-    f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked, f.revoked_reason,
-    f.expires_at <= now() AS family_expired, u.disabled_at IS NOT NULL AS user_disabled,
+    f.id AS family_id, f.user_id, f.client_id, f.created_at, f.revoked_at IS NOT NULL AS revoked,
+    f.revoked_reason, f.revoked_at, f.expires_at AS family_expires_at, f.expires_at <= now() AS family_expired,
+    u.disabled_at IS NOT NULL AS user_disabled,
     NOT f.offline_access AND NOT EXISTS (
         SELECT FROM session AS s
         WHERE s.user_id = $1 AND s.id = f.session_id AND s.ended_at IS NULL AND s.expires_at > now()
     ) AS session_ended,
-    f.organization_id IS NOT NULL AND NOT {is_member("$1", "f.organization_id")} AS not_member
+    f.organization_id IS NOT NULL AND NOT {is_member("$1", "f.organization_id")} AS not_member,
+    {_SESSION_END.format(id="f.session_id")}
 """
 # $1 user_id  $2 family_id  $3 jti  $4 token_hash
 _STATE_OF_REFRESH_TOKEN = f"""
 SELECT {_FAMILY_STATE}, r.jti IS NOT NULL AS known, r.rotated_at IS NOT NULL AS rotated,
+       r.issued_at, r.rotated_at, r.expires_at,
        r.expires_at <= now() AS expired,
        {failing("f.organization_id", SignInColumns.of("f", LAST_USED))} AS unmet
 FROM token_family AS f JOIN users AS u ON u.id = f.user_id
@@ -41,7 +49,8 @@ FROM token_family AS f JOIN users AS u ON u.id = f.user_id WHERE f.user_id = $1 
 # A redeemed code has a family; one that was consumed by a sign-out has none. $1 user_id  $2 code_hash
 _STATE_OF_CODE = f"""
 SELECT c.user_id, c.client_id, c.redirect_uri, c.code_challenge, c.confirmation, c.created_at,
-       f.id AS family_id,
+       f.id AS family_id, c.trace_id, c.expires_at,
+       {_SESSION_END.format(id="c.session_id")},
        c.consumed_at IS NOT NULL AS consumed, c.expires_at <= now() AS expired,
        u.disabled_at IS NOT NULL AS user_disabled, s.ended_at IS NOT NULL OR s.expires_at <= now() AS session_ended,
        c.organization_id IS NOT NULL AND NOT {is_member("$1", "c.organization_id")} AS not_member,
@@ -62,6 +71,10 @@ class FamilyState(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     revoked: bool
     revoked_reason: str | None
+    revoked_at: datetime | None
+    family_expires_at: datetime
+    session_ended_at: datetime | None
+    session_ended_because: str | None
     family_expired: bool
     user_disabled: bool
     session_ended: bool
@@ -75,6 +88,9 @@ class RefreshTokenState(FamilyState, frozen=True, kw_only=True):
     """
 
     known: bool
+    issued_at: datetime | None
+    rotated_at: datetime | None
+    expires_at: datetime | None
     rotated: bool
     expired: bool | None
     unmet: Reason | None
@@ -95,6 +111,10 @@ class CodeState(msgspec.Struct, frozen=True, kw_only=True):
     code_challenge: str | None
     confirmation: str | None
     created_at: datetime
+    expires_at: datetime
+    trace_id: str
+    session_ended_at: datetime | None
+    session_ended_because: str | None
     family_id: UUID | None
     consumed: bool
     expired: bool

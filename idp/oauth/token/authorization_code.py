@@ -26,6 +26,7 @@ from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.oauth.token.repository.codes import (
     CodeRedemption,
+    RedeemedCode,
     details_of_code,
     is_code_for_other_resources,
     redeem_code,
@@ -34,6 +35,7 @@ from idp.oauth.token.repository.codes import (
 from idp.oauth.token_hook.grants import Consumed, consume
 from idp.reasons import Reason
 from idp.settings import settings
+from idp.trace import recorder
 
 #: RFC 7636 section 4.1: unreserved characters.
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -95,6 +97,9 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     )
     if redeemed is None:
         raise await _refused(redemption)
+    grant = redeemed.grant
+    recorder.about(user_id=grant.user_id, session_id=grant.session_id, family_id=grant.family_id)
+    recorder.step("code_redeemed", scope=grant.scope.split(), refresh_token=issued)
     return await issue(
         client,
         redeemed.grant,
@@ -115,20 +120,29 @@ async def _redeem(client: Client, redemption: CodeRedemption) -> Consumed | None
     """
     token = redemption.refresh_token.token if redemption.refresh_token else UNSET
     if not is_single_session(client) and registry.access_policy(client) is None:
-        grant = await redeem_code(redemption)
+        grant = await _known(redemption)
         return (grant, token) if grant is not None else None
     async with transaction():
         await lock_sign_ins(client, redemption.user_id)
-        grant = await redeem_code(redemption)
+        grant = await _known(redemption)
         if grant is not None:
             await check_tokens(client, grant, "authorization_code")
             await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
         return (grant, token) if grant is not None else None
 
 
+async def _known(redemption: CodeRedemption) -> RedeemedCode | None:
+    """Consume the code, and continue the flow that it was issued in."""
+    grant = await redeem_code(redemption)
+    if grant is not None:
+        recorder.follow(grant.trace_id)
+    return grant
+
+
 async def _refused(redemption: CodeRedemption) -> OAuthError:
     """Return the error for a refused code. A second use of a code revokes its family first."""
     if redemption.resource and await is_code_for_other_resources(redemption):
+        recorder.step("resource_refused", resource=redemption.resource)
         return InvalidTargetError("The resource is not one of those granted.")
     await revoke_family(partial(revoke_replayed_code, redemption), "authorization_code_reuse")
     return _invalid(await refused_code(redemption))

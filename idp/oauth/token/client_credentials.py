@@ -17,6 +17,7 @@ from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.access_token import access_token
 from idp.oauth.token.issuer import TokenResponse
 from idp.settings import settings
+from idp.trace import recorder
 
 
 @lru_cache(maxsize=1024)
@@ -38,9 +39,11 @@ async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResp
     allowed = _own_scopes(client.scope)
     wanted = words(form, "scope") if "scope" in form or details else allowed
     if not set(wanted) <= set(allowed):
+        recorder.step("scope_refused", scope=sorted(set(wanted) - set(allowed)), allowed=allowed)
         raise InvalidScopeError("A scope is unknown, not allowed to this client, or only for users.")
     resource = resources_of_request(form, client, wanted, details)
     if not all(registry.may_access(client, identifier) for identifier in resource):
+        recorder.step("resource_refused", resource=resource)
         raise InvalidTargetError("The resource is not registered, or not open to this client.")
     confirmation = await prove()
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)

@@ -36,6 +36,7 @@ from idp.oauth.token.repository.refresh_tokens import RepeatWindows, Rotation
 from idp.oauth.token_hook.grants import Consumed, Permitted, consume
 from idp.reasons import Reason
 from idp.settings import settings
+from idp.trace import recorder
 
 log = structlog.get_logger()
 
@@ -76,8 +77,10 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         if bound and (wrong_key := bound.refuses(confirmation)):
             raise _invalid(Refused(wrong_key, presented.user_id, presented.family_id))
         if live and not set(rotation.scope) <= set(live.scope.split()):
+            recorder.step("scope_refused", scope=rotation.scope, allowed=live.scope.split())
             raise InvalidScopeError("The scope exceeds the granted scope.")
         if live and rotation.resource:
+            recorder.step("resource_refused", resource=rotation.resource)
             raise InvalidTargetError("The resource is not one of those granted.")
         rotated = None if live else await _permitted(client, rotation, _rotate_ancestor)
     if rotated is None:
@@ -103,9 +106,8 @@ def _invalid(refused: Refused) -> InvalidGrantError:
 async def _why_refused(client: Client, rotation: Rotation) -> Refused:
     """Return the reason, after the family was revoked if this was a reuse."""
     revoked = await _revoke_if_reused(client, rotation)
-    if revoked is not None:
-        return Refused(Reason.REUSED, revoked.user_id, revoked.id)
-    return await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
+    refused = await refused_refresh_token(rotation.token, client.client_id, rotation.not_before)
+    return refused if revoked is None else Refused(Reason.REUSED, revoked.user_id, revoked.id)
 
 
 async def _permitted(client: Client, rotation: Rotation, use: Use) -> Permitted | None:

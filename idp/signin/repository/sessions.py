@@ -73,6 +73,16 @@ class SessionRow(msgspec.Struct, frozen=True):
     stale: bool
 
 
+class SessionEnd(msgspec.Struct, frozen=True):
+    """How a session ended, if it did. ``ended_by`` is an actor, as in the audit trail."""
+
+    ended_at: datetime | None
+    ended_reason: str | None
+    ended_by: str | None
+    expires_at: datetime
+    expired: bool
+
+
 class ActiveSession(msgspec.Struct, frozen=True):
     """A live session, as its user sees it."""
 
@@ -149,6 +159,10 @@ _FIND_SESSION = CoalescedQuery(
     FROM asked AS a, session AS s, users AS u WHERE {_live("a.user_id", "a.token_hash", "a.idle_lifetime")}
 """,  # noqa: S608
 )
+_STATE_OF_SESSION = """
+    SELECT ended_at, ended_reason, ended_by, expires_at, expires_at <= now() AS expired
+    FROM session WHERE user_id = $1 AND token_hash = $2
+"""
 _TOUCH_SESSION = f"""
     UPDATE session AS s SET last_seen_at = now(), longest_pause = {_PAUSE} FROM users AS u
     WHERE {_live("$1", "$2", "$3")}
@@ -254,6 +268,11 @@ async def find_session(token: SessionToken, idle_lifetime: float, precision: tim
         token_hash=token.hash, user_id=token.user_id, idle_lifetime=idle_lifetime, stale_after=precision
     )
     return one(SessionRow, row)
+
+
+async def state_of_session(token: SessionToken) -> SessionEnd | None:
+    """Return how the session of a token ended, for the flow recorder; None if it is unknown."""
+    return one(SessionEnd, await fetchrow(_STATE_OF_SESSION, token.user_id, token.hash))
 
 
 async def touch_session(token: SessionToken, idle_lifetime: float) -> None:

@@ -33,6 +33,7 @@ class NewFlow(msgspec.Struct, frozen=True):
     attributes: list[str] | None
     ways: list[str] | None
     lifetime: float
+    trace_id: str
 
 
 class FlowRow(msgspec.Struct, frozen=True):
@@ -53,6 +54,7 @@ class FlowRow(msgspec.Struct, frozen=True):
     identity: str | None
     attributes: list[str] | None
     ways: list[str] | None
+    trace_id: str
     created_at: datetime
     finished: bool
     live: bool
@@ -79,17 +81,17 @@ class NotedStep(msgspec.Struct, frozen=True):
 _INSERT_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
                              max_age, user_id, session_id, done, registration, attributes, ways, turn, created_at,
-                             expires_at)
+                             expires_at, trace_id)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, now(),
-            now() + make_interval(secs => $16))
+            now() + make_interval(secs => $16), $17)
 """
 _FIND_FLOW = """
     SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
-           registration, identity, attributes, ways, created_at, finished_at IS NOT NULL AS finished,
+           registration, identity, attributes, ways, trace_id, created_at, finished_at IS NOT NULL AS finished,
            expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
-_FLOW_IS_LIVE = "SELECT FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
+_TRACE_OF_LIVE_FLOW = "SELECT trace_id FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
 #: The flow of a :class:`FlowVersion`, if it has not changed or ended since.
 _THIS_VERSION = "id = $1 AND browser_hash = $2 AND turn = $3 AND finished_at IS NULL AND expires_at > now()"
 _STORE_REGISTRATION, _STORE_IDENTITY = (
@@ -106,9 +108,9 @@ _NOTE_STEP = f"""
 # At its former address, a moved flow is finished and redirects to the new one.
 _FORWARD_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, login_hint, acr, required_acr, done, user_id, kept_form,
-                             created_at, expires_at, finished_at)
+                             trace_id, created_at, expires_at, finished_at)
     SELECT $1, $2, $4, '', acr, required_acr, ARRAY[]::text[], CASE WHEN kept_form IS NOT NULL THEN user_id END,
-           kept_form, created_at, expires_at, now()
+           kept_form, trace_id, created_at, expires_at, now()
     FROM signin_flow WHERE id = $3
 """
 _FINISH_FLOW = """
@@ -140,7 +142,7 @@ async def insert_flow(new: NewFlow) -> None:
     await execute(
         _INSERT_FLOW, new.binding.id, new.binding.hash, new.return_to, new.cancel_to, new.login_hint, new.display,
         new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.attributes,
-        new.ways, new.lifetime,
+        new.ways, new.lifetime, new.trace_id,
     )  # fmt: skip
 
 
@@ -149,9 +151,10 @@ async def find_flow(binding: BrowserBinding) -> FlowRow | None:
     return one(FlowRow, await fetchrow(_FIND_FLOW, binding.id, binding.hash))
 
 
-async def flow_is_live(id: str) -> bool:
-    """Return whether there is an unfinished flow with this id, of any browser."""
-    return await fetchrow(_FLOW_IS_LIVE, id) is not None
+async def trace_of_live_flow(id: str) -> str | None:
+    """Return the ``trace_id`` of the unfinished flow with this id, of any browser; None if there is none."""
+    row = await fetchrow(_TRACE_OF_LIVE_FLOW, id)
+    return row["trace_id"] if row is not None else None
 
 
 async def store_registration(flow: FlowVersion, registration: str | None) -> bool:

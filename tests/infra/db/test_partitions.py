@@ -65,7 +65,7 @@ async def places() -> dict[UUID, str]:
 
 
 async def months() -> list[str]:
-    return [name.removeprefix(f"{TABLE}_") for name in await partitions._existing(TABLE)]
+    return [name.removeprefix(f"{TABLE}_") for name in await partitions.existing_partitions(TABLE)]
 
 
 @asynccontextmanager

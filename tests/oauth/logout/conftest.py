@@ -91,7 +91,7 @@ async def take_part(user_id: UUID, session_id: UUID, client_id: str) -> None:
         user_id=user_id, code_hash=ids.digest(ids.random_token()), pushed=None, family_id=ids.uuid7(),
         client_id=client_id, session_id=session_id, redirect_uri="https://shop.example/cb", code_challenge=None,
         nonce=None, scope="openid", resource="", claims=None, confirmation=None, authorization_details=None,
-        offline_access=False, auth_time=clock.now(), auth_age=0, amr="pwd", acr="1", lifetime=60,
+        offline_access=False, auth_time=clock.now(), auth_age=0, amr="pwd", acr="1", trace_id="", lifetime=60,
     )  # fmt: skip
     assert await authorize.insert_code(code)
 

@@ -242,6 +242,42 @@ CREATE TABLE event_feed_kind (
 );
 
 
+-- trace -------------------------------------------------------------------------------------------------------------
+
+-- One request of a sign-in or to a token endpoint, for support: what was asked, decided and why. "steps" is a list of
+-- [milliseconds, kind, fields]. "trace_id" is the id of the request that began the flow. No secrets, no foreign keys.
+-- Partitioned by day: "id" is a UUIDv7. Days older than IDP_TRACE_RETENTION are dropped.
+CREATE TABLE trace (
+    id          uuid PRIMARY KEY,
+    at          timestamptz NOT NULL,
+    request_id  text NOT NULL,
+    trace_id    text NOT NULL,
+    outcome     text NOT NULL,
+    method      text NOT NULL,
+    route       text NOT NULL,
+    status      integer NOT NULL,
+    duration_ms integer NOT NULL,
+    error       text,
+    reason      text,
+    hint        text,
+    user_id     uuid,
+    client_id   text,
+    session_id  uuid,
+    family_id   uuid,
+    ip_address  text NOT NULL,
+    steps       jsonb NOT NULL
+) PARTITION BY RANGE (id);
+
+CREATE TABLE trace_default PARTITION OF trace DEFAULT;
+
+CREATE INDEX trace_at ON trace (at);
+CREATE INDEX trace_request_id ON trace (request_id);
+CREATE INDEX trace_trace_id ON trace (trace_id);
+CREATE INDEX trace_user ON trace (user_id, at, id) WHERE user_id IS NOT NULL;
+CREATE INDEX trace_client ON trace (client_id, at, id) WHERE client_id IS NOT NULL;
+CREATE INDEX trace_family ON trace (family_id) WHERE family_id IS NOT NULL;
+
+
 -- mail --------------------------------------------------------------------------------------------------------------
 
 -- A message to a person, written in the transaction of the change that it tells of. "content" is encrypted, and null
@@ -541,6 +577,7 @@ CREATE TABLE signin_flow (
     attributes   text[],
     ways         text[],
     kept_form    bytea,
+    trace_id     text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL,
     finished_at  timestamptz,
@@ -924,6 +961,7 @@ CREATE TABLE authorization_code (
     auth_age              integer,
     amr                   text[] NOT NULL,
     acr                   text NOT NULL,
+    trace_id              text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT now(),
     expires_at            timestamptz NOT NULL,
     consumed_at           timestamptz,

@@ -7,13 +7,14 @@ from idp.audit.events import note
 from idp.errors import InvalidClientError, InvalidRequestError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients.auth_methods import TLS_METHODS
-from idp.oauth.clients.authentication import basic
+from idp.oauth.clients.authentication import basic, explain
 from idp.oauth.clients.authentication.credentials import Credentials, Failure, Sent
 from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.lookup import FindClient, authorized_client
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.reasons import Reason
+from idp.trace import recorder
 
 
 async def authenticate(
@@ -46,7 +47,9 @@ async def authenticate(
     permitted = client if client is not None and method_name in client.auth_methods else None
     failure = await credentials.verify(permitted)
     if permitted is None or failure is not None:
-        reason, hint = failure if permitted and failure else _why_not_permitted(client, client_id, method_name)
+        failed = failure if permitted and failure else _why_not_permitted(client, client_id, method_name)
+        explain.failed(sent, client, method_name, failed)
+        reason, hint = failed
         # An invented client_id must not be logged as a client.
         known = client_id if client is not None or reason is Reason.CLIENT_DISABLED else None
         note(
@@ -61,6 +64,8 @@ async def authenticate(
             challenge=challenge, hint=f"Client authentication{whose} failed: {hint}.", refused=Refused(reason)
         )
     actor.set(f"client:{client_id}")
+    recorder.about(client_id=client_id)
+    recorder.aside("client_authenticated", auth_method=method_name)
     return permitted
 
 

@@ -37,7 +37,7 @@ WITH code AS (
     RETURNING a.number, a.jti, a.token_hash, a.issued_at, a.expires_at, a.family_expires_at,
               a.family_confirmation::jsonb AS confirmation, c.family_id, c.client_id,
               c.user_id, c.session_id, c.scope, c.resource, c.claims, c.authorization_details, c.offline_access,
-              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr, c.organization_id, u.directory_version
+              c.nonce, c.auth_time, c.auth_age, c.amr, c.acr, c.organization_id, c.trace_id, u.directory_version
 ), family AS (
     INSERT INTO token_family (user_id, id, client_id, session_id, scope, resource, claims, confirmation,
                               authorization_details, offline_access, auth_time, auth_age, amr, acr, organization_id,
@@ -50,7 +50,7 @@ WITH code AS (
     SELECT user_id, jti, family_id, token_hash, issued_at, expires_at FROM code WHERE jti IS NOT NULL
 )
 SELECT number, family_id, user_id, session_id, scope, resource, claims, authorization_details, nonce, auth_time,
-       auth_age, amr, acr, organization_id, directory_version
+       auth_age, amr, acr, organization_id, directory_version, trace_id
 FROM code
 """,  # noqa: S608
 )
@@ -108,7 +108,13 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token: NewRefreshToken | None
 
 
-async def redeem_code(redemption: CodeRedemption) -> Grant | None:
+class RedeemedCode(Grant, frozen=True, kw_only=True):
+    """The authorization of a redeemed code. ``trace_id`` is of the record for support (:mod:`idp.trace`)."""
+
+    trace_id: str
+
+
+async def redeem_code(redemption: CodeRedemption) -> RedeemedCode | None:
     """Consume a code and create its token family. Returns None if a condition is not met."""
     new = redemption.refresh_token
     row = await _REDEEM_CODE.fetchrow(
@@ -128,7 +134,7 @@ async def redeem_code(redemption: CodeRedemption) -> Grant | None:
         issued_at=new.issued_at if new else None,
         expires_at=new.expires_at if new else None,
     )
-    return one(Grant, row)
+    return one(RedeemedCode, row)
 
 
 async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:

@@ -1,0 +1,156 @@
+"""`idp trace`: what was asked and decided in a sign-in or a token request, for support."""
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from idp.cli.database import with_database
+from idp.cli.output import json_option, print_json, print_table, text
+from idp.errors import NotFoundError, OperatorError
+
+if TYPE_CHECKING:
+    from idp.trace.reading import ShownRequest
+
+WIDTH, NAME = 80, 22
+
+
+class NoTraceError(NotFoundError):
+    """There is no recorded flow with this id."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Nothing is recorded under this id: it is unknown, older than IDP_TRACE_RETENTION, or the request succeeded"
+            " and was not worth a record."
+        )
+
+
+class NoTraceAskedError(OperatorError):
+    """The command names no flow."""
+
+    def __init__(self) -> None:
+        super().__init__("Name the ID that the error page shows, or filter with --user, --client, --outcome, --last.")
+
+
+@click.command()
+@click.argument("id", required=False)
+@click.option("--user", "email", help="The requests of the user with this email address.")
+@click.option("--client", "client_id", help="The requests of this client.")
+@click.option("--outcome", type=click.Choice(["success", "refused", "failed"]), help="Only with this outcome.")
+@click.option("--reason", help="Only refused for this reason, such as wrong_redirect_uri.")
+@click.option("--last", type=click.IntRange(1, 200), help="Maximum number of requests in the list (by default 20).")
+@json_option
+@with_database
+async def trace(
+    *,
+    id: str | None,
+    email: str | None,
+    client_id: str | None,
+    outcome: str | None,
+    reason: str | None,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Show what happened in a sign-in, step by step: what was asked, what was decided and why.
+
+    ID is the number that an error page shows (the header X-Request-Id of a response), or the id of a flow. Without it,
+    the most recent requests are listed. Reading is recorded in the audit trail.
+    """
+    from idp.audit.events import record
+
+    filters = {"client_id": client_id, "outcome": outcome, "reason": reason}
+    if email is not None:
+        filters["user_id"] = await _user_id(email)
+    given = {name: value for name, value in filters.items() if value}
+    if id is None and not given and last is None:
+        raise NoTraceAskedError
+    await record("trace_read", detail={"id": id} if id is not None else given)
+    if id is None:
+        await _list(given, last or 20, as_json=as_json)
+    else:
+        await _show(id, as_json=as_json)
+
+
+async def _user_id(email: str) -> str:
+    from idp.accounts.addresses import normalise_email
+    from idp.accounts.repository.users import owner_of_email
+
+    user_id = await owner_of_email(normalise_email(email))
+    if user_id is None:
+        raise NotFoundError(f"There is no user with the address {email}.")
+    return str(user_id)
+
+
+async def _list(filters: dict[str, str], limit: int, *, as_json: bool) -> None:
+    from idp.infra.db.listing import list_page
+    from idp.trace.repository import REQUESTS
+
+    rows = (await list_page(REQUESTS, filters, limit=limit)).rows
+    if as_json:
+        hidden = ("id", "steps")
+        print_json(
+            [{name: row[name] for name in row if not name.startswith("_") and name not in hidden} for row in rows]
+        )
+        return
+    print_table(
+        ("Time (UTC)", "Request", "Outcome", "Endpoint", "Reason", "Client"),
+        [
+            (f"{row['at']:%m-%d %H:%M:%S}", row["request_id"], row["outcome"], row["route"],
+             row["reason"] or row["error"], row["client_id"])
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+async def _show(id: str, *, as_json: bool) -> None:
+    from idp.trace import reading
+
+    requests = await reading.flow(id)
+    if not requests:
+        raise NoTraceError
+    if as_json:
+        print_json(requests)
+        return
+    for line in _lines(requests):
+        click.echo(line)
+
+
+def _lines(requests: "list[ShownRequest]") -> Iterator[str]:
+    first = requests[0]
+    yield f"Flow {first.trace_id}, {text(first.at)}, {len(requests)} request{'s' if len(requests) > 1 else ''}"
+    for name in ("client", "user"):
+        who = next((value for each in requests if (value := getattr(each, f"{name}_id"))), None)
+        yield from _fields({name: who} if who else {}, "")
+    for request in requests:
+        yield ""
+        yield f"+{request.offset_ms} ms  {request.method} {request.route or '(no route)'}: {_outcome(request)}"
+        yield f"  request {request.request_id}  status {request.status}  took {request.duration_ms} ms"
+        for step in request.steps:
+            yield from _wrapped(f"{step.ms:>5} ms  ", step.sentence)
+            yield from _fields(step.fields, " " * 10)
+        if request.hint:
+            yield from _wrapped("  why:  ", request.hint)
+        if request.mend:
+            yield from _wrapped("  mend: ", request.mend)
+
+
+def _outcome(request: "ShownRequest") -> str:
+    why = request.reason or request.error
+    return f"{request.outcome} ({why})" if why else request.outcome
+
+
+def _fields(fields: dict[str, Any], margin: str) -> Iterator[str]:
+    for name, value in fields.items():
+        yield from _wrapped(f"{margin}{name.replace('_', ' '):<{NAME}} ", _value(name, value))
+
+
+def _value(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return text(datetime.fromisoformat(value))
+    return " ".join(map(text, value)) if isinstance(value, list) else text(value)
+
+
+def _wrapped(begin: str, words: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH, initial_indent=begin, subsequent_indent=" " * len(begin)) or [begin.rstrip()]

@@ -1,0 +1,105 @@
+"""The buffer of recorded requests: bounded in size and rate, and without what looks like a secret."""
+
+import secrets
+from typing import Any
+
+import msgspec
+import pytest
+
+from idp import clock, ids
+from idp.infra.db.engine import fetch
+from idp.infra.event_limits import EventLimit
+from idp.settings import settings
+from idp.trace import buffer
+from idp.trace.buffer import Recorded
+
+pytestmark = pytest.mark.usefixtures("db")
+
+
+@pytest.fixture(autouse=True)
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove what other tests left in memory."""
+    monkeypatch.setattr(buffer, "_waiting", [])
+    monkeypatch.setattr(buffer, "_limit", EventLimit())
+
+
+def recorded(**changes: Any) -> Recorded:
+    """A refused request of a client of its own."""
+    request_id = secrets.token_hex(8)
+    values = {
+        "id": ids.uuid7(), "at": clock.now(), "request_id": request_id, "trace_id": request_id, "outcome": "refused",
+        "method": "POST", "route": "/token", "status": 400, "duration_ms": 1, "error": "invalid_grant",
+        "reason": "expired", "hint": None, "user_id": None, "client_id": f"c-{request_id}", "session_id": None,
+        "family_id": None, "ip_address": "203.0.113.1", "steps": [],
+    }  # fmt: skip
+    return Recorded(**(values | changes))
+
+
+async def stored(request: Recorded) -> dict[str, Any]:
+    (row,) = await fetch("SELECT * FROM trace WHERE request_id = $1", request.request_id)
+    return dict(row) | {"steps": msgspec.json.decode(row["steps"])}
+
+
+async def test_values_are_bounded_and_never_look_like_secrets() -> None:
+    token, long = secrets.token_urlsafe(32), "a word " * 1_000
+    fields = {
+        "received": f"https://app.example/{token}",
+        "differs_in": [token, *("part",) * 100],
+        "nearest_registered": long,
+        "registered_uris": 3,
+        "not_declared": "x",
+    }
+    request = recorded(
+        hint=f"It was {token}.", steps=[(3, "redirect_uri_mismatch", fields)], client_id="\0" + "c" * 999
+    )
+    buffer.add(request)
+    await buffer.write()
+    row = await stored(request)
+    ((ms, kind, shown),) = row["steps"]
+    assert (ms, kind, shown.keys()) == (3, "redirect_uri_mismatch", fields.keys() - {"not_declared"})
+    assert shown["received"] == "https://app.example/[left out]"
+    assert shown["differs_in"] == ["[left out]", *("part",) * (buffer.MAX_VALUES - 1)]
+    assert len(shown["nearest_registered"]) == buffer.MAX_LENGTH
+    assert row["hint"] == "It was [left out]."
+    assert len(row["client_id"]) <= 200
+    jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln"
+    assert buffer._value(f"Bearer {jwt}") == "Bearer [left out]"
+
+
+async def test_nobody_fills_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one client or address a tenth of the limit is recorded; of all together the limit."""
+    limited = settings().model_copy(update={"trace_failure_limit": 50, "trace_success_limit": 0})
+    monkeypatch.setattr(buffer, "settings", lambda: limited)
+    for _ in range(100):
+        buffer.add(recorded(client_id="noisy"))
+        buffer.add(recorded(outcome="success"))
+    assert len(buffer._waiting) == 5
+    for _ in range(100):
+        buffer.add(recorded())
+    assert len(buffer._waiting) == 50
+
+
+async def test_a_full_table_and_a_full_buffer_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer, "full", True)
+    buffer.add(recorded())
+    assert not buffer._waiting
+    monkeypatch.setattr(buffer, "full", False)
+    monkeypatch.setattr(buffer, "MAX_WAITING", 2)
+    for _ in range(5):
+        buffer.add(recorded())
+    assert len(buffer._waiting) == 2
+
+
+async def test_what_cannot_be_written_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_rows: object) -> None:
+        raise ConnectionError
+
+    request = recorded()
+    buffer.add(request)
+    with monkeypatch.context() as patch:
+        patch.setattr(buffer.repository, "insert", fails)
+        with pytest.raises(ConnectionError):
+            await buffer.write()
+    await buffer.write()
+    assert (await stored(request))["reason"] == "expired"
+    assert not buffer._waiting
