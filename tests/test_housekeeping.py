@@ -81,6 +81,7 @@ class Fill:
                     "acr": "1",
                     "required_acr": "1",
                     "done": [],
+                    "trace_id": "",
                 },
             ),
             "authorization_request": (
@@ -110,6 +111,7 @@ class Fill:
                     "code_hash": random.encode(),
                     "family_id": ids.uuid7(),
                     "redirect_uri": "https://app.example.com/cb",
+                    "trace_id": "",
                 },
             ),
             "backchannel_request": (

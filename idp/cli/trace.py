@@ -53,7 +53,7 @@ async def trace(
     last: int | None,
     as_json: bool,
 ) -> None:
-    """Show what happened in a sign-in, step by step: what was asked, what was decided and why.
+    """What happened in a sign-in or a token request, and why.
 
     ID is the number that an error page shows (the header X-Request-Id of a response), or the id of a flow. Without it,
     the most recent requests are listed. Reading is recorded in the audit trail.

@@ -568,6 +568,8 @@ PAGES: dict[str, dict[str, Any]] = {
         "request_id": "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa",
     },
     "flow_gone.html": {
+        "status": 400,
+        "error": None,
         "title": "This sign-in has expired",
         "message": "It was open for too long. Go back to the application and begin again.",
         "way_out": WAY_OUT,
@@ -974,7 +976,7 @@ def test_login_shows_the_metadata_of_the_client(pages: Templates) -> None:
 def test_request_id_stands_on_error_pages_only(pages: Templates) -> None:
     for name, context in PAGES.items():
         html = pages.render(name, **context | {"request_id": "the-request"})
-        assert ("the-request" in html) == (name in ("error.html", "access_denied.html")), name
+        assert ("the-request" in html) == (name in ("error.html", "flow_gone.html", "access_denied.html")), name
 
 
 def test_direction_and_language(pages: Templates) -> None:

@@ -12,7 +12,7 @@ from idp.accounts.attributes.registry import attributes as declared
 from idp.directory.branding import brand_named
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
-from idp.http import forms
+from idp.http import cookies, forms
 from idp.http.access import Access
 from idp.http.middleware import ON_SUCCESS
 from idp.http.pages import see_other
@@ -200,7 +200,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     client = await _still_registered(asked)
     asked = within_registration(asked, client)
     session = await current_session(request)
-    await explain.session_of(request, session)
+    await explain.session_of(cookies.read(request, cookies.SESSION), session)
     state = browser_state(request, session) if "openid" in asked.scope else None
     try:
         if not asked.scope and not asked.authorization_details:

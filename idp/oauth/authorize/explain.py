@@ -1,6 +1,5 @@
 """The steps of an authorization request for the flow recorder (:mod:`idp.trace`)."""
 
-from idp.http import cookies
 from idp.oauth.authorize.acr import AcrRequest
 from idp.oauth.authorize.organizations import without_name
 from idp.oauth.authorize.request import AuthorizationRequest
@@ -8,7 +7,6 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.nearest_redirect import nearest, shown
 from idp.oauth.parameters import Parameters, words
 from idp.signin import sessions
-from idp.signin.http import AnyRequest
 from idp.signin.sessions import SignedIn
 from idp.trace import recorder
 from idp.trace.buffer import Field
@@ -61,14 +59,18 @@ def redirect_uri_mismatch(client: Client, received: str) -> None:
     )
 
 
-async def session_of(request: AnyRequest, session: SignedIn | None) -> None:
-    """Record whether the browser has a session, and if not, why."""
+async def session_of(token: str | None, session: SignedIn | None) -> None:
+    """Record whether the browser has a session, and if not, why.
+
+    Args:
+        token: the value of its session cookie.
+    """
     if session is not None:
         recorder.about(user_id=session.user_id, session_id=session.id)
         age = session.age()
         recorder.step("session_found", acr=session.acr, amr=session.amr, age_seconds=_seconds(age))
     elif recorder.is_on():
-        recorder.step("no_session", why=await sessions.why_none(cookies.read(request, cookies.SESSION)))
+        recorder.step("no_session", why=await sessions.why_none(token))
 
 
 def _seconds(age: float) -> int | None:

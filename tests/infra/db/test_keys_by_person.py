@@ -78,6 +78,7 @@ BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "provisioning_drift": "the report of a check, read by target; it is replaced by the next one",
     "organization_invitation": "made for an address, before the user is known",
     "signin_flow": "begins before the user is known, and lives for an hour",
+    "trace": "read by the id of a request or of a flow, which begins before the user is known; it lives for days",
 }
 PARTITIONS = 4
 

@@ -119,6 +119,7 @@ WHOLE = (
     # Batches, which are much of a table here and little of a large one; that of mail is planned for its size each time.
     "idp.audit.repository.audit_events._DELETE_EVENTS",
     "idp.mail.repository._CLAIM",
+    "idp.trace.repository._DELETE_BEFORE",
 )
 #: Statements on rows of several users, by the beginning of the name.
 SEVERAL_PERSONS = (
