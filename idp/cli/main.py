@@ -54,7 +54,7 @@ COMMANDS = {
     "roles": ("Roles of clients and of the whole server.", "idp.cli.roles:roles"),
     "organizations": ("The organisations, their members and roles.", "idp.cli.organizations:organizations"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
-    "trace": ("What happened in a sign-in or a token request, and why.", "idp.cli.trace:trace"),
+    "trace": ("Show what happened in a sign-in or a token request, and why.", "idp.cli.trace:trace"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
     "settings": ("Every setting with its value and meaning.", "idp.cli.settings:show_settings"),

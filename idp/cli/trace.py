@@ -53,20 +53,17 @@ async def trace(
     last: int | None,
     as_json: bool,
 ) -> None:
-    """What happened in a sign-in or a token request, and why.
+    """Show what happened in a sign-in or a token request, and why.
 
     ID is the number that an error page shows (the header X-Request-Id of a response), or the id of a flow. Without it,
-    the most recent requests are listed. Reading is recorded in the audit trail.
+    the most recent requests are listed. The audit trail records whose requests were read.
     """
-    from idp.audit.events import record
-
     filters = {"client_id": client_id, "outcome": outcome, "reason": reason}
     if email is not None:
         filters["user_id"] = await _user_id(email)
     given = {name: value for name, value in filters.items() if value}
     if id is None and not given and last is None:
         raise NoTraceAskedError
-    await record("trace_read", detail={"id": id} if id is not None else given)
     if id is None:
         await _list(given, last or 20, as_json=as_json)
     else:
@@ -85,8 +82,10 @@ async def _user_id(email: str) -> str:
 
 async def _list(filters: dict[str, str], limit: int, *, as_json: bool) -> None:
     from idp.infra.db.listing import list_page
+    from idp.trace import reading
     from idp.trace.repository import REQUESTS
 
+    await reading.record_reading(filters)
     rows = (await list_page(REQUESTS, filters, limit=limit)).rows
     if as_json:
         hidden = ("id", "steps")
@@ -107,7 +106,7 @@ async def _list(filters: dict[str, str], limit: int, *, as_json: bool) -> None:
 async def _show(id: str, *, as_json: bool) -> None:
     from idp.trace import reading
 
-    requests = await reading.flow(id)
+    requests = await reading.read_flow(id)
     if not requests:
         raise NoTraceError
     if as_json:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.audit.events import record
 from idp.trace import repository
 from idp.trace.hints import mend
 from idp.trace.kinds import KINDS, Kind
@@ -56,19 +57,33 @@ class ShownRequest(msgspec.Struct, frozen=True):
     steps: list[ShownStep]
 
 
+async def record_reading(filters: Mapping[str, str]) -> None:
+    """Record in the audit trail that the requests of a user are listed, or a flow is shown."""
+    named = {name: filters[name] for name in ("user_id", "id") if filters.get(name)}
+    if named:
+        await record("trace_read", detail=named)
+
+
+async def read_flow(id: str) -> list[ShownRequest]:
+    """Return a flow as :func:`flow` does, for an operator: the reading is recorded."""
+    await record_reading({"id": id})
+    return await flow(id)
+
+
 async def flow(id: str) -> list[ShownRequest]:
     """Return the requests of the flow that has this id or a request with this id, oldest first; none if it is unknown,
     was not recorded or is older than the retention.
     """
     found = await repository.requests_of_flow(id)
-    return [_shown(request, found[0].at) for request in found]
+    return [shown(request, found[0].at) for request in found]
 
 
-def _shown(request: RecordedRequest, first: datetime) -> ShownRequest:
+def shown(request: RecordedRequest, first: datetime | None = None) -> ShownRequest:
+    """Return a request with its steps in words. ``first`` is the time of the first request of the flow."""
     kept = {name: getattr(request, name) for name in RecordedRequest.__struct_fields__ if name not in ("id", "steps")}
     return ShownRequest(
         **kept,
-        offset_ms=round((request.at - first).total_seconds() * 1000),
+        offset_ms=round((request.at - (first or request.at)).total_seconds() * 1000),
         mend=mend(request.reason, request.error) if request.outcome != "success" else "",
         steps=steps(request.steps),
     )

@@ -19,7 +19,7 @@ MAX_STEPS = 40
 
 
 class Recording:
-    """What the current request did so far.
+    """The steps of the current request so far.
 
     Attributes:
         kept: whether it is written even if it succeeds.

@@ -81,6 +81,7 @@ TABLES = {
     "user_role": "what the person may do, once signed in",
     "user_attribute": "what is known of the person",
     "audit_event": "what happened",
+    "trace": "what happened",
     "session_client": "who is told that the session has ended; gives nothing by itself",
     "bulk_item": "on whom an administrator acts; gives nothing by itself",
     "delivery": "a message to another system; gives nothing by itself",

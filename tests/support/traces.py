@@ -2,7 +2,9 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
+from idp.infra.db.engine import fetchrow
 from idp.trace import reading
 from idp.trace.reading import ShownRequest
 
@@ -20,6 +22,16 @@ async def traced(request_id: str) -> list[ShownRequest]:
 async def recorded(request_id: str) -> ShownRequest:
     """Return a request, once it is written."""
     return next(each for each in await traced(request_id) if each.request_id == request_id)
+
+
+async def request_of(user_id: UUID) -> str:
+    """Return the id of a request of a user, once one is written."""
+    async with asyncio.timeout(30):
+        while True:
+            row = await fetchrow("SELECT request_id FROM trace WHERE user_id = $1", user_id)
+            if row is not None:
+                return str(row["request_id"])
+            await asyncio.sleep(0.05)
 
 
 def fields(request: ShownRequest, kind: str) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from idp.admin.console import (
     setup,
     shared_signals,
     token_hooks,
+    traces,
     trusted_issuers,
     upstreams,
     user_attributes,
@@ -54,8 +55,8 @@ __all__ = [
     "organization_domains",
     "organization_invitations", "organization_member_roles", "organization_members", "organization_policies",
     "organization_roles", "organizations", "overview", "provisioning", "resource_servers", "role_holders", "roles",
-    "scim_tokens", "shared_signals", "token_hooks", "trusted_issuers", "upstreams", "user_attributes", "users",
-    "webhooks", "workload_identities",
+    "scim_tokens", "shared_signals", "token_hooks", "traces", "trusted_issuers", "upstreams", "user_attributes",
+    "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, *setup.ROUTES]

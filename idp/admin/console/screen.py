@@ -83,6 +83,7 @@ SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
         ("id_jag_policies", "Identity assertions"),
     ),
     "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
+    "audit": (("audit", "Audit trail"), ("traces", "Traces")),
     "settings": (("settings", "Settings"), ("health", "Health")),
     "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),
     "webhooks": (("webhooks", "Webhooks"), ("token_hooks", "Token hooks"), ("shared_signals", "Shared signals")),

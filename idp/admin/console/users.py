@@ -205,6 +205,8 @@ async def show_user(request: AdminRequest) -> Response[str]:
 def _acts(request: AdminRequest, user: User) -> list[Action]:
     path = f"{HOME}/users/{user.id}"
     found = []
+    if Permission.AUDIT_READ in request.caller.allowed:
+        found.append(Action("Requests of sign-ins", f"{HOME}/traces?user={user.id}"))
     if Permission.USERS_WRITE in request.caller.allowed:
         found += [
             Action("Edit attributes", f"{path}/attributes"),

@@ -46,6 +46,7 @@ from tests.support.oauth import PASSWORD
 from tests.support.person import equip
 from tests.support.server import Server
 from tests.support.streams import make_stream
+from tests.support.traces import request_of
 
 SCREENS = [
     (str(method), path, handler.opt["permission"])
@@ -121,6 +122,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     }
     found = {name: str(row["id"]) for name, row in rows.items() if row is not None}
     yield found | {
+        "trace_id": await request_of(auditor.id),
         "user_id": str(auditor.id),
         "webhook_id": str(webhook_id),
         "hook_id": str(hook_id),
