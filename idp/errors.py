@@ -46,7 +46,7 @@ RFC 6749 section 5.2 (no double quote, no backslash, ASCII only).
 """
 
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from idp.reasons import Reason
@@ -71,6 +71,47 @@ class IdpError(Exception):
         self.description = description
 
 
+#: The reason of an error of the protocol that is raised without a more exact one, by its code.
+BY_CODE: Final[dict[str, Reason]] = {
+    "invalid_request": Reason.INVALID_REQUEST,
+    "invalid_request_object": Reason.INVALID_REQUEST,
+    "invalid_request_uri": Reason.INVALID_REQUEST,
+    "invalid_user_code": Reason.INVALID_REQUEST,
+    "invalid_binding_message": Reason.INVALID_REQUEST,
+    "invalid_authorization_details": Reason.INVALID_REQUEST,
+    "invalid_password": Reason.INVALID_INPUT,
+    "invalid_client": Reason.UNKNOWN_CLIENT,
+    "invalid_client_metadata": Reason.INVALID_METADATA,
+    "invalid_redirect_uri": Reason.INVALID_METADATA,
+    "invalid_software_statement": Reason.INVALID_METADATA,
+    "unapproved_software_statement": Reason.INVALID_METADATA,
+    "registration_not_supported": Reason.NOT_SUPPORTED,
+    "unsupported_grant_type": Reason.NOT_SUPPORTED,
+    "unsupported_response_type": Reason.NOT_SUPPORTED,
+    "unsupported_token_type": Reason.NOT_SUPPORTED,
+    "unauthorized_client": Reason.GRANT_NOT_ALLOWED,
+    "invalid_scope": Reason.SCOPE_NOT_ALLOWED,
+    "invalid_target": Reason.RESOURCE_NOT_ALLOWED,
+    "invalid_token": Reason.MALFORMED,
+    "invalid_dpop_proof": Reason.MALFORMED,
+    "use_dpop_nonce": Reason.NONCE_NEEDED,
+    "insufficient_scope": Reason.SCOPE_MISSING,
+    "insufficient_user_authentication": Reason.ACR_TOO_LOW,
+    "unmet_authentication_requirements": Reason.ACR_TOO_LOW,
+    "login_required": Reason.SIGN_IN_NEEDED,
+    "consent_required": Reason.CONSENT_NEEDED,
+    "interaction_required": Reason.PAGE_NEEDED,
+    "access_denied": Reason.DENIED_BY_USER,
+    "authorization_pending": Reason.NOT_DECIDED_YET,
+    "slow_down": Reason.POLLED_TOO_OFTEN,
+    "too_many_requests": Reason.TOO_MANY_TRIES,
+    "expired_token": Reason.EXPIRED,
+    "expired_login_hint_token": Reason.EXPIRED,
+    "unknown_user_id": Reason.UNKNOWN_USER,
+    "invalid_session": Reason.FLOW_EXPIRED,
+}
+
+
 class Refused(NamedTuple):
     """Why a token or a code was refused, for the operator.
 
@@ -91,6 +132,7 @@ class OAuthError(IdpError):
         status: the HTTP status if the error is not returned by redirect.
         hint: a sentence for the log only, which may say more than the response. By default the description.
         refused: why a token or a code was refused, for audit and log.
+        reason: that of ``refused``; else the one of the code (:data:`BY_CODE`).
     """
 
     status: int = HTTPStatus.BAD_REQUEST
@@ -109,7 +151,7 @@ class OAuthError(IdpError):
         self.status = status
         self.hint = hint or description
         self.refused = refused
-        self.reason = refused.reason if refused else None
+        self.reason: Reason = refused.reason if refused else BY_CODE.get(code, Reason.INVALID_REQUEST)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.description}"
@@ -185,7 +227,7 @@ class InvalidDPoPProofError(OAuthError):
 class UseDPoPNonceError(InvalidDPoPProofError):
     """The DPoP proof needs a nonce of this server, or a newer one (RFC 9449 sections 8 and 9).
 
-    It has no reason, and so no audit event: a client begins without a nonce.
+    It is not ``refused``, so there is no audit event: a client begins without a nonce.
 
     Attributes:
         nonce: for the next proof.
@@ -212,6 +254,7 @@ class MissingTokenError(InvalidTokenError):
 
     def __init__(self) -> None:
         super().__init__("There is no access token.")
+        self.reason = Reason.TOKEN_MISSING
 
 
 class BoundTokenError(InvalidTokenError):
@@ -264,7 +307,7 @@ class PageError(IdpError):
         self.code = code
         self.status = status
         self.hint = hint
-        self.reason = reason
+        self.reason = reason or BY_CODE.get(code or "")
         self.way_out = way_out
         self.template = template
 
@@ -284,6 +327,7 @@ class TryLaterError(IdpError):
 class TooManyRequestsError(TryLaterError):
     """A rate limit is exceeded; answered with 429 and Retry-After (RFC 6585 section 4)."""
 
+    reason = Reason.TOO_MANY_TRIES
     status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, retry_after: int) -> None:
@@ -294,11 +338,14 @@ class TooManyRequestsError(TryLaterError):
 class OverloadedError(TryLaterError):
     """The queue of work is full."""
 
+    reason = Reason.OVERLOADED
     retry_after = 2
 
 
 class NoSigningKeyError(TryLaterError):
     """There is no active key of this algorithm."""
+
+    reason = Reason.NO_SIGNING_KEY
 
     def __init__(self, alg: str) -> None:
         super().__init__(f"There is no active {alg} key. Create one with `idp keys generate`.")
@@ -428,3 +475,4 @@ class SessionEndedError(IdpError):
 
     code = "invalid_request"
     status = HTTPStatus.FORBIDDEN
+    reason = Reason.SESSION_ENDED

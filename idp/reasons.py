@@ -49,6 +49,29 @@ class Reason(StrEnum):
     REVOKED_BY_NEWER_SIGN_IN = "revoked_by_newer_sign_in"
     REVOKED_BY_RESTORE = "revoked_by_restore"
 
+    # Requests
+    INVALID_REQUEST = "invalid_request"
+    INVALID_METADATA = "invalid_metadata"
+    NOT_SUPPORTED = "not_supported"
+    GRANT_NOT_ALLOWED = "grant_not_allowed"
+    SCOPE_NOT_ALLOWED = "scope_not_allowed"
+    RESOURCE_NOT_ALLOWED = "resource_not_allowed"
+    TOKEN_MISSING = "token_missing"
+    SCOPE_MISSING = "scope_missing"
+    NONCE_NEEDED = "nonce_needed"
+    SIGN_IN_NEEDED = "sign_in_needed"
+    CONSENT_NEEDED = "consent_needed"
+    PAGE_NEEDED = "page_needed"
+    DENIED_BY_USER = "denied_by_user"
+    NOT_DECIDED_YET = "not_decided_yet"
+    POLLED_TOO_OFTEN = "polled_too_often"
+    NO_ENCRYPTION_KEY = "no_encryption_key"
+
+    # This server
+    OVERLOADED = "overloaded"
+    NO_SIGNING_KEY = "no_signing_key"
+    DATABASE_UNAVAILABLE = "database_unavailable"
+
     # Clients
     UNKNOWN_CLIENT = "unknown_client"
     WRONG_SECRET = "wrong_secret"

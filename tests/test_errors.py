@@ -63,3 +63,57 @@ def test_the_documentation_explains_every_reason() -> None:
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     explained = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(explained) == sorted(Reason)
+
+
+#: Arguments for the errors of the tree that need some.
+ARGUMENTS: dict[type[IdpError], tuple[object, ...]] = {
+    errors.OAuthError: ("invalid_request", "x"),
+    errors.InvalidGrantError: ("x", errors.Refused(Reason.EXPIRED)),
+    errors.UseDPoPNonceError: ("x", "nonce"),
+    errors.BearerError: ("invalid_token", "x"),
+    errors.PageError: ("x", "x"),
+    errors.TooManyRequestsError: (1,),
+    errors.InvalidTokenError: (),
+    errors.BoundTokenError: (),
+    errors.MissingTokenError: (),
+    errors.InvalidClientError: (),
+    errors.FlowFinishedError: (),
+    errors.FlowExpiredError: (),
+    errors.OverloadedError: (),
+    errors.SessionEndedError: (),
+}
+#: The families whose errors a client or a user sees as the answer to a request of the protocol.
+PUBLIC = (errors.OAuthError, errors.FlowError, errors.TryLaterError, errors.SessionEndedError)
+#: Only their subclasses are raised.
+ABSTRACT = {errors.FlowError, errors.TryLaterError}
+
+
+def _public(kind: type[IdpError]) -> list[type[IdpError]]:
+    return [kind, *(found for child in _children(kind) for found in _public(child))]
+
+
+@pytest.mark.parametrize("kind", sorted({each for kind in PUBLIC for each in _public(kind)} - ABSTRACT, key=str))
+def test_every_public_error_has_a_reason(kind: type[IdpError]) -> None:
+    """None can be raised without one, however little is said about it."""
+    keywords = {"sends_keys": True} if kind is errors.FlowNotBoundError else {}
+    made = kind(*ARGUMENTS.get(kind, () if keywords else ("x",)), **keywords)
+    assert isinstance(made.reason, Reason)
+
+
+def _codes() -> list[tuple[str, str]]:
+    """The codes of errors that are raised without an exact reason, with their modules."""
+    found = []
+    for name, module in modules().items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("OAuthError", "PageError"):
+                given = {each.arg: each.value for each in node.keywords}
+                code = given.get("code", node.args[0] if ast.unparse(node.func) == "OAuthError" and node.args else None)
+                if not given.keys() & {"refused", "reason"} and isinstance(code, ast.Constant):
+                    found.append((name, code.value))
+    return found
+
+
+def test_the_reason_of_every_code_is_known() -> None:
+    """Otherwise its reason would be that of a malformed request."""
+    assert len(_codes()) > 20
+    assert [each for each in _codes() if each[1] not in errors.BY_CODE] == []

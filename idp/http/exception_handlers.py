@@ -40,6 +40,7 @@ from idp.infra.i18n import ngettext
 from idp.infra.logs import exception_fields
 from idp.infra.request_context import Refusal, actor, refusal
 from idp.keys.algorithms import PROOF_ALGORITHMS
+from idp.reasons import Reason
 from idp.trace import recorder
 
 log = structlog.get_logger()
@@ -197,13 +198,15 @@ def _finished_page(error: FlowFinishedError) -> PageError:
     )
 
 
-def _session_ended(request: AnyRequest, _error: SessionEndedError) -> Response[Any]:
+def _session_ended(request: AnyRequest, error: SessionEndedError) -> Response[Any]:
     page_error = PageError(
         _("You have been signed out"),
         _("Nothing was changed. Sign in and try again."),
         status=HTTPStatus.FORBIDDEN,
     )
-    return _page_error(request, page_error)
+    response = _page_error(request, page_error)
+    refusal.set(Refusal("invalid_session", "The session ended before it changed anything.", None, error.reason))
+    return response
 
 
 def wait_sentence(error: TooManyRequestsError) -> str:
@@ -226,13 +229,15 @@ def slowed_down(response: Response[Any], error: TooManyRequestsError) -> Respons
 
 
 def _too_many_tries(request: AnyRequest, error: TooManyRequestsError) -> Response[Any]:
+    refusal.set(Refusal("temporarily_unavailable", "A limit of requests is exceeded.", None, error.reason))
     if _wants_page(request):
         return slowed_down(error_page(PageError(_("Please wait a little"), wait_sentence(error))), error)
     description = "There were too many requests. Try again later."
     return slowed_down(json_error("temporarily_unavailable", description, HTTPStatus.TOO_MANY_REQUESTS), error)
 
 
-def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Response[Any]:
+def _unavailable(request: AnyRequest, message: str, retry_after: int, reason: Reason | None) -> Response[Any]:
+    refusal.set(Refusal("temporarily_unavailable", "The server could not answer at that moment.", None, reason))
     status = HTTPStatus.SERVICE_UNAVAILABLE
     if _wants_page(request):
         response: Response[Any] = error_page(PageError(_("Please try again in a moment"), message, status=status))
@@ -243,7 +248,7 @@ def _unavailable(request: AnyRequest, message: str, retry_after: int) -> Respons
 
 
 def _overloaded(request: AnyRequest, error: OverloadedError) -> Response[Any]:
-    return _unavailable(request, _("The server is overloaded."), error.retry_after)
+    return _unavailable(request, _("The server is overloaded."), error.retry_after, error.reason)
 
 
 def database_outage(error: Exception) -> outages.Outage | None:
@@ -259,12 +264,13 @@ def _database_error(request: AnyRequest, error: Exception) -> Response[Any]:
     found = database_outage(error)
     if found is None:
         return _unexpected(request, error)
-    return _unavailable(request, _("The server cannot use its database at the moment."), found.retry_after)
+    message = _("The server cannot use its database at the moment.")
+    return _unavailable(request, message, found.retry_after, Reason.DATABASE_UNAVAILABLE)
 
 
 def _no_signing_key(request: AnyRequest, error: NoSigningKeyError) -> Response[Any]:
     log.error("no_signing_key", **exception_fields(error))
-    return _unavailable(request, _("The server has no signing key at the moment."), 5)
+    return _unavailable(request, _("The server has no signing key at the moment."), 5, error.reason)
 
 
 def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Literal
 
-from idp.errors import OAuthError
+from idp.errors import OAuthError, Refused
 from idp.keys import jose
 from idp.keys.algorithms import DEFAULT_ALGORITHM, DEFAULT_CONTENT_ENCRYPTION
 from idp.keys.key_set import key_set
 from idp.oauth.clients import client_keys
 from idp.oauth.clients.client_keys import JWKS, KeysUnavailableError
 from idp.oauth.clients.models import Client
+from idp.reasons import Reason
 
 #: The prefix of the metadata ``*_signed_response_alg``, ``*_encrypted_response_alg`` and ``*_encrypted_response_enc``.
 Kind = Literal["id_token", "userinfo", "introspection", "authorization"]
@@ -71,9 +72,11 @@ async def _keys(client: Client) -> JWKS:
             "The response cannot be encrypted: the keys of this client cannot be fetched.",
             HTTPStatus.SERVICE_UNAVAILABLE,
             hint=f"{client.client_id}: {error}",
+            refused=Refused(Reason.KEYS_UNAVAILABLE),
         ) from error
 
 
 def _no_key(client: Client, alg: str, hint: str) -> OAuthError:
     description = f"The response cannot be encrypted: this client has no key for {alg} that can be used."
-    return OAuthError("invalid_request", description, hint=f"{client.client_id}: {hint}")
+    refused = Refused(Reason.NO_ENCRYPTION_KEY)
+    return OAuthError("invalid_request", description, hint=f"{client.client_id}: {hint}", refused=refused)

@@ -1,9 +1,10 @@
-"""How to mend a refusal: one sentence for support, by reason, or else by the error code of the protocol."""
+"""How to mend a refusal: one sentence for support, by reason."""
 
 from typing import Final
 
 from idp.reasons import Reason
 
+_ASK = "The client must send the user to a page: repeat the request without prompt=none."
 _NEW_SIGN_IN = "Nothing to mend: the user signs in again."
 _UPSTREAM = "See the step upstream_failed, and docs/upstreams.md for its reason."
 _POLICY = "Change the access policy of the client (idp access show), or what the user has."
@@ -47,6 +48,25 @@ HINTS: Final[dict[Reason, str]] = {
     Reason.REVOKED_BY_CREDENTIAL_CHANGE: _NEW_SIGN_IN,
     Reason.REVOKED_BY_NEWER_SIGN_IN: "Single-session mode: a newer sign-in of the user ended this one.",
     Reason.REVOKED_BY_RESTORE: _NEW_SIGN_IN,
+    Reason.INVALID_REQUEST: "The client sends a request that breaks the protocol: the hint says where.",
+    Reason.INVALID_METADATA: "The metadata of the client breaks a rule: the answer says which.",
+    Reason.NOT_SUPPORTED: "This server does not have it, or it is switched off: see the discovery document.",
+    Reason.GRANT_NOT_ALLOWED: "Register the grant or response type for the client.",
+    Reason.SCOPE_NOT_ALLOWED: "Register the scope for the client, or let the client ask for less.",
+    Reason.RESOURCE_NOT_ALLOWED: "Register the resource (idp resources), or correct what the client sends.",
+    Reason.TOKEN_MISSING: "Send the access token in the header Authorization.",
+    Reason.SCOPE_MISSING: "The client must ask for the scope, and be registered for it.",
+    Reason.NONCE_NEEDED: "Nothing to mend: the client repeats the request with the nonce of the answer.",
+    Reason.SIGN_IN_NEEDED: f"{_ASK} If there should be a session, see the step before.",
+    Reason.CONSENT_NEEDED: f"{_ASK} Or let the client skip consent, if it is your own.",
+    Reason.PAGE_NEEDED: _ASK,
+    Reason.DENIED_BY_USER: "Nothing to mend: the user decided so, or closed the page.",
+    Reason.NOT_DECIDED_YET: "Nothing to mend: the client polls until the user has decided.",
+    Reason.POLLED_TOO_OFTEN: "The client must wait for the interval between two polls.",
+    Reason.NO_ENCRYPTION_KEY: "Register a key for encryption in jwks or jwks_uri of the client.",
+    Reason.OVERLOADED: "Try again. If it lasts, add workers: docs/performance.md.",
+    Reason.NO_SIGNING_KEY: "Make a key of this algorithm: idp keys generate.",
+    Reason.DATABASE_UNAVAILABLE: "Look for database_unavailable in the log, and at the database.",
     Reason.UNKNOWN_CLIENT: "Compare the client_id with idp clients list: of another environment, or deleted.",
     Reason.WRONG_SECRET: "Compare the secret of the client with what was issued, or set a new one.",
     Reason.NO_SECRET_SET: "Set a secret for the client (idp clients secret).",
@@ -99,23 +119,14 @@ HINTS: Final[dict[Reason, str]] = {
     Reason.ORGANIZATION_UNAVAILABLE: "The organisation of the provider is disabled.",
 }
 
-_ASK = "The client must send the user to a page: repeat the request without prompt=none."
-OF_ERRORS: Final[dict[str, str]] = {
-    "login_required": f"{_ASK} If there should be a session, see the step no_session.",
-    "consent_required": f"{_ASK} Or let the client skip consent, if it is your own.",
-    "interaction_required": _ASK,
-    "unmet_authentication_requirements": "The user must sign in with a stronger way, or the client ask for less.",
-    "invalid_scope": "Register the scope for the client, or let the client ask for less.",
-    "invalid_target": "Register the resource (idp resources), or correct what the client sends.",
-    "unauthorized_client": "Register the grant or response type for the client.",
-    "unsupported_grant_type": "This server does not have this grant, or it is switched off.",
-    "invalid_request": "The client sends a request that breaks the protocol: the hint says where.",
-    "server_error": "An error in this server: report it with the frames, and look for the id in the log.",
-}
 
+def mend(reason: str | None, *, failed: bool) -> str:
+    """Return how to mend a refusal; empty if nothing is known.
 
-def mend(reason: str | None, error: str | None) -> str:
-    """Return how to mend a refusal; empty if nothing is known."""
-    if reason in HINTS:
-        return HINTS[Reason(reason)]
-    return OF_ERRORS.get(error or "", "")
+    Args:
+        failed: the server failed.
+    """
+    if failed and reason is None:
+        return "An error in this server: report it with the frames, and look for the id in the log."
+    # A newer release may have written a reason that this one does not know.
+    return HINTS[Reason(reason)] if reason in HINTS else ""

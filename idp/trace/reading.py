@@ -84,7 +84,7 @@ def shown(request: RecordedRequest, first: datetime | None = None) -> ShownReque
     return ShownRequest(
         **kept,
         offset_ms=round((request.at - (first or request.at)).total_seconds() * 1000),
-        mend=mend(request.reason, request.error) if request.outcome != "success" else "",
+        mend=mend(request.reason, failed=request.outcome == "failed"),
         steps=steps(request.steps),
     )
 

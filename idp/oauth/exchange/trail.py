@@ -46,7 +46,7 @@ class Attempt(msgspec.Struct, kw_only=True):
     def refused(self, error: OAuthError) -> None:
         """Record that it was refused."""
         key = unauthenticated_limit.limit_key(self.client.client_id)
-        self._note("token_exchange_refused", key, reason=error.reason or error.code)
+        self._note("token_exchange_refused", key, reason=error.reason)
 
     def _note(self, event: str, limit_key: str | None = None, **more: Any) -> None:
         subject, policy = self.subject, self.policy

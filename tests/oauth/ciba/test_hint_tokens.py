@@ -110,13 +110,13 @@ async def test_the_client_signs_it(named: str, bank: Client, alice: User) -> Non
         ({"email": "ada@example.com"}, "invalid_request", Reason.MALFORMED),
         ({"sub": "a\ud800"}, "invalid_request", Reason.MALFORMED),
         ({"sub": ""}, "invalid_request", Reason.MALFORMED),
-        ({"sub": None, "email": "no address"}, "unknown_user_id", None),
+        ({"sub": None, "email": "no address"}, "unknown_user_id", Reason.UNKNOWN_USER),
         ({"iss": "https://unknown.example"}, "invalid_request", Reason.UNTRUSTED_ISSUER),
     ],
     ids=str,
 )
 async def test_what_of_the_client_is_refused(
-    changes: dict[str, Any], code: str, reason: Reason | None, bank: Client
+    changes: dict[str, Any], code: str, reason: Reason, bank: Client
 ) -> None:
     now = int(time.time())
     moved = {name: now + value if isinstance(value, int) else value for name, value in changes.items()}

@@ -436,6 +436,6 @@ async def test_every_exchange_is_in_the_audit_trail(world: World, alice: User) -
         "family_id": str(family_of(claims_of(token)["jti"])),
     }
     assert beyond[:3] == ("token_exchange_refused", "failure", alice.id)
-    assert (beyond[3]["reason"], beyond[3]["scope"]) == ("invalid_scope", "stock:write")
+    assert (beyond[3]["reason"], beyond[3]["scope"]) == ("scope_not_allowed", "stock:write")
     assert malformed[:3] == ("token_exchange_refused", "failure", None)
     assert malformed[3]["reason"] == "malformed"
