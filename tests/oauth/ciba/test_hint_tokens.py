@@ -115,9 +115,7 @@ async def test_the_client_signs_it(named: str, bank: Client, alice: User) -> Non
     ],
     ids=str,
 )
-async def test_what_of_the_client_is_refused(
-    changes: dict[str, Any], code: str, reason: Reason, bank: Client
-) -> None:
+async def test_what_of_the_client_is_refused(changes: dict[str, Any], code: str, reason: Reason, bank: Client) -> None:
     now = int(time.time())
     moved = {name: now + value if isinstance(value, int) else value for name, value in changes.items()}
     assert await refused(signed(bank.client_id, **({"sub": "someone"} | moved)), bank) == (code, reason)
