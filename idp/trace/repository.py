@@ -48,7 +48,10 @@ _BYTES = "SELECT pg_total_relation_size($1::text::regclass) AS bytes"
 
 # What could not be dropped: days of another owner, and rows of days that had no partition.
 _DELETE_BEFORE = """
-DELETE FROM trace WHERE id IN (SELECT id FROM trace WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED)
+WITH old AS MATERIALIZED (
+    SELECT id FROM trace WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+DELETE FROM trace WHERE id IN (SELECT id FROM old)
 """
 
 
