@@ -9,9 +9,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from bench import large
+from bench import attributes, large
 from bench.figures import Bench, Figure, Part
 from idp import clock
+from idp.accounts.attributes import search
+from idp.accounts.attributes.models import Audience
+from idp.accounts.attributes.registry import attributes as declared
+from idp.accounts.repository.users import USERS
 from idp.directory.repository.groups import GROUPS, MEMBERS
 from idp.directory.repository.memberships import memberships
 from idp.directory.repository.roles import HOLDERS, OWN_ROLES, ROLES
@@ -29,6 +33,8 @@ EFFECTIVE_MS = 10
 STATEMENTS = 100
 #: Groups and roles of the user who has many.
 GROUPS_OF_ONE, ROLES_OF_ONE = 50, 20
+#: The attribute by which users are searched, and its values.
+ATTRIBUTE, VALUES = "department", ("one", "few", "percent", "half")
 #: The SCIM client.
 ORIGIN = "scim:measured"
 
@@ -201,6 +207,10 @@ async def fill(dsn: str, client_id: str, scale: Scale) -> None:
         await connection.close()
 
 
+#: The attribute in filters of SCIM (RFC 7643 section 4.3).
+_NAMED = f"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:{ATTRIBUTE}"
+
+
 class _Known(msgspec.Struct, frozen=True):
     """The group with most members, a small group, a role with many holders, and a user with many groups and roles."""
 
@@ -221,12 +231,19 @@ async def directory(bench: Bench, scale: Scale) -> Figure:
     """Measure statements one after the other, by one connection, with the rows on their way to this process."""
     await large.fill_users(bench.dsn, scale.users)
     await fill(bench.dsn, bench.sample.client_id, scale)
+    await attributes.fill(bench.dsn, ATTRIBUTE, searchable=True)
+    await declared.load()
     row = await fetchrow(_KNOWN)
     assert row is not None
     known = msgspec.convert(dict(row), _Known)
     parts = [
-        Part.of(name, await _p50(bench, partial(_pages, listing, filters)), PAGE_MS)
+        Part.of(name, await _p50(bench, partial(_pages, listing, filters, None)), PAGE_MS)
         for name, listing, filters in _lists(known, bench.sample.client_id)
+    ]
+    parts += [
+        Part.of(f"users {name}, by {sort}", await _p50(bench, partial(_pages, listing, filters, sort)), PAGE_MS)
+        for name, listing, filters in await _people()
+        for sort in ("created_at", "-created_at", "email", "-email")
     ]
     parts += [
         Part.of(f"SCIM: {name}", await _p50(bench, partial(_scim_pages, types, query)), PAGE_MS)
@@ -256,13 +273,26 @@ def _lists(known: _Known, client_id: str) -> list[tuple[str, Listing, dict[str, 
     ]
 
 
-async def _pages(listing: Listing, filters: dict[str, str]) -> list[float]:
+async def _people() -> list[tuple[str, Listing, dict[str, str]]]:
+    """Return the searches for users. One user has the first value, 1 in 10,000 the second, 1 in 100 the third."""
+    listing = msgspec.structs.replace(USERS, filters={**USERS.filters, **await search.filters(Audience.OWNER)})
+    name = f"{search.PREFIX}{ATTRIBUTE}"
+    return [
+        *((f"with the value of {value}", listing, {name: value}) for value in VALUES),
+        ("that are disabled", listing, {"disabled": "true"}),
+        ("with the value of half, that are disabled", listing, {name: "half", "disabled": "true"}),
+        ("by the beginning of all addresses", listing, {"q": "person"}),
+        ("by the beginning of one address", listing, {"q": "person7777"}),
+    ]
+
+
+async def _pages(listing: Listing, filters: dict[str, str], sort: str | None) -> list[float]:
     """Return the time of each page of a list, from its beginning, and again if it is short."""
     taken: list[float] = []
     cursor = None
     while len(taken) < STATEMENTS:
         started = time.perf_counter()
-        page = await list_page(listing, filters, cursor=cursor)
+        page = await list_page(listing, filters, sort=sort, cursor=cursor)
         taken.append(time.perf_counter() - started)
         assert page.rows, listing.source
         cursor = page.next_cursor
@@ -281,6 +311,18 @@ async def _scim_lists(known: _Known) -> list[tuple[str, list[ResourceType], dict
         ("users that changed", [USER], {"filter": f'meta.lastModified gt "{clock.now().isoformat()}"'}),
         ("disabled users", [USER], {"filter": "active eq false"}),
         ("users of the large group", [USER], {"cursor": "", "filter": f'groups.value eq "{known.large_group}"'}),
+        *(
+            (f"users with the value of {value}", [USER], {"attributes": "userName", "filter": f'{_NAMED} eq "{value}"'})
+            for value in VALUES
+        ),
+        *(
+            (
+                f"users with the value of {value}, by cursor",
+                [USER],
+                {"attributes": "userName", "filter": f'{_NAMED} eq "{value}"', "cursor": "", "sortBy": "userName"},
+            )
+            for value in VALUES
+        ),
         ("groups", [GROUP], {"excludedAttributes": "members"}),
         ("groups with members", [GROUP], {"cursor": ""}),
         ("a group by displayName", [GROUP], {"filter": 'displayName eq "group 7"'}),

@@ -227,5 +227,5 @@ def search(attribute: Attribute) -> Filter:
     kind = _SQL_TYPES[_COLUMNS[attribute.type]]
     # A declared name has only lower-case letters, digits and underscores.
     named = f"v.attribute = '{attribute.name}' AND {_EQUALS[kind]}"
-    of_users = f"u.id IN (SELECT v.user_id FROM user_attribute AS v WHERE {named})"  # noqa: S608
-    return Filter(of_users, kind, "With this value.", skewed=True)
+    keys = f"SELECT v.user_id AS id FROM user_attribute AS v WHERE {named}"  # noqa: S608
+    return Filter(type=kind, help="With this value.", keys=keys)

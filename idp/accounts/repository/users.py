@@ -398,13 +398,13 @@ def _prefix(expression: str) -> str:
 
 #: Maximum number of matches of each kind to examine.
 _MATCHES = 300
-_SEARCH = f"""u.id IN (
-    (SELECT id FROM users WHERE {_prefix("email")} ORDER BY email USING ~<~ LIMIT {_MATCHES})
-    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")} ORDER BY lower(name) USING ~<~ LIMIT {_MATCHES})
-    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")}
-               ORDER BY lower(family_name) USING ~<~ LIMIT {_MATCHES})
-    UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
-)"""  # noqa: S608
+_SEARCH = f"""
+(SELECT id FROM users WHERE {_prefix("email")} ORDER BY email USING ~<~ LIMIT {_MATCHES})
+UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")} ORDER BY lower(name) USING ~<~ LIMIT {_MATCHES})
+UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")}
+    ORDER BY lower(family_name) USING ~<~ LIMIT {_MATCHES})
+UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
+"""  # noqa: S608
 
 #: As :data:`_SEARCH`, without its limit: for work on every match.
 _SEARCH_ALL = f"""u.id IN (
@@ -422,7 +422,7 @@ USERS = Listing(
     sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},
     default_sort="-created_at",
     filters={
-        "q": Filter(_SEARCH, help="Beginning of the address, the name or the family name, or the id."),
+        "q": Filter(keys=_SEARCH, help="Beginning of the address, the name or the family name, or the id."),
         "id": Filter("u.id = {}", "uuid", "One user."),
         "email": Filter("u.email = lower({})", help="The whole address."),
         "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is disabled."),

@@ -13,7 +13,9 @@ import asyncpg
 import msgspec
 
 from idp.errors import ValidationError
+from idp.infra.db import selective
 from idp.infra.db.engine import fetch, fetch_once, transaction
+from idp.infra.db.selective import Selective
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
@@ -43,16 +45,16 @@ class Filter(msgspec.Struct, frozen=True):
         help: one line for the API's documentation.
         choices: the allowed values, if there are few.
         prepare: converts the value as entered to the one that is compared.
-        skewed: whether one value may match a few rows and another one most of them. Then the statement is planned for
-            its values at each run. A prepared statement is planned for any value after five runs.
+        keys: instead of the predicate, if one value may match a few rows and another one most of them: a subquery of
+            the keys ``id`` of the rows that match (:mod:`idp.infra.db.selective`).
     """
 
-    sql: str
+    sql: str = ""
     type: str = "text"
     help: str = ""
     choices: tuple[str, ...] = ()
     prepare: Callable[[str], str] | None = None
-    skewed: bool = False
+    keys: str = ""
 
 
 class Sort(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """The declaration of a list.
 
     Attributes:
-        source: the text after FROM.
+        source: the text after FROM. With filters by keys: one table and its name.
         columns: the text after SELECT. No column may contain a secret, because administrators see the rows.
         key: the expression that identifies a row, and its type.
         sorts: the sort orders by name. Each has an index.
@@ -128,13 +130,14 @@ async def list_page(
     if cursor is not None:
         last = _read(cursor, sort)
         values += [last.value, last.key]
-    text = statement(listing, filters, sort=sort, after=cursor is not None, limit=limit)
     try:
-        if any(listing.filters[name].skewed for name in filters):
+        if any(listing.filters[name].keys for name in filters):
             async with transaction():
-                rows = await fetch_once(text, *values)
+                rows = await selective.page(
+                    selective_page(listing, filters, sort, after=cursor is not None, limit=limit), values
+                )
         else:
-            rows = await fetch(text, *values)
+            rows = await fetch(statement(listing, filters, sort=sort, after=cursor is not None, limit=limit), *values)
     except asyncpg.DataError as error:
         raise InvalidQueryError("cursor" if cursor else "filter", "A value has the wrong type.") from error
     if len(rows) <= limit:
@@ -213,24 +216,52 @@ def statement(
             last row.
     """
     sort = sort or listing.default_sort
-    order, key = listing.sorts[sort.removeprefix("-")], listing.key
-    sign, direction = ("<", "DESC") if sort.startswith("-") else (">", "ASC")
-    where = [_predicate(listing.filters[name], number) for number, name in enumerate(filters, 1)]
+    where = [_compared(listing.filters[name], number) for number, name in enumerate(filters, 1)]
     if after:
-        number = len(where) + 1
-        last = f"(${number}::text::{order.type}, ${number + 1}::text::{key.type})"
-        where.append(f"({order.sql}, {key.sql}) {sign} {last}")
+        where.append(_after(listing, sort, len(where) + 1))
     if listing.where is not None:
         where.append(listing.where)
     return (
-        f"SELECT {listing.columns}, ({order.sql})::text AS _sort, ({key.sql})::text AS _key"  # noqa: S608
-        f" FROM {listing.source}" + (f" WHERE {' AND '.join(where)}" if where else "")
-        + f" ORDER BY {order.sql} {direction}, {key.sql} {direction} LIMIT {limit + 1}"
+        f"SELECT {_columns(listing, sort)} FROM {listing.source}"  # noqa: S608
+        + (f" WHERE {' AND '.join(where)}" if where else "")
+        + f" ORDER BY {_ordering(listing, sort)} LIMIT {limit + 1}"
+    )
+
+
+def selective_page(listing: Listing, filters: Collection[str], sort: str, *, after: bool, limit: int) -> Selective:
+    """Return the page of a list, with a filter by keys among others."""
+    numbered = [(listing.filters[name], number) for number, name in enumerate(filters, 1)]
+    table, _, name = listing.source.partition(" AS ")
+    return Selective(
+        table=(table, name), joined="", columns=_columns(listing, sort), key=listing.key.sql,
+        keys=[_compared(one, number) for one, number in numbered if one.keys],
+        where=" AND ".join(["true", *(_compared(one, number) for one, number in numbered if not one.keys)]),
+        after=_after(listing, sort, len(numbered) + 1) if after else "true",
+        order=_ordering(listing, sort), limit=limit + 1,
     )  # fmt: skip
 
 
-def _predicate(known: Filter, number: int) -> str:
-    return "(" + known.sql.replace("{}", f"${number}::text::{known.type}") + ")"
+def _columns(listing: Listing, sort: str) -> str:
+    order = listing.sorts[sort.removeprefix("-")]
+    return f"{listing.columns}, ({order.sql})::text AS _sort, ({listing.key.sql})::text AS _key"
+
+
+def _ordering(listing: Listing, sort: str) -> str:
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    return f"{listing.sorts[sort.removeprefix('-')].sql} {direction}, {listing.key.sql} {direction}"
+
+
+def _after(listing: Listing, sort: str, number: int) -> str:
+    """Return the condition of what follows a row, whose sort value and key are two parameters from a number on."""
+    order, key = listing.sorts[sort.removeprefix("-")], listing.key
+    sign = "<" if sort.startswith("-") else ">"
+    return f"({order.sql}, {key.sql}) {sign} (${number}::text::{order.type}, ${number + 1}::text::{key.type})"
+
+
+def _compared(known: Filter, number: int) -> str:
+    """Return the predicate of a filter, or its keys."""
+    value = f"${number}::text::{known.type}"
+    return known.keys.replace("{}", value) if known.keys else f"({known.sql.replace('{}', value)})"
 
 
 def _values(listing: Listing, filters: Mapping[str, str]) -> list[str]:

@@ -78,14 +78,17 @@ class Elements(msgspec.Struct, frozen=True):
         columns: of an element, by the names of the sub-attributes in lower case.
         any: a condition on the resource with ``{}`` for the condition on an element: whether any matches.
         single: there is at most one, and its columns are of the resource.
-        below: for groups: a condition on the resource with ``{}`` for a comparison with the ids of a group and of those
-            below it. PostgreSQL then knows how many users there are, and reads them in the order of their ids.
+        below: for groups: a subquery of the ids of resources, with ``{}`` for a comparison with the ids of a group and
+            of those below it.
+        equal: returns the same for a value that an index has, as text and with ``{}`` for its parameter; None if it
+            cannot be compared with the values.
     """
 
     columns: Mapping[str, Column]
     any: str
     single: bool = False
     below: str = ""
+    equal: Callable[[Value], tuple[str, str] | None] | None = None
 
 
 #: The columns of a type of resources, by the names of its attributes in lower case.
@@ -98,6 +101,7 @@ class Predicate:
     Args:
         parameters: those of the statement before the condition. Others are appended.
         others: further types that are searched. Their attributes may be named, and match nothing here.
+        id: the expression of the id of a resource.
         extended: returns the values of an attribute of an extension, if this server has it.
         trees: by the groups that the filter names (:func:`groups_in`), their ids and those of the groups below.
     """
@@ -109,6 +113,7 @@ class Predicate:
         parameters: list[Any],
         others: Sequence[ResourceType] = (),
         *,
+        id: str = "",
         trees: Mapping[str, Sequence[UUID]] = MappingProxyType({}),
         extended: Callable[[Path], Elements | None] = lambda _: None,
     ) -> None:
@@ -116,6 +121,7 @@ class Predicate:
         self.columns = columns
         self.parameters = parameters
         self.others = others
+        self.id = id
         self.trees = trees
         self.extended = extended
 
@@ -187,12 +193,28 @@ class Predicate:
         sub = node.path.sub
         if sub is None and isinstance(node, Present):
             return found.any.format("true")
-        if found.below and _names_group(node) and isinstance(node, Comparison):
+        if (keys := self._keys_of(found, node)) is not None:
+            return f"{self.id} IN ({keys})"
+        inner = msgspec.structs.replace(node, path=Path(sub or "value"))
+        return found.any.format(_Element(self, found.columns).condition(inner))
+
+    def keys(self, node: Filter) -> str | None:
+        """Return the ids of the resources that match, as a subquery, if one entry of an index has them."""
+        if not isinstance(node, Comparison) or (_names_group(node) and len(self.trees.get(str(node.value), ())) > 1):
+            return None
+        path = node.path
+        found = self.extended(path) if self._foreign(path) else self.columns.get(path.attribute.lower())
+        return self._keys_of(found, node) if isinstance(found, Elements) else None
+
+    def _keys_of(self, found: Elements, node: Comparison | Present) -> str | None:
+        if not isinstance(node, Comparison) or node.operator != "eq":
+            return None
+        if found.below and _names_group(node):
             ids = list(self.trees.get(str(node.value), ()))
             compared = f"= {self._add(ids[0], 'uuid')}" if len(ids) == 1 else f"= ANY ({self._add(ids, 'uuid[]')})"
             return found.below.format(compared)
-        inner = msgspec.structs.replace(node, path=Path(sub or "value"))
-        return found.any.format(_Element(self, found.columns).condition(inner))
+        equal = found.equal(node.value) if found.equal is not None and node.path.sub is None else None
+        return equal[1].replace("{}", self._add(equal[0], "text")) if equal is not None else None
 
     def _present(self, column: Column) -> str:
         if column.kind in (Kind.ID, Kind.BOOLEAN, Kind.TIME, Kind.NUMBER):

@@ -1,7 +1,7 @@
 """Pages of users and groups: by index (RFC 7644 section 3.4.2.4) and by cursor (RFC 9865)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -11,10 +11,12 @@ import asyncpg
 import msgspec
 
 from idp.errors import OverloadedError
+from idp.infra.db import selective
 from idp.infra.db.engine import execute, fetch, fetch_once, fetchrow, transaction
+from idp.infra.db.selective import Selective
 from idp.scim.attributes import ResourceType
 from idp.scim.errors import InvalidCursorError, InvalidValueError, TooManyError
-from idp.scim.filters import Filter, Path
+from idp.scim.filters import Both, Filter, Path
 from idp.scim.repository.predicates import Column, Columns, Elements, Kind, Predicate, groups_in
 
 #: Above this number, matches are estimated instead of counted.
@@ -40,6 +42,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
         id: the expression of the id.
         table: the table, for estimates; empty: there are none.
         shown: the condition of resources that SCIM clients see.
+        ordered: the columns with an index in their order.
         extended: see :class:`~idp.scim.repository.predicates.Predicate`.
     """
 
@@ -50,6 +53,7 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     columns: Columns
     shown: str = "true"
+    ordered: Collection[str] = ()
     extended: Callable[[Path], Elements | None] = lambda _: None
 
 
@@ -129,17 +133,23 @@ async def search(
         OverloadedError: too many searches take long.
     """
     parameters: list[Any] = [*scope]
-    where = condition(searched, filter, parameters, others, await _trees(filter))
+    trees = await _trees(filter)
+    chosen = by_keys(searched, scope, filter, order, after, limit=limit + 1, offset=offset, others=others, trees=trees)
+    where = condition(searched, filter, parameters, others, trees)
     counting = list(parameters)
     text = page_statement(searched, where, order, after, parameters, limit=limit + 1, offset=offset)
     try:
         async with _turn(), transaction():
             await execute(_LIMIT_TIME)
-            rows = await fetch_once(text, *parameters) if limit else []
+            rows = []
+            if limit:
+                rows = await (selective.page(*chosen) if chosen is not None else fetch_once(text, *parameters))
             total = None
             if counted:
                 more = len(rows) > limit or not limit
                 total = offset + len(rows) if (rows or not offset) and not more else None
+                if total is None and chosen is not None:
+                    total = await selective.count(*chosen, COUNTED)
                 if total is None:
                     total = await _count(searched, where, counting, offset, rows[:limit], more=more, exact=exact)
     except asyncpg.QueryCanceledError as error:
@@ -177,6 +187,57 @@ async def _trees(filter: Filter | None) -> dict[str, list[UUID]]:
     return {str(row["id"]): row["ids"] for row in rows}
 
 
+def by_keys(
+    searched: Searched,
+    scope: Sequence[object],
+    filter: Filter | None,
+    order: Order,
+    after: Position | None = None,
+    *,
+    limit: int,
+    offset: int = 0,
+    others: Sequence[ResourceType] = (),
+    trees: Mapping[str, Sequence[UUID]] = MappingProxyType({}),
+) -> tuple[Selective, list[Any]] | None:
+    """Return the page of a filter whose matches an index has, few or many, and its parameters.
+
+    None: of another filter, or of a list in an order of another table.
+    """
+    parameters: list[Any] = [*scope]
+    predicate = _predicate(searched, parameters, others, trees)
+    terms = filter.terms if isinstance(filter, Both) else (filter,) if filter is not None else ()
+    found = [(term, predicate.keys(term)) for term in terms]
+    keys = [each for _term, each in found if each is not None]
+    table, _, name, *joined = searched.source.split(" ", 3)
+    if not keys or (order.column is not None and not order.column.sql.startswith(f"{name}.")):
+        return None
+    where = [searched.shown, *(predicate.condition(term) for term, each in found if each is None)]
+    page = Selective(
+        table=(table, name),
+        joined=" ".join(joined),
+        columns=_columns(searched, order),
+        key=searched.id,
+        keys=keys,
+        where=" AND ".join(where),
+        after=_after(searched, order, after, parameters) if after is not None else "true",
+        order=_ordering(searched, order),
+        indexed=order.column is None or order.column.sql in searched.ordered,
+        alone=len(terms) == 1,
+        limit=limit,
+        offset=offset,
+    )
+    return page, parameters
+
+
+def _predicate(
+    searched: Searched, parameters: list[Any], others: Sequence[ResourceType], trees: Mapping[str, Sequence[UUID]]
+) -> Predicate:
+    return Predicate(
+        searched.resource, searched.columns, parameters, others,
+        id=searched.id, trees=trees, extended=searched.extended,
+    )  # fmt: skip
+
+
 def condition(
     searched: Searched,
     filter: Filter | None,
@@ -187,10 +248,7 @@ def condition(
     """Return the condition of a filter. Its values are appended to the parameters."""
     if filter is None:
         return searched.shown
-    predicate = Predicate(
-        searched.resource, searched.columns, parameters, others, trees=trees, extended=searched.extended
-    )
-    return f"{searched.shown} AND {predicate.condition(filter)}"
+    return f"{searched.shown} AND {_predicate(searched, parameters, others, trees).condition(filter)}"
 
 
 def page_statement(
@@ -198,13 +256,17 @@ def page_statement(
     limit: int, offset: int = 0,
 ) -> str:  # fmt: skip
     """Return the statement of a page."""
-    key = order.column.compared if order.column is not None else searched.id
     if after is not None:
         where = f"{where} AND {_after(searched, order, after, parameters)}"
     return (
-        f"SELECT {searched.select}, ({key})::text AS _sort, ({searched.id})::text AS _key"  # noqa: S608
-        f" FROM {searched.source} WHERE {where} ORDER BY {_ordering(searched, order)} LIMIT {limit} OFFSET {offset}"
+        f"SELECT {_columns(searched, order)} FROM {searched.source} WHERE {where}"  # noqa: S608
+        f" ORDER BY {_ordering(searched, order)} LIMIT {limit} OFFSET {offset}"
     )
+
+
+def _columns(searched: Searched, order: Order) -> str:
+    key = order.column.compared if order.column is not None else searched.id
+    return f"{searched.select}, ({key})::text AS _sort, ({searched.id})::text AS _key"
 
 
 def _by_prefix(column: Column) -> bool:

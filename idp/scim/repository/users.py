@@ -2,18 +2,21 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from idp.accounts.attributes.models import Type
+from idp.accounts.attributes.models import Attribute, Type
+from idp.accounts.attributes.repository import search
+from idp.accounts.attributes.values import to_date
 from idp.accounts.tables import Origin
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.rows import many, one
 from idp.scim.attributes import USER
 from idp.scim.extensions import extension
-from idp.scim.filters import Path
+from idp.scim.filters import Path, Value
 from idp.scim.repository.predicates import Column, Elements, Kind
 from idp.scim.repository.search import Searched
 
@@ -76,10 +79,28 @@ def _extended(path: Path) -> Elements | None:
     if named is None:
         return None
     declared = named[1]
-    text = Column("a.search_key", Kind.KEY) if declared.searchable and not declared.indexing else Column("a.text_value")
+    indexed = declared.searchable and not declared.indexing
+    text = Column("a.search_key", Kind.KEY) if indexed else Column("a.text_value")
     # The name is an identifier of lower-case ASCII letters, digits and underscores.
     source = f"SELECT a.user_id FROM user_attribute AS a WHERE a.attribute = '{declared.name}'"  # noqa: S608
-    return Elements({"value": _VALUES.get(declared.type, text)}, f"u.id IN ({source} AND {{}})")
+    column = _VALUES.get(declared.type, text)
+    return Elements(
+        {"value": column}, f"u.id IN ({source} AND {{}})", equal=partial(_equal, declared) if indexed else None
+    )
+
+
+def _equal(declared: Attribute, value: Value) -> tuple[str, str] | None:
+    """Return a value of a searchable attribute as text, and the ids of its users. None: it is not of its type."""
+    text: str | None = value if isinstance(value, str) else None
+    if declared.type is Type.BOOLEAN:
+        # Some clients quote it.
+        text = str(value).lower() if str(value).lower() in ("true", "false") else None
+    elif declared.type in (Type.INTEGER, Type.NUMBER):
+        text = str(float(value)) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    elif declared.type is Type.DATE:
+        text = text if to_date(value) is not None else None
+    found = search(declared)
+    return (text, found.keys.replace("{}", f"{{}}::{found.type}")) if text is not None else None
 
 
 USERS: Final = Searched(
@@ -89,6 +110,7 @@ USERS: Final = Searched(
     id="u.id",
     table="users",
     shown=SHOWN,
+    ordered=("u.email", "u.created_at", "u.updated_at", "u.name", "u.family_name"),
     extended=_extended,
     columns={
         "id": Column("u.id", Kind.ID, nullable=False),
@@ -120,7 +142,7 @@ USERS: Final = Searched(
             },
             "u.id IN (SELECT m.user_id FROM groups AS g JOIN groups AS d ON d.path @> ARRAY[g.id]"
             " JOIN group_member AS m ON m.group_id = d.id WHERE {})",
-            below="u.id IN (SELECT m.user_id FROM group_member AS m WHERE m.group_id {})",
+            below="SELECT m.user_id AS id FROM group_member AS m WHERE m.group_id {}",
         ),
     },
 )

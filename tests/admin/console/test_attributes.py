@@ -25,9 +25,9 @@ async def stored(name: str) -> dict[str, object] | None:
 
 async def test_an_attribute_from_its_declaration_to_its_end(owner: Admin, alice: User) -> None:
     name = f"a_{secrets.token_hex(6)}"
-    # The test browser sends every box as checked.
-    form = {"name": name, "type": "choice", "label": "Colour", "choices": "red\r\nlight blue\r\n", "position": "3",
-            "translations": "de = Farbe\r\npt-BR=Cor\r\n", "registration": "no"}  # fmt: skip
+    boxes = dict.fromkeys(("multivalued", "searchable", "editable_person"), "on")
+    form = boxes | {"name": name, "type": "choice", "label": "Colour", "choices": "red\r\nlight blue\r\n",
+            "position": "3", "translations": "de = Farbe\r\npt-BR=Cor\r\n", "registration": "no"}  # fmt: skip
     for wrong in (
         {"name": "Colour"}, {"type": "colour"}, {"label": ""}, {"choices": ""}, {"position": "x"}, {"claim": "x y"},
         {"translations": "Farbe"}, {"translations": "deutsch- = x"}, {"min_length": "1.5"}, {"pattern": "("},

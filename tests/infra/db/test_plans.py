@@ -32,7 +32,7 @@ from idp.housekeeping import EXPIRING
 from idp.infra.db import partitions
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, transaction
-from idp.infra.db.listing import statement
+from idp.infra.db.listing import selective_page, statement
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.clients.registration import register_client
 from idp.scim.filters import parse_filter, parse_path
@@ -331,26 +331,30 @@ FROM (SELECT id, CASE row_number() OVER () % 1000 WHEN 0 THEN 'rare' ELSE 'commo
 """
 
 
-@pytest.mark.parametrize(("value", "many"), [("common", True), ("rare", False), ("absent", False)])
-async def test_a_search_is_planned_for_its_value(full: asyncpg.Connection, value: str, many: bool) -> None:
-    """Users with a rare value are found by it. Those with a common one are met in the order of the list."""
+@pytest.mark.parametrize("sort", ["-created_at", "email"])
+@pytest.mark.parametrize("value", ["common", "rare", "absent"])
+async def test_searches_by_a_value_use_its_index(full: asyncpg.Connection, value: str, sort: str) -> None:
+    """The users with a value are found by it, or met in the order of the list: never in a whole table, or by a sort."""
     attribute = Attribute(name="a0", type=Type.STRING, label={"default": "A"}, searchable=True)
     listing = msgspec.structs.replace(PEOPLE, filters={"a0": attribute_filter(attribute)})
-    assert all(one.skewed for one in listing.filters.values())
     filling = full.transaction()
     await filling.start()
     try:
         await full.execute(_SKEWED)
         await full.execute("ANALYZE user_attribute")
         await full.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        await full.execute(f"DEALLOCATE ALL; PREPARE search AS {statement(listing, ['a0'])}")
-        text = await full.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE search('{value}')")
+        for after in (False, True):
+            page = selective_page(listing, ["a0"], sort, after=after, limit=50)
+            for text in (page.near(), *([page.few(page.keys)] if value != "common" else [])):
+                last = ", '2026-01-01', '00000000-0000-7000-8000-000000000000'" if after else ""
+                await full.execute(f"DEALLOCATE ALL; PREPARE search AS {text}")
+                plan = await full.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE search('{value}'{last})")
+                nodes = list(_nodes(msgspec.json.decode(plan)[0]["Plan"]))
+                assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= SMALL
+                assert "user_attribute_search_key" in {node.get("Index Name") for node in nodes}
+                assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
     finally:
         await filling.rollback()
-    nodes = list(_nodes(msgspec.json.decode(text)[0]["Plan"]))
-    indexes = {node.get("Index Name") for node in nodes}
-    assert ("users_created_at" in indexes) is many, indexes
-    assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
 
 
 LISTINGS = {"groups": GROUPS, "members": MEMBERS, "roles": ROLES, "own_roles": OWN_ROLES, "holders": HOLDERS}
