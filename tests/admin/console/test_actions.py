@@ -130,7 +130,7 @@ async def test_a_new_client_is_asked_for_pkce(owner: Admin) -> None:
         assert "f-require_pkce" not in (await owner.get(f"/admin/clients/new/{kind}")).text
     (form,) = (form for form in page.forms if form.action == "/admin/clients/new/web")
     entered = form.fields | {"redirect_uris": "https://shop.example/cb"}
-    del entered["scope_claims_in_id_token"]
+    assert "scope_claims_in_id_token" not in entered
     for name, pkce in (("With PKCE", True), ("Without PKCE", False)):
         if not pkce:
             del entered["require_pkce"]
@@ -492,7 +492,6 @@ async def test_a_workload_identity(owner: Admin) -> None:
 async def test_a_claim_mapping(owner: Admin) -> None:
     client, _ = await register_client(client_name="Grafana", redirect_uris=["https://grafana.example/"], scope="openid")
     assert "strip_prefix" in (await owner.get("/admin/claim_mappings/new")).text
-    # The test browser sends every box as checked.
     form = {"client_id": client.client_id, "claim": "teams", "source": "groups", "shape": "value", "roles_of": "all"}
     for wrong in (
         {"claim": "sub"},
@@ -541,8 +540,9 @@ async def test_a_trusted_issuer(owner: Admin) -> None:
     client, _ = await register_client(client_name="Wiki", grant_types=["client_credentials"], scope="")
     assert "email_domains" in (await owner.get("/admin/trusted_issuers/new")).text
     issuer = f"https://{secrets.token_hex(6)}.example"
-    # The test browser sends every box as checked.
-    form = {"issuer": issuer, "clients": client.client_id, "max_lifetime": "60", "subject": "identity",
+    purposes = ("jwt_bearer", "id_jag", "token_exchange", "login_hint")
+    boxes = dict.fromkeys((*(f"purpose_{name}" for name in purposes), "create_users", "enabled"), "on")
+    form = boxes | {"issuer": issuer, "clients": client.client_id, "max_lifetime": "60", "subject": "identity",
             "email_domains": "a.example"}  # fmt: skip
     for wrong in (
         {"jwks": "{"},
@@ -566,7 +566,7 @@ async def test_a_trusted_issuer(owner: Admin) -> None:
     (row,) = await fetch("SELECT config FROM trusted_issuer WHERE issuer = $1", issuer)
     config = json.loads(row["config"])
     assert config == config | {
-        "purposes": ["jwt_bearer", "id_jag", "token_exchange", "login_hint"], "subject": "email",
+        "purposes": list(purposes), "subject": "email",
         "email_domains": ["a.example", "b.example"], "enabled": True,
         "algorithms": ["ES256"], "create_users": True, "max_lifetime": 60, "scope": "", "jwks": None,
     }  # fmt: skip
@@ -582,7 +582,7 @@ async def test_a_policy_of_token_exchange(owner: Admin) -> None:
     assert "bearer_for_bound" in (await owner.get("/admin/token_exchange/new")).text
     form = {
         "client_id": client.client_id, "mode": "delegation", "resources": identifier, "scope": "stock:read",
-        "subject_token_types": "access_token\nid_token",
+        "subject_token_types": "access_token\nid_token", "bearer_for_bound": "on",
     }  # fmt: skip
     for wrong in (
         {"resources": "https://unknown.example"}, {"max_lifetime": "ten"}, {"max_lifetime": "0"}, {"user_ids": "x"},
@@ -604,7 +604,7 @@ async def test_a_policy_of_token_exchange(owner: Admin) -> None:
 async def test_a_policy_of_identity_assertions(owner: Admin) -> None:
     client, _ = await register_client(client_name="Agent", grant_types=["client_credentials"], scope="")
     form = {"client_id": client.client_id, "audience": "https://login.example", "audience_client_id": "agent",
-            "resources": "https://a.example\nhttps://b.example", "scope": "a:read  a:write"}  # fmt: skip
+            "resources": "https://a.example\nhttps://b.example", "scope": "a:read  a:write", "email": "on"}  # fmt: skip
     for wrong in ({"audience": "x"}, {"client_id": "none-such"}, {"user_ids": "x"}, {"acr": "9"}):
         answer = await owner.confirm("/admin/id_jag_policies/new", **(form | wrong))
         assert answer.status == 400, wrong
