@@ -57,6 +57,7 @@ COMMANDS = {
     "trace": ("Show what happened in a sign-in or a token request, and why.", "idp.cli.trace:trace"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
+    "config": ("The configuration as files: clients, groups, roles, upstreams and so on.", "idp.cli.config:config"),
     "settings": ("Every setting with its value and meaning.", "idp.cli.settings:show_settings"),
 }
 

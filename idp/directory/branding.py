@@ -63,7 +63,7 @@ async def set_branding(
         UnknownOrganizationError: there is no such organization.
         VersionConflictError: it has changed.
     """
-    given = dict.fromkeys(_FIELDS) | _checked(values)
+    given = dict.fromkeys(_FIELDS) | checked(values)
     async with transaction():
         before = await _locked(organization_id, expected)
         if before is None or any(getattr(before, name) != value for name, value in given.items()):
@@ -142,23 +142,24 @@ def _shown(branding: Branding | None) -> dict[str, Any]:
     return {name: value for name in names_ if branding is not None and (value := getattr(branding, name)) is not None}
 
 
-def _checked(values: dict[str, str | None]) -> dict[str, str | None]:
-    """
+def checked(values: dict[str, str | None]) -> dict[str, str | None]:
+    """Return the fields of a branding in the form in which they are stored.
+
     Raises:
         InvalidBrandingError: a value is not valid.
         InvalidNameError: the display name cannot be used.
     """
     if not values.keys() <= set(_FIELDS) or not all(isinstance(value, str | None) for value in values.values()):
         raise InvalidBrandingError("A value is of a wrong type.")
-    checked = {name: value or None for name, value in values.items()}
-    if (name := checked.get("display_name")) is not None:
-        checked["display_name"] = names.checked(name)
-    if (color := checked.get("color")) is not None:
-        checked["color"] = _checked_color(color)
+    found = {name: value or None for name, value in values.items()}
+    if (name := found.get("display_name")) is not None:
+        found["display_name"] = names.checked(name)
+    if (color := found.get("color")) is not None:
+        found["color"] = _checked_color(color)
     for field in _URIS:
-        if (uri := checked.get(field)) is not None and not _is_web_page(uri):
+        if (uri := found.get(field)) is not None and not _is_web_page(uri):
             raise InvalidBrandingError(f"{field} must be an https URL of up to {MAX_URI} ASCII characters.")
-    return checked
+    return found
 
 
 def _checked_color(color: str) -> str:

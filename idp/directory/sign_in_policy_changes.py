@@ -57,7 +57,7 @@ async def set_policy(
         VersionConflictError: it has changed since.
         LockoutError: it would lock people out.
     """
-    policy = _checked(values)
+    policy = checked(values)
     async with organizations.changing(organization_id) as organization:
         if expected_at is not None and organization.updated_at != expected_at:
             raise VersionConflictError
@@ -77,8 +77,9 @@ def _shown(policy: SignInPolicy) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value}
 
 
-def _checked(values: dict[str, Any]) -> SignInPolicy:
-    """
+def checked(values: dict[str, Any]) -> SignInPolicy:
+    """Return a policy in the form in which it is stored.
+
     Raises:
         InvalidSignInPolicyError: a value is not valid.
     """

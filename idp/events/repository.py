@@ -102,6 +102,12 @@ async def delete(id: UUID) -> bool:
     return bool(await execute("DELETE FROM webhook WHERE id = $1", id))
 
 
+async def secret_of(id: UUID) -> bytes | None:
+    """Return the encrypted secret of a webhook, enabled or not."""
+    row = await fetchrow("SELECT secret FROM webhook WHERE id = $1", id)
+    return row["secret"] if row is not None else None
+
+
 async def signing(id: UUID) -> Signing | None:
     """Return what signs the requests to a webhook; None: it is deleted or disabled."""
     return one(Signing, await fetchrow(_SIGNING, id))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from hmac import compare_digest
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from idp.delivery import outbox
 from idp.delivery import repository as deliveries
 from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
 from idp.delivery.outbox import Queued
-from idp.delivery.standard_webhooks import new_secret, sign
+from idp.delivery.standard_webhooks import key_of, new_secret, sign
 from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.events import repository
 from idp.events.kinds import ALL, KINDS
@@ -47,7 +48,11 @@ def _context(id: UUID) -> str:
     return f"webhook.secret:{id}"
 
 
-def _check(url: str, description: str, kinds: Collection[str]) -> None:
+def check(url: str, description: str, kinds: Collection[str]) -> None:
+    """
+    Raises:
+        ValidationError: a value is not allowed.
+    """
     check_receiver(url)
     if len(description) > MAX_DESCRIPTION or not description.isprintable():
         raise ValidationError(f"The description must be one line of at most {MAX_DESCRIPTION} characters.")
@@ -59,18 +64,21 @@ def _check(url: str, description: str, kinds: Collection[str]) -> None:
         raise ValidationError(f"There are no events of these kinds: {', '.join(sorted(unknown))}.")
 
 
-async def add(url: str, kinds: Collection[str], *, description: str = "", whole: bool = False) -> tuple[UUID, str]:
+async def add(
+    url: str, kinds: Collection[str], *, description: str = "", whole: bool = False, secret: str | None = None
+) -> tuple[UUID, str]:
     """Add a webhook and return its id and its secret, which is shown once.
 
     Args:
         whole: send the whole rows of the audit trail.
+        secret: a chosen one; by default a random one.
 
     Raises:
         ValidationError: a value is not allowed.
     """
-    _check(url, description, kinds)
+    check(url, description, kinds)
     webhook_id = ids.uuid7()
-    secret, sealed = new_secret(_context(webhook_id))
+    secret, sealed = new_secret(_context(webhook_id), secret)
     async with transaction():
         await lock("event_feed_kind")
         await repository.insert(
@@ -108,7 +116,7 @@ async def update(
         values: dict[str, Any] = {"url": url, "kinds": kinds, "description": description, "whole": whole}
         changes = {name: value for name, value in values.items() if value is not None}
         merged = msgspec.structs.replace(found, **changes)
-        _check(merged.url, merged.description, merged.kinds)
+        check(merged.url, merged.description, merged.kinds)
         if not await repository.update(
             id, url=merged.url, description=merged.description, kinds=sorted(set(merged.kinds)), whole=merged.whole,
             expected_at=expected_at,
@@ -118,18 +126,28 @@ async def update(
         await record("webhook_updated", detail={"webhook_id": str(id), "changed": sorted(changes)})
 
 
-async def rotate_secret(id: UUID) -> str:
+async def rotate_secret(id: UUID, secret: str | None = None) -> str:
     """Return a new secret. The one before signs too for ``webhook_secret_overlap``, so that the receiver can change.
 
+    Args:
+        secret: a chosen one; by default a random one.
+
     Raises:
+        ValidationError: the chosen one has another form.
         UnknownWebhookError: there is none with this id.
     """
-    secret, sealed = new_secret(_context(id))
+    secret, sealed = new_secret(_context(id), secret)
     async with transaction():
         if not await repository.set_secret(id, sealed, float(settings().webhook_secret_overlap)):
             raise UnknownWebhookError
         await record("webhook_secret_rotated", detail={"webhook_id": str(id)})
     return secret
+
+
+async def has_secret(id: UUID, secret: str) -> bool:
+    """Return whether requests to a webhook are signed by a secret."""
+    sealed = await repository.secret_of(id)
+    return sealed is not None and compare_digest(vault.decrypt(sealed, _context(id)), key_of(secret))
 
 
 async def set_enabled(id: UUID, enabled: bool) -> None:

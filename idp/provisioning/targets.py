@@ -1,6 +1,7 @@
 """Provisioning targets: creating, changing, enabling and deleting them, and their jobs."""
 
 from collections.abc import Mapping
+from hmac import compare_digest
 from typing import Any, Final
 from uuid import UUID
 
@@ -123,6 +124,12 @@ async def set_token(id: UUID, token: str) -> None:
             # Deliveries may have been given up while the old one was refused.
             await jobs.request(id, ids.uuid7())
         await record("provisioning_target_token_set", detail=_detail(found))
+
+
+async def has_token(id: UUID, token: str) -> bool:
+    """Return whether a target has this token."""
+    sealed = await repository.encrypted_token(id)
+    return sealed is not None and compare_digest(vault.decrypt(sealed, connection.context_of(id)), token.encode())
 
 
 async def set_enabled(id: UUID, enabled: bool) -> None:

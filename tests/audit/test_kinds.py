@@ -27,6 +27,7 @@ ONLY_IN_THE_TRAIL = {
         "authorization_details_type_deleted", "authorization_details_type_registered",
         "authorization_details_type_updated",
         "claim_mapping_added", "claim_mapping_removed", "client_document_changed", "client_kept", "client_secret_ended",
+        "configuration_applied",
         "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",
         "initial_access_token_deleted", "master_key_added", "master_key_removed", "scim_token_created",
         "scim_token_deleted", "scim_token_rotated", "token_exchange_policy_added",

@@ -15,7 +15,7 @@ from idp.admin.api.problems import Problem
 from idp.admin.roles import Permission
 from idp.http.access import Access
 from idp.infra.db.listing import DEFAULT_LIMIT, MAX_LIMIT
-from idp.oauth.clients.members import MEMBERS, Kind, is_optional, kind_of
+from idp.oauth.clients.members import describe
 from idp.settings import settings
 
 TEMPLATE = "#/components/schemas/{name}"
@@ -45,21 +45,8 @@ def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     ordered = sorted(kinds, key=str)
     found, components = msgspec.json.schema_components(ordered, ref_template=TEMPLATE)
     for kind in CLIENT_METADATA:
-        _describe_members(components[kind.__name__]["properties"])
+        describe(components[kind.__name__]["properties"])
     return dict(zip(ordered, found, strict=True)), components
-
-
-def _describe_members(properties: dict[str, dict[str, Any]]) -> None:
-    """Add the meaning and the allowed values to members of client metadata."""
-    for name, schema in properties.items():
-        member = MEMBERS.get(name)
-        if member is None:
-            continue
-        schema["description"] = member.help
-        if member.choices and kind_of(name) is Kind.LIST:
-            schema["items"] = {"enum": list(member.choices)}
-        elif member.choices:
-            schema["enum"] = [*member.choices, *([None] if is_optional(name) else [])]
 
 
 @cache

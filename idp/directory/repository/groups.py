@@ -87,6 +87,8 @@ INSERT INTO group_role (group_id, role_id) SELECT g.id, r.id FROM groups AS g, r
 WHERE g.id = $1 AND r.id = $2 AND r.organization_id IS NULL
 ON CONFLICT DO NOTHING
 """
+# For an export. Servers have few groups with roles.
+_ALL_ROLES = "SELECT group_id, role_id FROM group_role"
 _TAKE_ROLE = "DELETE FROM group_role WHERE group_id = $1 AND role_id = $2"
 
 
@@ -202,6 +204,11 @@ async def insert_group_role(group_id: UUID, role_id: UUID) -> bool:
 async def delete_group_role(group_id: UUID, role_id: UUID) -> bool:
     """Take a role from a group. Returns False if it did not have it."""
     return bool(await execute(_TAKE_ROLE, group_id, role_id))
+
+
+async def roles_of_groups() -> list[tuple[UUID, UUID]]:
+    """Return every group that was given roles, with each of them."""
+    return [(row["group_id"], row["role_id"]) for row in await fetch(_ALL_ROLES)]
 
 
 GROUPS = Listing(

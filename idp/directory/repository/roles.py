@@ -84,6 +84,8 @@ ORDER BY id FOR KEY SHARE
 """  # noqa: S608
 _COUNT_ROLES = "SELECT count(*) AS number FROM role WHERE organization_id = $1"
 _COUNT_HOLDERS = "SELECT count(*) AS number FROM user_role WHERE role_id = $1"
+# For an export. Servers have few roles that contain others.
+_CONTAINED_PAIRS = "SELECT role_id, contained_id FROM role_contained"
 _CONTAINED = f"""
 SELECT {all_columns(RoleRow, "r")} FROM role_contained AS c JOIN role AS r ON r.id = c.contained_id
 WHERE c.role_id = $1 ORDER BY r.client_id NULLS FIRST, r.name_key
@@ -166,6 +168,11 @@ async def delete_contained(role_id: UUID, contained_id: UUID) -> bool:
 async def contained_roles(role_id: UUID) -> list[Role]:
     """Return the roles that a role contains directly."""
     return many(Role, await fetch(_CONTAINED, role_id))
+
+
+async def contained_pairs() -> list[tuple[UUID, UUID]]:
+    """Return every role that contains others, with each of them."""
+    return [(row["role_id"], row["contained_id"]) for row in await fetch(_CONTAINED_PAIRS)]
 
 
 async def count_holders(id: UUID) -> int:

@@ -306,3 +306,16 @@ MEMBERS: Final = {
     "software_id": Member(ADVANCED, "Id of its software", "The same for all registrations of a program."),
     "software_version": Member(ADVANCED, "Version of its software", "The version of the program."),
 }  # fmt: skip
+
+
+def describe(properties: dict[str, dict[str, Any]]) -> None:
+    """Add the meaning and the allowed values to the properties of a JSON Schema that are members of client metadata."""
+    for name, schema in properties.items():
+        member = MEMBERS.get(name)
+        if member is None:
+            continue
+        schema["description"] = member.help
+        if member.choices and kind_of(name) is Kind.LIST:
+            schema["items"] = {"enum": list(member.choices)}
+        elif member.choices:
+            schema["enum"] = [*member.choices, *([None] if is_optional(name) else [])]

@@ -42,6 +42,8 @@ MAX_NETWORKS = 100
 
 #: Safe in URLs, in Basic credentials and in the names of cookies.
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
+#: Only a hash without salt is stored, so that a secret must not be guessable.
+_SECRET = re.compile(r"[!-~]{32,200}")
 
 
 class UnknownClientError(NotFoundError):
@@ -69,6 +71,7 @@ async def register_client(
     origin: str = "admin",
     expires_at: datetime | None = None,
     registration_token_hash: bytes | None = None,
+    secret: str | None = None,
     also: Also = nothing,
     **metadata: Any,
 ) -> tuple[Client, str | None]:
@@ -76,6 +79,7 @@ async def register_client(
 
     Args:
         client_id: a chosen id; by default a random one.
+        secret: a chosen secret, if the client has one; by default a random one.
         origin, expires_at, registration_token_hash: see :class:`Client`.
         also: what else the transaction does.
         metadata: the fields of :class:`ClientMetadata`. Those that its profile requires need not be named.
@@ -84,12 +88,12 @@ async def register_client(
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata`` (RFC 7591 section 3.2.2).
     """
     asked = validate(profiles.completed(read_metadata(metadata), metadata.keys()))
-    if client_id is not None and not _CLIENT_ID.fullmatch(client_id):
-        raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
+    if client_id is not None:
+        check_client_id(client_id)
     if asked.sector_identifier_uri is not None:
         sectors.check(asked, await sectors.fetch(asked.sector_identifier_uri))
     client_id = client_id or str(ids.uuid7())
-    secret = ids.random_token() if asked.has_secret else None
+    secret = _chosen(secret) if asked.has_secret else None
     client = Client(
         client_id=client_id,
         client_secret_hash=ids.digest(secret) if secret else None,
@@ -107,6 +111,29 @@ async def register_client(
         await also(client)
         await record("client_registered", client_id=client.client_id, detail={"origin": origin})
     return client, secret
+
+
+def check_client_id(client_id: str) -> None:
+    """Check an id that an administrator chose.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``.
+    """
+    if not _CLIENT_ID.fullmatch(client_id):
+        raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
+
+
+def _chosen(secret: str | None) -> str:
+    """Return a secret that an administrator chose, or a random one.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``.
+    """
+    if secret is None:
+        return ids.random_token()
+    if not _SECRET.fullmatch(secret):
+        raise invalid_metadata("client_secret must be 32 to 200 visible ASCII characters, without spaces.")
+    return secret
 
 
 def _secret_expiry() -> datetime | None:
@@ -132,20 +159,21 @@ def check_signing_keys(metadata: ClientMetadata) -> None:
             raise invalid_metadata(f"{name} must be one of {', '.join(available)}.")
 
 
-async def rotate_secret(client_id: str, overlap: int | None = None) -> str:
+async def rotate_secret(client_id: str, overlap: int | None = None, secret: str | None = None) -> str:
     """Replace the secret of a client and return the new one.
 
     Args:
         overlap: seconds for which the secret before stays valid too; None: those of the setting.
+        secret: a chosen secret; by default a random one.
 
     Raises:
         UnknownClientError: there is no client with a secret by this id.
-        OAuthError: ``invalid_client_metadata``, the overlap is too long.
+        OAuthError: ``invalid_client_metadata``, the overlap is too long, or the secret cannot be used.
     """
     overlap = settings().client_secret_overlap if overlap is None else overlap
     if not 0 <= overlap <= MAX_OVERLAP:
         raise invalid_metadata(f"The overlap must be from 0 to {MAX_OVERLAP} seconds.")
-    secret = ids.random_token()
+    secret = _chosen(secret)
     new = ids.digest(secret), shared_secrets.seal(client_id, secret)
     async with change():
         if not await repository.replace_secret(client_id, *new, overlap, settings().client_secret_lifetime):

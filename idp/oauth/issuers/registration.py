@@ -52,7 +52,7 @@ async def add(**values: Any) -> TrustedIssuer:
         InvalidTrustedIssuerError: a value is not valid.
         TrustedIssuerExistsError: there is one with this ``iss``.
     """
-    issuer = _checked(values)
+    issuer = checked(values)
     async with change():
         if not await repository.insert_issuer(issuer):
             raise TrustedIssuerExistsError("An issuer with this iss is trusted already.")
@@ -72,7 +72,7 @@ async def update(id: str, expected: datetime | None = None, **changes: Any) -> T
     async with change():
         stored = await _lock(id, expected)
         before = {name: getattr(stored, name) for name in TrustedIssuer.__struct_fields__}
-        issuer = _checked(before | changes)
+        issuer = checked(before | changes)
         if (issuer.id, issuer.issuer) != (stored.id, stored.issuer):
             raise InvalidTrustedIssuerError("The iss of an issuer cannot be changed.")
         changed = sorted(name for name, value in before.items() if getattr(issuer, name) != value)
@@ -117,8 +117,9 @@ def _shown(issuer: TrustedIssuer) -> dict[str, Any]:
     return {name: msgspec.to_builtins(getattr(issuer, name)) for name in shown}
 
 
-def _checked(values: dict[str, Any]) -> TrustedIssuer:
-    """
+def checked(values: dict[str, Any]) -> TrustedIssuer:
+    """Return an issuer in the form in which it is stored.
+
     Raises:
         InvalidTrustedIssuerError: a value is not valid.
     """

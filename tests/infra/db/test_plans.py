@@ -103,6 +103,9 @@ WHOLE = (
     "idp.oauth.authorize.repository._FINISH_ALL",
     "idp.oauth.authorize.repository._USE_ALL_PUSHED",
     "idp.oauth.ciba.repository._CANCEL_ALL",
+    # An export of the configuration.
+    "idp.directory.repository.groups._ALL_ROLES",
+    "idp.directory.repository.roles._CONTAINED_PAIRS",
     # The catalogue of PostgreSQL.
     "idp.infra.db.partitions._EXISTING",
     # The flows of a user whose password changes, among those of two hours.

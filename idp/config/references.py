@@ -1,0 +1,59 @@
+"""Secrets by reference: an environment variable or a file of the process that applies the configuration."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from idp.config.errors import UnknownNameError
+from idp.config.kinds.base import Reference
+from idp.errors import ValidationError
+
+#: Greatest size of a file with a secret, in bytes. A private key has less.
+MAX_BYTES: Final = 64 * 1024
+
+
+class InvalidReferenceError(ValidationError):
+    """A reference names neither or both, or what it names cannot be used."""
+
+
+def check(reference: Reference) -> None:
+    """
+    Raises:
+        InvalidReferenceError: it does not name one place.
+    """
+    if bool(reference.env) == bool(reference.file):
+        raise InvalidReferenceError("A secret is named by env or by file, such as {env: NAME}.")
+
+
+def resolve(reference: Reference) -> str:
+    """Return the secret, without the newline at its end.
+
+    Raises:
+        InvalidReferenceError: it does not name one place, or there is no text.
+        UnknownNameError: there is no such variable or file.
+    """
+    check(reference)
+    if reference.env:
+        value = os.environ.get(reference.env)
+        if value is None:
+            raise UnknownNameError(f"The environment variable {reference.env} is not set.")
+    else:
+        value = _content(Path(str(reference.file)))
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise InvalidReferenceError("The secret is empty.")
+    return value
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UnknownNameError(f"The file {path} cannot be read: {error.strerror}.") from error
+    if len(content) > MAX_BYTES:
+        raise InvalidReferenceError(f"The file {path} is larger than {MAX_BYTES // 1024} KiB.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidReferenceError(f"The file {path} is no text.") from error
