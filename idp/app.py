@@ -37,6 +37,7 @@ from idp.http.middleware import Middleware
 from idp.http.mount import Mount
 from idp.http.router import Router
 from idp.http.routes import Routes
+from idp.infra.background import kept_running
 from idp.infra.db import cache_invalidation
 from idp.infra.db import metrics as database_metrics
 from idp.infra.db.engine import close_pool, configure, open_pool
@@ -263,35 +264,33 @@ async def _join_with_retries(
 
 def _background() -> list[asyncio.Task[None]]:
     """Start the tasks that need the database. They run until they are cancelled."""
-    return [
-        asyncio.create_task(
-            cache_invalidation.watch(
-                {
-                    "keys": _load_keys,
-                    "clients": registry.load,
-                    TOPIC: realms.load,
-                    effective.DOMAINS_TOPIC: realms.load,
-                    ATTRIBUTES_TOPIC: attributes.load,
-                    effective.TOPIC: effective.empty,
-                }
-            )
-        ),
-        asyncio.create_task(housekeeping.run()),
-        asyncio.create_task(rotation_job.run()),
-        asyncio.create_task(attribute_jobs.run()),
-        asyncio.create_task(domain_checks.run()),
-        asyncio.create_task(directory_checks.run()),
-        asyncio.create_task(audit_worker.run(checkpoint_signer.sign, checkpoint_signer.reader)),
-        asyncio.create_task(trace_worker.run()),
-        asyncio.create_task(outbox.run()),
-        asyncio.create_task(deliveries.run(DELIVERIES)),
-        asyncio.create_task(publish.run(SUBSCRIBERS)),
-        asyncio.create_task(announce.run()),
-        asyncio.create_task(provisioning_jobs.run()),
-        asyncio.create_task(bulk_worker.run()),
-        asyncio.create_task(restore.watch()),
-        asyncio.create_task(templates().compile()),
-    ]
+    reloaded = {
+        "keys": _load_keys,
+        "clients": registry.load,
+        TOPIC: realms.load,
+        effective.DOMAINS_TOPIC: realms.load,
+        ATTRIBUTES_TOPIC: attributes.load,
+        effective.TOPIC: effective.empty,
+    }
+    tasks: dict[str, Callable[[], Awaitable[None]]] = {
+        "cache_invalidation": partial(cache_invalidation.watch, reloaded),
+        "housekeeping": housekeeping.run,
+        "key_rotation": rotation_job.run,
+        "attributes": attribute_jobs.run,
+        "domain_checks": domain_checks.run,
+        "directory_checks": directory_checks.run,
+        "audit": partial(audit_worker.run, checkpoint_signer.sign, checkpoint_signer.reader),
+        "trace": trace_worker.run,
+        "mail": outbox.run,
+        "deliveries": partial(deliveries.run, DELIVERIES),
+        "events": partial(publish.run, SUBSCRIBERS),
+        "logout_announcements": announce.run,
+        "provisioning": provisioning_jobs.run,
+        "bulk_jobs": bulk_worker.run,
+        "restore": restore.watch,
+        "templates": templates().compile,
+    }
+    return [asyncio.create_task(kept_running(name, run)) for name, run in tasks.items()]
 
 
 def _log_serving() -> None:

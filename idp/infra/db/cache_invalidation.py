@@ -18,6 +18,7 @@ from idp import clock
 from idp.errors import IdpError
 from idp.infra.db import outages, silence
 from idp.infra.db.engine import engine, execute, fetch, lines, transaction
+from idp.infra.logs import exception_fields
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -115,6 +116,11 @@ class Watch:
             except outages.ERRORS as error:
                 if self._polling:
                     log.warning("polling_interrupted", error=type(error).__name__)
+                self._polling, self._doubt = False, True
+            except Exception as error:
+                if self._polling:
+                    # Not log.exception: the text of an exception may quote anything.
+                    log.error("polling_failed", **exception_fields(error))  # noqa: TRY400
                 self._polling, self._doubt = False, True
             with suppress(TimeoutError):
                 async with asyncio.timeout(settings().reload_interval):

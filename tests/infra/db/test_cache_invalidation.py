@@ -1,7 +1,7 @@
 """How a worker learns of changes: by revision number, faster by notice, and after PostgreSQL was away or read-only."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -161,6 +161,28 @@ async def test_a_failing_handler_is_called_again_and_logged_once(
             assert keys.calls == 5
             assert clients.calls == 1
     assert [(entry["event"], entry.get("topic")) for entry in logs] == [("reload_failed", "keys")]
+
+
+async def test_an_unexpected_error_does_not_end_the_poll(
+    poll_every: PollEvery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poll_every(0.02)
+    keys = Handler()
+    failures = iter([True] * 3)
+
+    async def fails(statement: str) -> Sequence[object]:
+        if next(failures, False):
+            raise ZeroDivisionError
+        return await fetch(statement)
+
+    monkeypatch.setattr(cache_invalidation, "fetch", fails)
+    with capture_logs() as logs:
+        async with watching(keys=keys):
+            await until(lambda: keys.calls == 1)
+    assert [(line["event"], line.get("error")) for line in logs] == [
+        ("polling_failed", "ZeroDivisionError"),
+        ("polling_resumed", None),
+    ]
 
 
 @pytest.mark.fault(41)
