@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from idp.accounts.repository.users import increase_directory_version
 from idp.accounts.tables import User
-from idp.directory import organizations
 from idp.directory.models import Organization
 from idp.directory.sign_in_policy_changes import set_policy
-from idp.infra.db.engine import execute
+from idp.infra.db.engine import execute, transaction
 from tests.conftest import MakeClient
 from tests.support.access_policies import DOORS, Door
 from tests.support.browser import Browser
@@ -68,10 +68,10 @@ def make_member(make_client: MakeClient, acme: Organization) -> MakeClient:
 
 
 async def change(acme: Organization, user: User, **policy: Any) -> None:
-    """Set the policy. With the membership, the server forgets what it remembers of the user."""
+    """Set the policy. With another version, the server forgets what it remembers of the user."""
     await set_policy(acme.id, **policy)
-    await organizations.remove_members(acme.id, [user.id])
-    await organizations.add_members(acme.id, [user.id])
+    async with transaction():
+        await increase_directory_version([user.id])
 
 
 async def refused(door: Door) -> None:
