@@ -104,9 +104,8 @@ async def until_leads(server: Server, email: str, upstream: Upstream, *, leads: 
             page = as_page(await browser.get("/login"))
             if "address-submit" in page.ids:
                 answer = await enter(browser, email, page)
-                found = (
-                    upstream.issuer in answer.location if isinstance(answer, Redirect) else upstream.id in answer.text
-                )
+                # Several may have one issuer: the redirect URI has the id.
+                found = upstream.id in (answer.location if isinstance(answer, Redirect) else answer.text)
                 if found is leads:
                     return
             elif not leads:
