@@ -6,7 +6,7 @@ from piccolo.conf.apps import AppConfig
 
 from idp.accounts.attributes.tables import AttributeJob, AttributeRow, UserAttribute
 from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
-from idp.admin.bulk.tables import BulkError, BulkItem, BulkJob
+from idp.admin.bulk.tables import BulkChunk, BulkError, BulkItem, BulkJob
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
 from idp.delivery.tables import Delivery, DeliveryStream
@@ -106,6 +106,7 @@ APP_CONFIG = AppConfig(
         AuthorizationCode,
         AuthorizationRequestRow,
         BackchannelRequest,
+        BulkChunk,
         BulkError,
         BulkItem,
         BulkJob,

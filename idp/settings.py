@@ -522,6 +522,9 @@ class Settings(BaseSettings):
     bulk_max_items: int = _option(
         100_000, "Maximum number of users, or of records of a file, in one bulk job.", ge=1, le=10_000_000
     )
+    bulk_max_file: int = _option(
+        16 * 1024 * 1024, "Maximum size in bytes of a file of users that is imported in the console.", ge=1024, le=2**28
+    )
     bulk_retention: int = _option(
         7 * DAY, "Time for which a bulk job that has ended is kept, with its errors and what it has not done.", ge=HOUR
     )

@@ -4,8 +4,10 @@ Each batch is one statement in its own transaction. Existing users are not chang
 run again.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -99,17 +101,35 @@ class Batch(NamedTuple):
 
 
 async def import_users(
-    records: Iterable[Record], store: StoreRelated, find_owners: FindOwners, release: Release, *, dry_run: bool = False
+    records: Iterable[Record],
+    store: StoreRelated,
+    find_owners: FindOwners,
+    release: Release,
+    *,
+    dry_run: bool = False,
+    batch_size: int | None = None,
+    after: int = 0,
 ) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. No mail is sent.
 
     Of two records with the same address the first is used. Finding duplicates takes about 200 bytes of memory a record.
 
+    Args:
+        dry_run: check the records only.
+        batch_size: records of a batch; None: :data:`BATCH_SIZE`.
+        after: how many records an interrupted import has passed.
+
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
     """
-    records, seen = iter(records), dict[int, int]()
-    while batch := list(islice(records, BATCH_SIZE)):
+    records, seen, size = iter(records), dict[int, int](), batch_size or BATCH_SIZE
+    for number, record in enumerate(islice(records, after), 1):
+        with suppress(MalformedRecordError, InvalidEmailError, UnsupportedHashError):
+            _validate(record, seen)
+        if number % size == 0:
+            # Others have their turn.
+            await asyncio.sleep(0)
+    while batch := list(islice(records, size)):
         found: list[_NewUser] = []
         refused: list[RejectedRecord] = []
         for record in batch:

@@ -168,12 +168,12 @@ async def start(
     from idp.accounts.attributes.search import filters as attribute_filters
     from idp.accounts.repository.users import EVERY_USER
     from idp.admin.bulk import service
-    from idp.admin.bulk.kinds import kind_of
+    from idp.admin.bulk.kinds import act_of
     from idp.admin.bulk.models import Selection
 
     if bool(users or file) + bool(filters) + everybody != 1:
         raise click.UsageError("Name users, or choose one of --filter and --all.")
-    found = kind_of(kind)
+    found = act_of(kind)
     given = {"group_id": (await find_group(group)).id} if group is not None else {}
     try:
         parameters = msgspec.convert(given, found.parameters)

@@ -1,8 +1,8 @@
 """Who may call a route, and the guards that follow from it. A route that does not say so does not start."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from litestar import Request
 
@@ -48,6 +48,19 @@ def same_origin(request: AnyRequest) -> None:
         )
 
 
+class LargeBody(NamedTuple):
+    """A body that only some callers may send, so that a stranger cannot fill the memory.
+
+    Attributes:
+        size: returns its maximum size in bytes.
+        admits: whether the caller may send it. It is a first look: the handler checks the authority after the body was
+            read.
+    """
+
+    size: Callable[[], int]
+    admits: Callable[[AnyRequest], Awaitable[bool]]
+
+
 #: The guards of a route, by its access. For CLIENT and BEARER, the endpoint authenticates as its protocol requires.
 GUARDS: Mapping[Access, tuple[Guard, ...]] = {
     Access.PUBLIC: (),
@@ -65,6 +78,7 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
 
     Args:
         opt: the ``opt`` of the route. ``body``: the maximum size of a body in bytes, or a function that returns it.
+            ``large_body``: a :class:`LargeBody`.
 
     Raises:
         PageError: a guard refuses the request.
@@ -74,5 +88,8 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     for guard in GUARDS[opt["access"]]:
         guard(request)
     limit = opt.get("body", MAX_BODY_BYTES)
-    await body_of(request).read(limit() if callable(limit) else limit)
+    limit = limit() if callable(limit) else limit
+    if (large := opt.get("large_body")) is not None and await large.admits(request):
+        limit = large.size()
+    await body_of(request).read(limit)
     readiness.require(opt)

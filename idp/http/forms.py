@@ -76,7 +76,12 @@ async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str
         return await form(request), b""
     body, fields, file = BytesIO(await body_of(request).read()), dict[str, str](), b""
     try:
-        for part in multipart.MultipartParser(body, options["boundary"], part_limit=MAX_FIELDS):
+        # The body is in memory already, and files may have secrets: no part of it is written to a temporary file.
+        size = len(body.getbuffer())
+        parser = multipart.MultipartParser(
+            body, options["boundary"], part_limit=MAX_FIELDS, spool_limit=size, memory_limit=2 * size + 65536
+        )
+        for part in parser:
             if part.filename is None:
                 fields[part.name] = part.value
             elif part.name == FILE:

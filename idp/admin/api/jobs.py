@@ -12,7 +12,7 @@ from idp.admin.api.models.base import reader
 from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.api.problems import ProblemError
 from idp.admin.bulk import service
-from idp.admin.bulk.kinds import KINDS, kind_of
+from idp.admin.bulk.kinds import act_of, acts
 from idp.admin.bulk.models import Selection
 from idp.admin.bulk.repository.items import ERRORS
 from idp.admin.bulk.repository.jobs import JOBS
@@ -37,7 +37,7 @@ async def show_job(call: Call) -> models.Job:
 
 @operation("GET", "/job_kinds", _READ, "List the kinds of bulk jobs", content=list[models.JobKind])
 async def list_job_kinds(call: Call) -> list[models.JobKind]:
-    return [msgspec.convert(kind, models.JobKind, from_attributes=True) for kind in KINDS.values()]
+    return [msgspec.convert(kind, models.JobKind, from_attributes=True) for kind in acts()]
 
 
 @operation(
@@ -46,7 +46,7 @@ async def list_job_kinds(call: Call) -> list[models.JobKind]:
 )  # fmt: skip
 async def create_job(call: Call) -> Result:
     asked: models.NewJob = call.body
-    kind = kind_of(asked.kind)
+    kind = act_of(asked.kind)
     call.caller.require(kind.permission)
     if (asked.users is None) == (asked.filter is None):
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", "Send either users or filter.")

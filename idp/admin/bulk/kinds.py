@@ -1,7 +1,7 @@
 """The kinds of bulk jobs: who may start one, what it does to each user, and what the confirmation says."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -26,6 +26,17 @@ class InGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_id: UUID
 
 
+class UsersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of users: ``csv`` or ``jsonl``. ``dry_run``: every record is checked, and nobody is imported."""
+
+    form: Literal["csv", "jsonl"]
+    dry_run: bool = False
+
+
+#: Acts on a user with the parameters of the job, in the current transaction. Returns whether that changed something.
+Act = Callable[[UUID, Any], Awaitable[bool]]
+
+
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of job.
 
@@ -33,7 +44,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         label: the act, as a button.
         effect: what happens to each user. undo: how to take it back.
         permission: what the administrator must be allowed to do to each of the users.
-        act: acts on a user in the current transaction. Returns whether that changed something.
+        act: what it does to each user. None: its items are the records of a file (:mod:`idp.admin.bulk.files`).
         parameters: the type of the parameters, which ``act`` gets.
         spares_asker: whether the administrator who asks is left out, and users with a role unless an owner asks.
         counted: whether the administrator must enter the number of users.
@@ -45,7 +56,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     effect: str
     undo: str
     permission: Permission
-    act: Callable[[UUID, Any], Awaitable[bool]]
+    act: Act | None
     parameters: type[msgspec.Struct] = NoParameters
     danger: bool = False
     spares_asker: bool = True
@@ -86,6 +97,8 @@ async def _delete(user_id: UUID, _: NoParameters) -> bool:
 
 
 _WRITE = Permission.USERS_WRITE
+#: The name of the kind that imports users.
+IMPORT: Final = "import_users"
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
@@ -118,8 +131,18 @@ KINDS: dict[str, Kind] = {
             name="delete", label="Delete", permission=_WRITE, act=_delete, danger=True, counted=True,
             effect="The accounts are deleted with all their data.", undo="This cannot be undone.",
         ),
+        Kind(
+            name=IMPORT, label="Import users", permission=_WRITE, act=None, parameters=UsersFile,
+            effect="The users of a file get accounts. Existing users are not changed.",
+            undo="Delete the same users, by a job with the list of their addresses.",
+        ),
     )
 }  # fmt: skip
+
+
+def acts() -> list[Kind]:
+    """Return the kinds that act on users who are chosen."""
+    return [kind for kind in KINDS.values() if kind.act is not None]
 
 
 def kind_of(name: str) -> Kind:
@@ -131,3 +154,14 @@ def kind_of(name: str) -> Kind:
     if name not in KINDS:
         raise UnknownKindError
     return KINDS[name]
+
+
+def act_of(name: str) -> Kind:
+    """Return a kind that acts on users who are chosen, by its name.
+
+    Raises:
+        UnknownKindError: there is none.
+    """
+    if (kind := kind_of(name)).act is None:
+        raise UnknownKindError
+    return kind

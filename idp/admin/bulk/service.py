@@ -9,7 +9,8 @@ from idp import ids
 from idp.accounts.repository.users import EVERY_USER
 from idp.accounts.users import ids_of_names
 from idp.admin.access import Caller
-from idp.admin.bulk.kinds import InGroup, Kind, kind_of
+from idp.admin.bulk import files
+from idp.admin.bulk.kinds import IMPORT, InGroup, Kind, kind_of
 from idp.admin.bulk.models import Job, Selection
 from idp.admin.bulk.repository import items, jobs
 from idp.audit.events import record
@@ -50,6 +51,15 @@ class TooManyItemsError(ValidationError):
 
     def __init__(self) -> None:
         super().__init__(f"A job has at most {settings().bulk_max_items} items. Make several.")
+
+
+class FileTooLargeError(ValidationError):
+    """The file is larger than the setting allows."""
+
+    code = "file_too_large"
+
+    def __init__(self) -> None:
+        super().__init__(f"A file has at most {settings().bulk_max_file} bytes. Use `idp users import`, or split it.")
 
 
 class WrongNumberError(ConflictError):
@@ -139,16 +149,7 @@ async def create(
         caller.require(kind.permission)
     await check(kind, parameters)
     async with transaction():
-        job = await jobs.insert(
-            ids.uuid7(),
-            kind.name,
-            msgspec.json.encode(parameters).decode(),
-            actor.get(),
-            _kept(caller),
-            most=MAX_UNFINISHED,
-        )
-        if job is None:
-            raise TooManyJobsError
+        job = await _insert(caller, kind, parameters)
         if selection.names is not None:
             number = await _insert_named(job.id, selection.names)
         else:
@@ -158,6 +159,40 @@ async def create(
             raise WrongNumberError(number)
         job = await jobs.set_total(job.id, number)
         await _record("bulk_job_created", job)
+    return job
+
+
+async def create_import(caller: Caller | None, content: bytes, *, dry_run: bool = False) -> Job:
+    """Create a job that imports the users of a file: CSV, or JSON lines.
+
+    Args:
+        dry_run: check every record, and import nobody.
+
+    Raises:
+        PermissionDeniedError: no role of the caller allows it.
+        InvalidFileError: the first line of CSV is not the names of columns.
+        FileTooLargeError, NobodyChosenError, TooManyItemsError, TooManyJobsError: it cannot be one job.
+    """
+    kind = kind_of(IMPORT)
+    if caller is not None:
+        caller.require(kind.permission)
+    if len(content) > settings().bulk_max_file:
+        raise FileTooLargeError
+    file = msgspec.structs.replace(files.form_of(content), dry_run=dry_run)
+    number = _checked(await files.count(content, file))
+    async with transaction():
+        job = await _insert(caller, kind, file)
+        await files.keep(job.id, content)
+        job = await jobs.set_total(job.id, number)
+        await _record("bulk_job_created", job)
+    return job
+
+
+async def _insert(caller: Caller | None, kind: Kind, parameters: msgspec.Struct) -> Job:
+    text = msgspec.json.encode(parameters).decode()
+    job = await jobs.insert(ids.uuid7(), kind.name, text, actor.get(), _kept(caller), most=MAX_UNFINISHED)
+    if job is None:
+        raise TooManyJobsError
     return job
 
 

@@ -1,9 +1,9 @@
-"""Tables of bulk jobs, their items, and the items that failed."""
+"""Tables of bulk jobs, their items and files, and the items that failed."""
 
 from piccolo.table import Table
 
 from idp.ids import uuid7
-from idp.infra.db.columns import JSONB, UUID, BigInt, ForeignKey, PrimaryKey, Text, Timestamptz, TimestamptzNow
+from idp.infra.db.columns import JSONB, UUID, BigInt, Bytea, ForeignKey, PrimaryKey, Text, Timestamptz, TimestamptzNow
 from idp.infra.db.engine import engine
 
 
@@ -43,6 +43,16 @@ class BulkItem(Table, tablename="bulk_item", db=engine):
     name = Text()
 
     bulk_item_pkey = PrimaryKey([job_id, number])
+
+
+class BulkChunk(Table, tablename="bulk_chunk", db=engine):
+    """A part of the file of a job that imports users. It is encrypted, because it may have password hashes."""
+
+    job_id = ForeignKey(BulkJob)
+    number = BigInt()
+    content = Bytea(secret=True)
+
+    bulk_chunk_pkey = PrimaryKey([job_id, number])
 
 
 class BulkError(Table, tablename="bulk_error", db=engine):

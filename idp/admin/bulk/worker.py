@@ -10,21 +10,19 @@ import random
 import time
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from idp import ids
-from idp.accounts.repository import users
-from idp.admin.access import Caller, check_target, hold_absent
-from idp.admin.bulk.kinds import Kind, kind_of
-from idp.admin.bulk.models import Failure, Item, Job, State
+from idp.admin.bulk import files, users
+from idp.admin.bulk.kinds import kind_of
+from idp.admin.bulk.models import Job, State
 from idp.admin.bulk.repository import items, jobs
+from idp.admin.bulk.step import JobLostError, Step
 from idp.audit.events import record
-from idp.errors import ConflictError, DomainError, IdpError, PermissionDeniedError
+from idp.errors import DomainError
 from idp.infra import request_context
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
-from idp.infra.db.outages import outage
 from idp.infra.logs import exception_fields
 from idp.settings import settings
 
@@ -32,16 +30,8 @@ log = structlog.get_logger()
 
 #: Seconds between two looks for jobs, and of one turn, after which a job that has waited longer is next.
 POLL_SECONDS, TURN_SECONDS = 2.0, 10.0
-#: Items of one transaction. Their users are locked until it ends.
-BATCH = 20
 #: Length of a pause as a multiple of the work before it, so that requests have priority.
 PAUSE = 1.0
-
-_UNEXPECTED = "An unexpected error. The log of the server has it."
-
-
-class _JobLostError(ConflictError):
-    """The job was cancelled, or another process has it."""
 
 
 async def run() -> None:
@@ -71,7 +61,7 @@ async def work() -> bool:
     request_id = request_context.request_id.set(str(job.id))
     try:
         await _turn(job, holder)
-    except _JobLostError:
+    except JobLostError:
         log.info("bulk_job_lost")
     finally:
         request_context.actor.reset(actor)
@@ -84,13 +74,13 @@ async def work() -> bool:
 async def _turn(job: Job, holder: UUID) -> None:
     ends = time.monotonic() + TURN_SECONDS
     try:
-        kind, began = kind_of(job.kind), time.monotonic()
-        job = await _batch(job, kind, holder)
-        while job.done < job.total and time.monotonic() < ends:
+        step, began = await _begin(job), time.monotonic()
+        job = await step(job, holder)
+        while job.done < job.total and (time.monotonic() < ends or not await jobs.is_one_waiting()):
             await asyncio.sleep(PAUSE * (time.monotonic() - began))
             began = time.monotonic()
-            job = await _batch(job, kind, holder)
-    except _JobLostError:
+            job = await step(job, holder)
+    except JobLostError:
         raise
     except DomainError as error:
         await _end(job, holder, State.FAILED, error.description)
@@ -99,83 +89,18 @@ async def _turn(job: Job, holder: UUID) -> None:
             await _end(job, holder, State.FINISHED)
 
 
-async def _batch(job: Job, kind: Kind, holder: UUID) -> Job:
-    """Act on the next items. If that fails unexpectedly, act on each alone, so that one does not stop the others.
-
-    Raises:
-        DomainError: the job cannot go on.
-    """
-    batch = await items.following(job.id, job.done, BATCH)
-    try:
-        return await _act(job, kind, batch, holder)
-    except Exception as error:
-        if _interrupts(error):
-            raise
-        log.warning("bulk_batch_failed", **exception_fields(error))
-    for item in batch:
-        try:
-            job = await _act(job, kind, [item], holder)
-        except Exception as error:
-            if _interrupts(error):
-                raise
-            log.warning("bulk_item_failed", **exception_fields(error))
-            async with transaction():
-                job = await _advanced(job, holder, 1, 0, [Failure(item.number, item.name, _UNEXPECTED)])
-    return job
-
-
-def _interrupts(error: Exception) -> bool:
-    """Return whether an error is not one of an item: the job has ended, the database is down, a key is missing."""
-    return isinstance(error, IdpError) or outage(error) is not None
-
-
-async def _act(job: Job, kind: Kind, batch: list[Item], holder: UUID) -> Job:
-    caller = msgspec.json.decode(job.caller, type=Caller) if job.caller is not None else None
-    parameters = msgspec.json.decode(job.parameters, type=kind.parameters)
-    user_ids = {item.user_id for item in batch if item.user_id is not None}
-    asker = {caller.user_id} if caller is not None and caller.user_id is not None else set()
-    changed, failures = 0, list[Failure]()
-    async with transaction():
-        await users.lock_users(user_ids | asker)
-        if caller is not None:
-            await hold_absent(caller)
-        existing = await users.emails_by_id(user_ids)
-        for item in batch:
-            try:
-                changed += await _act_on(kind, parameters, caller, item.user_id if item.user_id in existing else None)
-            except kind.stops:
-                raise
-            except DomainError as error:
-                failures.append(Failure(item.number, item.name, error.description))
-        return await _advanced(job, holder, len(batch), changed, failures)
-
-
-async def _act_on(kind: Kind, parameters: msgspec.Struct, caller: Caller | None, user_id: UUID | None) -> bool:
-    """
-    Raises:
-        DomainError: it is refused for this user.
-    """
-    if user_id is None:
-        raise PermissionDeniedError("There is no such user.")
-    if kind.spares_asker and caller is not None:
-        if user_id == caller.user_id:
-            raise PermissionDeniedError("This is the administrator who asked, who is left out.")
-        await check_target(caller, user_id)
-    return await kind.act(user_id, parameters)
-
-
-async def _advanced(job: Job, holder: UUID, passed: int, changed: int, failures: list[Failure]) -> Job:
-    after = await jobs.advance(job, holder, passed, changed, failures)
-    if after is None:
-        raise _JobLostError
-    return after
+async def _begin(job: Job) -> Step:
+    kind = kind_of(job.kind)
+    return users.steps(kind, kind.act) if kind.act is not None else await files.steps(job)
 
 
 async def _end(job: Job, holder: UUID, state: State, error: str = "") -> None:
     async with transaction():
+        if state is State.FINISHED:
+            await items.delete_file(job.id)
         ended = await jobs.finish(job.id, holder, state, error, settings().bulk_retention)
         if ended is None:
-            raise _JobLostError
+            raise JobLostError
         detail = {
             "job_id": str(job.id), "kind": job.kind, "total": ended.total, "done": ended.done,
             "changed": ended.changed, "failed": ended.failed,

@@ -16,6 +16,7 @@ from idp.admin.console import (
     groups,
     health,
     id_jag_policies,
+    import_users,
     initial_access_tokens,
     jobs,
     keys,
@@ -50,7 +51,7 @@ from idp.admin.console.screen import ROUTES as SCREENS
 __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
     "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health",
-    "id_jag_policies", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
+    "id_jag_policies", "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains", "organization_invitations", "organization_member_roles", "organization_members",
     "organization_policies", "organization_roles", "organizations", "overview", "provisioning", "resource_servers",
     "role_holders", "roles", "scim_tokens", "shared_signals", "token_hooks", "traces", "trusted_issuers", "upstreams",

@@ -11,13 +11,14 @@ from litestar.response import Stream
 
 from idp.accounts.repository.users import emails_by_id
 from idp.admin.bulk import service
-from idp.admin.bulk.kinds import KINDS, InGroup
+from idp.admin.bulk.kinds import IMPORT, KINDS, InGroup, UsersFile
 from idp.admin.bulk.models import Job, State
 from idp.admin.bulk.repository.items import ERRORS
 from idp.admin.bulk.repository.jobs import JOBS
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, Table, asked_page, facts, next_url, text, when
+from idp.admin.console.new_job import kinds_of
 from idp.admin.console.screen import HOME, AdminRequest, not_found, render, screen
 from idp.admin.roles import Permission
 from idp.directory.repository.groups import group_by_id
@@ -52,7 +53,7 @@ async def list_jobs(request: AdminRequest) -> Response[str]:
     ]
     kinds = [("", "All"), *((name, kind.label) for name, kind in KINDS.items())]
     states = [("", "All"), *((state.value, state.value) for state in State)]
-    may_act = any(kind.permission in request.caller.allowed for kind in KINDS.values())
+    may_import = KINDS[IMPORT].permission in request.caller.allowed
     return render(
         request, "list", section="jobs", heading="Jobs", path=f"{HOME}/jobs", rows=rows, empty="There is no such job.",
         intro="Acts on many users, which a server does in the background.", next=next_url(request, found),
@@ -61,7 +62,10 @@ async def list_jobs(request: AdminRequest) -> Response[str]:
             Field("state", "State", request.query.get("state", ""), "choice", choices=states),
         ],
         columns=("Job", "State", "Done", "Failed", "By", "Since"),
-        acts=[Action("Act on a list of users", f"{HOME}/jobs/new")] if may_act else [],
+        acts=[
+            *([Action("Act on a list of users", f"{HOME}/jobs/new")] if kinds_of(request.caller) else []),
+            *([Action("Import users", f"{HOME}/jobs/import")] if may_import else []),
+        ],
     )  # fmt: skip
 
 
@@ -114,11 +118,13 @@ async def show_job(request: AdminRequest) -> Response[str]:
 
 async def _facts(job: Job) -> dict[str, Any]:
     kind = KINDS.get(job.kind)
-    where = {}
+    where: dict[str, Any] = {}
     if kind is not None and kind.parameters is InGroup:
         group_id = msgspec.json.decode(job.parameters, type=InGroup).group_id
         group = await group_by_id(group_id)
         where["Group"] = Cell(group.name, f"{HOME}/groups/{group_id}") if group is not None else Cell("deleted")
+    if kind is not None and kind.parameters is UsersFile:
+        where["Only checked"] = msgspec.json.decode(job.parameters, type=UsersFile).dry_run
     return {
         "State": _state(job.state),
         **({"Why it failed": job.error} if job.error else {}),

@@ -13,7 +13,7 @@ from litestar import Response
 from idp.accounts.repository.users import EVERY_USER
 from idp.admin.access import Caller
 from idp.admin.bulk import service
-from idp.admin.bulk.kinds import KINDS, InGroup, Kind, NoParameters, kind_of
+from idp.admin.bulk.kinds import InGroup, Kind, NoParameters, act_of, acts
 from idp.admin.bulk.models import Selection
 from idp.admin.console import named, user_attributes
 from idp.admin.console.components import Field, facts
@@ -42,7 +42,7 @@ class _Chosen(NamedTuple):
 
 def kinds_of(caller: Caller) -> list[tuple[str, str]]:
     """Return the kinds of jobs that a caller may start, as choices of a form."""
-    return [(kind.name, kind.label) for kind in KINDS.values() if kind.permission in caller.allowed]
+    return [(kind.name, kind.label) for kind in acts() if kind.permission in caller.allowed]
 
 
 @screen("GET", "/jobs/new", _READ, fresh=True)
@@ -126,7 +126,7 @@ def _kind(request: AdminRequest, entered: Mapping[str, str]) -> Kind:
         NotFoundError: there is no such kind.
         PermissionDeniedError: no role of the caller allows it.
     """
-    kind = kind_of(entered.get("kind", ""))
+    kind = act_of(entered.get("kind", ""))
     request.caller.require(kind.permission)
     return kind
 

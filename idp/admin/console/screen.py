@@ -28,7 +28,7 @@ from idp.errors import (
     ValidationError,
 )
 from idp.http import cookies, forms
-from idp.http.access import Access
+from idp.http.access import Access, LargeBody
 from idp.http.body import MAX_BODY_BYTES
 from idp.http.pages import page, see_other
 from idp.infra import request_context
@@ -129,6 +129,7 @@ def screen(
     upload: bool = False,
     page: str = "",
     max_body: int = MAX_BODY_BYTES,
+    max_file: Callable[[], int] | None = None,
 ) -> Callable[[Screen], Screen]:
     """Declare a screen.
 
@@ -139,6 +140,7 @@ def screen(
         upload: whether the form has a file named ``file``.
         page: the path of the form's page after ``/admin``, if it differs.
         max_body: the maximum size of the form in bytes.
+        max_file: returns that of the file, if it is larger than a form.
     """
 
     def declare(function: Screen) -> Screen:
@@ -149,13 +151,21 @@ def screen(
             except DomainError as error:
                 raise PageError(error.title, error.description, status=error.status) from error
 
-        opt = {"access": Access.PAGE, "permission": permission, "body": max_body}
+        opt: dict[str, Any] = {"access": Access.PAGE, "permission": permission, "body": max_body}
+        if max_file is not None:
+            opt["large_body"] = LargeBody(lambda: max_file() + MAX_BODY_BYTES, partial(_may, permission))
         full = HOME + path.replace("}", ":str}")
         endpoint.__name__ = function.__name__
         ROUTES.append(route(full, http_method=[HttpMethod(method)], opt=opt, status_code=200)(endpoint))
         return function
 
     return declare
+
+
+async def _may(permission: Permission | None, request: AnyRequest) -> bool:
+    """Return whether the session of a request is of an admin with a permission, before the body was read."""
+    session = await current_session(request)
+    return session is not None and permission in (await person(session.user_id)).allowed
 
 
 async def _authorize(

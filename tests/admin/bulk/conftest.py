@@ -9,7 +9,7 @@ from idp import ids
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import create_user
 from idp.admin.access import Caller, person
-from idp.admin.bulk import service, worker
+from idp.admin.bulk import files, service, users, worker
 from idp.admin.bulk.kinds import NoParameters, kind_of
 from idp.admin.bulk.models import Job, Selection
 from idp.admin.roles import Role, grant
@@ -37,10 +37,21 @@ async def empty(database: str) -> str:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No pauses, small batches, and the actor of this process."""
     monkeypatch.setattr(worker, "PAUSE", 0.0)
-    monkeypatch.setattr(worker, "BATCH", 7)
+    monkeypatch.setattr(users, "BATCH", 7)
+    monkeypatch.setattr(files, "BATCH", 7)
     token = actor.set("cli:tests")
     yield
     actor.reset(token)
+
+
+def one_batch_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each turn of the worker be one batch, as if another job waited."""
+
+    async def is_one_waiting() -> bool:
+        return True
+
+    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(worker.jobs, "is_one_waiting", is_one_waiting)
 
 
 async def people(number: int, prefix: str = "person") -> list[UUID]:

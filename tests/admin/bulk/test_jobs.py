@@ -31,7 +31,7 @@ from idp.infra.db.engine import engine, execute, fetch, fetchrow, transaction
 from idp.infra.db.listing import InvalidQueryError
 from idp.oauth.credentials import credentials_changed
 from idp.settings import settings
-from tests.admin.bulk.conftest import PERSONS, administrator, events, finish, people, reasons, start
+from tests.admin.bulk.conftest import PERSONS, administrator, events, finish, one_batch_a_turn, people, reasons, start
 from tests.support.rows import session_row
 
 pytestmark = pytest.mark.usefixtures("empty")
@@ -87,7 +87,7 @@ async def test_members_of_a_group() -> None:
 
 
 async def test_a_group_that_is_deleted_meanwhile_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    one_batch_a_turn(monkeypatch)
     group = await groups.create("Staff")
     await people(20)
     job = await service.create(None, kind_of("add_to_group"), InGroup(group.id), PERSONS)
@@ -178,7 +178,7 @@ async def test_who_may_ask() -> None:
     _, support = await administrator(Role.SUPPORT)
     _, group_admin = await administrator(Role.GROUP_ADMIN)
     group = await groups.create("Staff")
-    for kind in kinds.KINDS.values():
+    for kind in kinds.acts():
         parameters = InGroup(group.id) if kind.parameters is InGroup else NoParameters()
         for caller, allowed in ((auditor, False), (support, kind.parameters is NoParameters),
                                 (group_admin, kind.parameters is InGroup)):  # fmt: skip
@@ -221,7 +221,7 @@ async def test_the_last_owner_stays(kind: str) -> None:
 
 @pytest.mark.parametrize("lost", ["role", "account", "deleted"])
 async def test_a_role_that_is_lost_ends_the_job(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    one_batch_a_turn(monkeypatch)
     _, other = await administrator(Role.OWNER)
     asker, caller = await administrator(Role.SUPPORT)
     await people(20)
@@ -245,7 +245,7 @@ async def test_a_role_that_is_lost_ends_the_job(lost: str, monkeypatch: pytest.M
 
 
 async def test_a_cancelled_job_stops_between_batches_and_can_be_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    one_batch_a_turn(monkeypatch)
     await people(20)
     job = await start("disable", PERSONS)
     await worker.work()
@@ -313,7 +313,7 @@ async def test_an_unexpected_error_stops_only_its_item(monkeypatch: pytest.Monke
 
 async def test_jobs_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """A short one does not wait for the end of a long one, and one process works at a time."""
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    one_batch_a_turn(monkeypatch)
     await people(30)
     long = await start("disable", PERSONS)
     short = await start("disable", Selection(names=("person0@example.com",)))
@@ -342,7 +342,7 @@ async def test_jobs_are_deleted_some_time_after_their_end(monkeypatch: pytest.Mo
     await people(8)
     kept = await start("disable", PERSONS)
     gone = await start("disable", Selection(names=tuple("abcdefgh")))
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.0)
+    one_batch_a_turn(monkeypatch)
     await worker.work()
     await worker.work()
     await service.cancel(gone.id, None)

@@ -20,8 +20,8 @@ from tests.support.server import Server
 
 #: Users of the job. More: `TEST_BULK=2000 make test ARGS=tests/admin/bulk/test_killed.py`.
 PEOPLE = int(os.environ.get("TEST_BULK", "100"))
-#: The servers work with their own size of a batch.
-BATCH = 20
+#: The servers work with their own sizes of a batch: 20 users, 100 records.
+BATCH, RECORDS = 20, 400 if PEOPLE < 1000 else 2000
 #: The users at whom a server is killed.
 KILLED_AT = (PEOPLE // 2 + 7,) if PEOPLE < 1000 else (PEOPLE // 5 + 3, PEOPLE // 2 + 7, PEOPLE - 5)
 
@@ -48,6 +48,19 @@ async def _stuck_at(dsn: str, user_id: UUID) -> AsyncIterator[None]:
     connection = await asyncpg.connect(dsn)
     await connection.execute("BEGIN")
     await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user_id)
+    yield
+    await connection.close()
+
+
+@asynccontextmanager
+async def _stuck_on(dsn: str, email: str) -> AsyncIterator[None]:
+    """Hold an address for the duration of a block, so that a server waits in the middle of a batch of an import."""
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("BEGIN")
+    await connection.execute(
+        "WITH u AS (INSERT INTO users (id, email, origin) VALUES (gen_random_uuid(), $1, 'import') RETURNING id)"
+        " INSERT INTO user_email (email, user_id) SELECT $1, id FROM u", email,
+    )  # fmt: skip
     yield
     await connection.close()
 
@@ -80,3 +93,24 @@ async def test_everybody_is_disabled_once_although_servers_are_killed(
     events = await fetch("SELECT user_id FROM audit_event WHERE event = 'user_disabled'")
     assert len(events) == len({row["user_id"] for row in events}) == PEOPLE
     assert len(await fetch("SELECT FROM audit_event WHERE event = 'bulk_job_finished'")) == 1
+
+
+async def test_everybody_is_imported_once_although_servers_are_killed(
+    serve: Callable[[], Server], database: str
+) -> None:
+    _, owner = await administrator(Role.OWNER)
+    content = "email\n" + "".join(f"new{n:05}@example.com\n" for n in range(RECORDS)) + "new00000@example.com\n"
+    job = await service.create_import(owner, content.encode())
+    async with _stuck_on(database, f"new{RECORDS // 2 + 7:05}@example.com"):
+        server = await asyncio.to_thread(serve)
+        stuck = await _until(job, RECORDS // 2)
+        server.kill()
+    await execute("UPDATE bulk_job SET leased_until = now() WHERE finished_at IS NULL")
+    rows = await fetch("SELECT count(*) AS number FROM users WHERE origin = 'import'")
+    assert (stuck.state, stuck.done, rows[0]["number"]) == (State.RUNNING, RECORDS // 2, RECORDS // 2)
+    await asyncio.to_thread(serve)
+    done = await _until(job, RECORDS + 1, over=True)
+    # The server that went on knows that the last address is on the first line.
+    assert (done.state, done.changed, done.unchanged, done.failed) == (State.FINISHED, RECORDS, 0, 1)
+    assert len(await fetch("SELECT FROM users WHERE origin = 'import'")) == RECORDS
+    assert await fetch("SELECT FROM bulk_chunk") == []

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import re
 
+import httpx
 import pytest
 
 from idp import ids
@@ -18,6 +19,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.support.browser import Page, as_page
+from tests.support.server import TLS
 
 
 async def _ended(admin: Admin, page: Page) -> Page:
@@ -170,3 +172,48 @@ async def test_who_may_start_which_job(admins: dict[Role, Admin], make_user: Mak
     assert (await admins[Role.OWNER].get(f"/admin/jobs/{ids.uuid7()}")).status == 404
     assert (await admins[Role.OWNER].get("/admin/jobs/x")).status == 404
     assert not await _is_disabled(user)
+
+
+async def _upload(admin: Admin, content: bytes, **fields: str) -> Page:
+    page = await admin.get("/admin/jobs/import")
+    (form,) = [form for form in page.forms if form.action == "/admin/jobs/import"]
+    response = await admin.browser.client.post(
+        f"{admin.browser.issuer}{form.action}", data=form.fields | fields,
+        files={"file": ("users.csv", content, "text/csv")}, headers={"Origin": admin.browser.issuer},
+    )  # fmt: skip
+    if response.status_code == 303:
+        return await admin.get(response.headers["location"])
+    return Page(response)
+
+
+async def test_a_file_is_imported(owner: Admin) -> None:
+    """Larger than other forms may be."""
+    mark = ids.random_token()[:8].lower().replace("_", "x").replace("-", "x")
+    lines = [f"{mark}{n}@example.com,Imported {'x' * 500}" for n in range(200)]
+    content = "\n".join(["email,name", *lines, "no address,Nobody"]).encode()
+    assert len(content) > 100_000
+    checked = await _ended(owner, await _upload(owner, content, dry_run="on"))
+    assert "Only checked" in checked.text
+    assert (await _job(checked)).changed == 200
+    assert await fetch("SELECT FROM users WHERE starts_with(email, $1)", mark) == []
+    ended = await _ended(owner, await _upload(owner, content))
+    assert 'value="201" max="201"' in ended.text
+    assert "no address" in ended.text
+    assert len(await fetch("SELECT FROM users WHERE starts_with(email, $1)", mark)) == 200
+
+
+async def test_a_file_that_cannot_be_imported(owner: Admin, admins: dict[Role, Admin]) -> None:
+    for content, reason in ((b"", "Choose a file."), (b"emial\nx", "Did you mean email?"), (b"email\n", "No user")):
+        page = await _upload(owner, content)
+        assert (page.status, reason in page.text) == (400, True), page.text
+    issuer = owner.browser.issuer
+    large = {"file": ("users.csv", b"x" * 200_000, "text/csv")}
+    for role, status in ((Role.OWNER, 400), (Role.GROUP_ADMIN, 413)):
+        # Without the token of the form; of others, so much is not even read.
+        answer = await admins[role].browser.client.post(
+            f"{issuer}/admin/jobs/import", files=large, headers={"Origin": issuer}
+        )
+        assert answer.status_code == status
+    async with httpx.AsyncClient(verify=TLS) as stranger:
+        answer = await stranger.post(f"{issuer}/admin/jobs/import", files=large, headers={"Origin": issuer})
+        assert answer.status_code == 413

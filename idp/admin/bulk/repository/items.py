@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+import msgspec
+
 from idp.admin.bulk.models import Item
 from idp.infra.db.engine import execute, fetch
 from idp.infra.db.listing import Filter, Listing, Sort, use_rows
@@ -16,6 +18,9 @@ _INSERT = """
 _NEXT = """
     SELECT number, user_id, name FROM bulk_item WHERE job_id = $1 AND number > $2 ORDER BY number LIMIT $3
 """
+_INSERT_CHUNK = "INSERT INTO bulk_chunk (job_id, number, content) VALUES ($1, $2, $3)"
+_CHUNKS = "SELECT number, content FROM bulk_chunk WHERE job_id = $1 ORDER BY number"
+_DELETE_FILE = "DELETE FROM bulk_chunk WHERE job_id = $1"
 _DELETE_ITEMS = """
     DELETE FROM bulk_item WHERE job_id = $1
     AND number < (SELECT min(number) FROM bulk_item WHERE job_id = $1) + $2::bigint
@@ -52,6 +57,28 @@ async def insert_listed(job_id: UUID, users: Listing, filters: Mapping[str, str]
 async def following(job_id: UUID, after: int, number: int) -> list[Item]:
     """Return so many items after the given one."""
     return many(Item, await fetch(_NEXT, job_id, after, number))
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A part of a file. ``content`` is encrypted."""
+
+    number: int
+    content: bytes
+
+
+async def insert_chunk(job_id: UUID, number: int, content: bytes) -> None:
+    """Insert a part of the file of a job, encrypted."""
+    await execute(_INSERT_CHUNK, job_id, number, content)
+
+
+async def chunks(job_id: UUID) -> list[Chunk]:
+    """Return the parts of the file of a job."""
+    return many(Chunk, await fetch(_CHUNKS, job_id))
+
+
+async def delete_file(job_id: UUID) -> None:
+    """Delete the file of a job."""
+    await execute(_DELETE_FILE, job_id)
 
 
 async def delete_some(job_id: UUID, number: int) -> int:

@@ -27,6 +27,9 @@ _DUE = """
     SELECT FROM bulk_job WHERE finished_at IS NULL AND (leased_until IS NULL OR leased_until <= now())
     AND NOT EXISTS (SELECT FROM bulk_job WHERE finished_at IS NULL AND leased_until > now()) LIMIT 1
 """
+_WAITING = """
+    SELECT FROM bulk_job WHERE finished_at IS NULL AND (leased_until IS NULL OR leased_until <= now()) LIMIT 1
+"""
 # The one that has waited longest, so that a short job does not wait for the end of a long one.
 _CLAIM = f"""
     WITH due AS MATERIALIZED (
@@ -114,6 +117,11 @@ async def job(id: UUID) -> Job | None:
 async def is_one_due() -> bool:
     """Return whether a job can be claimed, without a lock."""
     return await fetchrow(_DUE) is not None
+
+
+async def is_one_waiting() -> bool:
+    """Return whether no process works on some job."""
+    return await fetchrow(_WAITING) is not None
 
 
 async def claim(holder: UUID) -> Job | None:

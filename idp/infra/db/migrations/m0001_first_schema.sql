@@ -1214,6 +1214,14 @@ CREATE TABLE bulk_item (
     PRIMARY KEY (job_id, number)
 );
 
+-- A part of a file of users that a job imports, encrypted.
+CREATE TABLE bulk_chunk (
+    job_id  uuid NOT NULL REFERENCES bulk_job ON DELETE CASCADE,
+    number  bigint NOT NULL,
+    content bytea NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
 -- An item on which a job could not act.
 CREATE TABLE bulk_error (
     job_id uuid NOT NULL REFERENCES bulk_job ON DELETE CASCADE,

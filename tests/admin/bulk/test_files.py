@@ -1,0 +1,119 @@
+"""The import of a file by a job: the same as `idp users import`, encrypted at rest, resumed and cancelled."""
+
+import json
+
+import pytest
+
+from idp.accounts.import_files import InvalidFileError
+from idp.accounts.passwords import verify_password
+from idp.accounts.repository.users import user_by_email
+from idp.admin.bulk import files, service, worker
+from idp.admin.bulk.models import State
+from idp.admin.bulk.service import FileTooLargeError, NobodyChosenError, TooManyItemsError
+from idp.admin.roles import Role, revoke
+from idp.errors import PermissionDeniedError
+from idp.infra.db.engine import fetch
+from idp.settings import settings
+from tests.admin.bulk.conftest import administrator, events, finish, one_batch_a_turn, people, reasons
+
+pytestmark = pytest.mark.usefixtures("empty")
+
+#: Of the password "hunter2": bcrypt.
+HASH = "$2b$04$WQ2AxIsHLW3RoZ8Nm6mHbu1XKcpBxkRkWwFg3pzDvNTAGUPvGZWSe"
+
+
+def _csv(number: int, *more: str) -> bytes:
+    return "\n".join(["email,name", *(f"new{n}@example.com,New {n}" for n in range(number)), *more]).encode()
+
+
+async def test_a_file_is_imported() -> None:
+    _, owner = await administrator(Role.OWNER)
+    await people(1)
+    lines = ("new3@example.com,Again", "person0@example.com,Known", "not an address,Wrong")
+    job = await service.create_import(owner, _csv(20, *lines))
+    assert (job.kind, job.total, job.state) == ("import_users", 23, State.QUEUED)
+    done = await finish(job)
+    assert (done.state, done.changed, done.unchanged, done.failed) == (State.FINISHED, 20, 1, 2)
+    assert (await reasons(job))["new3@example.com"] == "The address is the same as on line 5."
+    found = await user_by_email("new19@example.com")
+    assert found is not None
+    assert (found.name, found.origin) == ("New 19", "import")
+    assert {each["request_id"] for each in await events("users_imported")} == {str(job.id)}
+    assert await fetch("SELECT FROM bulk_chunk") == []
+
+
+async def test_json_lines_with_secrets_are_encrypted_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "CHUNK", 100)
+    records = [{"email": f"new{n}@example.com", "password_hash": HASH} for n in range(5)]
+    job = await service.create_import(None, "\n".join(map(json.dumps, records)).encode())
+    stored = b"".join(bytes(row["content"]) for row in await fetch("SELECT content FROM bulk_chunk"))
+    assert len(stored) > 500
+    assert b"new1" not in stored
+    assert HASH.encode() not in stored
+    done = await finish(job)
+    assert (done.changed, done.failed) == (5, 0), await reasons(job)
+    found = await user_by_email("new4@example.com")
+    assert found is not None
+    assert not await verify_password(found.password_hash, "wrong")
+
+
+async def test_a_check_imports_nobody() -> None:
+    job = await finish(await service.create_import(None, _csv(3, "x,y"), dry_run=True))
+    assert (job.state, job.changed, job.failed) == (State.FINISHED, 3, 1)
+    assert await fetch("SELECT FROM users") == []
+
+
+async def test_an_import_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process reads the file again, and still knows the addresses before."""
+    one_batch_a_turn(monkeypatch)
+    job = await service.create_import(None, _csv(20, "new3@example.com,Again"))
+    assert await worker.work()
+    assert (await service.found(job.id)).done == 7
+    assert (await service.cancel(job.id, None)).state == State.CANCELLED
+    assert len(await fetch("SELECT FROM users")) == 7
+    await service.resume(job.id, None)
+    done = await finish(job)
+    assert (done.state, done.done, done.changed, done.failed) == (State.FINISHED, 21, 20, 1)
+    assert await reasons(job) == {"new3@example.com": "The address is the same as on line 5."}
+
+
+async def test_a_role_that_is_lost_ends_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    one_batch_a_turn(monkeypatch)
+    asker, caller = await administrator(Role.SUPPORT)
+    job = await service.create_import(caller, _csv(20))
+    await worker.work()
+    await revoke(asker.id, Role.SUPPORT)
+    ended = await finish(job)
+    assert (ended.state, ended.done, ended.error) == (State.FAILED, 7, "A role of the administrator has been revoked.")
+
+
+async def test_an_unexpected_error_ends_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    job = await service.create_import(None, b'{"email": "a@example.com", "totp_secret": "JBSWY3DPEHPK3PXP"}')
+    monkeypatch.setattr(files, "store", broken)
+    ended = await finish(job)
+    assert (ended.state, ended.error.startswith("An unexpected error.")) == (State.FAILED, True)
+    assert await fetch("SELECT FROM users") == []
+
+
+async def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, auditor = await administrator(Role.AUDITOR)
+    with pytest.raises(PermissionDeniedError):
+        await service.create_import(auditor, _csv(1))
+    with pytest.raises(InvalidFileError, match="Did you mean email"):
+        await service.create_import(None, b"emial\na@example.com")
+    for empty in (b"", b"email\n", b"\xef\xbb\xbf{"[:3]):
+        with pytest.raises((NobodyChosenError, InvalidFileError)):
+            await service.create_import(None, empty)
+    monkeypatch.setenv("IDP_BULK_MAX_ITEMS", "5")
+    monkeypatch.setenv("IDP_BULK_MAX_FILE", "2000")
+    settings.cache_clear()
+    with pytest.raises(TooManyItemsError):
+        await service.create_import(None, _csv(6))
+    with pytest.raises(FileTooLargeError):
+        await service.create_import(None, b"x" * 2001)
+    assert await fetch("SELECT FROM bulk_job") == []
+    monkeypatch.undo()
+    settings.cache_clear()
