@@ -184,7 +184,7 @@ async def _codes(client_id: str, users: Sequence[UUID]) -> list[dict[str, str]]:
     now, tokens = clock.now(), [code_values.new(user) for user in users]
     columns = """
         code_hash family_id client_id user_id session_id redirect_uri code_challenge nonce
-        scope resource offline_access auth_time auth_age amr acr created_at expires_at
+        scope resource offline_access auth_time auth_age amr acr trace_id created_at expires_at
     """
     later = now + timedelta(hours=1)
     await copy(
@@ -192,7 +192,7 @@ async def _codes(client_id: str, users: Sequence[UUID]) -> list[dict[str, str]]:
         columns,
         [
             (ids.digest(token), ids.uuid7(), client_id, user, session, REDIRECT_URI, CHALLENGE, "n-0S6_WzA2Mj",
-             SCOPE, [], False, now, 0, AMR, ACR, now, later)
+             SCOPE, [], False, now, 0, AMR, ACR, "0123456789abcdef", now, later)
             for token, user, (session, _) in zip(tokens, users, await _sessions(users), strict=True)
         ],
     )  # fmt: skip

@@ -16,11 +16,13 @@ from idp.signin.transitions import Step
 from tests.admin.console.conftest import make_directory
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.conftest import MakeUser
+from tests.support.browser import as_page, open_browser
 from tests.support.chromium import arrived
 from tests.support.oauth import PASSWORD
 from tests.support.person import Person, equip
 from tests.support.server import Server
 from tests.support.tenants import make_tenant
+from tests.support.traces import recorded
 
 pytestmark = pytest.mark.browser
 
@@ -48,8 +50,15 @@ async def enter(page: Page, owner: Person) -> None:
     await expect(page.locator("h1")).to_have_text("Overview")
 
 
+async def client_flow(server: Server) -> str:
+    """The id of a recorded flow: a request that is refused."""
+    async with open_browser(server.issuer) as browser:
+        page = as_page(await browser.get("/authorize", client_id="no-such-client", redirect_uri="https://a.example/cb"))
+    return (await recorded(page.response.headers["x-request-id"])).request_id
+
+
 @pytest.fixture
-async def paths(owner: Person) -> list[str]:
+async def paths(owner: Person, server: Server) -> list[str]:
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/callback"])
     await register_resource_server(f"https://{client.client_id}.example", "Shown")
     made = await make_directory(owner.user.id)
@@ -62,10 +71,13 @@ async def paths(owner: Person) -> list[str]:
         "admins", "settings", "health", "groups", "roles", "workload_identities", "claim_mappings", "token_exchange",
         "trusted_issuers",
         "id_jag_policies", "organizations", "token_hooks", "scim_tokens", "provisioning", "webhooks",
+        "traces",
     )  # fmt: skip
+    flow = await client_flow(server)
     return [
         "/admin",
         *(f"/admin/{name}" for name in lists),
+        f"/admin/traces/{flow}",
         f"/admin/users/{owner.user.id}",
         f"/admin/users/{owner.user.id}/disable",
         f"/admin/users/{owner.user.id}/role",
