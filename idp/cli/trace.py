@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
@@ -141,14 +140,10 @@ def _outcome(request: "ShownRequest") -> str:
 
 
 def _fields(fields: dict[str, Any], margin: str) -> Iterator[str]:
+    from idp.trace.reading import in_words
+
     for name, value in fields.items():
-        yield from _wrapped(f"{margin}{name.replace('_', ' '):<{NAME}} ", _value(name, value))
-
-
-def _value(name: str, value: Any) -> str:
-    if name.endswith("_at"):
-        return text(datetime.fromisoformat(value))
-    return " ".join(map(text, value)) if isinstance(value, list) else text(value)
+        yield from _wrapped(f"{margin}{name.replace('_', ' '):<{NAME}} ", text(in_words(name, value)))
 
 
 def _wrapped(begin: str, words: str) -> list[str]:

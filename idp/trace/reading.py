@@ -99,3 +99,12 @@ def _step(ms: int, kind: str, fields: Mapping[str, Any]) -> ShownStep:
     # A newer release may have written a kind that this one does not know.
     known = KINDS.get(kind) or Kind(kind.replace("_", " "), tuple(fields))
     return ShownStep(ms, kind, known.sentence, {name: fields[name] for name in known.fields if name in fields})
+
+
+def in_words(name: str, value: Any) -> str:
+    """Return the value of a field as text for people."""
+    if name.endswith("_at"):
+        return f"{value[:19].replace('T', ' ')} UTC"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

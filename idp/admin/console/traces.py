@@ -101,14 +101,20 @@ def _timeline(request: ShownRequest) -> Table:
     ended += [("Why", request.hint), ("How to mend it", request.mend)]
     rows = [
         [
-            Cell(f"{request.duration_ms} ms"),
+            _after(request.duration_ms),
             Cell(f"{request.outcome}: {why}" if why else request.outcome, mood=_MOODS[request.outcome]),
-            Cell("; ".join(f"{name}: {value}" for name, value in ended if value)),
+            Cell("; ".join(f"{name}: {str(value).rstrip('.')}" for name, value in ended if value)),
         ],
-        *([Cell(f"{step.ms} ms"), Cell(step.sentence), Cell(_fields(step))] for step in request.steps),
+        *([_after(step.ms), Cell(step.sentence), Cell(_fields(step))] for step in request.steps),
     ]
     return Table(heading, ("After", "Step", "Details"), rows)
 
 
+def _after(milliseconds: int) -> Cell:
+    """The number and its unit stay on one line."""
+    return Cell(f"{milliseconds}\u00a0ms")
+
+
 def _fields(step: ShownStep) -> str:
-    return "; ".join(f"{name.replace('_', ' ')}: {text(value).text}" for name, value in step.fields.items()) or "-"
+    fields = step.fields.items()
+    return "; ".join(f"{name.replace('_', ' ')}: {reading.in_words(name, value)}" for name, value in fields) or "-"
