@@ -1,6 +1,8 @@
 """Finding users by a value of a searchable attribute."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+
+import msgspec
 
 from idp.accounts.attributes import repository
 from idp.accounts.attributes.errors import NotSearchableYetError
@@ -12,21 +14,21 @@ from idp.infra.db.listing import Filter
 PREFIX = "attributes."
 
 
-async def filters(audience: Audience, asked: Collection[str] = ()) -> Mapping[str, Filter]:
+async def filters(audience: Audience) -> Mapping[str, Filter]:
     """Return the filters for :data:`idp.accounts.repository.users.USERS`, by searchable attributes that an audience
     sees. Of others, a search would tell the values.
 
-    Args:
-        asked: the names of the filters that are used.
-
-    Raises:
-        NotSearchableYetError: the values of one of them are being made searchable.
+    One by an attribute that is not indexed yet raises NotSearchableYetError where it is used.
     """
     found = [one for one in await repository.attributes() if one.searchable and one.is_visible(audience)]
-    for one in found:
-        if one.indexing and f"{PREFIX}{one.name}" in asked:
-            raise NotSearchableYetError(one.name)
-    return {f"{PREFIX}{one.name}": repository.search(one) for one in found}
+    return {f"{PREFIX}{one.name}": _not_yet(one) if one.indexing else repository.search(one) for one in found}
+
+
+def _not_yet(attribute: Attribute) -> Filter:
+    def refuse(_value: str) -> str:
+        raise NotSearchableYetError(attribute.name)
+
+    return msgspec.structs.replace(repository.search(attribute), prepare=refuse)
 
 
 _KINDS: Mapping[Type, type] = {Type.INTEGER: int, Type.NUMBER: float, Type.BOOLEAN: bool}

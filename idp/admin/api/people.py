@@ -56,7 +56,7 @@ def _read_consent(row: asyncpg.Record) -> models.Consent:
 
 async def _filters_by_attributes(call: Call) -> Mapping[str, Filter]:
     asked = any(name.startswith(search.PREFIX) for name in call.query)
-    return await search.filters(call.caller.audience, call.query) if asked else {}
+    return await search.filters(call.caller.audience) if asked else {}
 
 
 listed(

@@ -67,7 +67,7 @@ async def asked(request: AdminRequest) -> Search:
     if not search.fits(wanted, value):
         return Search(request, None, fields)
     query = {**request.query, f"{search.PREFIX}{name}": value}
-    filters = await search.filters(request.caller.audience, query)
+    filters = await search.filters(request.caller.audience)
     listing = msgspec.structs.replace(USERS, filters={**USERS.filters, **filters})
     return Search(msgspec.structs.replace(request, query=query), listing, fields)
 

@@ -216,7 +216,7 @@ def statement(
             last row.
     """
     sort = sort or listing.default_sort
-    where = [_compared(listing.filters[name], number) for number, name in enumerate(filters, 1)]
+    where = [_predicate(listing, listing.filters[name], number) for number, name in enumerate(filters, 1)]
     if after:
         where.append(_after(listing, sort, len(where) + 1))
     if listing.where is not None:
@@ -256,6 +256,11 @@ def _after(listing: Listing, sort: str, number: int) -> str:
     order, key = listing.sorts[sort.removeprefix("-")], listing.key
     sign = "<" if sort.startswith("-") else ">"
     return f"({order.sql}, {key.sql}) {sign} (${number}::text::{order.type}, ${number + 1}::text::{key.type})"
+
+
+def _predicate(listing: Listing, known: Filter, number: int) -> str:
+    compared = _compared(known, number)
+    return f"{listing.key.sql} IN (SELECT id FROM ({compared}) AS k)" if known.keys else compared  # noqa: S608
 
 
 def _compared(known: Filter, number: int) -> str:

@@ -15,9 +15,9 @@ from idp.accounts.attributes.jobs import runner
 from idp.accounts.attributes.jobs.repository import Job, Kind
 from idp.accounts.attributes.jobs.runner import Runner
 from idp.accounts.attributes.models import Audience
-from idp.accounts.repository.users import USERS
+from idp.accounts.repository.users import EVERY_USER, USERS
 from idp.infra.db.engine import execute, fetch, transaction
-from idp.infra.db.listing import list_page
+from idp.infra.db.listing import count_rows, list_page
 from tests.support.attributes import held_up, values_changed
 from tests.support.server import Server
 
@@ -80,7 +80,7 @@ async def _some() -> Job:
 
 
 async def _found(text: str) -> set[UUID]:
-    listing = msgspec.structs.replace(USERS, filters=await search.filters(Audience.OWNER, [f"attributes.{NAME}"]))
+    listing = msgspec.structs.replace(USERS, filters=await search.filters(Audience.OWNER))
     page = await list_page(listing, {f"attributes.{NAME}": text}, limit=200)
     return {row["id"] for row in page.rows}
 
@@ -116,6 +116,9 @@ async def test_a_job_survives_the_servers_that_work_on_it(
     if kind == "index":
         with pytest.raises(NotSearchableYetError):
             await _found("all")
+        every = msgspec.structs.replace(EVERY_USER, filters=await search.filters(Audience.OWNER))
+        with pytest.raises(NotSearchableYetError):
+            await count_rows(every, {f"attributes.{NAME}": "all"}, limit=1)
     await asyncio.gather(
         *(asyncio.to_thread(start_server, "--workers", "2", IDP_DATABASE_URL=own_database) for _ in range(2))
     )

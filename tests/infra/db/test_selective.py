@@ -11,10 +11,10 @@ from idp import ids
 from idp.accounts.attributes import declaration, repository, search
 from idp.accounts.attributes.models import Audience
 from idp.accounts.attributes.registry import attributes
-from idp.accounts.repository.users import USERS
+from idp.accounts.repository.users import EVERY_USER, USERS
 from idp.infra.db import selective
 from idp.infra.db.engine import execute, fetch, transaction
-from idp.infra.db.listing import Listing, list_page
+from idp.infra.db.listing import Listing, count_rows, list_page
 from idp.scim.filters import parse_filter, parse_path
 from idp.scim.repository import search as scim
 from idp.scim.repository import users as scim_users
@@ -92,6 +92,15 @@ async def test_every_way_finds_the_same(people: Listing, monkeypatch: pytest.Mon
         assert disabled == await _expected(value, sort, "disabled_at IS NOT NULL"), (value, sort)
         named = await _all(people, wanted | {"q": "person 1"}, sort)
         assert named == await _expected(value, sort, "starts_with(name, 'Person 1')"), (value, sort)
+
+
+async def test_rows_are_counted_and_used(people: Listing) -> None:
+    """Work on all users of a list has one statement, in which the filter is a condition."""
+    listing = msgspec.structs.replace(EVERY_USER, filters={**people.filters, **EVERY_USER.filters})
+    for value in VALUES:
+        expected = await _expected(value, "email", "starts_with(name, 'Person 1')")
+        assert await count_rows(listing, {"attributes.tag": value, "q": "person 1"}, limit=100) == len(expected)
+        assert await count_rows(listing, {"attributes.tag": value}, limit=100) == len(await _expected(value, "email"))
 
 
 async def test_two_values(people: Listing) -> None:
