@@ -19,7 +19,7 @@ from idp.oauth.clients import repository, service
 from idp.oauth.clients.authentication.secrets import has_secret
 from tests.support.configuration import SECRETS, apply, everything, planned, read
 
-pytestmark = pytest.mark.usefixtures("secrets", "own_database")
+pytestmark = pytest.mark.usefixtures("accepts_certificates", "secrets", "own_database")
 
 WIKI = """\
 clients:

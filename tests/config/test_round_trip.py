@@ -13,7 +13,7 @@ from tests.support.configuration import apply, everything, planned
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
-pytestmark = pytest.mark.usefixtures("secrets")
+pytestmark = pytest.mark.usefixtures("accepts_certificates", "secrets")
 
 #: Fields that the sample leaves at their default, and why.
 LEFT_OUT = {
