@@ -16,6 +16,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 #: A path of the repository in code font, or the target of a link.
 _PATH = re.compile(r"`((?:idp|tests|templates|docs|bench)/[\w./-]*)`")
+#: A page that a docstring or a comment names.
+_PAGE = re.compile(r"(?<![\w/.-])docs/[\w./-]+\.md")
 _MODULE = re.compile(r"`(idp(?:\.[a-z_0-9]+)+)")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -58,6 +60,16 @@ def test_every_named_file_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     assert list(_broken(page)) == []
+
+
+def test_pages_named_in_the_code_exist() -> None:
+    named = {
+        (module.relative_to(ROOT), page)
+        for module in (ROOT / "idp").rglob("*.py")
+        for page in _PAGE.findall(module.read_text())
+    }
+    assert named
+    assert [(str(module), page) for module, page in sorted(named) if not (ROOT / page).exists()] == []
 
 
 def test_every_package_is_on_the_map() -> None:

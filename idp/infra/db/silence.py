@@ -1,4 +1,4 @@
-"""Stops waiting for a PostgreSQL that does not answer (docs/decisions/0095-a-silent-database-is-probed.md).
+"""Stops waiting for a PostgreSQL that does not answer (docs/decisions/0095-which-postgresql-is-used.md).
 
 A server that hangs, and a network that drops packets, refuse nothing: each statement would wait for its time limit, and
 each new connection too. When the poll of :mod:`idp.infra.db.cache_invalidation` gets no answer, a new connection is
