@@ -1,5 +1,7 @@
 """The recorder follows a person through one sign-in, and says why something was refused."""
 
+import base64
+import json
 import time
 from collections.abc import Callable
 
@@ -243,3 +245,15 @@ async def test_an_access_policy(browser: Browser, client: RelyingParty, alice: U
     denied = next(request for request in flow if "access_denied" in kinds(request))
     assert fields(denied, "access_denied") == {"condition": "outside_of_network"}
     assert (flow[-1].reason, flow[-1].user_id) == ("outside_of_network", alice.id)
+
+
+@pytest.mark.parametrize("date", ["1e400", "-1e400", "9" * 400])
+async def test_a_number_that_is_no_time(browser: Browser, client: RelyingParty, alice: User, date: str) -> None:
+    """It ends in the refusal of the protocol, not in an error of the server."""
+    code = await client.sign_in(browser, alice.email)
+    header = json.dumps(DPoPKey().header)
+    claims = f'{{"jti":"x","htm":"POST","htu":"{client.issuer}/token","iat":{date}}}'
+    parts = (base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (header, claims, "x" * 64))
+    response = await client.redeem(code, {"DPoP": ".".join(parts)})
+    assert (response.status_code, response.json()["error"]) == (400, "invalid_dpop_proof")
+    assert "clock_skew_seconds" not in fields(await recorded(response.headers[ID]), "proof_refused")

@@ -16,7 +16,7 @@ def refused(headers: Sequence[str], method: str, urls: Sequence[str], error: Inv
         claims = jose.unverified(headers[0]).claims if len(headers) == 1 else {}
     except jose.InvalidJWTError:
         claims = {}
-    htu, issued = claims.get("htu"), claims.get("iat")
+    htu = claims.get("htu")
     nonce = ("is not current" if "nonce" in claims else "missing") if isinstance(error, UseDPoPNonceError) else None
     # The error of a first request without a nonce is ordinary.
     recorder.aside(
@@ -25,6 +25,6 @@ def refused(headers: Sequence[str], method: str, urls: Sequence[str], error: Inv
         sent=str(htu).partition("?")[0] if isinstance(htu, str) else None,
         expected=urls,
         method=f"{claims.get('htm')}, expected {method}" if claims.get("htm") not in (None, method) else None,
-        clock_skew_seconds=round(issued - clock.now().timestamp()) if isinstance(issued, int | float) else None,
+        clock_skew_seconds=clock.seconds_until(claims.get("iat")),
         nonce=nonce,
     )

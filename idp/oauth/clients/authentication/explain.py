@@ -62,9 +62,8 @@ def skew(claims: jose.Claims) -> int | None:
     """Return by how many seconds a JWT is outside of its times: positive, if it is from the future; negative, if it has
     expired; None if its times are right or unreadable.
     """
-    now = clock.now().timestamp()
-    times = {name: claims[name] for name in ("iat", "nbf", "exp") if isinstance(claims.get(name), int | float)}
-    ahead = max((times[name] - now for name in ("iat", "nbf") if name in times), default=0)
+    left = {name: clock.seconds_until(claims.get(name)) for name in ("iat", "nbf", "exp")}
+    ahead = max(left["iat"] or 0, left["nbf"] or 0)
     if ahead > 0:
-        return round(ahead)
-    return round(times["exp"] - now) if "exp" in times and times["exp"] <= now else None
+        return ahead
+    return left["exp"] if left["exp"] is not None and left["exp"] <= 0 else None
