@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,9 @@ from idp.trace import repository
 from idp.trace.hints import mend
 from idp.trace.kinds import KINDS, Kind
 from idp.trace.repository import RecordedRequest
+
+#: The filters that name whose requests are read.
+_NAMING: Final = ("user_id", "id", "trace_id", "request_id")
 
 
 class ShownStep(msgspec.Struct, frozen=True):
@@ -58,8 +61,8 @@ class ShownRequest(msgspec.Struct, frozen=True):
 
 
 async def record_reading(filters: Mapping[str, str]) -> None:
-    """Record in the audit trail that the requests of a user are listed, or a flow is shown."""
-    named = {name: filters[name] for name in ("user_id", "id") if filters.get(name)}
+    """Record in the audit trail that the requests of a user are listed, or a flow or a request of one is shown."""
+    named = {name: filters[name] for name in _NAMING if filters.get(name)}
     if named:
         await record("trace_read", detail=named)
 

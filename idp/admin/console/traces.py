@@ -25,7 +25,7 @@ async def list_traces(request: AdminRequest) -> Response[Any]:
     if named := request.query.get("id", "").strip():
         return await _flow(request, named)
     fixed = await _user(request.query.get("user", ""))
-    await reading.record_reading(fixed)
+    await reading.record_reading(dict(request.query) | fixed)
     found = await asked_page(request, REQUESTS, **fixed)
     rows = [
         [

@@ -41,6 +41,14 @@ async def test_a_flow_is_found_by_user_client_and_id(
     assert as_page(await owner.browser.get(f"/admin/traces/{ids.uuid7()}")).status == 404
 
 
+async def test_every_way_to_name_a_user_or_a_flow_is_recorded(owner: Admin) -> None:
+    """Also by the filters of the list that the form does not offer."""
+    for name in ("user_id", "trace_id", "request_id"):
+        value = str(ids.uuid7())
+        await owner.get(f"/admin/traces?{name}={value}")
+        assert await fetch("SELECT FROM audit_event WHERE event = 'trace_read' AND detail ->> $1 = $2", name, value)
+
+
 async def test_hostile_values_are_text(owner: Admin, browser: Browser, client: RelyingParty) -> None:
     """What anyone sends is shown as text."""
     uri = "https://app.example.com/<script>alert(1)</script>"
