@@ -79,10 +79,13 @@ def add(recorded: Recorded) -> None:
 
 
 def _limit_key(recorded: Recorded) -> str:
-    """The client shares its limit among its users only if it is known to be the client, and not for successes."""
+    """A flow of a known user shares a limit. The client does among its users only if it is known to be the client, and
+    not for successes: anyone can begin sign-ins, and one address must not use up the limit for all.
+    """
+    anonymous = recorded.ip_address if settings().address_limits else recorded.request_id
     if recorded.outcome == "success":
-        return recorded.trace_id
-    return recorded.client_id or (recorded.ip_address if settings().address_limits else recorded.request_id)
+        return recorded.trace_id if recorded.user_id is not None else anonymous
+    return recorded.client_id or anonymous
 
 
 async def write() -> None:
@@ -113,7 +116,8 @@ def _fields(kind: str, fields: Mapping[str, Field]) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     if isinstance(value, str):
-        return _SECRET.sub(LEFT_OUT_TEXT, value[: MAX_LENGTH + 1])[:MAX_LENGTH]
+        # Cut after that: of a secret at the end, a part would be too short to look like one.
+        return _SECRET.sub(LEFT_OUT_TEXT, value[: 10 * MAX_LENGTH])[:MAX_LENGTH]
     if isinstance(value, Sequence | set | frozenset):
         return [_value(str(each)) for each in list(value)[:MAX_VALUES]]
     return value

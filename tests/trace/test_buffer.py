@@ -64,6 +64,7 @@ async def test_values_are_bounded_and_never_look_like_secrets() -> None:
     assert len(row["client_id"]) <= 200
     jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln"
     assert buffer._value(f"Bearer {jwt}") == "Bearer [left out]"
+    assert buffer._value("x " * (buffer.MAX_LENGTH // 2 - 10) + token).endswith("x [left out]")
 
 
 async def test_nobody_fills_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,18 @@ async def test_nobody_fills_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(100):
         buffer.add(recorded())
     assert len(buffer._waiting) == 50
+
+
+async def test_one_address_does_not_use_up_the_limit_of_successes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone can begin sign-ins. Those of known users are recorded nevertheless."""
+    limited = settings().model_copy(update={"trace_success_limit": 50, "address_limits": True})
+    monkeypatch.setattr(buffer, "settings", lambda: limited)
+    for _ in range(100):
+        buffer.add(recorded(outcome="success"))
+    assert len(buffer._waiting) == 5
+    for _ in range(20):
+        buffer.add(recorded(outcome="success", user_id=ids.uuid7()))
+    assert len(buffer._waiting) == 25
 
 
 async def test_a_full_table_and_a_full_buffer_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
