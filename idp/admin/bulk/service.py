@@ -106,7 +106,7 @@ async def count(selection: Selection, users: Listing = EVERY_USER) -> int:
     """
     names = selection.names
     return _checked(
-        len(_distinct(names))
+        len(await _named(names))
         if names is not None
         else await count_rows(users, selection.filters, limit=settings().bulk_max_items)
     )
@@ -151,7 +151,9 @@ async def create(
     async with transaction():
         job = await _insert(caller, kind, parameters)
         if selection.names is not None:
-            number = await _insert_named(job.id, selection.names)
+            named = await _named(selection.names)
+            await items.insert(job.id, named)
+            number = len(named)
         else:
             number = await items.insert_listed(job.id, users, selection.filters, settings().bulk_max_items)
         _checked(number)
@@ -204,16 +206,19 @@ def _distinct(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for each in names if (name := each.strip()[:320])))
 
 
-async def _insert_named(job_id: UUID, names: Sequence[str]) -> int:
+async def _named(names: Sequence[str]) -> list[tuple[UUID | None, str]]:
+    """Return the ids and names of the items. A user who is named twice, by address and id, is one item.
+
+    Raises:
+        NobodyChosenError, TooManyItemsError: see :func:`create`.
+    """
     asked = _distinct(names)
     _checked(len(asked))
     found: dict[str, UUID] = {}
     for start in range(0, len(asked), _NAMES):
         found |= await ids_of_names(asked[start : start + _NAMES])
-    # A user who is named twice, by address and id, is one item.
     users = {found.get(name, name): (found.get(name), name) for name in reversed(asked)}
-    await items.insert(job_id, list(reversed(users.values())))
-    return len(users)
+    return list(reversed(users.values()))
 
 
 async def cancel(id: UUID, caller: Caller | None) -> Job:

@@ -125,7 +125,9 @@ async def test_users_by_name() -> None:
         "x",
         "",
     )
-    job = await finish(await start("disable", Selection(names=names)))
+    # The number that a confirmation shows is the one that is done.
+    assert await service.count(Selection(names=names)) == 4
+    job = await finish(await start("disable", Selection(names=names), expected=4))
     assert (job.total, job.changed, job.failed) == (4, 2, 2)
     assert await reasons(job) == dict.fromkeys(("x@y.example", "x"), "There is no such user.")
     assert await _disabled() == 2
