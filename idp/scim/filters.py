@@ -8,6 +8,7 @@ The length, the depth and the number of comparisons are limited.
 
 import re
 from collections.abc import Callable
+from sys import float_info
 from typing import Final, NoReturn
 
 import msgspec
@@ -256,5 +257,7 @@ class _Parser:
             self.fail()
         if isinstance(value, str) and "\0" in value:
             self.fail("A text has a character that cannot be stored.")
+        if isinstance(value, int) and abs(value) > float_info.max:
+            self.fail("A number is too large.")
         self._advance()
         return value

@@ -162,4 +162,6 @@ async def test_filters(extended: ScimClient) -> None:
         (f'{ENTERPRISE}:manager eq "x"', set()),
     ):
         assert await found(text) == expected, text
-    assert await extended.refused("GET", f'/Users?filter={ENTERPRISE}:employeeNumber eq "7"') == (400, "invalidFilter")
+    for number in ('"7"', "9" * 400, "1e400"):
+        refused = await extended.refused("GET", f"/Users?filter={ENTERPRISE}:employeeNumber eq {number}")
+        assert refused == (400, "invalidFilter"), number
