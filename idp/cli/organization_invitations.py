@@ -47,7 +47,7 @@ async def _tell(sent: "Sent", as_json: bool) -> None:
     from idp.mail import outbox
 
     await outbox.deliver_due()
-    shown = {"id": sent.invitation.id, "email": sent.invitation.email, "link": sent.link}
+    shown = {"id": sent.invitation.id, "email": sent.invitation.email, "link": sent.link or None}
     if as_json:
         print_json(shown | {"expires_at": sent.invitation.expires_at})
     else:

@@ -52,7 +52,8 @@ class Sent(NamedTuple):
     """An invitation whose mail is queued.
 
     Attributes:
-        link: that of the mail. It proves control of the address: for the command line of the operator only.
+        link: that of the mail. It proves control of the address: for the command line of the operator only. Empty if
+            only an earlier mail has it.
     """
 
     invitation: Invitation
@@ -128,12 +129,14 @@ async def resend(organization_id: UUID, id: UUID) -> Sent:
     token, lifetime = ids.random_token(), float(settings().invitation_lifetime)
     async with transaction():
         organization = await _enabled(organization_id)
-        invitation = await repository.renew_invitation(id, organization_id, ids.digest(token), lifetime)
+        # Without a mail with another link, the earlier one has to go on working.
+        renewed = ids.digest(token) if mailed else None
+        invitation = await repository.renew_invitation(id, organization_id, renewed, lifetime)
         if invitation is None:
             raise UnknownInvitationError
         await _mail(organization, invitation, token, void=not mailed)
         await record_event("organization_invitation_resent", invitation, organization.slug)
-    return Sent(invitation, link(token))
+    return Sent(invitation, link(token) if mailed else "")
 
 
 async def revoke(organization_id: UUID, id: UUID) -> Invitation:

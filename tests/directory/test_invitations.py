@@ -270,6 +270,18 @@ async def test_limits(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> No
         await invitations.invite(acme.id, an_address())
 
 
+async def test_the_link_stays_when_others_used_up_the_mails(acme: Organization) -> None:
+    """Otherwise they could end an invitation that its organization sends again."""
+    email = an_address()
+    sent = await invitations.invite(acme.id, email)
+    for _ in range(invitations.TO_ADDRESS.burst):
+        await invitations.invite((await an_organization()).id, email)
+    again = await invitations.resend(acme.id, sent.invitation.id)
+    assert (again.link, again.invitation.state) == ("", InvitationState.OPEN)
+    (row,) = await fetch("SELECT token_hash FROM organization_invitation WHERE id = $1", sent.invitation.id)
+    assert row["token_hash"] == ids.digest(token_of(sent))
+
+
 async def test_the_mail(db: str, ada: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the language of its reader; names that could be messages are left out."""
     found: list[tuple[str, dict[str, Any]]] = []

@@ -43,7 +43,7 @@ WHERE i.organization_id = $1 AND i.email = $2 AND i.ended_at IS NULL
 # $1 id  $2 organization_id  $3 token_hash  $4 seconds
 _RENEW = f"""
 UPDATE organization_invitation AS i
-SET token_hash = $3, sent_at = now(), expires_at = now() + make_interval(secs => $4)
+SET token_hash = coalesce($3, token_hash), sent_at = now(), expires_at = now() + make_interval(secs => $4)
 WHERE i.id = $1 AND i.organization_id = $2 AND i.ended_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608
 _REVOKE = f"""
@@ -128,8 +128,14 @@ async def invitation_of_email(organization_id: UUID, email: str) -> Invitation |
     return one(Invitation, await fetchrow(_OPEN_OF_EMAIL, organization_id, email))
 
 
-async def renew_invitation(id: UUID, organization_id: UUID, token_hash: bytes, lifetime: float) -> Invitation | None:
-    """Replace the token of an invitation that has not ended, which is valid from now on. None: there is none."""
+async def renew_invitation(
+    id: UUID, organization_id: UUID, token_hash: bytes | None, lifetime: float
+) -> Invitation | None:
+    """Replace the token of an invitation that has not ended, which is valid from now on. None: there is none.
+
+    Args:
+        token_hash: None: the token stays.
+    """
     return one(Invitation, await fetchrow(_RENEW, id, organization_id, token_hash, lifetime))
 
 
