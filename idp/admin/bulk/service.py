@@ -245,12 +245,14 @@ async def resume(id: UUID, caller: Caller | None) -> Job:
         UnknownJobError: there is no such job.
         PermissionDeniedError: no role of the caller allows what it does.
         JobEndedError: nothing of it is left to do.
+        TooManyJobsError: too many jobs wait.
     """
     await _allowed(id, caller)
     async with transaction():
-        job = await jobs.resume(id, actor.get(), _kept(caller))
+        job = await jobs.resume(id, actor.get(), _kept(caller), most=MAX_UNFINISHED)
         if job is None:
-            raise JobEndedError
+            waiting = await jobs.count()
+            raise TooManyJobsError if waiting.queued + waiting.running >= MAX_UNFINISHED else JobEndedError
         await _record("bulk_job_resumed", job)
     return job
 

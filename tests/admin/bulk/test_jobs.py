@@ -165,11 +165,15 @@ async def test_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for selection in (Selection({"q": "nobody"}), Selection(names=("", " "))):
         with pytest.raises(NobodyChosenError):
             await start("enable", selection)
+    cancelled = await start("enable", Selection(names=("b",)))
+    await service.cancel(cancelled.id, None)
     monkeypatch.setattr(service, "MAX_UNFINISHED", 1)
     await start("enable", Selection(names=("a",)))
     with pytest.raises(TooManyJobsError):
+        await service.resume(cancelled.id, None)
+    with pytest.raises(TooManyJobsError):
         await start("enable", Selection(names=("a",)))
-    assert len(await fetch("SELECT FROM bulk_item")) == 1
+    assert len(await fetch("SELECT FROM bulk_item")) == 2
     monkeypatch.undo()
     settings.cache_clear()
 

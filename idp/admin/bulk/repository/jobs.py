@@ -74,7 +74,9 @@ _CANCEL = f"""
 """  # noqa: S608
 _RESUME = f"""
     UPDATE bulk_job SET state = 'queued', error = '', actor = $2, caller = $3, finished_at = NULL, kept_until = NULL
-    WHERE id = $1 AND state IN ('cancelled', 'failed') AND done < total AND kept_until > now() RETURNING {_COLUMNS}
+    WHERE id = $1 AND state IN ('cancelled', 'failed') AND done < total AND kept_until > now()
+      AND (SELECT count(*) FROM bulk_job WHERE finished_at IS NULL) < $4
+    RETURNING {_COLUMNS}
 """  # noqa: S608
 _COUNT = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
@@ -167,9 +169,12 @@ async def cancel(id: UUID, kept: float) -> Job | None:
     return one(Job, await fetchrow(_CANCEL, id, kept))
 
 
-async def resume(id: UUID, actor: str, caller: str | None) -> Job | None:
-    """Queue the rest of a job that was cancelled or has failed, for this administrator; None: there is no rest."""
-    return one(Job, await fetchrow(_RESUME, id, actor, caller))
+async def resume(id: UUID, actor: str, caller: str | None, *, most: int) -> Job | None:
+    """Queue the rest of a job that was cancelled or has failed, for this administrator.
+
+    Returns None if there is no rest, or there are ``most`` unfinished jobs.
+    """
+    return one(Job, await fetchrow(_RESUME, id, actor, caller, most))
 
 
 async def count() -> Count:
