@@ -289,12 +289,12 @@ async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
     """Return the POST of the password form for each address, each in a separate sign-in flow and from another host."""
     now, keys = clock.now(), [BrowserKey.new() for _ in emails]
     bindings = [key.bind() for key in keys]
-    columns = "id browser_hash return_to login_hint acr required_acr done turn created_at expires_at"
+    columns = "id browser_hash return_to login_hint acr required_acr done turn trace_id created_at expires_at"
     later = now + timedelta(hours=1)
     await copy(
         "signin_flow",
         columns,
-        [(binding.id, binding.hash, "/", "", "1", "1", [], 0, now, later) for binding in bindings],
+        [(binding.id, binding.hash, "/", "", "1", "1", [], 0, "", now, later) for binding in bindings],
     )
     requests = []
     for number, (key, binding, email) in enumerate(zip(keys, bindings, emails, strict=True)):

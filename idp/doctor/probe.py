@@ -12,7 +12,7 @@ from litestar.exceptions import NotFoundException
 
 from idp import __version__
 from idp.doctor import seals
-from idp.doctor.probe_models import ANSWER_BYTES, MAX_ANSWER_BYTES, PADDING, PATH, TOKEN, Arrival
+from idp.doctor.probe_models import ANSWER_BYTES, MAX_ANSWER_BYTES, PADDING, PATH, Arrival
 from idp.http import client_certificate, cookies, forms
 from idp.http.access import Access
 from idp.http.body import body_of
@@ -48,7 +48,7 @@ async def probe(request: Request[Any, Any, Any]) -> BytesResponse:
 
 def _nonce(request: Request[Any, Any, Any]) -> str | None:
     try:
-        return seals.read(request_header(request.scope, TOKEN.encode()) or "")
+        return seals.read(request_header(request.scope, b"x-doctor-token") or "")
     except vault.SecretsError:
         return None
 
@@ -76,7 +76,7 @@ async def _arrival(request: Request[Any, Any, Any], nonce: str, cookie: str) -> 
         certificate=request_headers(scope, certificate),
         cookie=cookie,
         returned=cookies.read(request, COOKIE) or "",
-        padding=len(request_header(scope, PADDING.encode()) or ""),
+        padding=len(request_header(scope, b"x-doctor-padding") or ""),
         body=len(await body_of(request).read()),
         discovery=sha256(metadata.document().body).hexdigest(),
         jwks=sha256(key_set.jwks().body).hexdigest(),

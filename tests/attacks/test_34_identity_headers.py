@@ -26,6 +26,8 @@ READ = {
     "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
+    # Of a request that a doctor makes: its token says whose it is.
+    "x-doctor-token", "x-doctor-padding",
     # Of the response to a call that the server made.
     "content-encoding", "x-ratelimit-remaining", "age", "cache-control", "date", "expires", "retry-after",
 }  # fmt: skip

@@ -154,6 +154,7 @@ OF_ITSELF = {
     "jwks_fetch",
     "revision",
     "signing_key",
+    "trace",
     "transaction_lock",
 }
 #: A new event. Token events are written later, and a checkpoint updates the rows that it numbers: both are left out.

@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_email, user_by_id
 from idp.accounts.tables import User
 from idp.errors import FlowError, TooManyRequestsError
-from idp.federation.linking import ExternalIdentity
+from idp.federation.linking import ExternalIdentity, release_email
 from idp.infra.db.engine import execute, fetchrow, transaction
 from idp.infra.request_context import client_address
 from idp.mail import outbox
@@ -34,6 +35,7 @@ from idp.signin import flow as flows
 from idp.signin import service, sessions
 from idp.signin.browser import Browser, BrowserKey
 from idp.signin.factors import passkeys, totp
+from idp.signin.factors.repository import delete_factors
 from idp.signin.flow import Flow, Registration
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import StepRefusedError, registration, upstream
@@ -246,9 +248,11 @@ async def test_59_a_new_address(alice: User, letters: list[Letter]) -> None:
     await email_change.send_confirmation(alice, own, session.id)
     code = letters[-1].context["code"]
 
+    release = partial(release_email, delete_factors=delete_factors)
+
     async def confirm() -> None:
         async with transaction():
-            await email_change.confirm(alice, session.id, credentials_changed, code=code)
+            await email_change.confirm(alice, session.id, credentials_changed, release, code=code)
 
     await asyncio.gather(email_change.send_confirmation(alice, victim, session.id), confirm())
     await confirm()

@@ -375,6 +375,7 @@ async def test_the_document_about_profiles(cli: Cli, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text(encoding="utf-8").replace("\\\n", " ")
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    cli.settings["IDP_CLIENT_CERTIFICATE_HEADER"] = "nginx"
     unique = ids.random_token()[:8]
     values = {
         "jwks.json": str(tmp_path / "jwks.json"),

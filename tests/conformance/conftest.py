@@ -16,6 +16,7 @@ from tests.support.browser import Browser, open_browser
 from tests.support.certificates import certificate
 from tests.support.dpop import DPoPKey
 from tests.support.fapi import FapiClient
+from tests.support.mailbox import Mailbox
 from tests.support.oauth import REDIRECT_URI, RelyingParty
 from tests.support.request_objects import jwks
 from tests.support.server import Server
@@ -51,12 +52,16 @@ MakeFapi = Callable[..., Awaitable[FapiClient]]
 
 
 @pytest.fixture(scope="session")
-def fapi_server(db: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server behind a proxy that verifies the certificates of clients."""
+def fapi_server(db: str, mailbox: Mailbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server behind a proxy that verifies the certificates of clients.
+
+    It has the mailbox, because it sends mails that later tests of the session cause at the shared server.
+    """
     server = Server(
         tmp_path_factory.mktemp("fapi"),
         IDP_DATABASE_URL=db,
         IDP_MASTER_KEY=MASTER_KEY,
+        IDP_SMTP_URL=mailbox.url,
         IDP_ADDRESS_LIMITS="false",
         IDP_TRUSTED_PROXIES="127.0.0.0/8,::1/128",
         IDP_CLIENT_CERTIFICATE_HEADER="rfc9440",

@@ -20,6 +20,8 @@ from tests.support import tokens
 from tests.support.conformance import check_json_error, entropy
 from tests.support.fapi import FapiClient
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 #: The protected resource.
 PATH, SCOPE = "/admin/api/v1/clients", "admin:clients:read"
 

@@ -21,6 +21,8 @@ from tests.support.fapi import FapiClient
 from tests.support.oauth import PASSWORD
 from tests.support.request_objects import jwks, request_object
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 
 @pytest.fixture
 async def signing(make_fapi: MakeFapi) -> FapiClient:

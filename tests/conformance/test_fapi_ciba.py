@@ -23,6 +23,8 @@ from tests.support.conformance import check_json_error
 from tests.support.fapi import FapiClient
 from tests.support.server import Server
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 PATH = "/backchannel-authentication"
 
 

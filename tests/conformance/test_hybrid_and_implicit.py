@@ -27,6 +27,8 @@ from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 from tests.support.tokens import claims_of, decode
 
+pytestmark = pytest.mark.usefixtures("accepts_certificates")
+
 STATE = secrets.token_urlsafe(96)
 LEGACY = response_types.LEGACY
 WITH_CODE = [one for one in LEGACY if "code" in one.split()]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,11 +23,13 @@ from idp.accounts.users import create_user
 from idp.audit.events import record
 from idp.directory import groups, roles
 from idp.events.ssf import streams, types
+from idp.federation.linking import release_email
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.repository.consents import StoredConsent, save_consent
+from idp.signin.factors.repository import delete_factors
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
@@ -556,7 +559,9 @@ async def _change_address(user: User, email: str) -> None:
     session_id = ids.uuid7()
     sent = await email_proofs.create(Purpose.EMAIL_CHANGE, email, lifetime=60, flow_id=str(session_id), user_id=user.id)
     async with transaction():
-        assert await email_change.confirm(user, session_id, credentials_changed, code=sent.code) == "email_changed"
+        release = partial(release_email, delete_factors=delete_factors)
+        changed = await email_change.confirm(user, session_id, credentials_changed, release, code=sent.code)
+        assert changed == "email_changed"
 
 
 async def test_an_address_that_changed(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:

@@ -155,8 +155,10 @@ def test_no_other_module_reads_the_address() -> None:
         r"""["'][Xx]-(?:[Ff]orwarded|[Rr]eal)[-\w]*|["']forwarded["']|(?:request|connection)\.client\b"""
     )
     found = {path.relative_to(root).as_posix() for path in root.rglob("*.py") if reads.search(path.read_text())}
-    # The certificate of the client comes in such a header too, from trusted proxies only.
-    assert found == {"http/client_address.py", "http/client_certificate.py"}
+    # The certificate of the client comes in such a header too, from trusted proxies only. A doctor sends a forwarded
+    # address, and is told how it arrived.
+    doctor = {"doctor/probe.py", "doctor/proxy.py"}
+    assert found == {"http/client_address.py", "http/client_certificate.py"} | doctor
 
 
 async def test_a_spoofed_header_is_not_recorded(browser: Browser, alice: User, make_client: MakeClient) -> None:

@@ -39,6 +39,7 @@ async def give_access(user: User, client_id: str) -> Access:
         code_hash=ids.digest(ids.random_token()),
         redirect_uri="https://shop.example/cb",
         offline_access=False,
+        trace_id="",
         **grant,
         **proof,
     )

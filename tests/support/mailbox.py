@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 
 from tests.support.server import free_port
 
-SECONDS = 15.0
+SECONDS = 30.0
 
 
 class Letter:

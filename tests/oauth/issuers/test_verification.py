@@ -146,7 +146,7 @@ async def test_an_address_that_nobody_verified_here(issuer: TrustedIssuer, clien
     """Somebody else may have registered with it."""
     user = await make_user(email_verified=False)
     await trust(client, issuer, subject="email", email_domains=["example.com"], create_users=True)
-    token = issuer.grant(AUDIENCE, "ada", email=user.email, email_verified=True)
+    token = issuer.grant(AUDIENCE, secrets.token_hex(8), email=user.email, email_verified=True)
     assert await refused(token, client) is Reason.UNKNOWN_USER
     # An account that the operator made stays. One of a stranger is no reason to turn the owner of the address away.
     await execute("UPDATE users SET origin = 'registration' WHERE id = $1", user.id)
