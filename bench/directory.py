@@ -168,7 +168,7 @@ SELECT id, $1, id::text FROM role WHERE organization_id IS NOT NULL
 """
 _DISABLED = """
 UPDATE users AS u SET disabled_at = now(), updated_at = now() + interval '1 day'
-FROM numbered_user AS n WHERE n.id = u.id AND n.n % 1000 = 0
+FROM numbered_user AS n WHERE n.id = u.id AND n.n % 1000 = 1
 """
 
 
@@ -294,7 +294,7 @@ async def _pages(listing: Listing, filters: dict[str, str], sort: str | None) ->
         started = time.perf_counter()
         page = await list_page(listing, filters, sort=sort, cursor=cursor)
         taken.append(time.perf_counter() - started)
-        assert page.rows, listing.source
+        assert page.rows, (listing.source, filters, sort)
         cursor = page.next_cursor
     return taken
 
