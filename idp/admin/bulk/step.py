@@ -1,4 +1,4 @@
-"""What every step of a job has: the authority of who asked, and the statement that moves the job on."""
+"""The parts of every step of a job: the authority of who asked, and the statement that moves the job on."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
