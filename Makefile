@@ -54,9 +54,10 @@ lock: $(VENV)/.dev ## Write the lock files from pyproject.toml; ARGS=--upgrade c
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 
-dist: $(VENV)/.run ## Build the wheel and the sdist into dist/
+dist: $(VENV)/.run ## Build what a release has: the wheel and the sdist, with the lock, into dist/
 	@rm -rf dist
 	@$(BIN)/hatchling build
+	@cp requirements.txt dist
 
 migration: $(VENV)/.run ## Write an empty migration (docs/migrations.md); NAME=what_changes
 	@$(BIN)/python -m idp.infra.db.new_migration "$(NAME)"
