@@ -117,3 +117,45 @@ def test_the_reason_of_every_code_is_known() -> None:
     """Otherwise its reason would be that of a malformed request."""
     assert len(_codes()) > 20
     assert [each for each in _codes() if each[1] not in errors.BY_CODE] == []
+
+
+#: Codes that are no member of BY_CODE: they are raised with an exact reason, or need none.
+OTHER_CODES = {
+    "invalid_grant",
+    "server_error",
+    "temporarily_unavailable",
+    "insufficient_authorization",
+    "redirect_to_web",
+}
+
+
+def _explained(heading: str) -> list[str]:
+    text = Path("docs/errors.md").read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [code for row in rows for code in re.findall(r"`([\w-]+)`", row)]
+
+
+def test_the_documentation_explains_every_code_of_the_protocol() -> None:
+    assert sorted(_explained("Of the protocol")) == sorted(errors.BY_CODE.keys() | OTHER_CODES)
+
+
+def _problem_codes() -> set[str]:
+    """The codes of the errors of services, and those that only the admin API has."""
+    families = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DomainError)
+    ]
+    found = {str(kind.code) for kind in families if kind is not errors.DomainError} | {"try_later", "invalid_query"}
+    for name, module in modules().items():
+        if name.startswith(("idp.scim", "idp.errors")):
+            continue
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "ProblemError":
+                found.add(ast.literal_eval(node.args[1]))
+            elif isinstance(node, ast.ClassDef):
+                found |= {each.value.value for each in node.body
+                          if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "code"}  # fmt: skip
+    return {code.replace("_", "-") for code in found}
+
+
+def test_the_documentation_explains_every_code_of_the_admin_api() -> None:
+    assert sorted(_explained("Of the admin API")) == sorted(_problem_codes())
