@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage bench bench-compare profile check format audit hooks lock dist migration messages clean
+.PHONY: help run test coverage bench bench-compare profile check format audit hooks lock dist docs screenshots migration messages clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ dist: $(VENV)/.run ## Build what a release has: the wheel and the sdist, with th
 	@rm -rf dist
 	@$(BIN)/hatchling build
 	@cp requirements.txt dist
+
+docs: $(VENV)/.dev ## Build the documentation site into site/
+	@exec $(BIN)/python -m docs.site.build $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take the screenshots of the documentation again, with a Chromium that is installed
+	@exec $(BIN)/python -m docs.images.take $(ARGS)
 
 migration: $(VENV)/.run ## Write an empty migration (docs/migrations.md); NAME=what_changes
 	@$(BIN)/python -m idp.infra.db.new_migration "$(NAME)"

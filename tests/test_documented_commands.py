@@ -42,6 +42,7 @@ RUN_BY = {
     "docs/enterprise-authorization.md": "tests/cli/test_id_jag.py",
     "docs/groups-and-roles.md": "tests/cli/test_directory.py",
     "docs/import.md": "tests/accounts/test_import_recipes.py",
+    "docs/install.md": "tests/install/test_wheel.py",
     "docs/ldap.md": "tests/cli/test_upstreams_ldap.py",
     "docs/mcp.md": "tests/cli/test_clients.py",
     "docs/metrics.md": "tests/infra/test_metrics.py",
@@ -69,8 +70,9 @@ CHECKED_ONLY = {
 }
 #: Programs of the system in commands. `curl` and `idp` are checked further.
 PROGRAMS = {
-    ".venv/bin/python", "aws", "cp", "createdb", "curl", "dropdb", "export", "grep", "jq", "kubectl", "make", "pg_dump",
-    "pg_restore", "psql", "python3", "/opt/idp/bin/pip",
+    ".venv/bin/python", "/opt/idp/bin/pip", "aws", "cat", "cp", "createdb", "curl", "docker", "dropdb", "export", "gh",
+    "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore", "pip", "pipx", "psql",
+    "python3", "sudo", "systemctl", "uv",
 }  # fmt: skip
 #: The hosts of this server in examples. Two pages have two servers.
 HOSTS = {"id.example.com", "localhost:8000", "login.notes.example"}
