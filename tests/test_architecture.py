@@ -114,6 +114,7 @@ def test_no_cycles_between_modules() -> None:
 
 #: Modules without routes that read requests or make responses for the routes of their package.
 HELPERS_OF_ROUTES = {
+    "idp.admin.console.once",
     "idp.admin.api.openapi",
     "idp.admin.api.operation",
     "idp.admin.api.problems",

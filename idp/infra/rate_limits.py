@@ -45,6 +45,10 @@ Event = tuple[Limit, str]
 EXPIRING = (Expiring(Throttle, "1 day", expiry="free_at"),)
 
 _SPEND = "SELECT over, counted FROM throttle_decide($1::jsonb)"
+_WAITS = """
+    SELECT coalesce(greatest(0, max(extract(epoch FROM t.free_at - now()))), 0) AS seconds
+    FROM throttle AS t JOIN unnest($1::bytea[], $2::int[]) AS e (key, free) ON e.key = t.key WHERE t.number >= e.free
+"""
 _FORGET = "DELETE FROM throttle WHERE key = ANY($1)"
 
 
@@ -80,6 +84,13 @@ async def spend(*events: Event) -> int:
     if row["over"] > 0:
         raise TooManyRequestsError(math.ceil(row["over"]))
     return row["counted"] or 0
+
+
+async def waits(*counts: Event) -> float:
+    """Return the longest wait, in seconds, before the next event of these :class:`Escalation` limits; 0: none."""
+    values = [_values(rule, subject) for rule, subject in counts]
+    row = await fetchrow(_WAITS, [bytes.fromhex(each["key"]) for each in values], [each["free"] for each in values])
+    return float(row["seconds"]) if row is not None else 0.0
 
 
 async def forget(*counts: Event) -> None:

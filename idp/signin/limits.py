@@ -203,3 +203,13 @@ async def forget_attempts(person: SignInSubject, *, passwords: bool, second_step
 async def unlock(email: str) -> None:
     """Lift the lock that failed passwords put on an account."""
     await rate_limits.forget((PASSWORDS, email))
+
+
+async def unlock_user(user_id: UUID, email: str) -> None:
+    """Reset the counts of failed passwords and codes of a user, except those of known browsers."""
+    await rate_limits.forget((PASSWORDS, email), (SECOND_STEPS, str(user_id)))
+
+
+async def wait_of_user(user_id: UUID, email: str) -> float:
+    """Return for how many seconds a new browser of a user must wait for the next password or code."""
+    return await rate_limits.waits((PASSWORDS, email), (SECOND_STEPS, str(user_id)))

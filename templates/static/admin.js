@@ -1,4 +1,6 @@
-/* Search as one types: the form is sent in the background, and its results take the place of those that are there.
+/* Ctrl+K or Command+K goes to the search. Buttons copy secrets and snippets.
+
+   Search as one types: the form is sent in the background, and its results take the place of those that are there.
    Without this script the form has its button. */
 "use strict";
 
@@ -18,5 +20,19 @@ for (const form of document.querySelectorAll("form[data-live]")) {
       document.getElementById(form.dataset.live).replaceChildren(...results.childNodes);
       history.replaceState(null, "", url);
     }, 200);
+  });
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  document.getElementById("search").select();
+});
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    button.textContent = "Copied";
   });
 }

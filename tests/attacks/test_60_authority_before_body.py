@@ -335,7 +335,9 @@ CONSOLE_CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/admin/users/{bob}/reset_password", {}),
     ("/admin/users/{bob}/contain", {}),
     ("/admin/users/{bob}/delete", {}),
-    ("/admin/invitations", {"email": "accomplice@example.com", "name": ""}),
+    ("/admin/users/invite", {"email": "accomplice@example.com", "name": ""}),
+    ("/admin/users/new", {"email": "accomplice@example.com"}),
+    ("/admin/users/{bob}/unlock", {}),
 ]
 API_CHANGES: list[tuple[str, str, object]] = [
     ("POST", "/users/{bob}/disable", {}),

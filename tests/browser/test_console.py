@@ -76,6 +76,11 @@ async def paths(owner: Person, server: Server) -> list[str]:
     flow = await client_flow(server)
     return [
         "/admin",
+        f"/admin/search?q={client.client_id}",
+        "/admin/users/new",
+        "/admin/users/invite",
+        "/admin/users/subject",
+        f"/admin/users/{owner.user.id}/edit",
         *(f"/admin/{name}" for name in lists),
         f"/admin/traces/{flow}",
         f"/admin/users/{owner.user.id}",
@@ -167,7 +172,9 @@ async def test_search_as_one_types(page: Page, owner: Person) -> None:
 async def test_without_javascript(script_free: Page, owner: Person, alice: User) -> None:
     page = script_free
     await enter(page, owner)
-    await page.click("nav >> text=Users")
+    if await page.is_visible(".menu-button"):
+        await page.click(".menu-button")
+    await page.click("#menu >> text=Users")
     await page.fill("#f-q", alice.email)
     await page.click("text=Show")
     await page.click(f"text={alice.email}")
@@ -177,19 +184,36 @@ async def test_without_javascript(script_free: Page, owner: Person, alice: User)
 
 
 async def test_the_console_by_keyboard(page: Page, owner: Person) -> None:
-    """Tab reaches the tabs, the search and the results in reading order, with a visible focus."""
+    """Tab reaches the search, the menu and the results in reading order, with a visible focus.
+
+    The menu of a narrow page is opened by its button and closed by Escape.
+    """
     await enter(page, owner)
     await page.goto("/admin/keys")
-    reached = []
-    for _ in range(20):
+    narrow, reached = await page.is_visible(".menu-button"), list[str]()
+    for _ in range(40):
         await page.keyboard.press("Tab")
         if await page.evaluate("document.activeElement === document.body"):
             break
-        reached.append(await page.evaluate("document.activeElement.textContent.trim()"))
+        reached.append(
+            await page.evaluate(
+                "[document.activeElement].map(e => e.textContent.trim() || e.getAttribute('aria-label'))[0]"
+            )
+        )
         outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         shadow = await page.evaluate("getComputedStyle(document.activeElement).boxShadow")
         assert outline != "none" or shadow != "none", reached[-1]
-    assert reached.index("Your account") < reached.index("Users") < reached.index("Settings") < reached.index("Rotate")
+        if reached[-1] == "Menu":
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#menu")).to_be_visible()
+        elif reached[-1] == "Sign out" and narrow:
+            await page.keyboard.press("Escape")
+            await expect(page.locator("#menu")).to_be_hidden()
+    order = ["Menu", "Users", "Settings", "Your account", "Search", "Rotate"]
+    if not narrow:
+        order = ["Search", "Your account", "Users", "Settings", "Rotate"]
+    places = [reached.index(name) for name in ["Skip to content", *order]]
+    assert places == sorted(places), reached
     await page.goto("/admin/keys")
     await page.focus("text=Rotate")
     await page.keyboard.press("Enter")

@@ -7,13 +7,11 @@ import asyncpg
 import msgspec
 
 from idp.accounts import invitations, profile, recovery, users
-from idp.accounts.addresses import normalise_email
 from idp.accounts.attributes import search
-from idp.accounts.attributes import service as attributes
 from idp.accounts.repository.admin_roles import ADMINS
 from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
-from idp.admin import roles
+from idp.admin import roles, user_accounts
 from idp.admin.access import check_user
 from idp.admin.api.ids import uuid_of
 from idp.admin.api.models import people as models
@@ -24,7 +22,6 @@ from idp.admin.api.problems import OutdatedError, ProblemError
 from idp.admin.incidents import Report, contain_user
 from idp.admin.roles import Permission
 from idp.admin.subjects import who_is
-from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
 from idp.infra.db.listing import Filter
 from idp.mail import repository as mails
@@ -38,7 +35,6 @@ from idp.oauth.logout.reach import SessionReach
 from idp.oauth.repository.consents import CONSENTS
 from idp.oauth.sign_out import sign_out_everywhere, sign_out_for_deletion
 from idp.signin.factors import service as factors
-from idp.signin.factors.repository import delete_factors
 from idp.signin.repository.sessions import SESSIONS
 
 _read_user = reader(models.User)
@@ -120,17 +116,9 @@ async def show_user(call: Call) -> models.User:
 async def create_user(call: Call) -> Result:
     asked: models.NewUser = call.body
     names = {name: getattr(asked, name) for name in ("name", "given_name", "family_name")}
-    for name, value in names.items():
-        if value is not None and (len(value) > users.MAX_NAME_LENGTH or not value.isprintable()):
-            raise profile.InvalidProfileError(
-                name, "The value is too long, or contains characters that cannot be shown."
-            )
-    async with transaction():
-        await release_email(normalise_email(asked.email), delete_factors)
-        user = await users.create_user(asked.email, None, **names)
-        await attributes.change(user.id, asked.attributes, call.caller.audience)
-        if asked.send_mail:
-            await recovery.send_reset_to_user(user)
+    user = await user_accounts.create(
+        asked.email, names, asked.attributes, call.caller.audience, send_mail=asked.send_mail
+    )
     content = await one(USERS, _read_user, id=str(user.id))
     return Result(content, HTTPStatus.CREATED, f"/users/{user.id}")
 
@@ -143,12 +131,16 @@ async def update_user(call: Call) -> models.User:
     user = await named_user(call)
     user.updated_at = call.current.updated_at
     changes = msgspec.to_builtins(call.body)
+    email = changes.pop("email", user.email)
     kept = {name: getattr(user, name) or "" for name in profile.FIELDS}
     address = msgspec.json.decode(user.address) if user.address else {}
     entered = kept | {f"address.{name}": text for name, text in address.items()}
     entered |= {name: value or "" for name, value in changes.items()}
-    if not await profile.update_profile(user, entered):
-        raise OutdatedError
+    async with transaction():
+        if not await profile.update_profile(user, entered):
+            raise OutdatedError
+        if email != user.email:
+            await user_accounts.change_email(user.id, email)
     return await show_user(call)
 
 
@@ -216,10 +208,8 @@ async def end_all_of_user(call: Call) -> Report:
 
 @operation("POST", "/invitations", Permission.USERS_WRITE, "Invite a user by mail", body=models.NewInvitation)
 async def invite(call: Call) -> None:
-    name = call.body.name
-    if name is not None and (len(name) > users.MAX_NAME_LENGTH or not name.isprintable()):
-        raise profile.InvalidProfileError("name", "The value is too long, or contains characters that cannot be shown.")
-    await invitations.invite(call.body.email, name)
+    user_accounts.check_names(name=call.body.name)
+    await invitations.invite(call.body.email, call.body.name)
 
 
 @operation("GET", "/sessions/{sid}", Permission.SESSIONS_READ, "Show a session", content=models.Session)

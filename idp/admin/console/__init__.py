@@ -35,18 +35,23 @@ from idp.admin.console import (
     role_holders,
     roles,
     scim_tokens,
+    search,
     setup,
     shared_signals,
     token_hooks,
     traces,
     trusted_issuers,
     upstreams,
+    user_actions,
     user_attributes,
+    user_forms,
+    user_record,
     users,
     webhooks,
     workload_identities,
 )
 from idp.admin.console.screen import ROUTES as SCREENS
+from idp.admin.console.screen import sign_in_with_another_account
 
 __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
@@ -54,8 +59,9 @@ __all__ = [
     "id_jag_policies", "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains", "organization_invitations", "organization_member_roles", "organization_members",
     "organization_policies", "organization_roles", "organizations", "overview", "provisioning", "resource_servers",
-    "role_holders", "roles", "scim_tokens", "shared_signals", "token_hooks", "traces", "trusted_issuers", "upstreams",
-    "user_attributes", "users", "webhooks", "workload_identities",
+    "role_holders", "roles", "scim_tokens", "search", "shared_signals", "token_hooks", "traces", "trusted_issuers",
+    "upstreams", "user_actions", "user_attributes", "user_forms", "user_record", "users", "webhooks",
+    "workload_identities",
 ]  # fmt: skip
 
-ROUTES = [*SCREENS, *setup.ROUTES]
+ROUTES = [*SCREENS, sign_in_with_another_account, *setup.ROUTES]

@@ -15,7 +15,7 @@ from idp.admin.console.screen import HOME, AdminRequest, redirect_with_notice, r
 from idp.admin.roles import Permission
 
 #: Carries out an action. Returns the next path and the name of a notice, or a response.
-ActionHandler = Callable[[AdminRequest, str], Awaitable[tuple[str, str] | Response[str]]]
+ActionHandler = Callable[[AdminRequest, str], Awaitable[tuple[str, str] | Response[Any]]]
 
 #: Returns the facts that identify the target of an action, given the key in the path. Raises
 #: :func:`idp.admin.console.screen.not_found` if there is no such record.
@@ -78,6 +78,6 @@ def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedActi
         )
 
     @screen("POST", path, each.permission, fresh=each.fresh)
-    async def act(request: AdminRequest) -> Response[str] | Response[bytes]:
+    async def act(request: AdminRequest) -> Response[Any]:
         answer = await each.handler(request, request.params[parameter])
         return answer if isinstance(answer, Response) else redirect_with_notice(*answer)

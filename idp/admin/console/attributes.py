@@ -208,7 +208,7 @@ async def show_attribute(request: AdminRequest) -> Response[str]:
         "At registration": dict(_REGISTRATION)[attribute.registration],
         "Required for": attribute.required_for,
         "Values of all users": str(await repository.count_values(attribute.name)),
-        "Since": attribute.created_at,
+        "Created": attribute.created_at,
     }
     path = f"{HOME}/{SECTION}/{attribute.name}"
     buttons = [Action("Change", f"{path}/change"), Action("Delete", f"{path}/delete", danger=True)]

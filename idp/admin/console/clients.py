@@ -21,10 +21,12 @@ from idp.admin.console.components import (
     next_url,
     one,
     seen,
+    sortable,
     text,
     version,
     when,
 )
+from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
@@ -87,7 +89,11 @@ async def list_clients(request: AdminRequest) -> Response[str]:
         request, "list", section="clients", heading="Clients", path=f"{HOME}/clients", acts=create,
         intro="Applications that users sign in to, and services that act as themselves.",
         filters=_filters(request),
-        columns=("Name", "client_id", "Grants", "State", "Since"), rows=rows, next=next_url(request, found),
+        columns=sortable(
+            request, CLIENTS, ("Name", "client_id", "Grants", "State", "Created"),
+            {"Name": "client_name", "Created": "created_at"},
+        ),
+        rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -164,7 +170,8 @@ async def create_client(request: AdminRequest) -> Response[Any]:
         client, secret = await registration.register_client(**(KINDS[kind] | given | chosen))
     except FORM_ERRORS as error:
         return _creation(request, error.description)
-    return await _record(request, client.client_id, secret)
+    path = _path(client.client_id)
+    return redirect_with_notice(path, "registered") if secret is None else show_once(request, path, secret)
 
 
 def _lines(entered: str) -> Any:
@@ -176,7 +183,8 @@ async def show_client(request: AdminRequest) -> Response[str]:
     return await _record(request, request.params["client_id"])
 
 
-async def _record(request: AdminRequest, client_id: str, secret: str | None = None) -> Response[str]:
+async def _record(request: AdminRequest, client_id: str) -> Response[str]:
+    secret = secret_of(request)
     row = await _read(client_id)
     shown = {
         "client_id": row["client_id"],
@@ -191,7 +199,7 @@ async def _record(request: AdminRequest, client_id: str, secret: str | None = No
         **{name: _shown(row[name]) for name in client_form.NAMES if _tells(name, row[name])},
         "Role at the admin API": row["admin_role"],
         "Tokens are valid from": when(row["not_before"], "ever"),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
         "Changed": row["updated_at"],
     }
     return render(
@@ -329,9 +337,9 @@ async def _allowed(request: AdminRequest, client_id: str) -> str:
     return client_id
 
 
-async def _rotate(request: AdminRequest, client_id: str) -> Response[str]:
+async def _rotate(request: AdminRequest, client_id: str) -> Response[bytes]:
     secret = await registration.rotate_secret(await _allowed(request, client_id))
-    return await _record(request, client_id, secret)
+    return show_once(request, _path(client_id), secret)
 
 
 async def _end_previous_secret(request: AdminRequest, client_id: str) -> tuple[str, str]:

@@ -60,11 +60,24 @@ class Action(NamedTuple):
     danger: bool = False
 
 
+class Column(NamedTuple):
+    """The heading of a column that a list can be sorted by.
+
+    Attributes:
+        href: the list in this order, or in the reverse one if it has this order already.
+        order: the value of ``aria-sort``; empty if the list has another order.
+    """
+
+    label: str
+    href: str
+    order: str
+
+
 class Table(msgspec.Struct):
     """A table with its heading. ``next`` is the URL of the page with the next rows."""
 
     heading: str
-    columns: Sequence[str]
+    columns: Sequence[str | Column]
     rows: Sequence[Sequence[Cell]]
     empty: str = "None."
     next: str | None = None
@@ -116,6 +129,32 @@ def next_url(admin_request: AdminRequest, page: Page) -> str | None:
         return None
     kept = {name: value for name, value in admin_request.query.items() if name not in ("cursor", "done")}
     return f"{admin_request.http.scope['path']}?{urlencode(kept | {'cursor': page.next_cursor})}"
+
+
+def sortable(
+    admin_request: AdminRequest, listing: Listing, columns: Sequence[str], sorts: Mapping[str, str]
+) -> list[str | Column]:
+    """Return the columns of a list with links that sort it.
+
+    Args:
+        sorts: the names of sort orders by column.
+    """
+    asked = admin_request.query.get("sort", "")
+    now = asked if asked.removeprefix("-") in listing.sorts else listing.default_sort
+    kept = {name: value for name, value in admin_request.query.items() if name not in ("cursor", "done", "sort")}
+
+    def column(label: str) -> str | Column:
+        sort = sorts.get(label)
+        if sort is None:
+            return label
+        order = {sort: "ascending", f"-{sort}": "descending"}.get(now, "")
+        # Times begin with the latest.
+        first = f"-{sort}" if listing.sorts[sort].type == "timestamptz" else sort
+        reverse = f"-{first}".replace("--", "")
+        href = f"{admin_request.http.scope['path']}?{urlencode(kept | {'sort': reverse if now == first else first})}"
+        return Column(label, href, order)
+
+    return [column(label) for label in columns]
 
 
 def version(admin_request: AdminRequest, updated_at: datetime | None = None) -> str | None:

@@ -129,7 +129,7 @@ async def show_policy(request: AdminRequest) -> Response[str]:
         "Users": " ".join(map(str, policy.user_ids)) or "all",
         "Longest lifetime": f"{policy.max_lifetime} s" if policy.max_lifetime else "that of every access token",
         "Bound tokens for bearer tokens": policy.bearer_for_bound,
-        "Since": policy.created_at,
+        "Created": policy.created_at,
     }
     kind = f"{PREFIX}{policy.subject_token_types[0]}" if policy.subject_token_types else ACCESS_TOKEN
     snippet = (

@@ -20,6 +20,7 @@ from idp.admin.console.components import (
     next_url,
     one,
     seen,
+    sortable,
     text,
     version,
     when,
@@ -68,7 +69,11 @@ async def list_groups(request: AdminRequest) -> Response[str]:
             Field("q", "Name begins with", request.query.get("q", ""), "search"),
             Field("top", "Position", request.query.get("top", ""), "choice", choices=tops),
         ],
-        columns=("Name", "Above", "Description", "Since"), rows=await _rows(found.rows), next=next_url(request, found),
+        columns=sortable(
+            request, GROUPS, ("Name", "Above", "Description", "Created"),
+            {"Name": "name", "Created": "created_at"},
+        ),
+        rows=await _rows(found.rows), next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -96,7 +101,7 @@ async def show_group(request: AdminRequest) -> Response[str]:
         "Above": Cell(where, f"{HOME}/{SECTION}/{row['parent_id']}") if row["parent_id"] else "-",
         "Description": row["description"],
         "Id": str(row["id"]),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
         "Changed": row["updated_at"],
     }
     buttons = [

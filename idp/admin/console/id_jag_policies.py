@@ -107,7 +107,7 @@ async def show_policy(request: AdminRequest) -> Response[str]:
         "Domains": policy.email_domains or "all users",
         "Users": policy.user_ids or "all",
         "Level of the sign-in": policy.acr or "any",
-        "Since": policy.created_at,
+        "Created": policy.created_at,
     }
     buttons = [Action("Remove", f"{HOME}/{SECTION}/{policy.id}/remove", danger=True)]
     return render(

@@ -7,6 +7,7 @@ from litestar import Response
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.errors import ValidationError
@@ -90,7 +91,7 @@ async def create_token(request: AdminRequest) -> Response[Any]:
         id_, token = await initial_tokens.create(form.get("name", "").strip(), ceiling, uses=uses, lifetime=lifetime)
     except FORM_ERRORS as error:
         return _form(request, dict(form), error.description)
-    return await _record(request, str(id_), token)
+    return show_once(request, f"/{SECTION}/{id_}", token)
 
 
 def _number(text: str) -> int:
@@ -109,8 +110,8 @@ async def show_token(request: AdminRequest) -> Response[str]:
     return await _record(request, request.params["token_id"])
 
 
-async def _record(request: AdminRequest, token_id: str, secret: str | None = None) -> Response[str]:
-    token = await _find(token_id)
+async def _record(request: AdminRequest, token_id: str) -> Response[str]:
+    token, secret = await _find(token_id), secret_of(request)
     shown = {
         "Uses left": token.uses_left,
         "Expires": token.expires_at,
@@ -118,7 +119,7 @@ async def _record(request: AdminRequest, token_id: str, secret: str | None = Non
         "Grants": token.ceiling.grant_types,
         "Redirect hosts": token.ceiling.redirect_hosts or "any",
         "PKCE is required": token.ceiling.require_pkce,
-        "Since": token.created_at,
+        "Created": token.created_at,
     }
     snippet = (
         f"curl {settings().issuer}/register \\\n"

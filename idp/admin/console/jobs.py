@@ -61,7 +61,7 @@ async def list_jobs(request: AdminRequest) -> Response[str]:
             Field("kind", "Kind", request.query.get("kind", ""), "choice", choices=kinds),
             Field("state", "State", request.query.get("state", ""), "choice", choices=states),
         ],
-        columns=("Job", "State", "Done", "Failed", "By", "Since"),
+        columns=("Job", "State", "Done", "Failed", "By", "Created"),
         acts=[
             *([Action("Act on a list of users", f"{HOME}/jobs/new")] if kinds_of(request.caller) else []),
             *([Action("Import users", f"{HOME}/jobs/import")] if may_import else []),

@@ -85,7 +85,7 @@ async def show_role(request: AdminRequest) -> Response[str]:
         "Organisation": Cell(row["name"], path),
         "Id": str(role["id"]),
         "Description": role["description"],
-        "Since": role["created_at"],
+        "Created": role["created_at"],
     }
     holders = [
         [Cell(each["email"], f"{path}/members/{each['user_id']}"), text(each["name"]), when(each["created_at"])]

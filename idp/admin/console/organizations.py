@@ -17,6 +17,7 @@ from idp.admin.console.components import (
     next_url,
     one,
     seen,
+    sortable,
     text,
     version,
     when,
@@ -53,7 +54,11 @@ async def list_organizations(request: AdminRequest) -> Response[str]:
     return render(
         request, "list", section=SECTION, heading="Organisations", path=f"{HOME}/{SECTION}", acts=create,
         filters=filters, intro="Customers, departments or tenants. Each has members, and roles that only they have.",
-        columns=("Slug", "Name", "State", "Since"), rows=rows, next=next_url(request, found),
+        columns=sortable(
+            request, ORGANIZATIONS, ("Slug", "Name", "State", "Created"),
+            {"Slug": "slug", "Created": "created_at"},
+        ),
+        rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -98,7 +103,7 @@ async def organization(request: AdminRequest) -> asyncpg.Record:
 async def show_organization(request: AdminRequest) -> Response[str]:
     row = await organization(request)
     path, inside = f"{HOME}/{SECTION}/{row['id']}", {"organization_id": str(row["id"])}
-    shown = {"Slug": row["slug"], "Id": str(row["id"]), "State": _state(row), "Since": row["created_at"]}
+    shown = {"Slug": row["slug"], "Id": str(row["id"]), "State": _state(row), "Created": row["created_at"]}
     members = (await list_page(MEMBERS, inside, limit=_FEW)).rows
     held = await list_page(ROLES, inside)
     tables = [

@@ -187,7 +187,7 @@ async def show_target(request: AdminRequest) -> Response[str]:
         "Check": progress(check),
         "Checked": when(check.started_at if check is not None else None),
         "Periodic checks": "mend" if target.mends else "report",
-        "Since": target.created_at,
+        "Created": target.created_at,
     }
     table = Table(
         "Users that it refuses",

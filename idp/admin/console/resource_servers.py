@@ -6,7 +6,19 @@ from litestar import Response
 
 from idp.admin.console import actions, snippets
 from idp.admin.console.actions import ConfirmedAction
-from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, seen, version, when
+from idp.admin.console.components import (
+    Action,
+    Cell,
+    Field,
+    asked_page,
+    facts,
+    next_url,
+    one,
+    seen,
+    sortable,
+    version,
+    when,
+)
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
@@ -37,7 +49,10 @@ async def list_servers(request: AdminRequest) -> Response[str]:
         request, "list", section=SECTION, heading="Resource servers", path=f"{HOME}/{SECTION}", acts=create,
         intro="The services that accept our access tokens. New keys sign when all of them have fetched them.",
         filters=[Field("q", "Part of the name or identifier", request.query.get("q", ""), "search")],
-        columns=("Name", "Identifier (aud)", "Algorithm", "Fetched the keys", "Fetches every"),
+        columns=sortable(
+            request, RESOURCE_SERVERS, ("Name", "Identifier (aud)", "Algorithm", "Fetched the keys", "Fetches every"),
+            {"Name": "name", "Identifier (aud)": "identifier"},
+        ),
         rows=rows, next=next_url(request, found),
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from idp.admin.console.components import (
     next_url,
     one,
     seen,
+    sortable,
     text,
     version,
     when,
@@ -68,7 +69,11 @@ async def list_roles(request: AdminRequest) -> Response[str]:
             Field("q", "Name begins with", request.query.get("q", ""), "search"),
             Field("client_id", "client_id", request.query.get("client_id", ""), "search"),
         ],
-        columns=("Name", "Of", "Description", "Since"), rows=rows, next=next_url(request, found),
+        columns=sortable(
+            request, OWN_ROLES, ("Name", "Of", "Description", "Created"),
+            {"Name": "name", "Created": "created_at"},
+        ),
+        rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 
@@ -81,7 +86,7 @@ async def show_role(request: AdminRequest) -> Response[str]:
         "Of": named.owner(row["client_id"]),
         "Description": row["description"],
         "Id": str(row["id"]),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
         "Changed": row["updated_at"],
     }
     buttons = [

@@ -9,6 +9,7 @@ from litestar import Response
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.directory import organizations
@@ -81,7 +82,7 @@ async def create_scim_token(request: AdminRequest) -> Response[Any]:
         )
     except (*FORM_ERRORS, NotFoundError) as error:
         return _form(request, dict(form), error.description)
-    return await _record(request, str(token_id), token)
+    return show_once(request, f"/{SECTION}/{token_id}", token)
 
 
 def _days(text: str) -> int:
@@ -100,7 +101,7 @@ async def show_scim_token(request: AdminRequest) -> Response[str]:
     return await _record(request, request.params["scim_token_id"])
 
 
-async def _record(request: AdminRequest, token_id: str, secret: str | None = None) -> Response[str]:
+async def _record(request: AdminRequest, token_id: str) -> Response[str]:
     row = await one(SCIM_TOKENS, id=token_id)
     shown = {
         "Manages": _manages(row),
@@ -110,12 +111,12 @@ async def _record(request: AdminRequest, token_id: str, secret: str | None = Non
         "The value before is valid until": when(row["old_expires_at"], "no more"),
         "Last used": when(row["last_used_at"], "never"),
         "Origin of what it adds": tokens.origin_of(row["id"]),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
     buttons = [Action("New value", f"{path}/rotate"), Action("Delete", f"{path}/delete", danger=True)]
     return render(
-        request, "record", section=SECTION, heading=row["name"], facts=facts(shown), secret=secret,
+        request, "record", section=SECTION, heading=row["name"], facts=facts(shown), secret=secret_of(request),
         acts=buttons if _WRITE in request.caller.allowed else [], shown_once="The token",
     )  # fmt: skip
 
@@ -130,8 +131,8 @@ async def _named(token_id: str) -> dict[str, Any]:
     return {"Name": row["name"], "Last used": when(row["last_used_at"], "never")}
 
 
-async def _rotate(visit: AdminRequest, token_id: str) -> Response[str]:
-    return await _record(visit, token_id, await tokens.rotate(await _id(token_id)))
+async def _rotate(visit: AdminRequest, token_id: str) -> Response[bytes]:
+    return show_once(visit, f"/{SECTION}/{token_id}", await tokens.rotate(await _id(token_id)))
 
 
 async def _delete(_visit: AdminRequest, token_id: str) -> tuple[str, str]:

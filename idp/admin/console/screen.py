@@ -11,12 +11,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
-from litestar import HttpMethod, Request, Response, route
+from litestar import HttpMethod, Request, Response, get, route
 from litestar.handlers import HTTPRouteHandler
 
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import Caller, hold_roles, person
+from idp.admin.console.menu import allowed_menu, section_of
 from idp.admin.roles import Permission
 from idp.errors import (
     ConflictError,
@@ -46,50 +47,14 @@ from idp.signin.transitions import ACR_VALUES
 
 AnyRequest = Request[Any, Any, Any]
 HOME = "/admin"
+SWITCH = "/admin/switch"
 #: The query parameter with the id of the sign-in flow that stores the form.
 KEPT = "kept"
+#: The cookie with a secret that one page shows (:mod:`idp.admin.console.once`).
+SECRET_COOKIE = "secret"
 SIGNED_IN_AGAIN = (
     "You signed in again. Nothing is saved yet. The form has the values that you entered, except for secrets."
 )
-
-#: The tabs with the permission that each needs.
-TABS: tuple[tuple[str, str, Permission], ...] = (
-    ("users", "Users", Permission.USERS_READ),
-    ("groups", "Groups", Permission.GROUPS_READ),
-    ("organizations", "Organisations", Permission.ORGANIZATIONS_READ),
-    ("attributes", "Attributes", Permission.ATTRIBUTES_READ),
-    ("clients", "Clients", Permission.CLIENTS_READ),
-    ("resource_servers", "Resource servers", Permission.RESOURCE_SERVERS_READ),
-    ("keys", "Keys", Permission.KEYS_READ),
-    ("upstreams", "Upstreams", Permission.UPSTREAMS_READ),
-    ("outbox", "Outbox", Permission.OUTBOX_READ),
-    ("webhooks", "Events", Permission.EVENTS_READ),
-    ("scim_tokens", "SCIM tokens", Permission.SCIM_TOKENS_READ),
-    ("provisioning", "Provisioning", Permission.PROVISIONING_READ),
-    ("audit", "Audit", Permission.AUDIT_READ),
-    ("admins", "Admins", Permission.ADMINS_READ),
-    ("settings", "Settings", Permission.SETTINGS_READ),
-)
-#: The screens of a tab that has several. They need its permission.
-SUBTABS: dict[str, tuple[tuple[str, str], ...]] = {
-    "users": (("users", "Users"), ("jobs", "Jobs")),
-    "groups": (("groups", "Groups"), ("roles", "Roles")),
-    "clients": (
-        ("clients", "Clients"),
-        ("initial_access_tokens", "Initial access tokens"),
-        ("claim_mappings", "Claims"),
-        ("workload_identities", "Workload identities"),
-        ("token_exchange", "Token exchange"),
-        ("id_jag_policies", "Identity assertions"),
-    ),
-    "upstreams": (("upstreams", "Upstreams"), ("trusted_issuers", "Trusted issuers")),
-    "audit": (("audit", "Audit trail"), ("traces", "Traces")),
-    "settings": (("settings", "Settings"), ("health", "Health")),
-    "outbox": (("outbox", "Mail"), ("deliveries", "Deliveries")),
-    "webhooks": (("webhooks", "Webhooks"), ("token_hooks", "Token hooks"), ("shared_signals", "Shared signals")),
-    "resource_servers": (("resource_servers", "Resource servers"), ("authorization_details", "Authorization details")),
-}
-_TAB_OF = {name: tab for tab, screens in SUBTABS.items() for name, _ in screens}
 
 
 class AdminRequest(msgspec.Struct, frozen=True):
@@ -149,7 +114,9 @@ def screen(
                 admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
                 return admin_request if isinstance(admin_request, Response) else await function(admin_request)
             except DomainError as error:
-                raise PageError(error.title, error.description, status=error.status) from error
+                raise PageError(
+                    error.title, error.description, status=error.status, way_out=(("Go to the console", HOME),)
+                ) from error
 
         opt: dict[str, Any] = {"access": Access.PAGE, "permission": permission, "body": max_body}
         if max_file is not None:
@@ -160,6 +127,12 @@ def screen(
         return function
 
     return declare
+
+
+@get(SWITCH, opt={"access": Access.PAGE, "permission": None}, status_code=200)
+async def sign_in_with_another_account(request: AnyRequest) -> Response[Any]:
+    """Start a sign-in that leads to the console, whoever is signed in."""
+    return await _sign_in(request, HOME, max_age=0)
 
 
 async def _may(permission: Permission | None, request: AnyRequest) -> bool:
@@ -186,7 +159,14 @@ async def _authorize(
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
-        raise PermissionDeniedError("Only admins have access. Sign in with an account that has a role.")
+        raise PageError(
+            "This account is not an administrator",
+            f"You are signed in as {user.email}. Only accounts with a role have access."
+            if user
+            else "Only accounts with a role have access.",
+            status=HTTPStatus.FORBIDDEN,
+            way_out=(("Sign in with another account", SWITCH), ("Your account", "/account")),
+        )
     if permission is not None and permission not in caller.allowed:
         raise PermissionDeniedError("Your role does not allow this.")
     form, file = dict[str, str](), b""
@@ -267,7 +247,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
-        *("progress", "refresh", "choose"),
+        *("progress", "refresh", "choose", "query", "total"),
     )
 )
 
@@ -280,16 +260,17 @@ def render(
         values["fields"] = [_entered(field, admin_request.kept) for field in values["fields"]]
         values["version"] = admin_request.kept.get("version") or values.get("version")
         values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
-    tab = _TAB_OF.get(section, section)
+    shown = cookies.read(admin_request.http, SECRET_COOKIE) is not None
     return page(
         f"admin/{template}.html",
         status=status,
+        cookies=[cookies.delete(SECRET_COOKIE, samesite="strict")] if shown else (),
         scripts=True,
         csrf_token=form_token(_secret(admin_request.http), "admin"),
         section=section,
-        tab=tab,
-        tabs=[(name, label) for name, label, permission in TABS if permission in admin_request.caller.allowed],
-        subtabs=SUBTABS.get(tab, ()),
+        paged="cursor" in admin_request.query,
+        menu=allowed_menu(admin_request.caller.allowed),
+        chosen=section_of(section),
         user=admin_request.user,
         roles=sorted(admin_request.caller.roles),
         may=admin_request.caller.allowed,
@@ -310,6 +291,8 @@ def redirect_with_notice(path: str, what: str = "saved") -> Response[bytes]:
 
 NOTICES = {
     "saved": "Saved.",
+    "registered": "The client is registered.",
+    "user-created": "The user is created.",
     "job-created": "The job is queued. A server begins within seconds. You may leave this page.",
     "job-cancelled": "The job is cancelled.",
     "job-resumed": "The job is queued again.",
@@ -317,6 +300,7 @@ NOTICES = {
     "mailed": "The mail is on its way.",
     "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",
+    "unlocked": "The user can try again now.",
     "signed-out": "Signed out everywhere.",
     "ended": "The session has ended.",
     "reset": "All second factors are removed.",

@@ -9,6 +9,7 @@ from litestar import Response
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.oauth.claims.models import Place
@@ -106,7 +107,7 @@ async def add_hook(request: AdminRequest) -> Response[Any]:
         hook_id, secret = await registration.add(client_id or None, entered.pop("url"), **entered)
     except (*FORM_ERRORS, UnknownClientError) as error:
         return _form(request, request.form, error.description)
-    return await _record(request, str(hook_id), secret)
+    return show_once(request, f"/{SECTION}/{hook_id}", secret)
 
 
 @screen("GET", f"/{SECTION}/{{hook_id}}", _READ)
@@ -114,7 +115,7 @@ async def show_hook(request: AdminRequest) -> Response[str]:
     return await _record(request, request.params["hook_id"])
 
 
-async def _record(request: AdminRequest, hook_id: str, secret: str | None = None) -> Response[str]:
+async def _record(request: AdminRequest, hook_id: str) -> Response[str]:
     row = await one(TOKEN_HOOKS, id=hook_id)
     shown = {
         "Client": row["client_id"] or _OTHERS,
@@ -122,7 +123,7 @@ async def _record(request: AdminRequest, hook_id: str, secret: str | None = None
         "If it fails, tokens are": "issued without its claims" if row["fail_open"] else "not issued",
         "The secret before signs too until": when(row["old_secret_until"], "no more"),
         "Disabled": when(row["disabled_at"], "no"),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
     state = Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable")
@@ -131,7 +132,7 @@ async def _record(request: AdminRequest, hook_id: str, secret: str | None = None
         Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
     return render(
-        request, "record", section=SECTION, heading=row["url"], facts=facts(shown), secret=secret,
+        request, "record", section=SECTION, heading=row["url"], facts=facts(shown), secret=secret_of(request),
         acts=buttons if _WRITE in request.caller.allowed else [], shown_once="The secret",
     )  # fmt: skip
 
@@ -163,8 +164,8 @@ async def _named(hook_id: str) -> dict[str, Any]:
     return {"URL": row["url"], "Client": row["client_id"] or _OTHERS}
 
 
-async def _rotate(visit: AdminRequest, hook_id: str) -> Response[str]:
-    return await _record(visit, hook_id, await registration.rotate_secret(await _id(hook_id)))
+async def _rotate(visit: AdminRequest, hook_id: str) -> Response[bytes]:
+    return show_once(visit, f"/{SECTION}/{hook_id}", await registration.rotate_secret(await _id(hook_id)))
 
 
 async def _disable(_visit: AdminRequest, hook_id: str) -> tuple[str, str]:

@@ -147,7 +147,7 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         ),
         **{label: config.get(name, False) for name, label in CHECKS.items()},
         **{f"Rule {number}": text for number, text in enumerate(await _described(config.get("rules", ())), 1)},
-        "Since": when(row["created_at"]),
+        "Created": when(row["created_at"]),
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
     switch = (

@@ -88,9 +88,23 @@ async def table(request: AdminRequest, user: User) -> Table | None:
     return Table("Attributes", ("Name", "Label", "Value"), rows) if rows else None
 
 
-async def _user(request: AdminRequest) -> User:
+async def user_of(request: AdminRequest) -> User:
+    """Return the user named in the path.
+
+    Raises:
+        NotFoundError: there is no such user.
+    """
+    return await user_by(request.params["user_id"])
+
+
+async def user_by(text: str) -> User:
+    """Return the user with this id.
+
+    Raises:
+        NotFoundError: there is no such user.
+    """
     try:
-        user = await user_by_id(UUID(request.params["user_id"]))
+        user = await user_by_id(UUID(text))
     except ValueError:
         user = None
     if user is None:
@@ -98,8 +112,22 @@ async def _user(request: AdminRequest) -> User:
     return user
 
 
-async def _editable(caller: Caller) -> list[Attribute]:
+async def editable(caller: Caller) -> list[Attribute]:
+    """Return the attributes that a caller may edit, in the order of pages."""
     return [one for one in await _visible(caller) if one.is_editable(caller.audience)]
+
+
+async def new_fields(request: AdminRequest) -> list[Field]:
+    """Return the fields of attributes in the form of a new user."""
+    return [_field(one, None, request.form or None) for one in await editable(request.caller)]
+
+
+async def entered(request: AdminRequest) -> dict[str, Any]:
+    """Return the values that the form of a new user has."""
+    values = {
+        one.name: parse(one, request.form.get(forms.field_name(one.name), "")) for one in await editable(request.caller)
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _tag(values: Mapping[str, Any]) -> str:
@@ -110,25 +138,25 @@ def _tag(values: Mapping[str, Any]) -> str:
 def _form(
     request: AdminRequest,
     user: User,
-    editable: Iterable[Attribute],
+    may_edit: Iterable[Attribute],
     values: Mapping[str, Any],
     *,
-    entered: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
     error: str | None = None,
 ) -> Response[str]:
     path = f"{HOME}/users/{user.id}"
-    fields = [_field(one, values.get(one.name), entered) for one in editable]
+    fields = [_field(one, values.get(one.name), form) for one in may_edit]
     named = {"Email address": user.email, "Name": user.name, "Id (sub)": str(user.id)}
     return render(
         request, "form", section="users", heading=f"Attributes of {user.email}", subject=facts(named), fields=fields,
         action=f"{path}/attributes", label="Save", back=path, error=error, status=400 if error else 200,
-        version=(entered or {}).get("version") or _tag(values),
+        version=(form or {}).get("version") or _tag(values),
     )  # fmt: skip
 
 
-def _field(attribute: Attribute, value: Any, entered: Mapping[str, str] | None) -> Field:
+def _field(attribute: Attribute, value: Any, form: Mapping[str, str] | None) -> Field:
     name, kind = forms.field_name(attribute.name), _KINDS.get(forms.kind_of(attribute), "text")
-    text = entered.get(name, "") if entered is not None else "\n".join(forms.texts(value))
+    text = form.get(name, "") if form is not None else "\n".join(forms.texts(value))
     hint = "One on each line." if kind == "lines" else ""
     options = [*attribute.choices] if attribute.choices else ["true", "false"]
     choices = [("", ""), *((choice, choice) for choice in dict.fromkeys([*options, *([text] if text else [])]))]
@@ -137,25 +165,25 @@ def _field(attribute: Attribute, value: Any, entered: Mapping[str, str] | None) 
 
 @screen("GET", "/users/{user_id}/attributes", Permission.USERS_WRITE)
 async def edit_attributes(request: AdminRequest) -> Response[str]:
-    user = await _user(request)
+    user = await user_of(request)
     values = await service.stored_values(user.id, request.caller.audience)
-    return _form(request, user, await _editable(request.caller), values)
+    return _form(request, user, await editable(request.caller), values)
 
 
 @screen("POST", "/users/{user_id}/attributes", Permission.USERS_WRITE)
 async def save_attributes(request: AdminRequest) -> Response[Any]:
-    user, audience = await _user(request), request.caller.audience
+    user, audience = await user_of(request), request.caller.audience
     await check_user(request.caller, user.id)
-    editable, form = await _editable(request.caller), request.form
+    may_edit, form = await editable(request.caller), request.form
     values = await service.stored_values(user.id, audience)
-    changes = {one.name: parse(one, form.get(forms.field_name(one.name), "")) for one in editable}
+    changes = {one.name: parse(one, form.get(forms.field_name(one.name), "")) for one in may_edit}
     try:
         if form.get("version") != _tag(values):
             raise VersionConflictError
         if await service.change(user.id, changes, audience, expected=values) is None:
             raise VersionConflictError
     except InvalidValueError as error:
-        return _form(request, user, editable, values, entered=form, error=forms.sentence(editable, error))
+        return _form(request, user, may_edit, values, form=form, error=forms.sentence(may_edit, error))
     except FORM_ERRORS as error:
-        return _form(request, user, editable, values, entered=form, error=error.description)
+        return _form(request, user, may_edit, values, form=form, error=error.description)
     return redirect_with_notice(f"/users/{user.id}")

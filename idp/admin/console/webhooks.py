@@ -8,6 +8,7 @@ from litestar import Response
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.events import webhooks
@@ -75,7 +76,7 @@ async def add_webhook(request: AdminRequest) -> Response[Any]:
         )
     except FORM_ERRORS as error:
         return _form(request, dict(form), error.description)
-    return await _record(request, str(webhook_id), secret)
+    return show_once(request, f"/{SECTION}/{webhook_id}", secret)
 
 
 @screen("GET", f"/{SECTION}/{{webhook_id}}", _READ)
@@ -83,7 +84,7 @@ async def show_webhook(request: AdminRequest) -> Response[str]:
     return await _record(request, request.params["webhook_id"])
 
 
-async def _record(request: AdminRequest, webhook_id: str, secret: str | None = None) -> Response[str]:
+async def _record(request: AdminRequest, webhook_id: str) -> Response[str]:
     row = await one(WEBHOOKS, id=webhook_id)
     shown = {
         "Description": row["description"],
@@ -91,7 +92,7 @@ async def _record(request: AdminRequest, webhook_id: str, secret: str | None = N
         "Whole rows": row["whole"],
         "The secret before signs too until": when(row["old_secret_until"], "no more"),
         "Disabled": when(row["disabled_at"], "no"),
-        "Since": row["created_at"],
+        "Created": row["created_at"],
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
     state = Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable")
@@ -100,7 +101,7 @@ async def _record(request: AdminRequest, webhook_id: str, secret: str | None = N
         Action("New secret", f"{path}/rotate"), state, Action("Delete", f"{path}/delete", danger=True),
     ]  # fmt: skip
     return render(
-        request, "record", section=SECTION, heading=row["url"], facts=facts(shown), secret=secret,
+        request, "record", section=SECTION, heading=row["url"], facts=facts(shown), secret=secret_of(request),
         acts=buttons if _WRITE in request.caller.allowed else [], shown_once="The secret",
     )  # fmt: skip
 
@@ -120,8 +121,8 @@ async def _test(_visit: AdminRequest, webhook_id: str) -> tuple[str, str]:
     return f"/deliveries/{delivery}", "queued"
 
 
-async def _rotate(visit: AdminRequest, webhook_id: str) -> Response[str]:
-    return await _record(visit, webhook_id, await webhooks.rotate_secret(await _id(webhook_id)))
+async def _rotate(visit: AdminRequest, webhook_id: str) -> Response[bytes]:
+    return show_once(visit, f"/{SECTION}/{webhook_id}", await webhooks.rotate_secret(await _id(webhook_id)))
 
 
 async def _disable(_visit: AdminRequest, webhook_id: str) -> tuple[str, str]:

@@ -116,7 +116,7 @@ async def show_identity(request: AdminRequest) -> Response[str]:
         "Audience": rule.audience,
         "Keys": keys or "by its discovery document",
         "Each token is accepted once": rule.single_use,
-        "Since": rule.created_at,
+        "Created": rule.created_at,
     }
     snippet = (
         f"curl {settings().issuer}/token \\\n"

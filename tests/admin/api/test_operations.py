@@ -1044,3 +1044,12 @@ async def test_the_old_secret_of_a_client(owner: Caller) -> None:
     assert (ended["client_secret_live"], ended["previous_secret_live"]) == (True, False)
     assert ended["previous_secret_expires_at"] is None
     problem(await owner("POST", "/clients/nobody/end_previous_secret"), 404, "not-found")
+
+
+async def test_the_api_changes_an_address(owner: Caller, make_user: MakeUser) -> None:
+    user, taken = await make_user(email_verified=True), await make_user(email_verified=True)
+    email, path = f"{secrets.token_hex(4)}@example.com", f"/users/{user.id}"
+    assert (await owner.changed("PATCH", path, {"email": taken.email})).status_code == 409
+    changed = (await owner.changed("PATCH", path, {"email": email, "name": "Renamed"})).json()
+    assert (changed["email"], changed["email_verified"], changed["name"]) == (email, False, "Renamed")
+    assert (await owner.changed("PATCH", path, {"nickname": "x"})).json()["email"] == email

@@ -33,7 +33,7 @@ from idp.oauth.repository.consents import StoredConsent, save_consent
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY, MakeUser
-from tests.support.browser import Browser, Form, Page, as_page
+from tests.support.browser import Browser, Form, Page
 from tests.support.directory import a_group, an_organization
 from tests.support.oauth import PASSWORD
 from tests.support.slapd import certificates
@@ -88,14 +88,10 @@ async def test_a_user_is_contained(owner: Admin, alice: User) -> None:
 
 async def test_a_user_is_invited(owner: Admin) -> None:
     email = f"{secrets.token_hex(4)}@example.com"
-    page = await owner.get("/admin/users")
-    form = next(form for form in page.forms if form.action == "/admin/invitations")
-    answer = await owner.browser.post(form.action, form.fields | {"email": email})
-    assert isinstance(answer, Page)
+    answer = await owner.confirm("/admin/users/invite", email=email)
     assert "The invitation is on its way." in answer.text
     assert await fetchrow("SELECT FROM invitation WHERE email = $1", email) is not None
-    answer = await owner.browser.post(form.action, form.fields | {"email": "nobody"})
-    assert isinstance(answer, Page)
+    answer = await owner.confirm("/admin/users/invite", email="nobody")
     assert answer.status == 400
     assert "nobody" in answer.text
 
@@ -105,13 +101,11 @@ async def test_a_subject_leads_to_its_user(owner: Admin, alice: User) -> None:
         client_name="Pairwise", redirect_uris=["https://pairwise.example/cb"], subject_type="pairwise"
     )
     subject = subjects.subject(client, alice.id)
-    page = await owner.get("/admin/users")
-    form = next(form for form in page.forms if form.action == "/admin/subjects")
-    answer = as_page(await owner.browser.post(form.action, form.fields | {"subject": f" {subject} "}))
+    answer = await owner.confirm("/admin/users/subject", subject=f" {subject} ")
     assert answer.path == f"/admin/users/{alice.id}"
     assert alice.email in answer.text
     assert "The question is in the audit trail." in answer.text
-    answer = as_page(await owner.browser.post(form.action, form.fields | {"subject": "<x>"}))
+    answer = await owner.confirm("/admin/users/subject", subject="<x>")
     assert answer.status == 404
     assert "No user has this subject" in answer.text
     assert "<x>" not in answer.text

@@ -21,7 +21,7 @@ async def test_a_warning_at_start_and_on_the_overview(start_server: Callable[...
     async with open_browser(server.issuer) as browser:
         admin = await sign_in_admin(server, browser, Role.OWNER)
         assert "IDP_SMTP_URL" in (await admin.get("/admin")).text
-        assert "/admin/invitations" not in (await admin.get("/admin/users")).text
+        assert "/admin/users/invite" not in (await admin.get("/admin/users")).text
         assert "reset_password" not in (await admin.get(f"/admin/users/{alice.id}")).text
 
 
@@ -30,5 +30,5 @@ async def test_no_warning_if_mail_is_configured(server: Server, alice: User) -> 
     async with open_browser(server.issuer) as browser:
         admin = await sign_in_admin(server, browser, Role.OWNER)
         assert "IDP_SMTP_URL" not in (await admin.get("/admin")).text
-        assert "/admin/invitations" in (await admin.get("/admin/users")).text
+        assert "/admin/users/invite" in (await admin.get("/admin/users")).text
         assert "reset_password" in (await admin.get(f"/admin/users/{alice.id}")).text

@@ -39,8 +39,12 @@ class NewUser(Sent):
 
 
 class ProfileChange(Sent):
-    """Standard claims (OpenID Connect Core section 5.1). Null removes a claim; absent members keep their value."""
+    """Standard claims (OpenID Connect Core section 5.1). Null removes a claim; absent members keep their value.
 
+    ``email``: an address that the user has not verified. Sessions and tokens end, and the old address is told.
+    """
+
+    email: str | UnsetType = UNSET
     name: str | UnsetType | None = UNSET
     given_name: str | UnsetType | None = UNSET
     family_name: str | UnsetType | None = UNSET
