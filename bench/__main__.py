@@ -44,7 +44,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
-    from bench import claims, deliveries, directory, large
+    from bench import claims, deliveries, directory, large, scrapes
     from bench.figures import FIGURES, Bench, Figure
     from bench.report import show
     from bench.setting import prepared
@@ -52,6 +52,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     scale = large.Scale().of(arguments.scale)
     rows: dict[str, Callable[[Bench], Awaitable[Figure]]] = {row.__name__: row for row in FIGURES}
     rows["claims"] = claims.claims
+    rows["scrapes"] = scrapes.scrapes
     rows["deliveries"] = lambda bench: deliveries.deliveries(bench, scale.deliveries)
     rows["growth"] = lambda bench: large.growth(bench, scale)
     rows["clean_up"] = lambda bench: large.clean_up(bench, scale)

@@ -17,6 +17,7 @@ from idp.audit import activity, row_hmac
 from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
 from idp.infra.metrics.declared import Counter
+from idp.infra.observers import observing, written
 from idp.infra.request_context import client_address, request_id
 from idp.settings import settings
 
@@ -58,6 +59,7 @@ def add(row: Row) -> None:
         _rows.append((row, row_hmac.content_hash(row)))
 
 
+@observing("audit_buffer")
 def token_issued(
     grant_type: str,
     client_id: str,
@@ -97,7 +99,7 @@ async def write() -> None:
         if len(_rows) < BATCH:
             _drain_tokens()
         if batch := _rows[:BATCH]:
-            await audit_events.insert_events(batch)
+            await written(audit_events.insert_events, batch, "audit_buffer")
             # Newer rows were appended in the meantime.
             del _rows[: len(batch)]
             _waiting -= len(batch)

@@ -12,6 +12,7 @@ from idp.audit import activity, buffer, row_hmac, unauthenticated_limit
 from idp.audit.repository import audit_events
 from idp.audit.row_hmac import Row
 from idp.infra.metrics.declared import Counter
+from idp.infra.observers import observing
 from idp.infra.request_context import actor, client_address, request_id
 
 log = structlog.get_logger()
@@ -73,6 +74,7 @@ async def record_many(event: str, subjects: Sequence[tuple[str | None, About]]) 
         await audit_events.insert_events([(row, row_hmac.content_hash(row)) for row in rows])
 
 
+@observing("audit_buffer")
 def note(event: str, **about: Unpack[About]) -> None:
     """Record an event without a transaction. It is written within a second."""
     row = _row(event, about)

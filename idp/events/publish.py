@@ -20,6 +20,7 @@ from idp.events.ssf.types import KINDS as SIGNALS
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
 from idp.infra.logs import exception_fields
+from idp.infra.observers import observing
 
 log = structlog.get_logger()
 
@@ -70,10 +71,14 @@ async def publish(others: Sequence[Subscriber] = ()) -> bool:
 
 
 async def _deliveries(event: FedEvent, hooks: Collection[Webhook], streams: list[Stream]) -> list[Queued]:
-    found = webhooks.deliveries_of(event, hooks)
+    found: list[Queued] = []
+    # An event of which no message can be made must not hold up all later ones.
+    with observing("webhooks"):
+        found += webhooks.deliveries_of(event, hooks)
     if streams and event.event in SIGNALS and event.user_id is not None:
         of_user: Collection[UUID] = await ssf_repository.streams_of_user(event.user_id)
-        found += tokens.deliveries_of(event, streams, of_user)
+        with observing("shared_signals"):
+            found += tokens.deliveries_of(event, streams, of_user)
         if event.event == "user_deleted":
             await ssf_repository.forget_user(event.user_id)
     return found

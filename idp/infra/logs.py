@@ -45,6 +45,8 @@ FIELDS = frozenset(
 strict = False
 #: How often each such field was dropped.
 refused_fields = Counter[str]()
+#: Lines that could not be formatted or written since they were last counted (:mod:`idp.infra.observers`).
+failures = Counter[str]()
 
 _OURS = Path(__file__).parents[1]
 _ROOT = _OURS.parent
@@ -127,9 +129,21 @@ def configure_logs(settings: Settings) -> None:
     ]
     renderer: Processor = _as_text() if as_text else _as_json
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+
+    class Surviving(structlog.make_filtering_bound_logger(level)):  # type: ignore[misc]
+        """A logger whose failures, such as a full disk, do not fail what is logged."""
+
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(method_name, event, **fields)
+            except Exception:
+                if strict:
+                    raise
+                failures["logs"] += 1
+
     structlog.configure(
         processors=[*shared, _exception, _check_fields, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=Surviving,
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

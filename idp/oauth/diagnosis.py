@@ -87,16 +87,17 @@ async def refused_code(redemption: CodeRedemption) -> Refused:
     if state is None:
         return Refused(Reason.UNKNOWN, redemption.user_id)
     recorder.follow(state.trace_id)
-    recorder.step(
-        "code_examined",
-        issued_at=state.created_at,
-        expires_at=state.expires_at,
-        used=state.consumed,
-        redirect_uri_sent=shown(redemption.redirect_uri),
-        redirect_uri_expected=state.redirect_uri,
-        verifier=_verifier(redemption, state),
-        session_ended_because=state.session_ended_because,
-    )
+    with recorder.explanation:
+        recorder.step(
+            "code_examined",
+            issued_at=state.created_at,
+            expires_at=state.expires_at,
+            used=state.consumed,
+            redirect_uri_sent=shown(redemption.redirect_uri),
+            redirect_uri_expected=state.redirect_uri,
+            verifier=_verifier(redemption, state),
+            session_ended_because=state.session_ended_because,
+        )
     bound = Confirmation.from_json(state.confirmation)
     wrong_key = bound.refuses(redemption.confirmation) if bound else None
     causes = (

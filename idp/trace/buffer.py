@@ -15,6 +15,7 @@ import msgspec
 from idp.audit.events import MAX_CLIENT_ID, storable
 from idp.infra.event_limits import EventLimit
 from idp.infra.metrics.declared import Counter
+from idp.infra.observers import observing, written
 from idp.settings import settings
 from idp.trace import repository
 from idp.trace.kinds import KINDS
@@ -91,7 +92,12 @@ def _limit_key(recorded: Recorded) -> str:
 async def write() -> None:
     """Write the buffer. What cannot be written is kept for the next write."""
     while batch := _waiting[:BATCH]:
-        await repository.insert([_row(recorded) for recorded in batch])
+        rows: list[tuple[object, ...]] = []
+        for recorded in batch:
+            # One that cannot be written must not hold up the others for ever.
+            with observing("flow_recorder"):
+                rows.append(_row(recorded))
+        await written(repository.insert, rows, "flow_recorder")
         # Newer ones were appended in the meantime.
         del _waiting[: len(batch)]
         for recorded in batch:

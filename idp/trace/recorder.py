@@ -1,4 +1,8 @@
-"""Recording the steps of the current request."""
+"""Recording the steps of the current request.
+
+Nothing here fails a request. What is passed are values that the caller has; what has to be computed, or read, is
+computed in a function or a block of :data:`explanation`.
+"""
 
 import time
 from collections.abc import Mapping
@@ -7,6 +11,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from idp import clock, ids
+from idp.infra.observers import observing
 from idp.infra.request_context import client_address, refusal, request_id
 from idp.settings import settings
 from idp.trace import buffer
@@ -47,6 +52,10 @@ def begin() -> None:
     _recording.set(None)
 
 
+#: For a function that only computes what is recorded, and for a block. Its errors end there.
+explanation = observing("flow_recorder")
+
+
 def is_on() -> bool:
     """Return whether requests are recorded."""
     return settings().trace_retention > 0
@@ -61,6 +70,7 @@ def _current() -> Recording | None:
     return found
 
 
+@explanation
 def step(kind: str, **fields: Field) -> None:
     """Record a step of a kind of :data:`idp.trace.kinds.KINDS`, which lists its fields. None is a secret."""
     recording = _current()
@@ -69,6 +79,7 @@ def step(kind: str, **fields: Field) -> None:
         _add(recording, kind, fields)
 
 
+@explanation
 def aside(kind: str, **fields: Field) -> None:
     """Record a step that is written only if the request is written for another reason."""
     recording = _current()
@@ -81,6 +92,7 @@ def _add(recording: Recording, kind: str, fields: Mapping[str, Field]) -> None:
         recording.steps.append((round((time.perf_counter() - recording.started) * 1000), kind, fields))
 
 
+@explanation
 def about(
     *,
     client_id: str | None = None,
@@ -97,6 +109,7 @@ def about(
         recording.family_id = family_id or recording.family_id
 
 
+@explanation
 def refused(reason: str | None, user_id: UUID | None = None) -> None:
     """Name the reason of a refusal that is answered by a page."""
     recording = _current()
@@ -105,6 +118,7 @@ def refused(reason: str | None, user_id: UUID | None = None) -> None:
         recording.user_id = user_id or recording.user_id
 
 
+@explanation
 def follow(trace_id: str) -> None:
     """Make the request a part of the flow that began earlier."""
     recording = _current()
@@ -120,6 +134,7 @@ def trace_id() -> str:
     return (recording.trace_id if recording is not None else "") or request_id.get()
 
 
+@explanation
 def finish(method: str, route: str, status: int, seconds: float) -> None:
     """End a request, and put it into the buffer if it is to be written.
 

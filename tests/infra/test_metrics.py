@@ -21,7 +21,7 @@ from idp.infra.metrics.declared import Counter, Histogram, Metric
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import open_browser
 from tests.support.oauth import RelyingParty
-from tests.support.processes import children, command, until
+from tests.support.processes import alive, children, command, descendants, until
 from tests.support.server import PYTHON, Server, clean_environment, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +97,25 @@ def test_the_workers_count_together_and_a_crash_loses_nothing(measured: tuple[Se
     until(lambda: _lives(port) >= before + 40)
     assert server.log.count("metrics_not_served") == 0
     assert server.stop() == 0
+
+
+def test_a_process_of_its_own_answers(measured: tuple[Server, int]) -> None:
+    """It knows no setting, it is started again if it dies, and it ends with the server."""
+    server, port = measured
+
+    def listener() -> int | None:
+        return next((pid for pid in descendants(server.process.pid) if "listener.py" in command(pid)), None)
+
+    first = listener()
+    assert first is not None
+    assert b"IDP_" not in Path(f"/proc/{first}/environ").read_bytes()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: listener() not in (None, first) and _served(port))
+    assert "metrics_not_served" in server.log
+    second = listener()
+    assert second is not None
+    assert server.stop() == 0
+    until(lambda: not alive({second}))
 
 
 def test_both_formats_have_every_metric(measured: tuple[Server, int]) -> None:
@@ -281,6 +300,7 @@ GROWING = {
     "IdpPasswordHashingOverloaded": ("idp_password_hashing_refused_total", 5, 0),
     "IdpRefreshTokensReused": ('idp_grants_total{grant_type="refresh_token",reason="reused"}', 2, 0),
     "IdpTokenHookFails": ('idp_token_hook_calls_total{outcome="timed_out"}', 5, 0),
+    "IdpObserverFails": ('idp_observer_failures_total{observer="logs"}', 1, 0),
     "IdpErrors": ('idp_http_requests_total{status="500"}', 5, 0),
 }
 

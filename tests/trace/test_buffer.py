@@ -1,17 +1,19 @@
 """The buffer of recorded requests: bounded in size and rate, and without what looks like a secret."""
 
 import secrets
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
 
 from idp import clock, ids
+from idp.infra import logs, observers
 from idp.infra.db.engine import fetch
 from idp.infra.event_limits import EventLimit
 from idp.settings import settings
-from idp.trace import buffer
+from idp.trace import buffer, recorder
 from idp.trace.buffer import Recorded
+from idp.trace.kinds import KINDS
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -65,6 +67,36 @@ async def test_values_are_bounded_and_never_look_like_secrets() -> None:
     jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln"
     assert buffer._value(f"Bearer {jwt}") == "Bearer [left out]"
     assert buffer._value("x " * (buffer.MAX_LENGTH // 2 - 10) + token).endswith("x [left out]")
+
+
+class _Hostile(str):
+    """A value that cannot be used at all."""
+
+    __slots__ = ()
+
+    def _fail(self, *_: object) -> NoReturn:
+        raise RuntimeError
+
+    __eq__ = __hash__ = __len__ = __getitem__ = __iter__ = __str__ = _fail  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_explanation_that_fails_fails_nothing_else(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the request, nor the records of others."""
+    monkeypatch.setattr(logs, "strict", False)
+    recorder.begin()
+    recorder.step(kind, **{name: _Hostile("x") for name in KINDS[kind].fields})
+    recorder.step("no_such_kind")
+    recorder.finish("GET", "/authorize", 200, 0.1)
+    before, others = recorded(), recorded()
+    buffer._waiting.insert(0, before)
+    buffer.add(others)
+    assert len(buffer._waiting) == 3
+    await buffer.write()
+    assert buffer._waiting == []
+    assert await stored(before)
+    assert await stored(others)
+    assert observers.take_failures()["flow_recorder"] == 1
 
 
 async def test_nobody_fills_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

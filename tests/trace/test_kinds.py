@@ -44,6 +44,35 @@ def test_steps_are_of_declared_kinds() -> None:
     assert used == KINDS.keys()
 
 
+#: Calls that cannot fail for values of a declared type.
+_TOTAL = {"sorted", "set", "str", "split", "get"}
+
+
+def _guarded(module: ast.Module) -> set[ast.AST]:
+    """Return what is in functions and blocks of explanations."""
+    return {
+        inner
+        for node in ast.walk(module)
+        if (isinstance(node, ast.FunctionDef) and "recorder.explanation" in map(ast.unparse, node.decorator_list))
+        or (isinstance(node, ast.With) and ast.unparse(node.items[0].context_expr) == "recorder.explanation")
+        for inner in ast.walk(node)
+    }
+
+
+def test_what_is_computed_for_a_step_is_in_an_explanation() -> None:
+    """The recorder survives its own errors. Those of arguments arise in the caller, and would fail its request."""
+    for name, module in modules().items():
+        guarded = _guarded(module)
+        for node in ast.walk(module):
+            is_record = isinstance(node, ast.Call) and ast.unparse(node.func).startswith("recorder.")
+            if not is_record or node in guarded or name.startswith("idp.trace"):
+                continue
+            inner = [each for part in ast.iter_child_nodes(node) for each in ast.walk(part)]
+            called = {ast.unparse(each.func).rpartition(".")[2] for each in inner if isinstance(each, ast.Call)}
+            assert called <= _TOTAL, f"{name}:{node.lineno}: {called - _TOTAL}"
+            assert not any(isinstance(each, ast.Await) for each in inner), f"{name}:{node.lineno}"
+
+
 def test_no_field_is_named_like_a_secret() -> None:
     for name, kind in KINDS.items():
         assert not SECRET.intersection(kind.fields), name

@@ -3,13 +3,16 @@
 The values of labels come from lists in the code, never from a request: each new combination is kept for ever.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
+
+from idp.infra.observers import observing
 
 #: Upper bounds of durations, in seconds.
 DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class Metric:
+class Metric(ABC):
     """A declared metric.
 
     Args:
@@ -32,11 +35,14 @@ class Metric:
         """Create the metric of the library in a registry."""
         self._live = self._create(registry)
 
-    def _create(self, registry: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _create(self, registry: Any) -> Any: ...
 
-    def _of(self, values: tuple[str, ...]) -> Any:
-        return self._live.labels(*values) if self.labels else self._live
+    def _do(self, act: str, number: float, values: tuple[str, ...]) -> None:
+        if self._live is not None:
+            # A file that cannot grow, for example. What is measured must not fail for it.
+            with observing("metrics"):
+                getattr(self._live.labels(*values) if self.labels else self._live, act)(number)
 
 
 class Counter(Metric):
@@ -51,8 +57,7 @@ class Counter(Metric):
 
     def add(self, *values: str, amount: float = 1) -> None:
         """Increase it, for these values of the labels."""
-        if self._live is not None:
-            self._of(values).inc(amount)
+        self._do("inc", amount, values)
 
 
 class Histogram(Metric):
@@ -67,8 +72,7 @@ class Histogram(Metric):
 
     def observe(self, seconds: float, *values: str) -> None:
         """Count a duration, for these values of the labels."""
-        if self._live is not None:
-            self._of(values).observe(seconds)
+        self._do("observe", seconds, values)
 
 
 class Gauge(Metric):
@@ -92,8 +96,7 @@ class Gauge(Metric):
 
     def set(self, value: float, *values: str) -> None:
         """Set it, for these values of the labels."""
-        if self._live is not None:
-            self._of(values).set(value)
+        self._do("set", value, values)
 
 
 def create_all(registry: Any) -> None:

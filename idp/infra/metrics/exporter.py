@@ -1,19 +1,24 @@
 """Serves the metrics of all workers of a server, on a listener of its own.
 
-Every worker runs :func:`run`. One of them holds a lock: it listens, and reads the state that all workers share. If it
-ends, another one takes over.
+Every worker runs :func:`run`. One of them holds a lock: it starts the process that listens
+(:mod:`idp.infra.metrics.listener`), and reads the state that all workers share. If it ends, another one takes over.
 """
 
 import asyncio
+import os
 import resource
+import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from idp import __version__
+from idp.infra import observers
 from idp.infra.logs import exception_fields
-from idp.infra.metrics import listener, processes
+from idp.infra.metrics import processes
 from idp.infra.metrics.declared import Counter, Gauge, Histogram, create_all
 
 log = structlog.get_logger()
@@ -22,7 +27,9 @@ log = structlog.get_logger()
 OWN_SECONDS, SHARED_SECONDS = 1.0, 5.0
 #: Seconds that one reading of shared state may take.
 READING_SECONDS = 5.0
-#: Seconds after which another attempt is made to listen.
+#: The program that listens.
+LISTENER = Path(__file__).with_name("listener.py")
+#: Seconds after which it is started again.
 RETRY_SECONDS = 5.0
 
 BUILD = Gauge("idp_build_info", "The running version, as a label. The value is 1.", "version", mode="livemax")
@@ -30,6 +37,9 @@ LOOP_LAG = Histogram("idp_event_loop_lag_seconds", "Delay of a timer of the even
 CPU = Counter("idp_worker_cpu_seconds", "CPU time of all workers.")
 MEMORY = Gauge(
     "idp_worker_max_resident_memory_bytes", "The largest peak of the resident memory of a worker.", mode="livemax"
+)
+OBSERVERS = Counter(
+    "idp_observer_failures", "Errors of metrics, logs, recorder and so on, which requests survived.", "observer"
 )
 FAILED = Counter("idp_metrics_readings_failed", "Readings of shared state that failed or took too long.")
 
@@ -71,17 +81,40 @@ async def _read_own(own: Sequence[OwnReading]) -> None:
         used = usage.ru_utime + usage.ru_stime
         MEMORY.set(usage.ru_maxrss * 1024)
         for read in own:
-            read()
+            with observers.observing("metrics"):
+                read()
+        for observer, number in observers.take_failures().items():
+            OBSERVERS.add(observer, amount=number)
 
 
 async def _lead(address: tuple[str, int], shared: Sequence[SharedReading]) -> None:
-    """Wait until this worker is chosen. Then listen, and read the shared state."""
-    while processes.locked("exporter") is None:  # noqa: ASYNC110 -- the holder is another process
+    """Wait until this worker is chosen. Then serve the metrics, and read the shared state."""
+    while (lock := processes.locked("exporter")) is None:  # noqa: ASYNC110 -- the holder is another process
         await asyncio.sleep(OWN_SECONDS)
+    await asyncio.gather(_serve(address, lock), _read_shared(shared))
+
+
+async def _serve(address: tuple[str, int], lock: int) -> None:
+    """Keep the process that serves running.
+
+    Args:
+        lock: the descriptor of the lock. The process holds it too, so that another worker is chosen only when the
+            address is free.
+    """
     while True:
         try:
-            async with listener.listening(address):
-                await _read_shared(shared)
+            # It gets no settings: they have secrets.
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", LISTENER, address[0], str(address[1])),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(lock,),
+                env={name: value for name, value in os.environ.items() if not name.startswith("IDP_")},
+            )
+            try:
+                raise OSError(code := await process.wait(), os.strerror(code))
+            finally:
+                with suppress(ProcessLookupError):
+                    process.kill()
         except OSError as error:
             log.error("metrics_not_served", **exception_fields(error))  # noqa: TRY400
         await asyncio.sleep(RETRY_SECONDS)

@@ -91,7 +91,8 @@ def lengths_are_bounded(parameters: Parameters, client: Client) -> None:
 def scope_is_known(parameters: Parameters, client: Client) -> None:
     """RFC 6749 section 3.3: scopes that the client may not have are dropped; a request with no other is refused."""
     if not granted_scope(parameters, client) and ("scope" in parameters or "authorization_details" not in parameters):
-        recorder.step("scope_refused", scope=words(parameters, "scope"), allowed=sorted(client.scopes))
+        with recorder.explanation:
+            recorder.step("scope_refused", scope=words(parameters, "scope"), allowed=sorted(client.scopes))
         raise InvalidScopeError("None of the requested scopes is known and allowed to this client.")
 
 

@@ -93,5 +93,6 @@ async def issue_code(asked: AuthorizationRequest, client: Client, session: Signe
         raise SessionEndedError
     if not stored:
         raise FlowFinishedError
-    recorder.step("code_issued", scope=asked.scope, lifetime_seconds=_lifetime(client))
+    with recorder.explanation:
+        recorder.step("code_issued", scope=asked.scope, lifetime_seconds=_lifetime(client))
     return code

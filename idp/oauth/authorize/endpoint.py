@@ -250,9 +250,13 @@ def _satisfies_acr(
     if not acr.reaches(session.acr, wanted.essential):
         if "none" in asked.prompt:
             raise OAuthError("interaction_required", "The user must show a further factor.")
-        return explain.acr_not_reached(session, wanted)
+        explain.acr_not_reached(session, wanted)
+        return False
     offered = "none" in asked.prompt or _is_sign_in_for(pending, session)
-    return offered or acr.reaches(session.acr, wanted.voluntary) or explain.acr_not_reached(session, wanted)
+    if offered or acr.reaches(session.acr, wanted.voluntary):
+        return True
+    explain.acr_not_reached(session, wanted)
+    return False
 
 
 def _is_sign_in_for(pending: PendingRequest | None, session: SignedIn) -> bool:
@@ -271,17 +275,21 @@ def _satisfies_request(
     if asked.subject is not None and asked.subject != subjects.subject(client, session.user_id):
         if just_signed_in:
             raise OAuthError("login_required", "Another user signed in than the one asked for.")
-        return explain.not_enough("the request names another user", asked, session)
+        explain.not_enough("the request names another user", asked, session)
+        return False
     oldest = asked.max_proof_age
     if just_signed_in and pending is not None:
         # This may be a sign-in in another tab, and its proof may be older: the authentication at an upstream.
         since = timedelta(seconds=oldest + LEEWAY) if oldest is not None else None
         recent = since is None or session.proved_since(pending.created_at - since)
-        return recent or explain.not_enough("the sign-in is older than max_age", asked, session)
-    if asked.prompt & {"login", "select_account", "create"}:
-        return explain.not_enough("prompt asks for a new sign-in", asked, session)
-    recent = oldest is None or session.age() <= oldest
-    return recent or explain.not_enough("the sign-in is older than max_age", asked, session)
+    elif asked.prompt & {"login", "select_account", "create"}:
+        explain.not_enough("prompt asks for a new sign-in", asked, session)
+        return False
+    else:
+        recent = oldest is None or session.age() <= oldest
+    if not recent:
+        explain.not_enough("the sign-in is older than max_age", asked, session)
+    return recent
 
 
 async def _send_to_login(
@@ -338,7 +346,8 @@ async def _send_for_attributes(
     """Redirect the browser to a sign-in that only asks for attributes, because the session is sufficient."""
     if "none" in asked.prompt:
         raise OAuthError("interaction_required", "The user must enter something that the client requires.")
-    recorder.step("attributes_needed", attributes=sorted(declared.required_for(client.client_id)))
+    with recorder.explanation:
+        recorder.step("attributes_needed", attributes=sorted(declared.required_for(client.client_id)))
     key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
     binding = await flows.start(

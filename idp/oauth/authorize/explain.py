@@ -17,6 +17,7 @@ _AS_WORDS = ("scope", "prompt", "acr_values", "resource", "ui_locales")
 _IF_SENT = ("login_hint", "id_token_hint", "claims", "authorization_details")
 
 
+@recorder.explanation
 def requested(parameters: Parameters, sent_by: str) -> None:
     """Record what a client asks for: parameters of an allow-list."""
     recorder.step(
@@ -34,12 +35,14 @@ def _shown(parameters: Parameters) -> dict[str, Field]:
     return found | {name: "sent" for name in _IF_SENT if name in parameters}
 
 
+@recorder.explanation
 def of_pushed(asked: AuthorizationRequest) -> None:
     """Record what a pushed request asks for."""
     recorder.follow(asked.trace_id)
     recorder.step("authorization_requested", sent_by="pushed before", scope=asked.scope, prompt=sorted(asked.prompt))
 
 
+@recorder.explanation
 def left_out(parameters: Parameters, asked: AuthorizationRequest) -> None:
     """Record the scopes that the client asked for and may not have."""
     missing = {without_name(scope) for scope in words(parameters, "scope")} - set(asked.scope)
@@ -47,6 +50,7 @@ def left_out(parameters: Parameters, asked: AuthorizationRequest) -> None:
         recorder.step("scope_left_out", scope=sorted(missing))
 
 
+@recorder.explanation
 def redirect_uri_mismatch(client: Client, received: str) -> None:
     """Record a redirect URI that is not registered, with the one that is nearest."""
     found = nearest(client, received)
@@ -65,20 +69,22 @@ async def session_of(token: str | None, session: SignedIn | None) -> None:
     Args:
         token: the value of its session cookie.
     """
-    if session is not None:
-        recorder.about(user_id=session.user_id, session_id=session.id)
-        age = session.age()
-        recorder.step("session_found", acr=session.acr, amr=session.amr, age_seconds=_seconds(age))
-    elif recorder.is_on():
-        recorder.step("no_session", why=await sessions.why_none(token))
+    with recorder.explanation:
+        if session is not None:
+            recorder.about(user_id=session.user_id, session_id=session.id)
+            age = session.age()
+            recorder.step("session_found", acr=session.acr, amr=session.amr, age_seconds=_seconds(age))
+        elif recorder.is_on():
+            recorder.step("no_session", why=await sessions.why_none(token))
 
 
 def _seconds(age: float) -> int | None:
     return round(age) if age != float("inf") else None
 
 
-def not_enough(why: str, asked: AuthorizationRequest, session: SignedIn) -> bool:
-    """Record why a session is not enough. Returns False."""
+@recorder.explanation
+def not_enough(why: str, asked: AuthorizationRequest, session: SignedIn) -> None:
+    """Record why a session is not enough."""
     recorder.step(
         "session_not_enough",
         why=why,
@@ -86,10 +92,9 @@ def not_enough(why: str, asked: AuthorizationRequest, session: SignedIn) -> bool
         max_age=asked.max_age,
         age_seconds=_seconds(session.age()),
     )
-    return False
 
 
-def acr_not_reached(session: SignedIn, wanted: AcrRequest) -> bool:
-    """Record that a session does not reach the requested acr. Returns False."""
+@recorder.explanation
+def acr_not_reached(session: SignedIn, wanted: AcrRequest) -> None:
+    """Record that a session does not reach the requested acr."""
     recorder.step("acr_not_reached", has=session.acr, requested=wanted.acr, essential=wanted.essential)
-    return False

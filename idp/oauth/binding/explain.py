@@ -8,6 +8,7 @@ from idp.keys import jose
 from idp.trace import recorder
 
 
+@recorder.explanation
 def refused(headers: Sequence[str], method: str, urls: Sequence[str], error: InvalidDPoPProofError) -> None:
     """Record the readable parts of a refused proof beside what was expected."""
     if not recorder.is_on():

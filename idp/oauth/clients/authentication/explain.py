@@ -13,6 +13,7 @@ from idp.settings import settings
 from idp.trace import recorder
 
 
+@recorder.explanation
 def failed(sent: Sent, client: Client | None, method: str, failure: Failure) -> None:
     """Record a failed authentication: the method that was used and those that are registered, and of an assertion its
     key, audience and times.
