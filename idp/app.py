@@ -17,7 +17,7 @@ from idp.accounts.attributes.registry import TOPIC as ATTRIBUTES_TOPIC
 from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
-from idp.admin.access import api_resource
+from idp.admin.built_in import build_in
 from idp.admin.bulk import metrics as bulk_metrics
 from idp.admin.bulk import worker as bulk_worker
 from idp.audit import metrics as audit_metrics
@@ -70,7 +70,6 @@ from idp.oauth.token_hook import calls as token_hook_calls
 from idp.provisioning import group_delivery, queueing, user_delivery
 from idp.provisioning import jobs as provisioning_jobs
 from idp.provisioning import publish as provisioning
-from idp.scim import access as scim_access
 from idp.scim import endpoint as scim
 from idp.selfservice import (
     apps,
@@ -316,11 +315,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     templates()
     if config.database_url is not None:
         configure(config.database_url.get_secret_value())
-    registry.build_in(api_resource())
-    if ssf.is_on():
-        registry.build_in(ssf.resource())
-    if scim_access.is_on():
-        registry.build_in(scim_access.resource())
+    build_in()
     health.WARNINGS["database_mark"] = lambda: restore_detection.keeper.foreign
     health.CHECKS["keys"] = lambda: DEFAULT_ALGORITHM in key_set.algorithms()
     handlers = [handler for module in MODULES for handler in module.ROUTES]

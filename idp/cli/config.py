@@ -84,9 +84,11 @@ async def plan(*, files: tuple[str, ...], prune: bool, verify: bool, output: Pat
     """
     import msgspec
 
+    from idp.admin.built_in import build_in
     from idp.config import applying, planning
     from idp.config.document import load
 
+    build_in()
     document = load(files)
     found = (await planning.make(document, prune=prune, secrets=verify)).plan
     if verify:
@@ -107,10 +109,12 @@ async def plan(*, files: tuple[str, ...], prune: bool, verify: bool, output: Pat
 @with_database
 async def apply(*, files: tuple[str, ...], prune: bool, saved: Path | None, yes: bool, as_json: bool) -> None:
     """Make the database equal to the files: all changes, or none."""
+    from idp.admin.built_in import build_in
     from idp.config import applying, planning
     from idp.config.document import load
     from idp.config.errors import StateChangedError
 
+    build_in()
     document = load(files)
     found = (await planning.make(document, prune=prune)).plan
     if saved is not None and _revision(saved) != found.revision:

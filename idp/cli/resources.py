@@ -59,9 +59,11 @@ async def create(
 
     IDENTIFIER is the URI that clients send as `resource` and that tokens carry as `aud`.
     """
+    from idp.admin.built_in import build_in
     from idp.oauth.clients import resource_metadata
     from idp.oauth.clients.registration import register_resource_server
 
+    build_in()
     if (identifier is None) == (from_metadata is None):
         raise click.UsageError("Name IDENTIFIER or --from-metadata.")
     metadata = _metadata(options)

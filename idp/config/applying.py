@@ -11,7 +11,7 @@ from idp.audit.events import record
 from idp.config.document import Document
 from idp.config.errors import ConfigError, LastOwnerClientError, Problem, StateChangedError
 from idp.config.kinds import BY_SECTION, KINDS
-from idp.config.kinds.base import plain
+from idp.config.kinds.base import KindWithSecret, plain
 from idp.config.planning import Plan, Planned, Step, make
 from idp.errors import DomainError
 from idp.infra.db.cache_invalidation import lock_and_announce
@@ -73,11 +73,12 @@ async def _locked(document: Document, revision: str, *, prune: bool) -> Planned:
     """
     planned = await make(document, prune=prune)
     # In one order, so that two runs do not deadlock.
-    topics = {topic for step in planned.steps for topic in step.kind.topics}
-    for topic in dict.fromkeys(topic for kind in KINDS for topic in kind.topics):
-        if topic in topics:
-            await lock_and_announce(topic)
-    if topics:
+    changing = [kind for kind in KINDS if any(step.kind is kind for step in planned.steps)]
+    for topic in dict.fromkeys(topic for kind in changing for topic in kind.topics):
+        await lock_and_announce(topic)
+    for kind in changing:
+        await kind.lock_rows()
+    if changing:
         planned = await make(document, prune=prune)
     if planned.plan.revision != revision:
         raise StateChangedError
@@ -109,7 +110,7 @@ async def _change(step: Step) -> None:
         return
     if step.changed:
         await step.kind.update(step.before, entry, step.changed)
-    if step.secret is not None:
+    if step.secret is not None and isinstance(step.kind, KindWithSecret):
         await step.kind.set_secret(entry, step.secret)
 
 

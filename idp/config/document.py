@@ -20,9 +20,13 @@ from idp.errors import IdpError
 #: The version of the format.
 VERSION: Final = 1
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
-_PATH: Final = re.compile(r"^(.*?)(?: - at `(?:key in )?(\$.*)`)?$", re.DOTALL)
+#: Before the path in an error of msgspec.
+_AT: Final = " - at `"
 #: How sentences begin that name a value of a file.
 _MISSING: Final = ("There is no ", "The environment variable ", "The file ")
+#: Problems after which no more are looked for, and length of a text that is looked for in their sentences.
+_MAX_PROBLEMS: Final = 50
+_MAX_TEXT: Final = 200
 _WORD: Final = re.compile(r"[a-z_]{3,}")
 _SUFFIXES: Final = (".yaml", ".yml")
 
@@ -70,7 +74,7 @@ def _texts(node: Node) -> Iterator[Node]:
 
 def _whole(text: str) -> str:
     """Return a pattern of a text that is no part of a longer word."""
-    return rf"(?<![\w-]){re.escape(text)}(?![\w-])" if len(text) > 1 else r"(?!)"
+    return rf"(?<![\w-]){re.escape(text)}(?![\w-])" if 1 < len(text) <= _MAX_TEXT else r"(?!)"
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -146,13 +150,14 @@ def _sections(root: Node) -> Iterator[tuple[str, Node]]:
     version = root.value.get("version")
     if version is None or version.value != VERSION:
         raise ConfigError([Problem((version or root).place, f"The file must have version: {VERSION}.")])
-    unknown = [
-        Problem(root.keys[name], f"There is no section {name}.{nearest(name, BY_SECTION)}")
-        for name in root.value
-        if name not in BY_SECTION and name != "version"
-    ]
+    unknown = [name for name in root.value if name not in BY_SECTION and name != "version"]
     if unknown:
-        raise ConfigError(unknown)
+        raise ConfigError(
+            [
+                Problem(root.keys[name], f"There is no section {name}.{nearest(name, BY_SECTION)}")
+                for name in unknown[:_MAX_PROBLEMS]
+            ]
+        )
     for name, node in root.value.items():
         if name != "version":
             yield name, node
@@ -165,6 +170,8 @@ def _items(kind: Kind, node: Node, problems: list[Problem]) -> Iterator[Item]:
         problems.append(Problem(node.place, f"{kind.section} must be a list."))
         return
     for each in node.value:
+        if len(problems) >= _MAX_PROBLEMS:
+            return
         try:
             yield _item(kind, each)
         except ConfigError as error:
@@ -189,12 +196,14 @@ def _item(kind: Kind, node: Node) -> Item:
 
 def _problem(text: str, node: Node, model: Any) -> Problem:
     """Return an error of msgspec with its place, and for an unknown field the most similar one."""
-    words, path = _PATH.match(text).groups() if _PATH.match(text) else (text, None)  # type: ignore[union-attr]
-    part = node.at(path or "$")
+    # The text may quote a value, which may have anything: the path is what comes last.
+    words, _, end = text.rpartition(_AT) if text.endswith("`") and _AT in text else (text, "", "$")
+    path = end.rstrip("`").removeprefix("key in ")
+    part = node.at(path)
     if (unknown := _UNKNOWN.match(words)) is not None:
         name = unknown[1]
         place = part.keys.get(name, part.place)
-        return Problem(place, f"There is no field {name}.{nearest(name, _fields(model, path or '$'))}")
+        return Problem(place, f"There is no field {name}.{nearest(name, _fields(model, path))}")
     return Problem(part.place, f"{words.replace('`', '')}.")
 
 

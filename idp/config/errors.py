@@ -27,12 +27,17 @@ class Problem(NamedTuple):
         return f"{self.place}: {self.text}"
 
 
+def printable(line: str) -> str:
+    """Return a line that cannot send control sequences to a terminal, or turn the direction of text."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+
+
 class ConfigError(OperatorError):
     """The files cannot be applied. The description has one line for each problem."""
 
     def __init__(self, problems: Collection[Problem]) -> None:
         self.problems = sorted(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__("\n".join(printable(str(problem)) for problem in self.problems))
 
 
 class StateChangedError(ConflictError):

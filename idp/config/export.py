@@ -68,5 +68,8 @@ def _with_reference(kind: Kind, entry: Any, variables: list[str]) -> Any:
     if kind.secret is None or getattr(entry, kind.secret) is None:
         return entry
     owner = re.sub(r"[^A-Z0-9]+", "_", kind.label(entry).upper()).strip("_")
-    variables.append(f"{kind.section.removesuffix('s').upper()}_{owner}_SECRET")
+    name = f"{kind.section.removesuffix('s').upper()}_{owner}_SECRET"
+    # Two keys may differ in signs only. One variable would give both objects the same secret.
+    number = sum(re.fullmatch(rf"{name}(?:_\d+)?", known) is not None for known in variables)
+    variables.append(f"{name}_{number + 1}" if number else name)
     return msgspec.structs.replace(entry, **{kind.secret: Reference(env=variables[-1])})

@@ -12,7 +12,7 @@ from idp.config.document import Document, Item
 from idp.config.errors import ConfigError, Problem, UnknownNameError
 from idp.config.export import objects
 from idp.config.kinds import BY_SECTION, KINDS
-from idp.config.kinds.base import Identity, Kind, Reference, plain, written
+from idp.config.kinds.base import Identity, Kind, KindWithSecret, Reference, plain, written
 
 Operation = Literal["create", "update", "delete"]
 
@@ -169,7 +169,16 @@ async def _step(item: Item, before: Any, notes: list[str], *, secrets: bool) -> 
     )
     with item.located():
         secret = await _secret(item, before, notes, needed=secrets)
-    if before is not None and not changed and secret is None:
+    is_same = before is not None and not changed and secret is None
+    try:
+        with item.located():
+            kind.check(entry)
+    except ConfigError as error:
+        # What is stored was valid once, and an unchanged object keeps nobody from changing others.
+        if not is_same:
+            raise
+        notes += [f"{kind.section} {kind.label(entry)} is refused now: {each.text}" for each in error.problems]
+    if is_same:
         return None
     return Step(kind, item, before, changed, secret)
 
@@ -181,8 +190,10 @@ async def _secret(item: Item, before: Any, notes: list[str], *, needed: bool) ->
         InvalidReferenceError, UnknownNameError: it is missing.
     """
     kind, entry = item.kind, item.entry
-    reference: Reference | None = getattr(entry, kind.secret) if kind.secret is not None else None
-    stored = before is not None and kind.secret is not None and getattr(before, kind.secret) is not None
+    if not isinstance(kind, KindWithSecret):
+        return None
+    reference: Reference | None = getattr(entry, kind.secret)
+    stored = before is not None and getattr(before, kind.secret) is not None
     if reference is None:
         if kind.needs_secret(entry) and not stored:
             raise references.InvalidReferenceError(

@@ -1,6 +1,7 @@
 """Secrets by reference: an environment variable or a file of the process that applies the configuration."""
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,9 @@ from idp.errors import ValidationError
 
 #: Greatest size of a file with a secret, in bytes. A private key has less.
 MAX_BYTES: Final = 64 * 1024
+#: How the variables of our own settings begin, which no file may send anywhere.
+_SETTINGS: Final = "IDP_"
+_SYSTEM: Final = {("/", "proc"), ("/", "dev"), ("/", "sys")}
 
 
 class InvalidReferenceError(ValidationError):
@@ -34,6 +38,8 @@ def resolve(reference: Reference) -> str:
     """
     check(reference)
     if reference.env:
+        if reference.env.upper().startswith(_SETTINGS):
+            raise InvalidReferenceError(f"{reference.env} is a setting of idp, and no secret of an object.")
         value = os.environ.get(reference.env)
         if value is None:
             raise UnknownNameError(f"The environment variable {reference.env} is not set.")
@@ -46,8 +52,13 @@ def resolve(reference: Reference) -> str:
 
 
 def _content(path: Path) -> str:
+    # Of this process, /proc has the settings, with the master key. A pipe would be waited for, and may be read once.
+    if path.resolve().parts[:2] in _SYSTEM:
+        raise InvalidReferenceError(f"The file {path} is one of the system.")
     try:
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InvalidReferenceError(f"{path} is no file.")
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnknownNameError(f"The file {path} cannot be read: {error.strerror}.") from error

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from idp.config.errors import printable
 from idp.config.planning import Change, Field, Plan
 
 WIDTH: Final = 80
@@ -29,7 +30,7 @@ def render(plan: Plan) -> str:
         lines.append("")
     for note in plan.notes:
         lines += _wrapped(f"Note: {note}", 0)
-    return "\n".join([*map(_printable, lines), _summary(plan)])
+    return "\n".join([*map(printable, lines), _summary(plan)])
 
 
 def _summary(plan: Plan) -> str:
@@ -88,8 +89,3 @@ def _wrapped(text: str, indent: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _printable(line: str) -> str:
-    """Return a line that cannot send control sequences or turn the direction of text."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)

@@ -92,6 +92,8 @@ async def invite(
     mailed = await _count(organization_id, email)
     token, lifetime = ids.random_token(), float(settings().invitation_lifetime)
     async with transaction():
+        # Invitations that are sent at the same moment would not count each other.
+        await organization_repository.lock_organization_without_key(organization_id)
         organization = await _enabled(organization_id)
         if len(wanted) > MAX_ROLES or not await _are_of(wanted, organization_id):
             raise UnknownRoleError

@@ -17,6 +17,7 @@ _COLUMNS = """
 """
 _WEBHOOK = f"SELECT {_COLUMNS} FROM webhook WHERE id = $1"  # noqa: S608
 _WEBHOOKS = f"SELECT {_COLUMNS} FROM webhook ORDER BY id"  # noqa: S608
+_LOCK_ALL = "SELECT FROM webhook ORDER BY id FOR UPDATE"
 _ENABLED = f"SELECT {_COLUMNS} FROM webhook WHERE disabled_at IS NULL ORDER BY id"  # noqa: S608
 _INSERT = """
     INSERT INTO webhook (id, url, description, kinds, whole, secret) VALUES ($1, $2, $3, $4, $5, $6)
@@ -69,6 +70,11 @@ async def webhook(id: UUID) -> Webhook | None:
 async def webhooks() -> list[Webhook]:
     """Return all webhooks."""
     return many(Webhook, await fetch(_WEBHOOKS))
+
+
+async def lock_webhooks() -> None:
+    """Lock all webhooks until the end of the transaction."""
+    await fetch(_LOCK_ALL)
 
 
 async def enabled_webhooks() -> list[Webhook]:

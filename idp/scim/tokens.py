@@ -6,6 +6,7 @@ from uuid import UUID
 from idp import ids
 from idp.audit.events import record
 from idp.directory import names
+from idp.directory.repository import organizations
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.infra.db.engine import transaction
 from idp.scim.repository import tokens as repository
@@ -65,6 +66,9 @@ async def create(
     _check_lifetime(lifetime)
     token_id, token = ids.uuid7(), ids.random_token()
     async with transaction():
+        if organization_id is not None:
+            # Tokens that are created at the same moment would not count each other.
+            await organizations.lock_organization_without_key(organization_id)
         inserted = await repository.insert_token(
             token_id, name, ids.digest(token), writes=writes, lifetime=lifetime, organization_id=organization_id,
             maximum=MAX_OF_ORGANIZATION,

@@ -9,15 +9,20 @@ import msgspec
 import pytest
 
 from idp.config import applying, planning
+from idp.config.document import parse
 from idp.config.errors import ConfigError, LastOwnerClientError, StateChangedError
 from idp.config.export import export
 from idp.config.rendering import WIDTH, render
 from idp.directory import groups as directory_groups
 from idp.directory.repository.groups import group_by_name
+from idp.events import webhooks as webhook_service
+from idp.events.repository import webhooks
 from idp.infra.db.engine import fetch, transaction
 from idp.oauth.clients import repository, service
 from idp.oauth.clients.authentication.secrets import has_secret
-from tests.support.configuration import SECRETS, apply, everything, planned, read
+from idp.oauth.clients.validation import authentication
+from idp.settings import settings
+from tests.support.configuration import EVERYTHING, SECRETS, apply, everything, planned, read
 
 pytestmark = pytest.mark.usefixtures("accepts_certificates", "secrets", "own_database")
 
@@ -91,6 +96,21 @@ async def test_secrets_are_compared_and_never_shown(monkeypatch: pytest.MonkeyPa
     assert len(secret) == 12
     await apply(everything())
     assert (await planned(everything())).changes == []
+
+
+async def test_a_rule_that_came_later_keeps_nobody_from_other_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with a certificate, after certificates were switched off: a finding, until the client changes."""
+    await apply(everything())
+    without = settings().model_copy(update={"client_certificate_header": None})
+    monkeypatch.setattr(authentication, "settings", lambda: without)
+    plan = await planned(everything())
+    assert plan.changes == []
+    (note,) = plan.notes
+    assert note.startswith("clients pinged is refused now: ")
+    assert "IDP_CLIENT_CERTIFICATE_HEADER" in note
+    changed = EVERYTHING.read_text().replace("client_name: Pinged", "client_name: Other")
+    with pytest.raises(ConfigError, match="IDP_CLIENT_CERTIFICATE_HEADER"):
+        await planned(parse({"a.yaml": changed.encode()}))
 
 
 async def test_a_secret_that_is_missing_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +191,7 @@ async def test_a_change_under_way_is_waited_for() -> None:
     async with transaction():
         await service.update_client("wiki", client_name="Changed at the console")
         run = asyncio.create_task(applying.apply(document, plan.revision), context=contextvars.Context())
-        async with asyncio.timeout(30):
-            while not await _waits():
-                await asyncio.sleep(0.01)
+        await _until_it_waits()
         assert not run.done()
     with pytest.raises(StateChangedError):
         await run
@@ -182,9 +200,29 @@ async def test_a_change_under_way_is_waited_for() -> None:
     assert client.client_name == "Changed at the console"
 
 
-async def _waits() -> bool:
-    rows = await fetch("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-    return bool(rows)
+async def test_a_change_of_a_webhook_under_way_is_waited_for() -> None:
+    """Webhooks have no topic."""
+    hook = "webhooks: [{url: 'https://hook.example/', kinds: ['*'], secret: {env: HOOK_SECRET}}]\n"
+    await apply(read(hook))
+    document = read(hook.replace("'*'", "sign_in"))
+    plan = await planned(document)
+    (stored,) = await webhooks()
+    async with transaction():
+        await webhook_service.update(stored.id, kinds=["user_created"])
+        run = asyncio.create_task(applying.apply(document, plan.revision), context=contextvars.Context())
+        await _until_it_waits()
+    with pytest.raises(StateChangedError):
+        await run
+    assert (await webhooks())[0].kinds == ["user_created"]
+
+
+async def _until_it_waits() -> None:
+    """Wait until a statement of another connection waits for a lock."""
+    text = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    async with asyncio.timeout(30):
+        # Outside of the transaction of the caller, which would see the same activity each time.
+        while not await asyncio.create_task(fetch(text), context=contextvars.Context()):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_secret_in_a_file(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """Files that are broken, contradict themselves or attack: each is refused with its place, and changes nothing."""
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
+from idp.admin.built_in import build_in
 from idp.config import planning
 from idp.config.document import load, parse
-from idp.config.errors import ConfigError
+from idp.config.errors import ConfigError, UnknownNameError
+from idp.config.kinds.base import Reference
+from idp.config.references import InvalidReferenceError, resolve
 from idp.config.syntax import MAX_BYTES
 from idp.infra.db.engine import fetch
+from idp.settings import settings
 from tests.support.configuration import apply, read
 
 pytestmark = pytest.mark.usefixtures("secrets")
@@ -56,6 +62,30 @@ def refused(content: str | bytes) -> str:
 )
 def test_what_is_no_document(content: str | bytes, said: str) -> None:
     assert refused(content) == said
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"version: 1\n{CLIENT}{URI}    admin_role: '{' - at `$' * 100_000}'\n",
+        f"version: 1\ngroups: [{{name: {'a' * 1_900_000}}}]\n",
+        "version: 1\n" + "".join(f"k{number}: 1\n" for number in range(100_000)),
+        "version: 1\ngroups:\n" + "".join(f"  - {{nam: g{number}}}\n" for number in range(100_000)),
+    ],
+    ids=["a value like a path", "a long text", "sections", "entries"],
+)
+def test_a_large_file_is_refused_quickly(content: str) -> None:
+    """Before, each of them took minutes of processor time, quadratic in its size or for each of its errors."""
+    before = time.process_time()
+    assert 0 < len(refused(content).splitlines()) <= 50
+    assert time.process_time() - before < 10
+
+
+def test_errors_do_not_control_a_terminal() -> None:
+    assert "\x1b" not in refused('version: 1\n"\\e]0;owned\\a": []\n')
+    with pytest.raises(ConfigError) as caught:
+        read('groups:\n  - {name: a, "\\u202e": b}\n', file="\x1b[2Ja.yaml")
+    assert caught.value.description.isprintable()
 
 
 @pytest.mark.parametrize(
@@ -132,6 +162,22 @@ def test_folders_are_read_without_what_is_hidden(tmp_path: Path, monkeypatch: py
         assert found == (["A"] if name.endswith("yaml") else ["A", "B"])
 
 
+@pytest.mark.parametrize("name", ["/proc/self/environ", "/dev/stdin", "environ", "pipe", "folder"])
+def test_a_secret_is_a_file(tmp_path: Path, name: str) -> None:
+    """Whoever writes the file could otherwise have the master key sent to a receiver of theirs, or block the run."""
+    (tmp_path / "environ").symlink_to("/proc/self/environ")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises((InvalidReferenceError, UnknownNameError)):
+        resolve(Reference(file=str(tmp_path / name)))
+
+
+def test_a_setting_is_no_secret_of_an_object() -> None:
+    for name in ("IDP_MASTER_KEY", "idp_master_key", "IDP_DATABASE_URL"):
+        with pytest.raises(InvalidReferenceError, match="is a setting of idp"):
+            resolve(Reference(env=name))
+
+
 RELEASED = "type: string, label: {default: A}, scope: x, claim: y"
 #: Entries that only the database refuses; each comes after one that it would accept.
 REFUSED = {
@@ -169,6 +215,10 @@ REFUSED = {
         "webhooks:\n  - {url: 'https://a.example/', kinds: ['*'], secret: {env: NOT_SET}}\n",
         "The environment variable NOT_SET is not set.",
     ),
+    "our own resource server": (
+        f"resource_servers:\n  - {{identifier: '{settings().issuer}/admin/api', name: X}}\n",
+        "This identifier is our own.",
+    ),
     "a folder as a secret": (
         "webhooks:\n  - {url: 'https://a.example/', kinds: ['*'], secret: {file: /}}\n",
         "The file / cannot be read: Is a directory.",
@@ -178,6 +228,7 @@ REFUSED = {
 
 async def test_nothing_is_changed_by_what_is_refused(own_database: str) -> None:
     """A client that is fine stands before the entry that is not."""
+    build_in()
     before = await _dump()
     for name, (text, said) in REFUSED.items():
         with pytest.raises(ConfigError) as caught:

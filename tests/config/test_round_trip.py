@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from idp.config import syntax
 from idp.config.document import parse
 from idp.config.export import export
 from idp.config.kinds import KINDS
 from idp.config.kinds.base import defaults_of, written
-from tests.support.configuration import apply, everything, planned
+from tests.support.configuration import apply, everything, planned, read
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -81,6 +82,23 @@ async def test_what_the_services_made_is_exported(own_database: str, tmp_path: A
     await apply(document)
     assert (await planned(document)).changes == []
     assert (await export()).text == exported.text
+
+
+@pytest.mark.parametrize(
+    "text", ["\x85a", "a\u2028b", "no", "0o7", "1_000", "<<", "=", "~", " a", "a: b", "# c", "\ufeffx"]
+)
+def test_text_is_read_as_it_was(text: str) -> None:
+    assert syntax.read(syntax.write({text: [text]}).encode(), "a.yaml").plain() == {text: [text]}
+
+
+async def test_two_objects_do_not_share_a_variable(own_database: str) -> None:
+    """One secret would be given to both."""
+    client = (
+        "{{client_id: {}, client_name: A, client_secret: {{env: WEB_SECRET}}, redirect_uris: ['https://a.example/']}}"
+    )
+    await apply(read(f"clients: [{client.format('a-b')}, {client.format('a_b')}, {client.format('a.b')}]\n"))
+    exported = await export(["clients"])
+    assert exported.variables == ["CLIENT_A_B_SECRET", "CLIENT_A_B_SECRET_2", "CLIENT_A_B_SECRET_3"]
 
 
 def test_defaults_are_read_from_the_models() -> None:

@@ -270,6 +270,15 @@ async def test_limits(acme: Organization, monkeypatch: pytest.MonkeyPatch) -> No
         await invitations.invite(acme.id, an_address())
 
 
+async def test_invitations_of_the_same_moment_count_each_other(
+    acme: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invitations, "MAX_OPEN", 2)
+    runs = [invitations.invite(acme.id, an_address()) for _ in range(6)]
+    found = await asyncio.gather(*runs, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in found) == ["AlreadyInvitedError"] * 4 + ["Sent"] * 2
+
+
 async def test_the_link_stays_when_others_used_up_the_mails(acme: Organization) -> None:
     """Otherwise they could end an invitation that its organization sends again."""
     email = an_address()

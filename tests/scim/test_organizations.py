@@ -464,3 +464,14 @@ async def test_bulk(acme: Customer, scim: ScimClient) -> None:
     done = await acme.ok("POST", "/Bulk", {"Operations": operations})
     assert [each["status"] for each in done["Operations"]] == ["201", "201", "404"]
     assert (await scim.ok("GET", f"/Users/{stranger['id']}"))["active"] is True
+
+
+async def test_tokens_that_are_created_at_the_same_moment_count_each_other(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "MAX_OF_ORGANIZATION", 2)
+    organization = await an_organization()
+    runs = [tokens.create(f"Token {number}", organization_id=organization.id) for number in range(6)]
+    found = await asyncio.gather(*runs, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in found) == ["TooManyTokensError"] * 4 + ["tuple"] * 2
+    await organizations.delete(organization.id)

@@ -19,11 +19,14 @@ from idp.directory.repository.groups import group_by_id
 from idp.errors import ConflictError, NotFoundError, ValidationError
 from idp.infra.db.engine import transaction
 from idp.infra.db.listing import Listing, count_rows
+from idp.infra.db.locks import lock
 from idp.infra.request_context import actor
 from idp.settings import settings
 
 #: Maximum number of unfinished jobs.
 MAX_UNFINISHED = 50
+#: Held by what adds to them: jobs that are created at the same moment would not count each other.
+_LOCK = "new_bulk_jobs"
 #: Names that are looked up by one statement.
 _NAMES = 1000
 
@@ -191,6 +194,7 @@ async def create_import(caller: Caller | None, content: bytes, *, dry_run: bool 
 
 
 async def _insert(caller: Caller | None, kind: Kind, parameters: msgspec.Struct) -> Job:
+    await lock(_LOCK)
     text = msgspec.json.encode(parameters).decode()
     job = await jobs.insert(ids.uuid7(), kind.name, text, actor.get(), _kept(caller), most=MAX_UNFINISHED)
     if job is None:
@@ -249,6 +253,7 @@ async def resume(id: UUID, caller: Caller | None) -> Job:
     """
     await _allowed(id, caller)
     async with transaction():
+        await lock(_LOCK)
         job = await jobs.resume(id, actor.get(), _kept(caller), most=MAX_UNFINISHED)
         if job is None:
             waiting = await jobs.count()

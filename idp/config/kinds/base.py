@@ -1,5 +1,6 @@
 """A kind of objects of the configuration, and how an entry of a file is written."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ class RoleName(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_id: str | None = None
 
 
-class Kind:
+class Kind(ABC):
     """A kind of objects. Every subclass has one instance, in :data:`idp.config.kinds.KINDS`.
 
     Services do the work: an object gets the same checks, audit events and cache invalidations as by API and console.
@@ -33,7 +34,7 @@ class Kind:
         section: its name in files.
         model: the type of an entry. An entry says all of an object: what it does not name has its default.
         key: the fields that name an object.
-        secret: the field with the reference to its secret.
+        secret: the field with the reference to its secret, of a :class:`KindWithSecret`.
         topics: the topics of cache invalidation of its changes, which are locked first.
     """
 
@@ -43,41 +44,28 @@ class Kind:
     secret: ClassVar[str | None] = None
     topics: ClassVar[tuple[str, ...]] = ()
 
+    @abstractmethod
     async def read(self) -> list[Any]:
         """Return the objects as entries."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def create(self, entry: Any, secret: str | None) -> None:
         """Create an object."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def update(self, before: Any, after: Any, changed: Collection[str]) -> None:
         """Change an object.
 
         Args:
             changed: the fields that differ, without the secret.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def delete(self, entry: Any) -> None:
         """Delete an object."""
-        raise NotImplementedError
 
-    async def has_secret(self, entry: Any, secret: str) -> bool:
-        """Return whether an object has this secret."""
-        raise NotImplementedError
-
-    async def set_secret(self, entry: Any, secret: str) -> None:
-        """Set the secret of an object."""
-        raise NotImplementedError
-
-    def needs_secret(self, entry: Any) -> bool:
-        """Return whether an object cannot be without a secret."""
-        return self.secret is not None
-
-    def accepts_secret(self, entry: Any) -> bool:
-        """Return whether an object can have a secret."""
-        return self.secret is not None
+    async def lock_rows(self) -> None:  # noqa: B027 -- topics are enough for most
+        """Lock the objects against other changes, if no topic does."""
 
     def identity(self, entry: Any) -> Identity:
         """Return the key of an object in the form in which it is compared."""
@@ -99,6 +87,13 @@ class Kind:
         """
         return entry
 
+    def check(self, entry: Any) -> None:  # noqa: B027 -- most are checked as a part of their normal form
+        """Check what depends on settings too. An object that does not change may break it: it was valid once.
+
+        Raises:
+            OAuthError: the server would refuse the object now.
+        """
+
     def defaults(self, entry: Any) -> Mapping[str, Any]:
         """Return the values of fields that a file need not name."""
         return defaults_of(type(entry))
@@ -114,6 +109,28 @@ class Kind:
     async def losses(self, entry: Any) -> str:
         """Return what else ends if an object is deleted, as a sentence."""
         return ""
+
+
+class KindWithSecret(Kind):
+    """A kind of objects that have a secret, each or some of them."""
+
+    secret: ClassVar[str]
+
+    @abstractmethod
+    async def has_secret(self, entry: Any, secret: str) -> bool:
+        """Return whether an object has this secret."""
+
+    @abstractmethod
+    async def set_secret(self, entry: Any, secret: str) -> None:
+        """Set the secret of an object."""
+
+    def needs_secret(self, entry: Any) -> bool:
+        """Return whether an object cannot be without a secret."""
+        return True
+
+    def accepts_secret(self, entry: Any) -> bool:
+        """Return whether an object can have a secret."""
+        return True
 
 
 def defaults_of(struct: type[msgspec.Struct]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ import msgspec
 
 from idp import ids
 from idp.admin.roles import Role
-from idp.config.kinds.base import Kind, Reference, without
+from idp.config.kinds.base import Kind, KindWithSecret, Reference, without
 from idp.oauth.clients import profiles, registration, repository, service
 from idp.oauth.clients.metadata import ClientMetadata, metadata_of
 from idp.oauth.clients.models import ResourceServer
-from idp.oauth.clients.validation import validate
+from idp.oauth.clients.validation import completed, validate
 from idp.oauth.details import registration as details
 from idp.oauth.details import repository as details_repository
 from idp.oauth.details import schemas
@@ -34,7 +34,7 @@ class ClientEntry(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fiel
     disabled: bool = False
 
 
-class Clients(Kind):
+class Clients(KindWithSecret):
     """Clients that an administrator registered. Those that registered themselves, or by a document, are left out."""
 
     section = "clients"
@@ -58,8 +58,11 @@ class Clients(Kind):
 
     def normal(self, entry: ClientEntry, named: Collection[str]) -> ClientEntry:
         registration.check_client_id(entry.client_id)
-        checked = validate(profiles.completed(metadata_of(entry), set(named)))
-        return msgspec.structs.replace(entry, **msgspec.structs.asdict(checked))
+        whole = completed(profiles.completed(metadata_of(entry), set(named)))
+        return msgspec.structs.replace(entry, **msgspec.structs.asdict(whole))
+
+    def check(self, entry: ClientEntry) -> None:
+        validate(metadata_of(entry))
 
     def needs_secret(self, entry: ClientEntry) -> bool:
         return entry.has_secret

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import structs
 
-from idp.config.kinds.base import Kind, Reference, plain, without
+from idp.config.kinds.base import KindWithSecret, Reference, plain, without
 from idp.config.kinds.lookups import group_named, group_names, organization_named, registered_clients, slugs
 from idp.directory import names
 from idp.events import webhooks
 from idp.events.models import Webhook
+from idp.events.repository import lock_webhooks
 from idp.events.repository import webhooks as stored_webhooks
 from idp.oauth.claims.models import Place
 from idp.oauth.clients.registration import TOPIC
@@ -19,14 +20,14 @@ from idp.oauth.token_hook.models import LoadedHook, TokenHook
 from idp.oauth.token_hook.repository import hooks as stored_hooks
 from idp.provisioning import mapping, targets
 from idp.provisioning.models import Match, Removal, Target, Users
-from idp.provisioning.repository.targets import target_by_name
+from idp.provisioning.repository.targets import lock_targets, target_by_name
 from idp.provisioning.repository.targets import targets as stored_targets
 
 _RECORD = ("id", "old_secret_until", "disabled_at", "created_at", "updated_at")
 _SECRET: Any = {"secret": (Reference | None, None), "disabled": (bool, False)}
 
 
-class Webhooks(Kind):
+class Webhooks(KindWithSecret):
     """Webhooks, named by their URL and their description."""
 
     section = "webhooks"
@@ -36,6 +37,9 @@ class Webhooks(Kind):
     )  # fmt: skip
     key = ("url", "description")
     secret = "secret"
+
+    async def lock_rows(self) -> None:
+        await lock_webhooks()
 
     def label(self, entry: Any) -> str:
         return f"{entry.url} ({entry.description})" if entry.description else str(entry.url)
@@ -85,7 +89,7 @@ class Webhooks(Kind):
         return "Deliveries that wait are given up."
 
 
-class TokenHooks(Kind):
+class TokenHooks(KindWithSecret):
     """URLs that are asked before tokens are issued. Without a client: for every client without one of its own."""
 
     section = "token_hooks"
@@ -146,7 +150,7 @@ class TokenHooks(Kind):
         return "Tokens are issued without being asked about."
 
 
-class ProvisioningTargets(Kind):
+class ProvisioningTargets(KindWithSecret):
     """Applications that get users over SCIM. One that is created is enabled, unless it says disabled."""
 
     section = "provisioning_targets"
@@ -163,6 +167,9 @@ class ProvisioningTargets(Kind):
     )  # fmt: skip
     key = ("name",)
     secret = "token"
+
+    async def lock_rows(self) -> None:
+        await lock_targets()
 
     async def read(self) -> list[Any]:
         groups, owners = await group_names(), await slugs()

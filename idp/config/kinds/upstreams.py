@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from idp.config.kinds.base import Kind, Reference, RoleName, defaults_of, without
+from idp.config.kinds.base import KindWithSecret, Reference, RoleName, defaults_of, without
 from idp.config.kinds.lookups import group_names, organization_named, role_names, slugs
 from idp.federation import providers, registry
 from idp.federation.errors import InvalidUpstreamError
@@ -20,7 +20,7 @@ _Entry: Any = without(
 )  # fmt: skip
 
 
-class Upstreams(Kind):
+class Upstreams(KindWithSecret):
     """Upstream providers and directories. Defaults depend on the kind.
 
     The order on the login page is no configuration.

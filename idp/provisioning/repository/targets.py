@@ -16,6 +16,7 @@ _COLUMNS = """
     features, features_at, failing_since, failing_reason, disabled_at, created_at, updated_at
 """
 _ONE = f"SELECT {_COLUMNS} FROM provisioning_target WHERE id = $1"  # noqa: S608
+_LOCK_ALL = "SELECT FROM provisioning_target ORDER BY id FOR UPDATE"
 _LOCK = f"SELECT {_COLUMNS} FROM provisioning_target WHERE id = $1 FOR UPDATE"  # noqa: S608
 _BY_NAME = f"SELECT {_COLUMNS} FROM provisioning_target WHERE name = $1"  # noqa: S608
 _ALL = f"SELECT {_COLUMNS} FROM provisioning_target ORDER BY id"  # noqa: S608
@@ -102,6 +103,11 @@ async def target_by_name(name: str) -> Target | None:
 async def targets() -> list[Target]:
     """Return all targets."""
     return [found for row in await fetch(_ALL) if (found := _read(row)) is not None]
+
+
+async def lock_targets() -> None:
+    """Lock all targets until the end of the transaction."""
+    await fetch(_LOCK_ALL)
 
 
 async def enabled_targets() -> list[Target]:

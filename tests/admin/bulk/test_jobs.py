@@ -1,5 +1,6 @@
 """Jobs: what they do to each user, who may ask, and how they end. `test_killed.py` kills the server meanwhile."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -372,3 +373,13 @@ async def test_unfinished_jobs_are_counted() -> None:
     found = await jobs.count()
     assert (found.queued, found.running) == (1, 0)
     assert 60 <= found.waiting < 90
+
+
+async def test_jobs_that_are_created_at_the_same_moment_count_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "MAX_UNFINISHED", 2)
+    chosen = Selection(names=("a",))
+    cancelled = await start("enable", chosen)
+    await service.cancel(cancelled.id, None)
+    runs = [start("enable", chosen) for _ in range(6)] + [service.resume(cancelled.id, None)]
+    found = await asyncio.gather(*runs, return_exceptions=True)
+    assert sorted(type(each).__name__ for each in found) == ["Job"] * 2 + ["TooManyJobsError"] * 5

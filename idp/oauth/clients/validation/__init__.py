@@ -13,7 +13,7 @@ from idp.errors import OAuthError
 from idp.oauth.clients.members import MEMBERS, Kind, kind_of
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.profiles import check as profile_is_met
-from idp.oauth.clients.profiles import completed
+from idp.oauth.clients.profiles import completed as with_profile
 from idp.oauth.clients.validation import authentication, backchannel, general, grants, keys, logout, requests, tokens
 
 CHECKS: tuple[Callable[[ClientMetadata], None], ...] = (
@@ -49,7 +49,7 @@ def _why_not(metadata: ClientMetadata, name: str) -> str | None:
     named = {"profile"} if name == "profile" else MEMBERS
     for other in others:
         try:
-            validate(completed(msgspec.structs.replace(metadata, **{name: other}), named))
+            validate(with_profile(msgspec.structs.replace(metadata, **{name: other}), named))
         except OAuthError as error:
             reason = error.description
         else:
@@ -63,7 +63,12 @@ def validate(metadata: ClientMetadata) -> ClientMetadata:
     Raises:
         OAuthError: ``invalid_redirect_uri`` or ``invalid_client_metadata``.
     """
-    completed = tokens.with_content_encryption(backchannel.with_delivery_mode(grants.with_response_types(metadata)))
+    whole = completed(metadata)
     for check in CHECKS:
-        check(completed)
-    return completed
+        check(whole)
+    return whole
+
+
+def completed(metadata: ClientMetadata) -> ClientMetadata:
+    """Return metadata with the defaults that depend on other members. It may break rules."""
+    return tokens.with_content_encryption(backchannel.with_delivery_mode(grants.with_response_types(metadata)))
