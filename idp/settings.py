@@ -189,8 +189,18 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)]
 Domains = Annotated[Names, AfterValidator(_check_domains)]
 
 
-def _option(default: Any, help: str, **constraints: Any) -> Any:
-    return Field(default, description=help, **constraints)
+def _option(default: Any, help: str, *, group: str | None = None, unit: str | None = None, **constraints: Any) -> Any:
+    """Declare a setting.
+
+    Args:
+        group: the heading that begins with this setting.
+    """
+    return Field(default, description=help, json_schema_extra={"group": group, "unit": unit}, **constraints)
+
+
+def _duration(default: float | None, help: str, **constraints: Any) -> Any:
+    """Declare a setting in seconds."""
+    return _option(default, help, unit="seconds", **constraints)
 
 
 class Settings(BaseSettings):
@@ -200,23 +210,23 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    # The server
     issuer: Annotated[str, AfterValidator(_check_issuer)] = _option(
         "http://localhost:8000",
         "The public URL of this server, with or without a path. Every URL that it emits starts with it.",
+        group="Server",
     )
     host: str = _option("127.0.0.1", "Address to listen on.")
     port: int = _option(8000, "TCP port to listen on.", ge=1, le=65535)
     workers: int = _option(1, "Number of worker processes.", ge=1)
     dev: bool = _option(False, "Development mode; the same as `idp serve --dev`. Never in production.")
-    header_timeout: int = _option(
+    header_timeout: int = _duration(
         30, "Time limit for the head of a request, and for an idle connection.", ge=1, le=3600
     )
-    body_timeout: int = _option(30, "Time limit for the body of a request.", ge=1, le=3600)
+    body_timeout: int = _duration(30, "Time limit for the body of a request.", ge=1, le=3600)
     max_connections: int = _option(
         8192, "Maximum concurrent connections of one worker, within the system's limit of open files.", ge=64
     )
-    drain_timeout: int = _option(10, "Time that running requests have to finish after SIGTERM.", ge=1)
+    drain_timeout: int = _duration(10, "Time that running requests have to finish after SIGTERM.", ge=1)
     trusted_proxies: Annotated[tuple[IPNetwork, ...], NoDecode, BeforeValidator(_read_networks)] = _option(
         (), "Networks of the reverse proxies whose X-Forwarded-For is trusted, separated by commas."
     )
@@ -236,16 +246,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.")
     log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")
 
-    # Storage
     database_url: SecretStr | None = _option(
-        None, "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded PostgreSQL."
+        None,
+        "PostgreSQL (15 or later): postgresql://user:password@host/database. Empty: the embedded PostgreSQL.",
+        group="Storage",
     )
     database_pool_size: int = _option(10, "Maximum PostgreSQL connections of one worker.", ge=2)
-    database_connection_lifetime: int = _option(HOUR, "Age at which a PostgreSQL connection is replaced.", ge=1)
+    database_connection_lifetime: int = _duration(HOUR, "Age at which a PostgreSQL connection is replaced.", ge=1)
     database_prepared_statements: bool = _option(
         True, "Keep prepared statements. Set to false behind a pooler in transaction mode that does not support them."
     )
-    reload_interval: int = _option(
+    reload_interval: int = _duration(
         1, "Interval at which each worker checks the database for changed clients, keys and upstreams.", ge=1, le=30
     )
     data_dir: Path = _option(
@@ -253,65 +264,67 @@ class Settings(BaseSettings):
     )
     migrate_on_start: bool = _option(True, "Apply pending migrations when the server starts.")
 
-    # Keys
-    keys_dir: Path = _option(Path("keys"), "Folder of the master key file, `master.key`, and of `database.mark`.")
+    keys_dir: Path = _option(
+        Path("keys"), "Folder of the master key file, `master.key`, and of `database.mark`.", group="Keys"
+    )
     master_key: SecretStr | None = _option(
         None, "The master key itself (32 bytes, base64url), instead of the file in `keys_dir`."
     )
-    key_rotation_interval: int = _option(
+    key_rotation_interval: int = _duration(
         90 * DAY, "Age at which a signing key is rotated automatically. 0: only by hand.", ge=0
     )
-    key_rotation_deadline: int = _option(
+    key_rotation_deadline: int = _duration(
         DAY, "How long a new key of an automatic rotation waits for resource servers that have not fetched it.", ge=0
     )
-    key_publication: int | None = _option(
+    key_publication: int | None = _duration(
         None,
         "Minimum publication of a new key before it signs. Empty: `jwks_max_age` plus a minute.",
         ge=0,
     )
-    key_kept: int = _option(30 * DAY, "Time after its retirement at which the private part of a key is erased.", ge=0)
-    jwks_max_age: int = _option(300, "Time for which the JWKS and the discovery document may be cached.", ge=0)
+    key_kept: int = _duration(30 * DAY, "Time after its retirement at which the private part of a key is erased.", ge=0)
+    jwks_max_age: int = _duration(300, "Time for which the JWKS and the discovery document may be cached.", ge=0)
 
-    revocation_list_max_age: int = _option(
+    revocation_list_max_age: int = _duration(
         5, "Time for which the list of revoked access tokens may be cached.", ge=0, le=MINUTE
     )
 
-    # Lifetimes
-    access_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY)
+    access_token_lifetime: int = _duration(
+        10 * MINUTE, "Lifetime of an access token.", ge=30, le=DAY, group="Lifetimes"
+    )
     token_exchange: bool = _option(False, "Whether clients with a policy may exchange tokens (RFC 8693).")
     token_exchange_max_depth: int = _option(
         4, "How often a token may be exchanged, one time after the other.", ge=1, le=10
     )
-    id_token_lifetime: int = _option(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
+    id_token_lifetime: int = _duration(10 * MINUTE, "Lifetime of an ID token.", ge=30, le=DAY)
     max_groups_in_token: int = _option(
         200,
         "Maximum number of groups, and of roles, in an ID or access token. Above it, the token names userinfo instead.",
         ge=1,
         le=10_000,
     )
-    pushed_request_lifetime: int = _option(
+    pushed_request_lifetime: int = _duration(
         90, "Time for which a browser can load a pushed authorization request.", ge=5, lt=600
     )
-    authorization_code_lifetime: int = _option(MINUTE, "Lifetime of an authorization code.", ge=5, le=600)
-    refresh_token_lifetime: int = _option(14 * DAY, "Lifetime of an unused refresh token.", ge=60)
-    refresh_token_family_lifetime: int = _option(
+    authorization_code_lifetime: int = _duration(MINUTE, "Lifetime of an authorization code.", ge=5, le=600)
+    refresh_token_lifetime: int = _duration(14 * DAY, "Lifetime of an unused refresh token.", ge=60)
+    refresh_token_family_lifetime: int = _duration(
         90 * DAY, "Time after sign-in at which the refresh tokens expire, however often they are used.", ge=60
     )
-    refresh_token_grace: int = _option(
+    refresh_token_grace: int = _duration(
         10, "Time for which a used refresh token returns the same successor, even if that was used too.", ge=0, le=300
     )
-    refresh_token_repeat: int = _option(
+    refresh_token_repeat: int = _duration(
         2 * MINUTE,
         "Time for which a used refresh token returns a successor that was never used.",
         ge=0,
         le=HOUR,
     )
-    session_idle_lifetime: int = _option(DAY, "Time after which an unused browser session ends.", ge=60)
-    session_lifetime: int = _option(30 * DAY, "Maximum lifetime of a browser session.", ge=60)
+    session_idle_lifetime: int = _duration(DAY, "Time after which an unused browser session ends.", ge=60)
+    session_lifetime: int = _duration(30 * DAY, "Maximum lifetime of a browser session.", ge=60)
     session_management: bool = _option(
         True, "Tell applications in the browser when the session changes (OpenID Connect Session Management)."
     )
-    flow_lifetime: int = _option(HOUR, "Time limit for signing in and for consenting.", ge=60)
+    flow_lifetime: int = _duration(HOUR, "Time limit for signing in and for consenting.", ge=60)
     legacy_response_types: bool = _option(
         False,
         "Allow clients that register for them the hybrid and implicit response types, which send tokens through the"
@@ -320,57 +333,61 @@ class Settings(BaseSettings):
     device_grant: bool = _option(
         True, "Let devices without a browser, of clients that register for it, get access by a code (RFC 8628)."
     )
-    device_code_lifetime: int = _option(
+    device_code_lifetime: int = _duration(
         10 * MINUTE, "Time in which a user can enter the code that a device shows.", ge=MINUTE, le=30 * MINUTE
     )
     single_session: bool = _option(False, "A new sign-in ends the user's earlier sessions and refresh tokens.")
 
-    # Clients
-    client_assertion_lifetime: int = _option(
-        5 * MINUTE, "Longest lifetime of an assertion that authenticates a client.", ge=MINUTE, le=3540
+    client_assertion_lifetime: int = _duration(
+        5 * MINUTE, "Longest lifetime of an assertion that authenticates a client.", ge=MINUTE, le=3540, group="Clients"
     )
-    client_secret_overlap: int = _option(
+    client_secret_overlap: int = _duration(
         0, "Time for which the old secret of a client stays valid after a new one was made.", ge=0, le=MAX_OVERLAP
     )
-    client_secret_lifetime: int = _option(
+    client_secret_lifetime: int = _duration(
         0, "Time after which a new client secret expires. 0: never.", ge=0, le=3650 * DAY
     )
 
     jwt_bearer: bool = _option(False, "The JWT bearer grant: access tokens for assertions of trusted issuers.")
-    id_jag_lifetime: int = _option(
+    id_jag_lifetime: int = _duration(
         5 * MINUTE, "Lifetime of an identity assertion (ID-JAG) for another server.", ge=30, le=30 * MINUTE
     )
-    workload_token_lifetime: int = _option(
+    workload_token_lifetime: int = _duration(
         2 * HOUR, "Longest lifetime of a token of a trusted issuer that authenticates a workload.", ge=MINUTE, le=DAY
     )
 
-    # Proofs of possession
-    dpop_proof_max_age: int = _option(
-        2 * MINUTE, "Time after its `iat` for which a DPoP proof is accepted.", ge=10, le=10 * MINUTE
+    dpop_proof_max_age: int = _duration(
+        2 * MINUTE,
+        "Time after its `iat` for which a DPoP proof is accepted.",
+        ge=10,
+        le=10 * MINUTE,
+        group="Proofs of possession",
     )
     dpop_nonce_required: bool = _option(
         False, "Require a nonce of this server in each DPoP proof, so that proofs cannot be made in advance."
     )
 
-    # Authorization requests
     require_pushed_requests: bool = _option(
-        False, "Accept only pushed authorization requests (RFC 9126), from every client."
+        False,
+        "Accept only pushed authorization requests (RFC 9126), from every client.",
+        group="Authorization requests",
     )
 
-    # Requests that users approve on another device (CIBA)
     ciba: bool = _option(
-        False, "Enable CIBA: clients with this grant may ask users for approval by mail and on the account page."
+        False,
+        "Enable CIBA: clients with this grant may ask users for approval by mail and on the account page.",
+        group="Requests that users approve on another device (CIBA)",
     )
-    ciba_request_lifetime: int = _option(
+    ciba_request_lifetime: int = _duration(
         5 * MINUTE, "Time that a user has to decide, if the client does not request another.", ge=30, le=HOUR
     )
-    ciba_request_max_lifetime: int = _option(HOUR, "Maximum time to decide that a client can request.", ge=30, le=DAY)
+    ciba_request_max_lifetime: int = _duration(HOUR, "Maximum time to decide that a client can request.", ge=30, le=DAY)
     ciba_daily_requests: int = _option(30, "Maximum requests to one user a day, from all clients.", ge=1, le=10_000)
 
-    # Clients that register themselves
     client_registration: Literal["off", "token", "open"] = _option(
         "off",
         "Which clients can register themselves (RFC 7591): none, those with an initial access token, or all.",
+        group="Clients that register themselves",
     )
     client_registration_scopes: Names = _option(
         ("openid", "profile", "email", "offline_access"),
@@ -385,7 +402,7 @@ class Settings(BaseSettings):
     client_registration_hosts: Domains = _option(
         (), "Hosts of their redirect URIs; .example.com stands for all hosts below example.com. Empty: any."
     )
-    client_registration_lifetime: int = _option(
+    client_registration_lifetime: int = _duration(
         DAY, "Time in which such a client must be used for the first time. Otherwise it is deleted.", ge=MINUTE
     )
     client_registration_statement_issuers: Annotated[Path, AfterValidator(_check_statement_issuers)] | None = _option(
@@ -398,23 +415,22 @@ class Settings(BaseSettings):
         10_000, "Maximum number of clients that have registered themselves. Each worker holds them in memory.", ge=1
     )
 
-    # Accounts
     registration: Literal["open", "invitation", "closed"] = _option(
-        "open", "Who can create an account: everyone, invited users only, or no one."
+        "open", "Who can create an account: everyone, invited users only, or no one.", group="Accounts"
     )
     email_code_sign_in: bool = _option(True, "Allow sign-in with a code sent by email.")
-    email_code_lifetime: int = _option(10 * MINUTE, "Lifetime of a code or link for signing in by email.", ge=60)
-    password_reset_lifetime: int = _option(HOUR, "Lifetime of a link for choosing a new password.", ge=60)
-    invitation_lifetime: int = _option(
+    email_code_lifetime: int = _duration(10 * MINUTE, "Lifetime of a code or link for signing in by email.", ge=60)
+    password_reset_lifetime: int = _duration(HOUR, "Lifetime of a link for choosing a new password.", ge=60)
+    invitation_lifetime: int = _duration(
         7 * DAY, "Lifetime of an invitation, to an account or into an organisation.", ge=60
     )
     address_limits: bool = _option(
         True, "Limit attempts, mails and new sign-ins by network address too, not only by account."
     )
-    trusted_device_lifetime: int = _option(
+    trusted_device_lifetime: int = _duration(
         0, "Time for which a browser may skip the second factor, if the user chooses so. 0: never.", ge=0
     )
-    reauthentication_lifetime: int = _option(
+    reauthentication_lifetime: int = _duration(
         10 * MINUTE, "Time after sign-in within which users may change their credentials.", ge=60
     )
 
@@ -422,8 +438,9 @@ class Settings(BaseSettings):
         "2", "The `acr` that administration requires: 1 for one factor, 2 for two, phr for a passkey."
     )
 
-    # Upstream providers
-    google_client_id: str | None = _option(None, "Client id at Google. Enables sign-in with Google.")
+    google_client_id: str | None = _option(
+        None, "Client id at Google. Enables sign-in with Google.", group="Upstream providers"
+    )
     google_client_secret: SecretStr | None = _option(None, "Client secret at Google.")
     google_domains: Names = _option(
         (), "Google Workspace domains whose users may sign in, separated by commas. Empty: all Google accounts."
@@ -434,11 +451,11 @@ class Settings(BaseSettings):
         (), "GitHub organizations whose members may sign in, separated by commas. Empty: all GitHub accounts."
     )
 
-    # Clients that describe themselves
     client_id_metadata_documents: Literal["off", "allow-list", "open"] = _option(
         "off",
         "Whose Client ID Metadata Documents are accepted, where the URL of a document is the `client_id`: nobody's,"
         " those of `client_id_metadata_hosts`, or those of all public hosts.",
+        group="Clients that describe themselves",
     )
     client_id_metadata_hosts: Domains = _option(
         (), "Hosts of the allow-list, such as app.example.com; .example.com stands for all hosts below example.com."
@@ -450,18 +467,19 @@ class Settings(BaseSettings):
         ("openid", "profile", "email", "offline_access"),
         "The scopes that these clients may request, besides those of resource servers that are open to them.",
     )
-    client_id_metadata_min_lifetime: int = _option(
+    client_id_metadata_min_lifetime: int = _duration(
         5 * MINUTE, "Minimum time for which such a document is cached, whatever its headers say.", ge=1, le=DAY
     )
-    client_id_metadata_max_lifetime: int = _option(
+    client_id_metadata_max_lifetime: int = _duration(
         DAY, "Maximum time for which such a document is cached.", ge=5 * MINUTE, le=7 * DAY
     )
     client_id_metadata_max_clients: int = _option(
         10_000, "Maximum number of these clients. Users cannot allow more of them.", ge=1
     )
 
-    # Calls to other servers
-    outbound_allow_http: bool = _option(False, "Allow calls to other servers without TLS. For development.")
+    outbound_allow_http: bool = _option(
+        False, "Allow calls to other servers without TLS. For development.", group="Calls to other servers"
+    )
     outbound_allowed_hosts: Annotated[Names, AfterValidator(_check_hosts)] = _option(
         (), "Non-public hosts and networks that may be called, such as sso.internal, 10.1.0.0/16."
     )
@@ -469,8 +487,9 @@ class Settings(BaseSettings):
         None, "PEM file of certificate authorities to trust in addition to the public ones."
     )
 
-    # Passwords
-    password_min_score: int = _option(2, "Minimum zxcvbn score of a new password, from 0 to 4.", ge=0, le=4)
+    password_min_score: int = _option(
+        2, "Minimum zxcvbn score of a new password, from 0 to 4.", ge=0, le=4, group="Passwords"
+    )
     breached_passwords_url: str | None = _option(
         None,
         "Range query for breached passwords, such as https://api.pwnedpasswords.com/range/. Empty: no check.",
@@ -482,13 +501,12 @@ class Settings(BaseSettings):
         None, "Passwords that one worker hashes concurrently. Empty: its share of the CPUs.", ge=1
     )
     hashing_queue: int = _option(16, "Maximum hashings that wait for a thread; more are answered with 503.", ge=0)
-    hashing_wait: float = _option(
+    hashing_wait: float = _duration(
         0.5, "Maximum wait of a hashing for a thread; one that would wait longer is answered with 503.", gt=0
     )
 
-    # Mail
     smtp_url: SecretStr | None = _option(
-        None, "smtp://user:password@host:587 (STARTTLS) or smtps://host:465. Empty: no mail is sent."
+        None, "smtp://user:password@host:587 (STARTTLS) or smtps://host:465. Empty: no mail is sent.", group="Mail"
     )
     mail_from: Annotated[str, AfterValidator(_check_mailbox)] = _option(
         "idp <no-reply@localhost>", "The From address of every mail."
@@ -496,27 +514,29 @@ class Settings(BaseSettings):
     mail_dkim_selectors: Names = _option(
         (), "Selectors with which the SMTP server signs mails, separated by commas. Only `idp doctor` uses them."
     )
-    mail_retry_lifetime: int = _option(
+    mail_retry_lifetime: int = _duration(
         2 * DAY,
         "Time for which sending a mail is retried; with a code, until the code expires at most.",
         ge=60,
     )
-    mail_kept: int = _option(7 * DAY, "Time for which the state of a sent or failed mail is kept.", ge=HOUR)
+    mail_kept: int = _duration(7 * DAY, "Time for which the state of a sent or failed mail is kept.", ge=HOUR)
 
-    # Deliveries to other systems
-    delivery_retry_lifetime: int = _option(
-        3 * DAY, "Time for which a delivery to another system is retried, if its kind sets none.", ge=60
+    delivery_retry_lifetime: int = _duration(
+        3 * DAY,
+        "Time for which a delivery to another system is retried, if its kind sets none.",
+        ge=60,
+        group="Deliveries to other systems",
     )
-    delivery_kept: int = _option(
+    delivery_kept: int = _duration(
         7 * DAY, "Time for which the state of a finished delivery is kept, and a dead one can be replayed.", ge=HOUR
     )
-    webhook_secret_overlap: int = _option(
+    webhook_secret_overlap: int = _duration(
         DAY, "Time for which the old secret of a webhook or token hook signs too after it was rotated.", ge=0
     )
-    token_hook_timeout: float = _option(
+    token_hook_timeout: float = _duration(
         1.0, "Seconds that a token hook may take, from name resolution to the end of its answer.", ge=0.1, le=10
     )
-    provisioning_check_interval: int = _option(
+    provisioning_check_interval: int = _duration(
         DAY, "Time after which a provisioning target is compared with this server again; 0: never by itself.", ge=0
     )
     bulk_max_items: int = _option(
@@ -525,7 +545,7 @@ class Settings(BaseSettings):
     bulk_max_file: int = _option(
         16 * 1024 * 1024, "Maximum size in bytes of a file of users that is imported in the console.", ge=1024, le=2**28
     )
-    bulk_retention: int = _option(
+    bulk_retention: int = _duration(
         7 * DAY, "Time for which a bulk job that has ended is kept, with its errors and what it has not done.", ge=HOUR
     )
     shared_signals: bool = _option(
@@ -539,12 +559,11 @@ class Settings(BaseSettings):
         False, "Let other systems, which have a SCIM token, manage users and groups at `/scim/v2` (RFC 7644)."
     )
 
-    # The audit trail
-    audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.")
+    audit_tokens: bool = _option(True, "Record every issued access token in the audit trail.", group="Audit trail")
     audit_failure_limit: int = _option(
         300, "Maximum audit events per minute, kind and worker from requests without authentication.", ge=1
     )
-    audit_checkpoint_interval: int = _option(
+    audit_checkpoint_interval: int = _duration(
         MINUTE, "Interval at which a signed checkpoint seals the new rows of the audit trail.", ge=1, le=DAY
     )
     audit_checkpoint_file: Path | None = _option(
@@ -553,13 +572,11 @@ class Settings(BaseSettings):
     audit_checkpoint_url: SecretStr | None = _option(
         None, "A URL to which every checkpoint is sent by POST until it is accepted."
     )
-    audit_retention: int = _option(400 * DAY, "Time for which the audit trail is kept. 0: forever.", ge=0)
+    audit_retention: int = _duration(400 * DAY, "Time for which the audit trail is kept. 0: forever.", ge=0)
 
-    # The flow recorder
-    trace_retention: int = _option(
+    trace_retention: int = _duration(
         7 * DAY, "Time for which the steps of sign-ins and of refused requests are kept for support. 0: not recorded.",
-        ge=0, le=90 * DAY,
-    )  # fmt: skip
+        ge=0, le=90 * DAY, group="Flow recorder")  # fmt: skip
     trace_success_limit: int = _option(
         300, "Maximum recorded requests per minute and worker that succeeded. 0: only refused and failed ones.", ge=0
     )
@@ -570,17 +587,21 @@ class Settings(BaseSettings):
         2_000, "Size in megabytes at which the oldest recorded days are dropped before their time.", ge=1
     )
 
-    # Domains of organisations
     dns_resolver: Annotated[str | None, AfterValidator(_check_resolver)] = _option(
         None,
         "Name server that is asked to verify domains, such as 192.0.2.53 or [2001:db8::53]:5353. Empty: the system's.",
+        group="Domains of organisations",
     )
-    domain_check_interval: int = _option(DAY, "Time between two checks of a verified domain.", ge=MINUTE)
-    domain_grace: int = _option(7 * DAY, "Time for which a verified domain stays so while its record is missing.", ge=0)
+    domain_check_interval: int = _duration(DAY, "Time between two checks of a verified domain.", ge=MINUTE)
+    domain_grace: int = _duration(
+        7 * DAY, "Time for which a verified domain stays so while its record is missing.", ge=0
+    )
 
-    # Directories
-    directory_check_interval: int = _option(
-        HOUR, "Time between two checks for users who are gone from their LDAP directory. 0: never.", ge=0
+    directory_check_interval: int = _duration(
+        HOUR,
+        "Time between two checks for users who are gone from their LDAP directory. 0: never.",
+        ge=0,
+        group="Directories",
     )
     directory_check_limit: int = _option(
         10, "Percentage of the users of a directory that one check may disable.", ge=0, le=100
@@ -589,8 +610,7 @@ class Settings(BaseSettings):
         10, "Percentage of the users at a provisioning target that one push may remove.", ge=0, le=100
     )
 
-    # Looks
-    product_name: str = _option("idp", "The name that pages and mails show.")
+    product_name: str = _option("idp", "The name that pages and mails show.", group="Looks")
     logo_url: str | None = _option(None, "URL of a logo that replaces the default one.")
     access_contact: str = _option(
         "", "Whom users ask for access to an application that names no contacts: an address, a URL or a few words."

@@ -1,7 +1,5 @@
-"""The kinds of events that webhooks may subscribe to: those of the audit trail that say what users did, or what was
-decided about users, clients and keys. All others are in :data:`ALL`.
-
-tests/audit/test_kinds.py lists those that are not here, and fails for a new event that is in neither list.
+"""The kinds of events of the audit trail: those that webhooks may subscribe to, which say what users did, or what was
+decided about users, clients and keys; and all others, which only :data:`ALL` includes.
 """
 
 from typing import Final
@@ -41,4 +39,43 @@ KINDS: Final = (
     "admin_role_granted", "admin_role_revoked", "not_before_set", "database_restored",
 )  # fmt: skip
 
-__all__ = ["ALL", "KINDS"]
+#: Events that only those see who read the whole trail: no subscription names them.
+OTHERS: Final = (
+    # Attempts that failed, which are many.
+    "access_denied", "access_token_refused", "client_authentication", "directory_check_stopped",
+    "events_left_out", "provisioning_incomplete",
+    "token_exchange_refused", "token_refused", "upstream_failed", "user_code",
+    # Uses of tokens, which are many.
+    "access_token_revoked", "assertion_accepted", "id_jag_issued", "passkey_count_fell", "token_exchanged",
+    "token_issued",
+    # What is told in another way.
+    "client_admin_role_set", "upstream_logout",
+    # Configuration of this server.
+    "attribute_declared", "attribute_deleted", "attribute_updated",
+    "authorization_details_type_deleted", "authorization_details_type_registered",
+    "authorization_details_type_updated",
+    "claim_mapping_added", "claim_mapping_removed", "client_document_changed", "client_kept", "client_secret_ended",
+    "configuration_applied",
+    "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",
+    "initial_access_token_deleted", "master_key_added", "master_key_removed", "scim_token_created",
+    "scim_token_deleted", "scim_token_rotated", "token_exchange_policy_added",
+    "token_exchange_policy_removed", "trusted_issuer_added", "trusted_issuer_removed", "trusted_issuer_updated",
+    "upstreams_ordered", "workload_identity_added",
+    "workload_identity_removed",
+    # Acts on many users, which have an event for each.
+    "bulk_job_cancelled", "bulk_job_created", "bulk_job_finished", "bulk_job_resumed",
+    # Reading by administrators.
+    "audit_exported", "data_exported", "key_exported", "subject_identified", "trace_read", "users_exported",
+    # The trail and the deliveries themselves.
+    "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",
+    "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",
+    "token_hook_added", "token_hook_disabled", "token_hook_enabled", "token_hook_failed", "token_hook_paused",
+    "token_hook_removed", "token_hook_resumed", "token_hook_secret_rotated", "token_hook_updated",
+    "provisioning_job_finished", "provisioning_job_started",
+    "provisioning_job_stopped", "provisioning_target_created", "provisioning_target_deleted",
+    "provisioning_target_disabled", "provisioning_target_enabled", "provisioning_target_failing",
+    "provisioning_target_token_set", "provisioning_target_updated", "provisioning_target_works",
+    "webhook_removed", "webhook_secret_rotated", "webhook_updated",
+)  # fmt: skip
+
+__all__ = ["ALL", "KINDS", "OTHERS"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
 
 from idp.infra import colors, i18n
 from idp.settings import settings
@@ -104,6 +105,11 @@ def _asset(content: bytes, media_type: str) -> Asset:
 _LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
 
 
+def code_spans(text: str) -> Markup:
+    """Return text as HTML, with what is between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 -- it is escaped
+
+
 def web_url(value: str | None) -> str | None:
     """Return the value if it is an http(s) URL or a path of this server, else None.
 
@@ -159,6 +165,7 @@ class Templates:
         self._environment.filters["when"] = i18n.moment
         self._environment.filters["exactly"] = i18n.second
         self._environment.filters["web_url"] = web_url
+        self._environment.filters["code_spans"] = code_spans
         self._environment.globals |= {
             "product_name": theme.product_name,
             "logo_url": theme.logo_url,

@@ -8,7 +8,7 @@ import msgspec
 
 from idp.infra.db import partitions
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.listing import Filter, Listing, Sort, utc
 from idp.infra.db.partitions import DAYS
 from idp.infra.db.rows import many
 
@@ -135,7 +135,7 @@ REQUESTS = Listing(
         "client_id": Filter("t.client_id = {}", help="Of this client."),
         "outcome": Filter("t.outcome = {}", choices=("success", "refused", "failed"), help="With this outcome."),
         "reason": Filter("t.reason = {}", help="Refused for this reason."),
-        "since": Filter("t.at >= {}", "timestamptz", "At this time or later."),
-        "until": Filter("t.at < {}", "timestamptz", "Before this time."),
+        "since": Filter("t.at >= {}", "timestamptz", "At this time or later.", prepare=utc),
+        "until": Filter("t.at < {}", "timestamptz", "Before this time.", prepare=utc),
     },
 )

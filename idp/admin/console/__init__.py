@@ -36,6 +36,7 @@ from idp.admin.console import (
     roles,
     scim_tokens,
     search,
+    settings,
     setup,
     shared_signals,
     token_hooks,
@@ -59,8 +60,8 @@ __all__ = [
     "id_jag_policies", "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains", "organization_invitations", "organization_member_roles", "organization_members",
     "organization_policies", "organization_roles", "organizations", "overview", "provisioning", "resource_servers",
-    "role_holders", "roles", "scim_tokens", "search", "shared_signals", "token_hooks", "traces", "trusted_issuers",
-    "upstreams", "user_actions", "user_attributes", "user_forms", "user_record", "users", "webhooks",
+    "role_holders", "roles", "scim_tokens", "search", "settings", "shared_signals", "token_hooks", "traces",
+    "trusted_issuers", "upstreams", "user_actions", "user_attributes", "user_forms", "user_record", "users", "webhooks",
     "workload_identities",
 ]  # fmt: skip
 

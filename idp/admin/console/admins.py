@@ -8,7 +8,6 @@ from litestar import Response
 from idp.accounts.repository.admin_roles import ADMINS
 from idp.admin import roles
 from idp.admin.access import check_user
-from idp.admin.configuration import settings_in_effect
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, text, when
@@ -138,15 +137,3 @@ actions.declare_actions(
         )
     ],
 )  # fmt: skip
-
-
-@screen("GET", "/settings", Permission.SETTINGS_READ)
-async def show_settings(request: AdminRequest) -> Response[str]:
-    rows = [
-        [Cell(row["name"]), text(row["value"]), text(row["default"]), Cell(row["help"])] for row in settings_in_effect()
-    ]
-    return render(
-        request, "list", section="settings", heading="Settings", path=f"{HOME}/settings",
-        intro="As this worker read them from its environment. Secrets are masked.",
-        columns=("Name", "Value", "Default", "Meaning"), rows=rows,
-    )  # fmt: skip

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Response
 from litestar.response import Stream
 
-from idp.admin.console.components import Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
+from idp.admin.console import named
+from idp.admin.console.components import MORE, Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import trail
@@ -15,6 +17,7 @@ from idp.audit.events import record
 from idp.audit.repository import audit_events
 from idp.audit.repository.audit_events import EVENTS, Event
 from idp.errors import PageError
+from idp.events.kinds import KINDS, OTHERS
 from idp.infra.db.listing import InvalidQueryError, list_page
 from idp.infra.db.rows import many
 
@@ -22,17 +25,29 @@ FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv"}
 LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 
 
+_EVENTS = [("", "All"), *((each, each.replace("_", " ")) for each in sorted((*KINDS, *OTHERS)))]
+
+
+def _actor(row: Any) -> UUID | None:
+    """Return the user who did it; None for a client or the server."""
+    kind, _, name = (row["actor"] or "").partition(":")
+    return UUID(name) if kind == "user" else None
+
+
 @screen("GET", "/audit", Permission.AUDIT_READ)
 async def list_events(admin_request: AdminRequest) -> Response[str]:
-    found = await asked_page(admin_request, EVENTS)
+    asked = admin_request.query
+    found = await asked_page(admin_request, EVENTS, **await named.user_filter(asked.get("user", "").strip()))
+    about = [each for row in found.rows for each in (row["user_id"], _actor(row))]
+    users = await named.user_cells(admin_request, about)
     rows = [
         [
             exactly(row["at"]),
             Cell(row["event"].replace("_", " "), f"{HOME}/audit/{row['id']}"),
             Cell(row["outcome"], mood="good" if row["outcome"] == "success" else "bad"),
-            text(row["actor"]),
-            Cell(str(row["user_id"])[:8] + "…", f"{HOME}/users/{row['user_id']}") if row["user_id"] else Cell("-"),
-            text(row["client_id"]),
+            users[by] if (by := _actor(row)) else text(row["actor"]),
+            users[row["user_id"]],
+            named.client_cell(row["client_id"]),
             text(row["ip_address"]),
         ]
         for row in found.rows
@@ -41,14 +56,14 @@ async def list_events(admin_request: AdminRequest) -> Response[str]:
     exports = [Action(f"Export as {LABELS[name]}", f"{HOME}/audit/export/{name}?{query}") for name in FORMATS]
     outcomes = [("", "All"), *((each, each) for each in EVENTS.filters["outcome"].choices)]
     filters = [
-        Field("event", "Event", admin_request.query.get("event", ""), help="Such as sign_in or key_activated."),
-        Field("outcome", "Outcome", admin_request.query.get("outcome", ""), "choice", choices=outcomes),
-        Field("user_id", "User id", admin_request.query.get("user_id", "")),
-        Field("client_id", "client_id", admin_request.query.get("client_id", "")),
-        Field("actor", "Actor", admin_request.query.get("actor", "")),
-        Field("request_id", "Request id", admin_request.query.get("request_id", "")),
-        Field("since", "Since", admin_request.query.get("since", ""), help="As 2026-11-23 or 2026-11-23T17:00:00Z."),
-        Field("until", "Until", admin_request.query.get("until", "")),
+        Field("event", "Event", asked.get("event", ""), "choice", choices=_EVENTS),
+        Field("outcome", "Outcome", asked.get("outcome", ""), "choice", choices=outcomes),
+        Field("user", "User", asked.get("user", ""), help="Email address or id."),
+        Field("client_id", "Client id", asked.get("client_id", ""), section=MORE),
+        Field("actor", "By", asked.get("actor", ""), help="For example user:… or client:…", section=MORE),
+        Field("request_id", "Request id", asked.get("request_id", ""), section=MORE),
+        Field("since", "Since (UTC)", asked.get("since", ""), "datetime-local", section=MORE),
+        Field("until", "Until (UTC)", asked.get("until", ""), "datetime-local", section=MORE),
     ]
     return render(
         admin_request, "list", section="audit", heading="Audit", path=f"{HOME}/audit", filters=filters, acts=exports,

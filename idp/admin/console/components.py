@@ -11,14 +11,19 @@ from idp.admin.console.screen import AdminRequest, not_found
 from idp.errors import VersionConflictError
 from idp.infra.db.listing import InvalidQueryError, Listing, Page, find, list_page
 
+#: The section of filters that are shown on request.
+MORE = "More filters"
+
 
 class Cell(NamedTuple):
     """A value in a table or a list of facts.
 
     Attributes:
-        mood: style of a badge: ``good``, ``bad`` or ``plain``.
+        mood: style of a badge: ``good``, ``bad``, ``plain`` or ``changed``.
         at: a time, shown relative to now.
         exact: show date and time to the second instead.
+        code: whether it is a name of a program's, which is not broken.
+        prose: whether it is a sentence.
     """
 
     text: str = ""
@@ -26,6 +31,8 @@ class Cell(NamedTuple):
     mood: str | None = None
     at: datetime | None = None
     exact: bool = False
+    code: bool = False
+    prose: bool = False
 
 
 class Field(NamedTuple):

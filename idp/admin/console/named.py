@@ -1,13 +1,14 @@
 """Users, groups and roles as forms and tables name them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from idp.accounts.addresses import InvalidEmailError, normalise_email
-from idp.accounts.repository.users import user_by_email, user_by_id
+from idp.accounts.repository.users import emails_by_id, owner_of_email, user_by_email, user_by_id
 from idp.accounts.tables import User
 from idp.admin.console.components import Cell, Field
-from idp.admin.console.screen import HOME
+from idp.admin.console.screen import HOME, AdminRequest
+from idp.admin.roles import Permission
 from idp.directory import names
 from idp.directory.models import Group, Role
 from idp.directory.repository.groups import group_by_name
@@ -18,6 +19,8 @@ from idp.oauth.clients.registry import registry
 
 #: Users that a form names at most.
 MAX_USERS = 500
+#: The id of no user.
+_NOBODY = UUID(int=0)
 
 
 def users_field(value: str) -> Field:
@@ -47,6 +50,27 @@ async def _user(word: str) -> User | None:
         return await (user_by_email(normalise_email(word)) if "@" in word else user_by_id(UUID(word)))
     except (InvalidEmailError, ValueError):
         return None
+
+
+async def user_filter(entered: str) -> dict[str, str]:
+    """Return the filter of a list for a user, named by an email address or an id; empty if none is named."""
+    if not entered:
+        return {}
+    try:
+        user_id = await owner_of_email(normalise_email(entered)) if "@" in entered else UUID(entered)
+    except (InvalidEmailError, ValueError):
+        user_id = None
+    return {"user_id": str(user_id or _NOBODY)}
+
+
+async def user_cells(request: AdminRequest, user_ids: Iterable[UUID | None]) -> Mapping[UUID | None, Cell]:
+    """Return the address of each user with a link, or the id if the user is deleted or the caller may not see users."""
+    wanted = {each for each in user_ids if each is not None}
+    emails = await emails_by_id(wanted) if wanted and Permission.USERS_READ in request.caller.allowed else {}
+    cells: dict[UUID | None, Cell] = {None: Cell("-")}
+    for each in wanted:
+        cells[each] = Cell(emails[each], f"{HOME}/users/{each}") if each in emails else Cell(str(each))
+    return cells
 
 
 def group_field(label: str, value: str, help: str = "Its name.", *, required: bool = False) -> Field:
@@ -90,7 +114,12 @@ async def role(form: Mapping[str, str]) -> Role:
 
 def owner(client_id: str | None) -> Cell:
     """Return whose role it is: the name of the client with a link to it, or the server."""
+    return client_cell(client_id) if client_id is not None else Cell("the whole server")
+
+
+def client_cell(client_id: str | None) -> Cell:
+    """Return the name of a client with a link; the client_id if it is not registered."""
     if client_id is None:
-        return Cell("the whole server")
+        return Cell("-")
     client = registry.client(client_id)
-    return Cell((client and client.client_name) or client_id, f"{HOME}/clients/{path_id(client_id)}")
+    return Cell(client.client_name or client_id, f"{HOME}/clients/{path_id(client_id)}") if client else Cell(client_id)

@@ -1,10 +1,11 @@
 """`/admin`: the overview."""
 
+from datetime import timedelta
 from typing import Any
 
 from litestar import Response
 
-from idp import clock
+from idp import __version__, clock
 from idp.accounts.repository.admin_roles import count_owners
 from idp.accounts.repository.users import count_users
 from idp.admin.console.components import Cell, facts
@@ -30,15 +31,20 @@ async def overview(request: AdminRequest) -> Response[str]:
     await activity.write()  # Includes events that this worker has not written yet.
     users, mails, sent = await count_users(), await count_mails(), await count_deliveries()
     keys = [key for key in await lifecycle.list_keys() if key.state in (State.ACTIVE, State.PENDING)]
+    allowed = request.caller.allowed
+
+    def linked(text: str, path: str, permission: Permission) -> Cell:
+        return Cell(text, f"{HOME}/{path}" if permission in allowed else None)
+
+    number = f"about {users.number:,}" if users.estimated else f"{users.number:,}"
     shown: dict[str, Any] = {
-        "Users": f"about {users.number:,}" if users.estimated else f"{users.number:,}",
-        "Clients": f"{await count_enabled_clients():,}",
-        "Mail waiting": str(mails.waiting),
-        "Deliveries waiting": str(sent.waiting),
+        "Users": linked(number, "users", Permission.USERS_READ),
+        "Clients": linked(f"{await count_enabled_clients():,}", "clients", Permission.CLIENTS_READ),
+        "Mail waiting": linked(str(mails.waiting), "outbox?state=deferred", Permission.OUTBOX_READ),
+        "Deliveries waiting": linked(str(sent.waiting), "deliveries", Permission.OUTBOX_READ),
+        **{f"{key.alg} key, {key.state}": linked(key.kid, f"keys/{key.kid}", Permission.KEYS_READ) for key in keys},
+        "Version": __version__,
     }
-    for key in keys:
-        mood = "good" if key.state == State.ACTIVE else "plain"
-        shown[f"{key.alg} key {key.kid[:8]}…"] = Cell(key.state, mood=mood)
     return render(
         request,
         "overview",
@@ -56,37 +62,37 @@ async def _charts() -> list[dict[str, Any]]:
         "Tokens issued": [f"token:{grant}" for grant in (*GRANTS, IMPLICIT)],
     }
     series = await activity.series([kind for each in kinds.values() for kind in each], HOURS)
+    now = clock.now()
+    starts = [now - timedelta(hours=before) for before in range(HOURS - 1, -1, -1)]
     charts = []
     for title, names in kinds.items():
         hours = [sum(counts) for counts in zip(*(series[name] for name in names), strict=True)]
         highest = max(1, *hours)
         bars = [max(round(HEIGHT * number / highest), 1 if number else 0) for number in hours]
-        charts.append({"title": title, "total": sum(hours), "bars": bars})
+        values = list(zip((f"{each:%H:00}" for each in starts), hours, bars, strict=True))
+        charts.append({"title": title, "total": sum(hours), "highest": highest, "hours": values})
     return charts
 
 
 async def _warnings(
     request: AdminRequest, mails: MailCounts, sent: DeliveryCounts, keys: list[lifecycle.KeyInfo]
-) -> list[tuple[str, str]]:
-    found = []
+) -> list[tuple[str, str, bool]]:
+    """Return sentences with a link, and whether something fails now."""
+    found, allowed = [], request.caller.allowed
     if not settings().sends_mail:
-        href = f"{HOME}/settings" if Permission.SETTINGS_READ in request.caller.allowed else HOME
-        found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations are not sent.", href))
-    if mails.dead and Permission.OUTBOX_READ in request.caller.allowed:
-        found.append((f"{mails.dead} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead"))
-    if sent.dead and Permission.OUTBOX_READ in request.caller.allowed:
-        found.append((f"{sent.dead} deliveries were given up within a day.", f"{HOME}/deliveries?state=dead"))
+        href = f"{HOME}/settings?q=smtp" if Permission.SETTINGS_READ in allowed else HOME
+        found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations are not sent.", href, True))
+    if mails.dead and Permission.OUTBOX_READ in allowed:
+        found.append((f"{mails.dead} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead", True))
+    if sent.dead and Permission.OUTBOX_READ in allowed:
+        found.append((f"{sent.dead} deliveries were given up within a day.", f"{HOME}/deliveries?state=dead", True))
     if request.caller.owner and await count_owners() == 1:
-        found.append(
-            (
-                "There is only one owner. If that account is lost, nobody can administer this server. Add another one.",
-                f"{HOME}/admins",
-            )
-        )
-    if Permission.KEYS_READ in request.caller.allowed:
+        text = "There is only one owner. If that account is lost, nobody can administer this server. Add another one."
+        found.append((text, f"{HOME}/admins", False))
+    if Permission.KEYS_READ in allowed:
         for key in keys:
-            if key.state == State.PENDING and (unseen := await propagation.unseen(key.kid)):
-                waited = (clock.now() - key.created_at).total_seconds() / 3600
+            waited = (clock.now() - key.created_at) / timedelta(hours=1)
+            if key.state == State.PENDING and waited >= 1 and (unseen := await propagation.unseen(key.kid)):
                 text = f"A new {key.alg} key has waited {waited:.0f} h for {', '.join(unseen[:3])}."
-                found.append((text, f"{HOME}/keys/{key.kid}"))
+                found.append((text, f"{HOME}/keys/{key.kid}", False))
     return found

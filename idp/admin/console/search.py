@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from litestar import Response
 
 from idp.accounts.repository.users import USERS
+from idp.admin.configuration import settings_in_effect
 from idp.admin.console.components import Cell, Table, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
+from idp.admin.console.settings import matches
 from idp.admin.roles import Permission
 from idp.directory.repository.groups import GROUPS
 from idp.directory.repository.organizations import ORGANIZATIONS
@@ -16,7 +18,6 @@ from idp.directory.repository.roles import OWN_ROLES
 from idp.infra.db.listing import InvalidQueryError, Listing, list_page
 from idp.oauth.clients.path_ids import path_id
 from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat
-from idp.settings import Settings
 
 #: Results of a kind. Its list shows more.
 LIMIT = 5
@@ -99,6 +100,10 @@ async def _found(kind: Kind, asked: str) -> Table | None:
 
 
 def _settings(asked: str) -> Table | None:
-    names = [name for name in Settings.model_fields if asked.lower().replace(" ", "_") in f"idp_{name}"]
-    rows = [[Cell(f"IDP_{name.upper()}", f"{HOME}/settings#{quote(name)}")] for name in names[:LIMIT]]
-    return Table("Settings", ("Name",), rows) if rows else None
+    found = [row for row in settings_in_effect() if matches(row, asked)]
+    rows = [
+        [Cell(row["name"], f"{HOME}/settings?{urlencode({'q': row['name']})}"), text(row["help"])]
+        for row in found[:LIMIT]
+    ]
+    more = f"{HOME}/settings?{urlencode({'q': asked})}" if len(found) > LIMIT else None
+    return Table("Settings", ("Name", "Meaning"), rows, next=more) if rows else None

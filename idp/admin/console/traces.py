@@ -1,40 +1,39 @@
 """Screens of the flow recorder: the filtered list of requests, and a flow as a timeline."""
 
 from typing import Any
-from urllib.parse import quote
-from uuid import UUID
 
 from litestar import Response
 
-from idp.accounts.addresses import InvalidEmailError, normalise_email
-from idp.accounts.repository.users import owner_of_email
-from idp.admin.console.components import Cell, Field, Table, asked_page, exactly, facts, next_url, text
+from idp.admin.console import named
+from idp.admin.console.components import MORE, Cell, Field, Table, asked_page, exactly, facts, next_url, text
 from idp.admin.console.screen import HOME, AdminRequest, not_found, render, screen
 from idp.admin.roles import Permission
+from idp.reasons import Reason
 from idp.trace import reading
 from idp.trace.reading import ShownRequest, ShownStep
 from idp.trace.repository import REQUESTS
 
 SECTION = "traces"
 _MOODS = {"success": "good", "refused": "bad", "failed": "bad"}
-_NOBODY = UUID(int=0)
+REASONS = (("", "All"), *((each.value, each.replace("_", " ")) for each in sorted(Reason)))
 
 
 @screen("GET", f"/{SECTION}", Permission.AUDIT_READ)
 async def list_traces(request: AdminRequest) -> Response[Any]:
-    if named := request.query.get("id", "").strip():
-        return await _flow(request, named)
-    fixed = await _user(request.query.get("user", ""))
+    if wanted := request.query.get("id", "").strip():
+        return await _flow(request, wanted)
+    fixed = await named.user_filter(request.query.get("user", "").strip())
     await reading.record_reading(dict(request.query) | fixed)
     found = await asked_page(request, REQUESTS, **fixed)
+    users = await named.user_cells(request, [row["user_id"] for row in found.rows])
     rows = [
         [
             exactly(row["at"]),
             Cell(f"{row['method']} {row['route']}", f"{HOME}/{SECTION}/{row['request_id']}"),
             Cell(row["outcome"], mood=_MOODS[row["outcome"]]),
             text(row["reason"] or row["error"]),
-            _link_to_user(row["user_id"]),
-            text(row["client_id"]),
+            users[row["user_id"]],
+            named.client_cell(row["client_id"]),
         ]
         for row in found.rows
     ]
@@ -44,8 +43,8 @@ async def list_traces(request: AdminRequest) -> Response[Any]:
         Field("user", "User", request.query.get("user", ""), help="Email address or id."),
         Field("client_id", "client_id", request.query.get("client_id", "")),
         Field("outcome", "Outcome", request.query.get("outcome", ""), "choice", choices=outcomes),
-        Field("reason", "Reason", request.query.get("reason", ""), help="Such as wrong_redirect_uri."),
-        Field("since", "Since", request.query.get("since", ""), help="As 2026-11-23 or 2026-11-23T17:00:00Z."),
+        Field("reason", "Reason", request.query.get("reason", ""), "choice", choices=REASONS, section=MORE),
+        Field("since", "Since (UTC)", request.query.get("since", ""), "datetime-local", section=MORE),
     ]
     return render(
         request, "list", section=SECTION, heading="Traces", path=f"{HOME}/{SECTION}", filters=filters,
@@ -53,21 +52,6 @@ async def list_traces(request: AdminRequest) -> Response[Any]:
         columns=("When", "Request", "Outcome", "Reason", "User", "Client"), rows=rows, next=next_url(request, found),
         empty="Nothing is recorded.",
     )  # fmt: skip
-
-
-async def _user(named: str) -> dict[str, str]:
-    """Return the filter for a user, who is named by address or id."""
-    if "@" not in named:
-        return {"user_id": named} if named else {}
-    try:
-        user_id = await owner_of_email(normalise_email(named))
-    except InvalidEmailError:
-        user_id = None
-    return {"user_id": str(user_id or _NOBODY)}
-
-
-def _link_to_user(user_id: UUID | None) -> Cell:
-    return Cell(f"{str(user_id)[:8]}…", f"{HOME}/users/{user_id}") if user_id else Cell("-")
 
 
 @screen("GET", f"/{SECTION}/{{trace_id}}", Permission.AUDIT_READ)
@@ -84,8 +68,8 @@ async def _flow(request: AdminRequest, id: str) -> Response[str]:
     known = {
         "Flow": requests[0].trace_id,
         "Began": exactly(requests[0].at),
-        "User": _link_to_user(user_id),
-        "Client": Cell(client_id, f"{HOME}/clients/{quote(client_id, safe='')}") if client_id else Cell("-"),
+        "User": (await named.user_cells(request, [user_id]))[user_id],
+        "Client": named.client_cell(client_id),
     }
     tables = [_timeline(each) for each in requests]
     return render(

@@ -10,7 +10,7 @@ import msgspec
 from idp.audit.row_hmac import Row
 from idp.infra.db import partitions
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.listing import Filter, Listing, Sort, utc
 from idp.infra.db.rows import many, one
 
 #: Number of rows that are read at a time.
@@ -324,8 +324,8 @@ EVENTS = Listing(
     default_sort="-at",
     filters={
         "id": Filter("a.id = {}", "uuid", "One event."),
-        "since": Filter("a.at >= {}", "timestamptz", "At this time or later."),
-        "until": Filter("a.at < {}", "timestamptz", "Before this time."),
+        "since": Filter("a.at >= {}", "timestamptz", "At this time or later.", prepare=utc),
+        "until": Filter("a.at < {}", "timestamptz", "Before this time.", prepare=utc),
         "event": Filter("a.event = {}", help="Of this kind."),
         "outcome": Filter("a.outcome = {}", choices=("success", "failure", "denied"), help="With this outcome."),
         "user_id": Filter("a.user_id = {}", "uuid", "To this user."),

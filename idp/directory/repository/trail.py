@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.listing import Filter, Listing, Sort, utc
 
 #: The kinds that are shown, and which values of their detail.
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -95,8 +95,8 @@ EVENTS = Listing(
     default_sort="-at",
     filters={
         "organization_id": Filter("a.detail ->> 'organization_id' = {}", help="Of one organization."),
-        "since": Filter("a.at >= {}", "timestamptz", "At this time or later."),
-        "until": Filter("a.at < {}", "timestamptz", "Before this time."),
+        "since": Filter("a.at >= {}", "timestamptz", "At this time or later.", prepare=utc),
+        "until": Filter("a.at < {}", "timestamptz", "Before this time.", prepare=utc),
         "event": Filter("a.event = {}", help="Of this kind."),
         "user_id": Filter("m.user_id = {}", "uuid", "About this member."),
     },

@@ -5,6 +5,7 @@ pages cause no duplicates and no gaps. All SQL is in the declaration, in the rep
 from the request.
 """
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
@@ -55,6 +56,11 @@ class Filter(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     prepare: Callable[[str], str] | None = None
     keys: str = ""
+
+
+def utc(text: str) -> str:
+    """Return a date or time as entered, in UTC if it names no time zone."""
+    return f"{text}+00" if re.fullmatch(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?", text) else text
 
 
 class Sort(msgspec.Struct, frozen=True):

@@ -119,12 +119,14 @@ class AuditEvent(Shown):
 
 
 class Setting(Shown):
-    """A setting in effect. Values of secrets are masked."""
+    """A setting in effect. Values of secrets are masked. ``unit``: ``seconds`` for durations."""
 
     name: str
     value: str
     default: str
     secret: bool
+    group: str
+    unit: str | None
     help: str
 
 
