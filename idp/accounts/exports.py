@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+from idp.accounts import kept_subjects
 from idp.accounts.attributes import records, service
 from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS, claims_of
 from idp.accounts.repository import users
@@ -30,7 +31,7 @@ async def export_users() -> AsyncIterator[list[dict[str, Any]]]:
 
 
 def _record(user: User, attributes: dict[str, Any]) -> dict[str, Any]:
-    found = {"sub": str(user.id)} | claims_of(user, CLAIMS)
+    found = {"sub": kept_subjects.text(user.id)} | claims_of(user, CLAIMS)
     if user.disabled_at is not None:
         found["disabled"] = True
     return found | ({records.COLUMN: attributes} if attributes else {})

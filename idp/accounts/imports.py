@@ -1,12 +1,12 @@
 """Bulk import of users with the password hashes of another system.
 
 Each batch is one statement in its own transaction. Existing users are not changed, so an interrupted import can be
-run again.
+run again, unless the caller wants to follow the other system (:mod:`idp.accounts.import_updates`).
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,12 +15,13 @@ from uuid import UUID
 import msgspec
 
 from idp import clock, ids
-from idp.accounts import imported_hashes
+from idp.accounts import import_updates, imported_hashes, kept_subjects
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.accounts.attributes import records as attribute_records
 from idp.accounts.attributes.search import PREFIX
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
+from idp.accounts.import_models import FindOwners, Identity, NewUser, Release, StoreRelated
 from idp.accounts.imported_hashes import UnsupportedHashError
 from idp.accounts.repository import users
 from idp.accounts.tables import Origin
@@ -52,38 +53,6 @@ _BIRTHDATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?")
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0")
 
 
-class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An identity: ``subject`` at ``issuer``. ``upstream`` is the id of the upstream here."""
-
-    issuer: str
-    subject: str
-    upstream: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.issuer} {self.subject}"
-
-
-#: Stores the TOTP secret and the identities of a new user in the current transaction. A callback, because factors and
-#: identities belong to packages above this one.
-StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
-#: Returns the email addresses of the users who have these identities, by issuer and subject.
-FindOwners = Callable[[Sequence[tuple[str, str]]], Awaitable[dict[tuple[str, str], str]]]
-
-
-#: Takes an address from an account that registered with it and never verified it.
-Release = Callable[[str], Awaitable[object]]
-
-
-class _NewUser(NamedTuple):
-    """A user to insert: the row, and the data of other tables."""
-
-    line: int
-    row: dict[str, Any]
-    totp_secret: str | None
-    identities: list[Identity]
-    attributes: attribute_records.Values
-
-
 class RejectedRecord(NamedTuple):
     """A rejected record: its line, its address as written, and the reason as one sentence."""
 
@@ -93,11 +62,15 @@ class RejectedRecord(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The result of a batch. In a dry run ``imported`` counts the users that would be imported."""
+    """The result of a batch. In a dry run the numbers are those of users that would be imported, or updated.
+
+    ``existing`` includes those that are ``updated``.
+    """
 
     imported: int
     existing: int
     refused: list[RejectedRecord]
+    updated: int = 0
 
 
 async def import_users(
@@ -109,6 +82,7 @@ async def import_users(
     dry_run: bool = False,
     batch_size: int | None = None,
     after: int = 0,
+    update: bool = False,
 ) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. No mail is sent.
 
@@ -118,6 +92,7 @@ async def import_users(
         dry_run: check the records only.
         batch_size: records of a batch; None: :data:`BATCH_SIZE`.
         after: how many records an interrupted import has passed.
+        update: update users of an earlier import whom nobody has changed here. An address of somebody else is refused.
 
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
@@ -130,44 +105,59 @@ async def import_users(
             # Others have their turn.
             await asyncio.sleep(0)
     while batch := list(islice(records, size)):
-        found: list[_NewUser] = []
+        found: list[NewUser] = []
         refused: list[RejectedRecord] = []
         for record in batch:
             try:
                 found.append(_validate(record, seen))
             except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
-        new, taken = await _without_conflicts(found, find_owners)
+        if update:
+            found, others = await import_updates.identified(found)
+            refused += [_refused(one, import_updates.TAKEN) for one in others]
+        new, taken = await _without_conflicts(found, find_owners, update=update)
         refused = sorted([*refused, *taken])
+        updated = await import_updates.update(new, store, dry_run=dry_run) if update else 0
         imported = await _count_new(new) if dry_run else await _insert(new, store, release)
-        yield Batch(imported, len(new) - imported, refused)
+        yield Batch(imported, len(new) - imported, refused, updated)
 
 
 async def _without_conflicts(
-    found: list[_NewUser], find_owners: FindOwners
-) -> tuple[list[_NewUser], list[RejectedRecord]]:
-    """Split users into those without conflicts, and records whose id or identity belongs to another user."""
+    found: list[NewUser], find_owners: FindOwners, *, update: bool
+) -> tuple[list[NewUser], list[RejectedRecord]]:
+    """Split users into those without conflicts, and records whose id or identity belongs to another user.
+
+    Args:
+        update: whether the user with the id is the same one, whose address has changed.
+    """
     by_id = await users.emails_by_id([one.row["id"] for one in found])
     by_identity = await find_owners([(each.issuer, each.subject) for one in found for each in one.identities])
-    new: list[_NewUser] = []
+    new: list[NewUser] = []
     refused: list[RejectedRecord] = []
     for one in found:
+        own = (None, one.row["email"], *([by_id.get(one.row["id"])] if update else []))
         owners = [("sub", by_id.get(one.row["id"]))]
         owners += [("identity", by_identity.get((each.issuer, each.subject))) for each in one.identities]
-        taken = next((what for what, email in owners if email not in (None, one.row["email"])), None)
+        taken = next((what for what, email in owners if email not in own), None)
         if taken is None:
             new.append(one)
         else:
-            refused.append(RejectedRecord(one.line, one.row["email"], f"The {taken} belongs to another user."))
+            refused.append(_refused(one, f"The {taken} belongs to another user."))
     return new, refused
 
 
-async def _count_new(new: list[_NewUser]) -> int:
+def _refused(one: NewUser, reason: str) -> RejectedRecord:
+    return RejectedRecord(one.line, one.row["email"], reason)
+
+
+async def _count_new(new: list[NewUser]) -> int:
     emails = [one.row["email"] for one in new]
-    return len(new) - await users.count_emails(emails) + len(await users.claimed_emails(emails))
+    known = {*await users.ids_of_emails(emails)} - {*await users.claimed_emails(emails)}
+    ids_ = await users.emails_by_id([one.row["id"] for one in new])
+    return sum(one.row["email"] not in known and one.row["id"] not in ids_ for one in new)
 
 
-async def _insert(new: list[_NewUser], store: StoreRelated, release: Release) -> int:
+async def _insert(new: list[NewUser], store: StoreRelated, release: Release) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
         for email in await users.claimed_emails([one.row["email"] for one in new]):
@@ -182,18 +172,17 @@ async def _insert(new: list[_NewUser], store: StoreRelated, release: Release) ->
     return len(added)
 
 
-def _validate(record: Record, seen: dict[int, int]) -> _NewUser:
+def _validate(record: Record, seen: dict[int, int]) -> NewUser:
     if isinstance(record.values, MalformedRecordError):
         raise record.values
     row = _columns(record.values)
     values = record.values
     secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None
     row["two_step"] = secret is not None
-    new = _NewUser(record.line, row, secret, _identities(values.get("identities")), attribute_records.read(values))
-    unique: list[tuple[str, Any]] = [("address", row["email"])]
-    if values.get("sub") not in (None, ""):
-        unique.append(("sub", row["id"]))
-    unique += [("identity", identity) for identity in new.identities]
+    identities, has_sub = _identities(values.get("identities")), values.get("sub") not in (None, "")
+    new = NewUser(record.line, row, has_sub, secret, identities, attribute_records.read(values))
+    unique: list[tuple[str, Any]] = [("address", row["email"]), *([("sub", row["id"])] if has_sub else [])]
+    unique += [("identity", identity) for identity in identities]
     # 64-bit hashes replace the values. In an import of a million records, the chance of a collision is about 1 in 10^7.
     for what, value in unique:
         first = seen.setdefault(hash((what, str(value))), record.line)
@@ -238,10 +227,13 @@ def _columns(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sub(value: object) -> UUID:
-    try:
-        return UUID(_text("sub", value))
-    except ValueError as error:
-        raise MalformedRecordError("The sub is not a UUID. Another one cannot be kept: leave it out.") from error
+    subject = _text("sub", value)
+    with suppress(ValueError):
+        subject = str(UUID(subject))
+    found = kept_subjects.user_id(subject)
+    if found is None:
+        raise MalformedRecordError("The sub is neither a UUID nor of another form that can be kept. Leave it out.")
+    return found
 
 
 def _totp_secret(value: object) -> str:

@@ -121,6 +121,13 @@ def needs_rehash(hash: str) -> bool:
         return True
 
 
+def current_prefix() -> str:
+    """Return the beginning of hashes with the parameters of the settings."""
+    config = settings()
+    costs = f"m={config.argon2_memory_cost},t={config.argon2_time_cost},p={config.argon2_parallelism}"
+    return f"$argon2id$v=19${costs}$"
+
+
 def _check_length(password: str) -> None:
     # The maximum first: normalisation takes time quadratic in the length.
     if len(password) > MAX_LENGTH:
@@ -172,9 +179,7 @@ def _decoy() -> str:
         b64encode(secrets.token_bytes(length)).rstrip(b"=").decode()
         for length in (DEFAULT_RANDOM_SALT_LENGTH, DEFAULT_HASH_LENGTH)
     )
-    config = settings()
-    costs = f"m={config.argon2_memory_cost},t={config.argon2_time_cost},p={config.argon2_parallelism}"
-    return f"$argon2id$v=19${costs}${salt}${digest}"
+    return f"{current_prefix()}{salt}${digest}"
 
 
 def _lower_priority() -> None:

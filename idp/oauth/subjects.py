@@ -1,6 +1,7 @@
 """Subject identifiers: the names by which clients know users and sessions (OpenID Connect Core section 8).
 
-A public subject is the id of the user. A pairwise subject is that id encrypted for a sector, the host that a client
+A public subject is the id of the user, or one of another issuer that the id contains
+(:mod:`idp.accounts.kept_subjects`). A pairwise subject is that id encrypted for a sector, the host that a client
 belongs to: clients of one sector know a user by one subject, and clients of two sectors cannot compare theirs. The same
 holds for ``sid``, which would give away a user as well. Nothing is stored: this server decrypts what it gave out
 (docs/decisions/0057-pairwise-subjects.md).
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
+from idp.accounts import kept_subjects
 from idp.keys import sealed_ids
 from idp.oauth.clients.models import Client
 
@@ -29,12 +31,14 @@ class Identified(NamedTuple):
 
 def subject(client: Client, user_id: UUID) -> str:
     """Return the ``sub`` of a user for a client."""
-    return _name(client, user_id, _SUBJECT)
+    sector = client.sector
+    return kept_subjects.text(user_id) if sector is None else _sealed(sector, user_id, _SUBJECT)
 
 
 def sid(client: Client, session_id: UUID) -> str:
     """Return the ``sid`` of a session for a client."""
-    return _name(client, session_id, _SESSION)
+    sector = client.sector
+    return str(session_id) if sector is None else _sealed(sector, session_id, _SESSION)
 
 
 def user_of(sector: str | None, subject: str) -> UUID | None:
@@ -49,7 +53,8 @@ def user_of(sector: str | None, subject: str) -> UUID | None:
 def identify(subject: str, sectors: Iterable[str]) -> Identified | None:
     """Return the user behind a public subject, or behind a pairwise one of one of these sectors; None: of nobody."""
     if not subject.startswith(_PREFIX):
-        return _public(subject)
+        user_id = kept_subjects.user_id(subject)
+        return Identified(user_id, None) if user_id is not None else None
     for sector in sectors:
         user_id = sealed_ids.unseal(subject.removeprefix(_PREFIX), _SUBJECT, sector.encode())
         if user_id is not None:
@@ -57,14 +62,5 @@ def identify(subject: str, sectors: Iterable[str]) -> Identified | None:
     return None
 
 
-def _name(client: Client, id: UUID, purpose: str) -> str:
-    sector = client.sector
-    return str(id) if sector is None else _PREFIX + sealed_ids.seal(id, purpose, sector.encode())
-
-
-def _public(subject: str) -> Identified | None:
-    try:
-        user_id = UUID(subject)
-    except ValueError:
-        return None
-    return Identified(user_id, None) if str(user_id) == subject else None
+def _sealed(sector: str, id: UUID, purpose: str) -> str:
+    return _PREFIX + sealed_ids.seal(id, purpose, sector.encode())

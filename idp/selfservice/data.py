@@ -6,6 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 
 from idp import clock
+from idp.accounts import kept_subjects
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.models import Audience
@@ -73,7 +74,7 @@ async def export(user: User) -> dict[str, Any]:
     return {
         "issuer": settings().issuer,
         "exported_at": clock.now(),
-        "claims": {"sub": str(user.id)} | claims_of(user, CLAIMS),
+        "claims": {"sub": kept_subjects.text(user.id)} | claims_of(user, CLAIMS),
         "attributes": await attributes.values(user.id, Audience.PERSON),
         **await _directory(user),
         "created_at": user.created_at,

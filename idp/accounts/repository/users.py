@@ -97,6 +97,26 @@ _INSERT_USERS = f"""
     INSERT INTO users ({_GIVEN}, origin, created_at, updated_at)
     SELECT {_GIVEN}, $2, now(), now() FROM given JOIN taken ON taken.user_id = given.id RETURNING id
 """  # noqa: S608
+# In the order of the ids.
+_LOCK_UNTOUCHED = f"""
+    SELECT {all_columns(User)} FROM users
+    WHERE id = ANY ($1::uuid[]) AND origin = '{Origin.IMPORT}' AND updated_at = created_at
+    AND password_changed_at IS NULL ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608
+#: What an import sets again, besides the address, in the order of the parameters of the statement.
+IMPORTED = tuple(
+    sorted(TEXT_CLAIMS - {"email"} | VERIFICATION_CLAIMS.keys() | {"address", "password_hash", "disabled_at"})
+)
+_SET_IMPORTED = ", ".join(f"{name} = ${number}" for number, name in enumerate(IMPORTED, 3))
+_UPDATE_IMPORTED = f"""
+    WITH taken AS (
+        INSERT INTO user_email AS e (email, user_id) VALUES ($2, $1)
+        ON CONFLICT (email) DO UPDATE SET user_id = EXCLUDED.user_id WHERE e.user_id = EXCLUDED.user_id
+        RETURNING user_id
+    ),
+    released AS (DELETE FROM user_email AS e USING taken WHERE e.user_id = taken.user_id AND e.email <> $2)
+    UPDATE users AS u SET email = $2, {_SET_IMPORTED} FROM taken WHERE u.id = $1 AND taken.user_id = u.id
+"""  # noqa: S608
 #: Above this number, users are estimated instead of counted, so that a large table is not read.
 _COUNTED = 10_000
 _COUNT_USERS = f"""
@@ -105,7 +125,6 @@ _COUNT_USERS = f"""
     FROM (SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT {_COUNTED + 1}) AS u) AS found,
                  (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS estimated) AS counts
 """  # noqa: S608
-_COUNT_EMAILS = "SELECT count(*) FROM user_email WHERE email = ANY($1)"
 _IDS_OF_EMAILS = "SELECT email, user_id AS id FROM user_email WHERE email = ANY ($1)"
 _CLAIMED_EMAILS = f"""
     SELECT u.email FROM users AS u
@@ -336,17 +355,28 @@ async def insert_users(rows: Sequence[Mapping[str, Any]], origin: Origin) -> set
     return {row.id for row in many(_Id, inserted)}
 
 
+async def lock_untouched(user_ids: Collection[UUID]) -> list[User]:
+    """Lock those of the users that were imported and never changed here, and return them."""
+    rows = await fetch(_LOCK_UNTOUCHED, list(user_ids))
+    return [user for row in rows if (user := _user(row)) is not None]
+
+
+async def update_imported(user_id: UUID, email: str, values: Mapping[str, Any]) -> bool:
+    """Set what an import sets. Returns False if another user has the address.
+
+    The caller has locked the user. The times of the row stay, so that it still counts as never changed.
+
+    Args:
+        values: by the names of :data:`IMPORTED`; the address as JSON.
+    """
+    return bool(await execute(_UPDATE_IMPORTED, user_id, email, *(values[name] for name in IMPORTED)))
+
+
 async def count_users() -> UserCount:
     """Return the number of users, estimated if they are more than 10,000."""
     count = one(UserCount, await fetchrow(_COUNT_USERS))
     assert count is not None  # noqa: S101 -- the statement returns one row
     return count
-
-
-async def count_emails(emails: Collection[str]) -> int:
-    """Return the number of users who have one of these addresses."""
-    row = await fetchrow(_COUNT_EMAILS, list(emails))
-    return int(row["count"]) if row is not None else 0
 
 
 async def claimed_emails(emails: Collection[str]) -> list[str]:

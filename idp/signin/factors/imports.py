@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from idp.accounts.imports import Identity
+from idp.accounts.import_models import Identity
 from idp.federation import linking
 from idp.signin.factors import totp
 from idp.signin.factors.repository import delete_factors

@@ -135,6 +135,7 @@ SEVERAL_PERSONS = (
     "idp.accounts.attributes.repository._COUNT_VALUES",
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
+    "idp.accounts.repository.users._LOCK_UNTOUCHED",
     "idp.accounts.repository.users._EMAILS_BY_ID",
     "idp.accounts.repository.users._PAGE",
     "idp.accounts.attributes.repository._VALUES_OF_USERS",

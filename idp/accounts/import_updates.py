@@ -1,0 +1,94 @@
+"""Updates of imported users, so that an import follows the other system until applications are switched to this one.
+
+Only users that nobody has changed here: not they themselves, no administrator, and no other system. Nobody is deleted.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from idp.accounts import passwords
+from idp.accounts.attributes import service as attributes
+from idp.accounts.attributes.registry import attributes as declared
+from idp.accounts.import_models import NewUser, StoreRelated
+from idp.accounts.repository import users
+from idp.accounts.tables import User
+from idp.audit.events import record as audit
+from idp.infra.db.engine import transaction
+
+TAKEN = "Another user has the address, with another sub."
+
+
+async def identified(found: Collection[NewUser]) -> tuple[list[NewUser], list[NewUser]]:
+    """Give records without a ``sub`` the id of the user with the address.
+
+    Returns:
+        the records; and those whose address belongs to a user with another ``sub``.
+    """
+    owners = await users.ids_of_emails([one.row["email"] for one in found])
+    for email in await users.claimed_emails(list(owners)):
+        del owners[email]
+    own: list[NewUser] = []
+    others: list[NewUser] = []
+    for one in found:
+        owner = owners.get(one.row["email"])
+        if not one.has_sub and owner is not None:
+            one.row["id"] = owner
+        (own if owner in (None, one.row["id"]) else others).append(one)
+    return own, others
+
+
+async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bool) -> int:
+    """Update the users of records that exist, in one transaction. Returns how many change.
+
+    An authenticator app is added, never replaced: it cannot be compared. Identities are added.
+    """
+    by_id = {one.row["id"]: one for one in found}
+    async with transaction():
+        untouched = await users.lock_untouched(by_id)
+        stored = await attributes.values_of_users([user.id for user in untouched])
+        changed = [
+            user.id
+            for user in untouched
+            if await _update(user, by_id[user.id], stored.get(user.id, {}), store, dry_run=dry_run)
+        ]
+        if changed and not dry_run:
+            await audit("users_imported", detail={"count": len(changed), "updated": True})
+    return len(changed)
+
+
+async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: StoreRelated, *, dry_run: bool) -> bool:
+    """Returns whether the user changes."""
+    wanted, shapes = _wanted(user, new.row), {attribute.name: attribute for attribute in declared.all()}
+    is_other = new.row["email"] != user.email or any(wanted[name] != user[name] for name in wanted)
+    after = {name: shapes[name].shape(list(values)) for name, values in new.attributes.items() if name in shapes}
+    secret = None if user.two_step else new.totp_secret
+    if not dry_run:
+        if is_other:
+            await users.update_imported(user.id, new.row["email"], wanted)
+        if after != before:
+            await attributes.change(user.id, {name: after.get(name) for name in {*before, *after}})
+        if secret is not None or new.identities:
+            await store(user.id, secret, new.identities)
+        if secret is not None:
+            await users.set_two_step(user.id, True)
+    return is_other or after != before or secret is not None
+
+
+def _wanted(user: User, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of :data:`idp.accounts.repository.users.IMPORTED` that a user is to have."""
+    wanted = {name: row.get(name) for name in users.IMPORTED}
+    same_address = user.address is not None and msgspec.json.decode(user.address) == row["address"]
+    address = user.address if same_address else row["address"] and msgspec.json.encode(row["address"]).decode()
+    # A sign-in has verified the address, or put a hash of ours in the place of the imported one.
+    verified = row["email_verified"] or (user.email_verified and user.email == row["email"])
+    prefix = passwords.current_prefix()
+    is_ours = (user.password_hash or "").startswith(prefix) and not (wanted["password_hash"] or "").startswith(prefix)
+    disabled_at = (user.disabled_at or wanted["disabled_at"]) if wanted["disabled_at"] is not None else None
+    return wanted | {
+        "address": address,
+        "email_verified": verified,
+        "password_hash": user.password_hash if is_ours else wanted["password_hash"],
+        "disabled_at": disabled_at,
+    }

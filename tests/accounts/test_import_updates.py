@@ -1,0 +1,130 @@
+"""Imports that follow the other system: users whom nobody has changed here are updated, others never."""
+
+import secrets
+from typing import Any
+from uuid import UUID, uuid4
+
+import bcrypt
+import pytest
+
+from idp.accounts.import_files import Record
+from idp.accounts.import_updates import TAKEN
+from idp.accounts.imports import Batch, import_users
+from idp.accounts.passwords import hash_password, verify_password
+from idp.accounts.repository import users
+from idp.accounts.tables import User
+from idp.federation.repository import emails_of_identities, identities_of
+from idp.infra.db.engine import execute
+from idp.signin.factors import totp
+from idp.signin.factors.imports import release, store
+
+SECRET = "JBSWY3DPEHPK3PXP"
+
+
+@pytest.fixture
+def domain(db: str) -> str:
+    return f"{secrets.token_hex(6)}.example.com"
+
+
+async def run(*records: dict[str, Any], dry_run: bool = False) -> Batch:
+    given = [Record(number, values) for number, values in enumerate(records, 1)]
+    (batch,) = [
+        one async for one in import_users(given, store, emails_of_identities, release, dry_run=dry_run, update=True)
+    ]
+    return batch
+
+
+def hashed(password: str) -> str:
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt(4)).decode()
+
+
+async def found(sub: str) -> User:
+    user = await users.user_by_id(UUID(sub))
+    assert user is not None
+    return user
+
+
+async def test_what_changed_there_changes_here(domain: str) -> None:
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "name": "Ada", "password_hash": hashed("one")}
+    bob = {"sub": str(uuid4()), "email": f"bob@{domain}"}
+    assert await run(ada, bob) == Batch(2, 0, [], 0)
+    assert await run(ada, bob) == Batch(0, 2, [], 0)
+    changed = ada | {"name": "Ada L", "password_hash": hashed("two"), "email": f"lovelace@{domain}", "disabled": True}
+    assert await run(changed, bob, dry_run=True) == Batch(0, 2, [], 1)
+    assert (await found(ada["sub"])).name == "Ada"
+    assert await run(changed, bob) == Batch(0, 2, [], 1)
+    user = await found(ada["sub"])
+    assert (user.name, user.email, user.disabled_at is not None) == ("Ada L", f"lovelace@{domain}", True)
+    assert await verify_password(user.password_hash, "two")
+    # The address that she had is free.
+    assert await users.ids_of_emails([f"ada@{domain}", user.email]) == {user.email: user.id}
+    assert await run(changed, bob) == Batch(0, 2, [], 0)
+    assert await run(changed | {"disabled": False}, bob) == Batch(0, 2, [], 1)
+    assert (await found(ada["sub"])).disabled_at is None
+
+
+async def test_an_app_and_identities_are_added_once(domain: str) -> None:
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}"}
+    assert await run(ada) == Batch(1, 0, [], 0)
+    identity = {"issuer": f"https://{domain}", "subject": "1"}
+    more = ada | {"totp_secret": SECRET, "identities": [identity]}
+    assert await run(more) == Batch(0, 1, [], 1)
+    assert await run(more) == Batch(0, 1, [], 0)
+    user = await found(ada["sub"])
+    assert user.two_step
+    assert await totp.enabled(user.id)
+    assert [(one.issuer, one.subject) for one in await identities_of(user.id)] == [(f"https://{domain}", "1")]
+
+
+async def test_whoever_was_changed_here_is_left_alone(domain: str) -> None:
+    by_admin, by_user = ({"sub": str(uuid4()), "email": f"{name}@{domain}", "name": "Old"} for name in ("a", "b"))
+    await run(by_admin, by_user)
+    await users.disable_user(UUID(by_admin["sub"]), "admin", admin=True)
+    await users.set_password_hash(UUID(by_user["sub"]), await hash_password("a new password of hers"))
+    new = [one | {"name": "New"} for one in (by_admin, by_user)]
+    assert await run(*new) == Batch(0, 2, [], 0)
+    assert {(await found(one["sub"])).name for one in new} == {"Old"}
+    assert (await found(by_admin["sub"])).disabled_at is not None
+
+
+async def test_a_hash_that_a_sign_in_replaced_stays(domain: str) -> None:
+    """It is one of the same password, with our costs."""
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "password_hash": hashed("one")}
+    await run(ada)
+    user = await found(ada["sub"])
+    ours = await hash_password("a password of at least fifteen")
+    await users.upgrade_password_hash(user.id, user.password_hash, ours)
+    assert await run(ada) == Batch(0, 1, [], 0)
+    assert (await found(ada["sub"])).password_hash == ours
+
+
+async def test_an_address_of_somebody_else_is_refused(domain: str) -> None:
+    """Whoever has the address here has another sub, which applications would not know."""
+    await run({"sub": str(uuid4()), "email": f"ada@{domain}"})
+    batch = await run({"sub": str(uuid4()), "email": f"ada@{domain}"})
+    assert [(one.line, one.reason) for one in batch.refused] == [(1, TAKEN)]
+    bob = {"sub": str(uuid4()), "email": f"bob@{domain}"}
+    await run(bob)
+    (refused,) = (await run(bob | {"email": f"ada@{domain}"})).refused
+    assert refused.reason == TAKEN
+
+
+async def test_without_a_sub_the_address_decides(domain: str) -> None:
+    await run({"email": f"ada@{domain}", "name": "Ada"})
+    assert await run({"email": f"ada@{domain}", "name": "Ada L"}) == Batch(0, 1, [], 1)
+
+
+async def test_a_verified_address_stays_verified(domain: str) -> None:
+    """A sign-in with a code by mail has verified it here."""
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "email_verified": False}
+    await run(ada)
+    await users.confirm_email(UUID(ada["sub"]), ada["email"])
+    assert await run(ada) == Batch(0, 1, [], 0)
+    assert (await found(ada["sub"])).email_verified
+
+
+async def test_users_of_another_origin_are_left_alone(domain: str) -> None:
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "name": "Ada"}
+    await run(ada)
+    await execute("UPDATE users SET origin = 'scim' WHERE id = $1", UUID(ada["sub"]))
+    assert await run(ada | {"name": "Other"}) == Batch(0, 1, [], 0)
