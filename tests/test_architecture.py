@@ -15,7 +15,7 @@ ROOT = Path(idp.__file__).parent
 
 #: The layers, from commands and pages down to what everything uses. An import points downwards, or stays in its layer.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"cli", "admin", "config", "dev"}),
+    frozenset({"cli", "admin", "migration", "config", "dev"}),
     frozenset({"doctor"}),
     frozenset({"selfservice", "events", "scim", "provisioning"}),
     frozenset({"signin", "oauth"}),

@@ -46,6 +46,8 @@ RUN_BY = {
     "docs/ldap.md": "tests/cli/test_upstreams_ldap.py",
     "docs/mcp.md": "tests/cli/test_clients.py",
     "docs/metrics.md": "tests/infra/test_metrics.py",
+    "docs/migrate-from-auth0.md": "tests/migration/test_pages.py",
+    "docs/migrate-from-keycloak.md": "tests/migration/test_pages.py",
     "docs/migrations.md": "tests/infra/db/test_migrations.py",
     "docs/organizations.md": "tests/cli/test_organizations.py",
     "docs/profiles.md": "tests/cli/test_clients.py",
@@ -70,9 +72,9 @@ CHECKED_ONLY = {
 }
 #: Programs of the system in commands. `curl` and `idp` are checked further.
 PROGRAMS = {
-    ".venv/bin/python", "/opt/idp/bin/pip", "aws", "cat", "cp", "createdb", "curl", "docker", "dropdb", "export", "gh",
-    "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore", "pip", "pipx", "psql",
-    "python3", "sudo", "systemctl", "uv",
+    ".venv/bin/python", "/opt/idp/bin/pip", "aws", "bin/kc.sh", "cat", "cp", "createdb", "curl", "docker", "dropdb",
+    "export", "gh", "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore", "pip",
+    "pipx", "psql", "python3", "sudo", "systemctl", "uv",
 }  # fmt: skip
 #: The hosts of this server in examples. Two pages have two servers.
 HOSTS = {"id.example.com", "localhost:8000", "login.notes.example"}

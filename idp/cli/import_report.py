@@ -27,19 +27,19 @@ class ReportNotWrittenError(OperatorError):
 
 @contextmanager
 def writing_report(
-    path: Path | None, file: BinaryIO, columns: Sequence[str]
+    path: Path | None, file: BinaryIO | None, columns: Sequence[str]
 ) -> Iterator[Callable[[Sequence[Any]], None]]:
     """Writes refused lines as JSON lines, or as CSV for a name that ends in .csv. Only the owner can read the file.
 
     Args:
-        file: the file that is imported.
+        file: the file that is imported, if there is one.
         columns: the names of the values of a refused line, which is a named tuple.
     """
     if path is None:
         yield lambda refused: None
         return
     try:
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
+        if file is not None and path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno())):
             raise ReportNotWrittenError("The report would overwrite the file that is imported.")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:

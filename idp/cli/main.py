@@ -58,6 +58,10 @@ COMMANDS = {
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),
     "incident": ("Respond to a compromised user, client, key or upstream.", "idp.cli.incident:incident"),
     "config": ("The configuration as files: clients, groups, roles, upstreams and so on.", "idp.cli.config:config"),
+    "migrate": (
+        "Move here from Keycloak or Auth0: import an export, and compare the issuers.",
+        "idp.cli.migrate:migrate",
+    ),
     "settings": ("Every setting with its value and meaning.", "idp.cli.settings:show_settings"),
 }
 

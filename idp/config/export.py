@@ -67,9 +67,14 @@ def _with_reference(kind: Kind, entry: Any, variables: list[str]) -> Any:
     """Return an entry with the name of a variable for its secret."""
     if kind.secret is None or getattr(entry, kind.secret) is None:
         return entry
-    owner = re.sub(r"[^A-Z0-9]+", "_", kind.label(entry).upper()).strip("_")
-    name = f"{kind.section.removesuffix('s').upper()}_{owner}_SECRET"
+    name = variable(kind.section, kind.label(entry))
     # Two keys may differ in signs only. One variable would give both objects the same secret.
     number = sum(re.fullmatch(rf"{name}(?:_\d+)?", known) is not None for known in variables)
     variables.append(f"{name}_{number + 1}" if number else name)
     return msgspec.structs.replace(entry, **{kind.secret: Reference(env=variables[-1])})
+
+
+def variable(section: str, label: str) -> str:
+    """Return the name of the environment variable with the secret of an object."""
+    owner = re.sub(r"[^A-Z0-9]+", "_", label.upper()).strip("_")
+    return f"{section.removesuffix('s').upper()}_{owner}_SECRET"

@@ -2,6 +2,9 @@
 
 import os
 import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +17,20 @@ MAX_BYTES: Final = 64 * 1024
 #: How the variables of our own settings begin, which no file may send anywhere.
 _SETTINGS: Final = "IDP_"
 _SYSTEM: Final = {("/", "proc"), ("/", "dev"), ("/", "sys")}
+
+
+#: Values of variables that are not in the environment.
+_given: ContextVar[Mapping[str, str]] = ContextVar("given", default={})  # noqa: B039 -- it is never changed
+
+
+@contextmanager
+def given(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let references also name these variables."""
+    token = _given.set(variables)
+    try:
+        yield
+    finally:
+        _given.reset(token)
 
 
 class InvalidReferenceError(ValidationError):
@@ -40,7 +57,7 @@ def resolve(reference: Reference) -> str:
     if reference.env:
         if reference.env.upper().startswith(_SETTINGS):
             raise InvalidReferenceError(f"{reference.env} is a setting of idp, and no secret of an object.")
-        value = os.environ.get(reference.env)
+        value = os.environ.get(reference.env, _given.get().get(reference.env))
         if value is None:
             raise UnknownNameError(f"The environment variable {reference.env} is not set.")
     else:

@@ -65,7 +65,7 @@ async def add(client_id: str | None, audience: Audience = Audience.OWNER, **valu
         mapping = msgspec.convert(given | own, ClaimMapping)
     except msgspec.ValidationError as error:
         raise InvalidClaimMappingError(f"A value is missing, or not valid: {error}.") from error
-    _check(mapping)
+    check(mapping)
     async with change():
         await _check_references(mapping, audience)
         _check_others(mapping, [one for one in await repository.mappings() if one.client_id == client_id])
@@ -92,8 +92,9 @@ def _shown(mapping: ClaimMapping) -> dict[str, Any]:
     return {name: shown[name] for name in ("id", "claim", "scope", "source", "places", "shape")}
 
 
-def _check(mapping: ClaimMapping) -> None:
-    """
+def check(mapping: ClaimMapping) -> None:
+    """Check a mapping on its own.
+
     Raises:
         InvalidClaimMappingError: a value is not valid.
     """

@@ -1,0 +1,1 @@
+"""Keycloak: the export of a realm (``kc.sh export``, version 26)."""
