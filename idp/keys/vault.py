@@ -76,11 +76,16 @@ def read_master_key(path: Path) -> bytes:
 
 
 def readable_by_others(path: Path) -> bool:
-    """Return whether group or others may read a file."""
+    """Return whether others may read a file, or the group if this account does not need that.
+
+    A secret that Kubernetes mounts belongs to root, and only its group lets the server read it.
+    """
     try:
-        return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        found = path.stat()
     except OSError:
         return False
+    others = stat.S_IROTH | (stat.S_IRGRP if found.st_uid == os.geteuid() else 0)
+    return bool(found.st_mode & others)
 
 
 def create_master_key(path: Path) -> None:

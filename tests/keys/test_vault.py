@@ -178,3 +178,18 @@ def test_a_derived_key_stays_the_same_for_ever() -> None:
     """Refresh tokens live for months: this must not change with a release."""
     expected = HKDF(SHA256(), length=32, salt=None, info=b"idp:refresh-token").derive(KEY)
     assert vault.derive("refresh-token") == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "of_this_account", "readable"),
+    [(0o600, True, False), (0o640, True, True), (0o440, False, False), (0o444, False, True)],
+)
+def test_who_may_read_a_file(
+    mode: int, of_this_account: bool, readable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes mounts a secret of root with mode 0440 and the group of the pod."""
+    (path := tmp_path / "master.key").write_text("secret")
+    path.chmod(mode)
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner if of_this_account else owner + 1)
+    assert vault.readable_by_others(path) is readable
