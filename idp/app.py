@@ -172,6 +172,9 @@ SHARED_READINGS: Sequence[exporter.SharedReading] = (
     bulk_metrics.read_jobs,
 )
 
+#: The background tasks whose work is outside of the database. A server that is isolated does not run them.
+OUTWARD = frozenset({"mail", "deliveries", "domain_checks", "directory_checks"})
+
 #: Prepares the database before a worker joins it.
 Prepare = Callable[[], Awaitable[None]]
 
@@ -289,7 +292,8 @@ def _background() -> list[asyncio.Task[None]]:
         "restore": restore.watch,
         "templates": templates().compile,
     }
-    return [asyncio.create_task(kept_running(name, run)) for name, run in tasks.items()]
+    skipped = OUTWARD if settings().isolated else frozenset[str]()
+    return [asyncio.create_task(kept_running(name, run)) for name, run in tasks.items() if name not in skipped]
 
 
 def _log_serving() -> None:

@@ -477,9 +477,12 @@ class Settings(BaseSettings):
         10_000, "Maximum number of these clients. Users cannot allow more of them.", ge=1
     )
 
-    outbound_allow_http: bool = _option(
-        False, "Allow calls to other servers without TLS. For development.", group="Calls to other servers"
+    isolated: bool = _option(
+        False,
+        "Connect to nothing but PostgreSQL: no mail, no deliveries, no calls. For a server on a copy.",
+        group="Calls to other servers",
     )
+    outbound_allow_http: bool = _option(False, "Allow calls to other servers without TLS. For development.")
     outbound_allowed_hosts: Annotated[Names, AfterValidator(_check_hosts)] = _option(
         (), "Non-public hosts and networks that may be called, such as sso.internal, 10.1.0.0/16."
     )
@@ -632,7 +635,7 @@ class Settings(BaseSettings):
     @property
     def sends_mail(self) -> bool:
         """Whether mails leave: by SMTP, or captured in development mode."""
-        return self.dev or self.smtp_url is not None
+        return not self.isolated and (self.dev or self.smtp_url is not None)
 
     @property
     def loopback(self) -> bool:
@@ -698,7 +701,7 @@ def _take_out_service_links() -> None:
             del os.environ[name]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the ``IDP_`` variables that are set. Those of the process take precedence over ``.env``."""
     variables = {**dotenv_values(ENV_FILE), **os.environ}
     return {name: value for name, value in variables.items() if name.startswith(PREFIX) and value}
@@ -730,12 +733,12 @@ def load(**overrides: Any) -> Settings:
         SettingsError: a variable is unknown, or its value is not allowed.
     """
     _take_out_service_links()
-    environment = _environment()
-    _refuse_unknown(set(environment))
+    variables = environment()
+    _refuse_unknown(set(variables))
     files: dict[str, str] = {}
     for name in SECRETS:
         variable = PREFIX + name.upper()
-        if variable not in environment and (path := environment.get(f"{variable}_FILE")):
+        if variable not in variables and (path := variables.get(f"{variable}_FILE")):
             files[name] = _read_secret_file(f"{variable}_FILE", path)
     try:
         return Settings(**(files | overrides))

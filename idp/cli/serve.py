@@ -271,7 +271,7 @@ def _warn(config: Settings) -> None:
         log.warning("master_key_readable", path=str(master_key_file))
     tested_versions.warn()
     if not config.sends_mail:
-        log.warning("serves_without_mail", reason="IDP_SMTP_URL is not set: mails wait in the outbox.")
+        log.warning("serves_without_mail", reason="IDP_SMTP_URL is not set, or IDP_ISOLATED is: mails wait.")
 
 
 async def _prepare(config: Settings) -> None:

@@ -67,6 +67,8 @@ async def _records(name: str, kind: str) -> Sequence[Any]:
     from dns.exception import DNSException
     from dns.resolver import NXDOMAIN
 
+    if settings().isolated:
+        raise ResolverError("IDP_ISOLATED is set.")
     try:
         answer = await _resolver(settings().dns_resolver).resolve(name, kind, search=False, raise_on_no_answer=False)
     except NXDOMAIN:

@@ -125,8 +125,11 @@ class Guard(httpcore.AsyncNetworkBackend):
         Raises:
             ForbiddenAddressError: one of them is not allowed.
         """
+        own = (host, port) in self._own
+        if settings().isolated and not own:
+            raise ForbiddenAddressError("IDP_ISOLATED is set.")
         addresses = await _resolve(host, port)
-        if (host, port) not in self._own and not all(_is_allowed(host, address) for address in addresses):
+        if not own and not all(_is_allowed(host, address) for address in addresses):
             raise ForbiddenAddressError("The server has no public address.")
         return addresses
 

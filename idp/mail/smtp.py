@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiosmtplib
 
 from idp.errors import RemoteError
-from idp.settings import SettingsError
+from idp.settings import SettingsError, settings
 
 #: Timeout of each step of the conversation.
 TIMEOUT_SECONDS = 15
@@ -72,6 +72,7 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
     """
     client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
     try:
+        _check_allowed()
         return await _converse(client, message)
     except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
         refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
@@ -117,6 +118,7 @@ async def test(url: str, *, greeting: str) -> Conversation:
     """
     client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
     try:
+        _check_allowed()
         await client.connect()
         encrypted = client.transport is not None and client.transport.get_extra_info("ssl_object") is not None
         return Conversation(encrypted, True if urlsplit(url).username is not None else None)
@@ -126,6 +128,11 @@ async def test(url: str, *, greeting: str) -> Conversation:
         raise TestFailedError(_failed_step(error), _words(error)) from error
     finally:
         await _quit(client)
+
+
+def _check_allowed() -> None:
+    if settings().isolated:
+        raise aiosmtplib.SMTPConnectError("IDP_ISOLATED is set")
 
 
 def _failed_step(error: Exception) -> str:
