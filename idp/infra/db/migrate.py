@@ -3,6 +3,8 @@
 The migrations are Piccolo's, and so is the table that records them, so ``piccolo migrations forwards idp`` works too.
 :func:`upgrade` adds a lock, so that replicas may start together, and a limit on how long a migration waits for a table.
 
+A migration that blocks the writers of a table for too long is stopped (:mod:`idp.infra.db.blocking`).
+
 Each migration is one transaction. A migration whose ``MigrationManager`` has ``wrap_in_transaction=False`` runs outside
 of transactions, statement by statement, for ``CREATE INDEX CONCURRENTLY``. docs/migrations.md says how to write them.
 """
@@ -17,13 +19,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
 from idp.errors import OperatorError
+from idp.infra.db import blocking
 from idp.infra.db.engine import engine, execute, fetch, fetchrow, long_transaction, outside_transactions
 from idp.infra.db.outages import DatabaseUnavailableError
 
@@ -127,11 +129,15 @@ async def check_version() -> None:
         raise DatabaseUnavailableError(f"PostgreSQL {MIN_VERSION} or later is needed; this one is {found}.")
 
 
-async def upgrade() -> list[str]:
+async def upgrade(*, any_lock: bool = False) -> list[str]:
     """Apply the pending migrations and return their ids. A second process waits, and then finds none.
 
+    Args:
+        any_lock: do not stop a migration that blocks the writers of a table for too long.
+
     Raises:
-        MigrationFailedError: PostgreSQL refused one, or a table was in use for too long. The earlier ones stay applied.
+        MigrationFailedError: PostgreSQL refused one, a table was in use for too long, or it blocked the writers of a
+            table for too long. The earlier ones stay applied.
         UnknownMigrationError: see :func:`pending`.
     """
     if not await pending():
@@ -139,7 +145,7 @@ async def upgrade() -> list[str]:
     async with _alone():
         found = await pending()
         for key in found:
-            await _apply(key)
+            await _apply(key, any_lock=any_lock)
         return found
 
 
@@ -168,44 +174,56 @@ async def _alone() -> AsyncIterator[None]:
         await connection.close()
 
 
-async def _apply(key: str) -> None:
+async def _apply(key: str, *, any_lock: bool) -> None:
     """Apply one migration and record it.
 
     Raises:
         MigrationFailedError: it was not recorded. What it did in a transaction is rolled back.
     """
     name = _shipped()[key]
-    manager = await _module(name).forwards()
+    manager = await load(name)
+    changed = "changed nothing" if manager.wrap_in_transaction else "starts from its beginning at the next attempt"
+    limit = contextlib.nullcontext() if any_lock else blocking.limited()
     try:
         if not manager.wrap_in_transaction:
-            async with outside_transactions():
-                await _run(manager)
+            async with outside_transactions(), limit:
+                await run(manager)
         async with long_transaction():
             await execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'")
             if manager.wrap_in_transaction:
-                await _run(manager)
-            await _record(key)
+                async with limit:
+                    await run(manager)
+            await record(key)
+    except blocking.BlockedTooLongError as error:
+        raise MigrationFailedError(
+            f"The migration {name} blocked requests on the table {error.table} for {blocking.LIMIT_SECONDS:.0f} s and"
+            f" was stopped; it {changed}. See idp db rehearse. In a maintenance window: idp db upgrade --any-lock."
+        ) from error
     except asyncpg.LockNotAvailableError as error:
         raise MigrationFailedError(f"A table is in use, so the migration {name} changed nothing. Try again.") from error
     except asyncpg.PostgresError as error:
-        changed = "changed nothing" if manager.wrap_in_transaction else "starts from its beginning at the next attempt"
         reason = str(error).partition("\n")[0]
         raise MigrationFailedError(f"The migration {name} failed and {changed}. PostgreSQL says: {reason}.") from error
 
 
-def _module(name: str) -> ModuleType:
+async def load(name: str) -> "MigrationManager":
+    """Return a migration by the name of its module."""
     # Piccolo's migrations look up their engine in this module.
     os.environ["PICCOLO_CONF"] = "idp.piccolo_conf"
-    return importlib.import_module(f"idp.infra.db.migrations.{name}")
+    module = importlib.import_module(f"idp.infra.db.migrations.{name}")
+    manager: MigrationManager = await module.forwards()
+    return manager
 
 
-async def _run(manager: "MigrationManager") -> None:
+async def run(manager: "MigrationManager") -> None:
+    """Run the statements of a migration."""
     # Piccolo prints its progress; the caller reports it instead.
     with contextlib.redirect_stdout(io.StringIO()):
         await manager.run()
 
 
-async def _record(key: str) -> None:
+async def record(key: str) -> None:
+    """Record that a migration was applied."""
     from piccolo.apps.migrations.tables import Migration as Applied
 
     await Applied.create_table(if_not_exists=True)

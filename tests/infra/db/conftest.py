@@ -1,3 +1,4 @@
 from tests.support.isolated import empty_database, own_database
+from tests.support.migrations import add_migration
 
-__all__ = ["empty_database", "own_database"]
+__all__ = ["add_migration", "empty_database", "own_database"]

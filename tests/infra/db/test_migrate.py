@@ -2,11 +2,8 @@
 
 import asyncio
 import os
-import re
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +14,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.audit.tables import AuditEvent
-from idp.infra.db import migrate, migrations, new_migration
+from idp.infra.db import migrate
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.oauth.clients.models import ResourceServer
@@ -26,6 +23,7 @@ from idp.oauth.clients.tables import ResourceServerRow
 from idp.piccolo_app import APP_CONFIG
 from idp.settings import settings
 from tests.support.isolated import isolated
+from tests.support.migrations import AddMigration, migration
 from tests.support.pgbouncer import PgBouncer, needs_pgbouncer
 from tests.support.postgres import Cluster
 
@@ -52,14 +50,14 @@ async def test_an_empty_database_gets_every_table(empty_database: str) -> None:
 
 
 async def test_the_status_tells_when(empty_database: str) -> None:
-    assert all(migration.applied_at is None for migration in await migrate.status())
+    assert all(each.applied_at is None for each in await migrate.status())
     await migrate.upgrade()
     row = await fetchrow("SELECT now() AS now")
     assert row
-    for migration in await migrate.status():
-        assert migration.applied_at is not None
-        assert 0 <= (row["now"] - migration.applied_at).total_seconds() < 60
-        assert migration.name.startswith("m0")
+    for each in await migrate.status():
+        assert each.applied_at is not None
+        assert 0 <= (row["now"] - each.applied_at).total_seconds() < 60
+        assert each.name.startswith("m0")
 
 
 async def test_no_lock_without_pending_migrations(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,13 +118,6 @@ async def test_a_failing_migration_changes_nothing(empty_database: str) -> None:
     assert await migrate.upgrade()
 
 
-def migration(number: int, *statements: str, transaction: bool = True) -> str:
-    """A migration as `make migration` writes it, filled in."""
-    source = new_migration.TEMPLATE.format(title="Test", name="test", id=f"9999-01-{number:02}T00:00:00:000000")
-    source = source.replace("STATEMENTS = ()", f"STATEMENTS = {statements!r}")
-    return source.replace("wrap_in_transaction=True", f"wrap_in_transaction={transaction}")
-
-
 def concurrent(then: str = "SELECT 1", kind: str = "INDEX") -> str:
     """A migration outside of transactions."""
     return migration(
@@ -141,25 +132,6 @@ def concurrent(then: str = "SELECT 1", kind: str = "INDEX") -> str:
 def ordinary(value: str) -> str:
     """A migration that is a transaction."""
     return migration(2, "CREATE TABLE colour (name text PRIMARY KEY)", f"INSERT INTO colour VALUES ({value})")
-
-
-AddMigration = Callable[[str], str]
-
-
-@pytest.fixture
-def add_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddMigration:
-    """Adds a migration to those that are shipped, or replaces one of the same ID. Returns its ID."""
-    shipped = dict(migrate._shipped())
-    monkeypatch.setattr(migrate, "_shipped", lambda: shipped)
-    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
-
-    def add(source: str) -> str:
-        (found,) = re.findall(r'^ID = "(.+)"$', source, re.MULTILINE)
-        shipped[found] = f"m_{secrets.token_hex(8)}"
-        (tmp_path / f"{shipped[found]}.py").write_text(source)
-        return str(found)
-
-    return add
 
 
 async def invalid_indexes() -> list[str]:
