@@ -59,6 +59,7 @@ RUN_BY = {
     "docs/token-hook.md": "tests/oauth/token_hook/test_documents.py",
     "docs/troubleshooting.md": "tests/trace/test_troubleshooting.py",
     "docs/trusted-issuers.md": "tests/oauth/token/test_jwt_bearer.py",
+    "docs/upgrades.md": "tests/rehearsal/test_page.py",
 } | {
     f"docs/{name}.md": "tests/site/test_commands_of_pages.py"
     for name in (

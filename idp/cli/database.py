@@ -41,12 +41,12 @@ async def database(*, migrated: bool = True, create: bool = False) -> AsyncItera
 
     development.adopt()
     config = settings()
-    _log_for_people(config)
+    log_for_people(config)
     with ExitStack() as stack:
         if config.database_url is not None:
             configure(config.database_url.get_secret_value())
         else:
-            configure(_embedded(config, stack, create=create))
+            configure(embedded_url(config, stack, create=create))
         async with connected():
             if migrated and await migrate.pending():
                 raise NoDatabaseError("The database is not up to date. Run: idp db upgrade.")
@@ -91,7 +91,12 @@ async def _unlock() -> None:
     await root_key.unlock()
 
 
-def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
+def embedded_url(config: "Settings", stack: ExitStack, *, create: bool) -> str:
+    """Return the URL of the embedded PostgreSQL, which is started if needed, until the stack ends.
+
+    Raises:
+        NoDatabaseError: there is none, and it is not to be created.
+    """
     from idp.infra.db.embedded import EmbeddedPostgres
 
     folder = config.data_dir / "postgres"
@@ -104,7 +109,7 @@ def _embedded(config: "Settings", stack: ExitStack, *, create: bool) -> str:
     return server.dsn
 
 
-def _log_for_people(config: "Settings") -> None:
+def log_for_people(config: "Settings") -> None:
     """Log warnings only, unless the settings say otherwise: a command prints its own result."""
     from idp.infra.logs import configure_logs
 

@@ -6,6 +6,7 @@ import rich_click as click
 
 from idp.cli.database import database, with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.cli.rehearse import rehearse
 
 if TYPE_CHECKING:
     from idp.infra.db.migrate import Migration
@@ -16,27 +17,34 @@ def db() -> None:
     """Migrations, and recovery after a restored backup."""
 
 
+db.add_command(rehearse)
+
+
 @db.command()
-def upgrade() -> None:
+@click.option(
+    "--any-lock", is_flag=True, help="Do not stop a migration that blocks requests. Only in a maintenance window."
+)
+def upgrade(any_lock: bool) -> None:
     """Apply the pending migrations.
 
-    It is safe to run this several times at once, and while the server runs.
+    It is safe to run this several times at once, and while the server runs. A migration that blocks the requests on a
+    table for more than two seconds is stopped and rolled back: `idp db rehearse` finds it before.
     """
     import asyncio
 
-    applied = asyncio.run(_upgrade())
+    applied = asyncio.run(_upgrade(any_lock=any_lock))
     for key in applied:
         click.echo(f"Applied {key}.")
     if not applied:
         click.echo("The database is up to date.")
 
 
-async def _upgrade() -> list[str]:
+async def _upgrade(*, any_lock: bool) -> list[str]:
     from idp.infra.db import migrate
 
     async with database(migrated=False, create=True):
         await migrate.check_version()
-        return await migrate.upgrade()
+        return await migrate.upgrade(any_lock=any_lock)
 
 
 @db.command()

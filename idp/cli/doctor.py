@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from idp.cli.output import json_option, print_json
+from idp.cli.output import json_option, print_json, wrapped
 
 if TYPE_CHECKING:
     from idp.doctor.models import Check, Context, Finding, Result
 
 #: A pool of public time servers.
 TIME_SERVER = "pool.ntp.org"
-#: Columns of the report.
-WIDTH = 80
 _COLORS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
 
 
@@ -112,16 +110,7 @@ def _print(results: "list[Result]", *, everything: bool) -> None:
 def _print_finding(finding: "Finding") -> None:
     click.secho(f"  {finding.level.upper():8}{finding.name}".rstrip(), fg=_COLORS[finding.level])
     for text in filter(None, (finding.text, finding.mend and f"Mend: {finding.mend}")):
-        click.echo(_wrapped(text))
-
-
-def _wrapped(text: str, indent: int = 10) -> str:
-    import textwrap
-
-    margin = " " * indent
-    # URLs and names of settings stay whole, so that they can be copied.
-    wrapper = textwrap.TextWrapper(WIDTH, margin, margin, break_long_words=False, break_on_hyphens=False)
-    return wrapper.fill(text)
+        click.echo(wrapped(text))
 
 
 def _summary(results: "list[Result]") -> str:
@@ -136,5 +125,5 @@ def _summary(results: "list[Result]") -> str:
     lines = [f"{', '.join(numbers)} by {len(results) - len(skipped)} checks."]
     for reason in dict.fromkeys(result.skipped for result in skipped):
         names = ", ".join(result.check for result in skipped if result.skipped == reason)
-        lines.append(_wrapped(f"Skipped: {names}. {reason}", 0))
+        lines.append(wrapped(f"Skipped: {names}. {reason}", 0))
     return "\n".join(lines)

@@ -11,6 +11,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 #: Width without a terminal: enough for ids and URIs.
 PIPE_WIDTH = 180
+#: Columns of reports.
+WIDTH = 80
 
 
 def print_json(value: Any) -> None:
@@ -44,6 +46,14 @@ def print_details(values: Mapping[str, object]) -> None:
         if value not in (None, "", [], ()):
             table.add_row(name, _cell(value))
     _print(table)
+
+
+def wrapped(text: str, indent: int = 10) -> str:
+    """Break a text into lines of :data:`WIDTH`. URLs and names of settings stay whole, so that they can be copied."""
+    import textwrap
+
+    margin = " " * indent
+    return textwrap.TextWrapper(WIDTH, margin, margin, break_long_words=False, break_on_hyphens=False).fill(text)
 
 
 def _print(table: Any) -> None:

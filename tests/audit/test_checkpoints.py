@@ -384,7 +384,7 @@ async def test_a_dump_is_restored_with_its_partitions(trail_at: TrailAt, own_dat
     """The trail is the same, and goes on."""
     await trail_at(datetime(2031, 1, 20, tzinfo=UTC), 3)
     await trail_at(datetime(2032, 6, 1, tzinfo=UTC), 1)
-    before, programs = await _partitions(), embedded._programs()
+    before, programs = await _partitions(), embedded.find_programs()
     assert programs is not None
     copy = await cluster.create_database(template=None)
     dump = await asyncio.to_thread(subprocess.check_output, [programs / "pg_dump", own_database])

@@ -51,7 +51,7 @@ class Run:
         self.folder, self.keys = folder, keys
 
     async def __call__(self, section: str, **variables: str) -> str:
-        programs = embedded._programs()
+        programs = embedded.find_programs()
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         fixed = {"PATH": path, "IDP_KEYS_DIR": str(self.keys), "SAFE_PLACE": str(self.folder / "safe")}
         script = ["bash", "-euo", "pipefail", "-c", _commands(section)]

@@ -21,7 +21,7 @@ START_SECONDS = 30
 
 
 def _programs() -> Path:
-    found = embedded._programs()
+    found = embedded.find_programs()
     assert found is not None
     return found
 

