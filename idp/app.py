@@ -37,6 +37,7 @@ from idp.http.middleware import Middleware
 from idp.http.mount import Mount
 from idp.http.router import Router
 from idp.http.routes import Routes
+from idp.infra import systemd
 from idp.infra.background import kept_running
 from idp.infra.db import cache_invalidation
 from idp.infra.db import metrics as database_metrics
@@ -210,6 +211,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     gc.collect()
     gc.freeze()
     gc.enable()
+    systemd.notify("READY=1")
     try:
         yield
     finally:

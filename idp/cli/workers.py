@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from idp.infra import thread_scheduling
+from idp.infra import systemd, thread_scheduling
 from idp.infra.db.os_user import end_with_parent
 from idp.settings import Settings
 
@@ -176,18 +176,22 @@ def _server() -> "type[MPServer]":
 
     class Supervisor(MPServer):
         def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
-            restarts = Restarts()
+            restarts, watchdog = Restarts(), systemd.watchdog_interval()
             while True:
-                self.main_loop_interrupt.wait(restarts.wait(time.monotonic()))
+                waits = [wait for wait in (restarts.wait(time.monotonic()), watchdog) if wait is not None]
+                self.main_loop_interrupt.wait(min(waits, default=None))
                 # Cleared before the lists are read, so that a later event wakes the next wait.
                 self.main_loop_interrupt.clear()
                 if self.interrupt_signal:
+                    systemd.notify("STOPPING=1")
                     return
                 died, now = list(self.interrupt_children), time.monotonic()
                 if died and not self.respawn_failed_workers:
                     return
                 if any(worker.inner.is_alive() and now - worker.birth > STARTED_AFTER for worker in self.wrks):
                     restarts.started()
+                if any(worker.inner.is_alive() for worker in self.wrks):
+                    systemd.notify("WATCHDOG=1")
                 for index in died:
                     self.interrupt_children.remove(index)
                     worker = self.wrks[index]

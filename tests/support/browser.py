@@ -123,7 +123,9 @@ class Browser:
 
     def _url(self, path: str) -> str:
         """Return the URL of a path below the issuer."""
-        return path if "://" in path else f"{self.issuer}{path.removeprefix(urlsplit(self.issuer).path)}"
+        prefix = urlsplit(self.issuer).path
+        below = path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
+        return path if "://" in path else f"{self.issuer}{below}"
 
     async def get(self, path: str, **parameters: str) -> Page | Redirect:
         response = await self.client.get(self._url(path), params=parameters or None)
