@@ -158,6 +158,7 @@ async def hurried(
         yield Front(example, running, recorders, visitors)
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 @each
 async def test_what_arrives(front: Front) -> None:
     url = f"https://localhost:{front.visitors.port}"
