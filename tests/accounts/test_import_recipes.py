@@ -1,4 +1,6 @@
-"""The recipes of docs/import.md, each run on a small export of the other system, and the imported data."""
+"""The recipes of docs/import.md and of the guides docs/migrate-from-cognito.md, migrate-from-firebase.md and
+migrate-from-supabase.md, each run on a small export of the other system, and the imported data.
+"""
 
 import io
 import json
@@ -15,6 +17,7 @@ import bcrypt
 import pyotp
 import pytest
 
+from idp.accounts.attributes.service import values as attribute_values
 from idp.accounts.import_files import read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
 from idp.accounts.passwords import verify_password
@@ -24,14 +27,15 @@ from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import totp
 from idp.signin.factors.imports import release, store
+from tests.support.attributes import Declare, declare
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
 
-__all__ = ["own_database"]
+__all__ = ["declare", "own_database"]
 pytestmark = pytest.mark.fault(30)
 
-DOCS = Path(__file__).parents[2] / "docs" / "import.md"
-GOOGLE = "https://accounts.google.com"
+DOCS = Path(__file__).parents[2] / "docs"
+GOOGLE, GITHUB, APPLE = "https://accounts.google.com", "https://github.com", "https://appleid.apple.com"
 
 
 @pytest.fixture
@@ -40,7 +44,13 @@ def domain(db: str) -> str:
 
 
 def _recipe(heading: str) -> str:
-    section = DOCS.read_text(encoding="utf-8").partition(f"### {heading}\n")[2].partition("\n### ")[0]
+    """Return the recipe of a section of docs/import.md, or of the guide for this system."""
+    guide = DOCS / f"migrate-{heading.replace(' ', '-').lower()}.md"
+    if guide.exists():
+        section = guide.read_text(encoding="utf-8")
+    else:
+        text = (DOCS / "import.md").read_text(encoding="utf-8")
+        section = text.partition(f"### {heading}\n")[2].partition("\n### ")[0]
     found = re.search(r"```(?:sh|sql)\n(.*?)```", section, re.DOTALL)
     assert found is not None, heading
     return found[1]
@@ -76,18 +86,21 @@ async def _identities(user: User) -> list[tuple[str, str, str]]:
     return [tuple(row) for row in rows]
 
 
-async def test_from_firebase(tmp_path: Path, domain: str) -> None:
+async def test_from_firebase(tmp_path: Path, domain: str, declare: Declare) -> None:
     subject = str(10**20 + secrets.randbelow(10**15))
     ada = {
         "localId": "yrLqC2gBTVXLSHyBcLoKyZ", "email": f"ada@{domain}", "emailVerified": True,
         "displayName": "Ada Lovelace", "photoUrl": "https://example.com/ada.png", "phoneNumber": "+49301",
         "passwordHash": "lSrfV15cpx95_sZS2W9c9Kp6i_LVgQNDNC_qzrCnh1SAyZvqmZqAjTdn3aoItz-VHjoZilo78198JAdRuid5lQ==",
         "salt": "42xEC-ixf3L2lw==", "createdAt": "1508198023000",
-        "providerUserInfo": [{"providerId": "google.com", "rawId": subject, "email": f"ada@{domain}"}],
+        "providerUserInfo": [{"providerId": "google.com", "rawId": subject, "email": f"ada@{domain}"},
+                             {"providerId": "github.com", "rawId": subject}, {"providerId": "phone", "rawId": "1"}],
     }  # fmt: skip
     bob = {"localId": "x", "email": f"bob@{domain}", "emailVerified": False, "disabled": True, "providerUserInfo": []}
     key = "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA=="
-    data = _run(tmp_path, "From Firebase", {"users.json": json.dumps({"users": [ada, bob]})}, KEY=key)
+    users = {"users": [ada, bob, {"localId": "anonymous"}]}
+    data = _run(tmp_path, "From Firebase", {"users.json": json.dumps(users)}, KEY=key)
+    await declare(name="firebase_uid")
     assert await _import(data) == []
     user = await _known(f"ada@{domain}")
     assert (user.name, user.picture, user.phone_number_verified) == (
@@ -96,8 +109,9 @@ async def test_from_firebase(tmp_path: Path, domain: str) -> None:
         True,
     )
     assert await verify_password(user.password_hash, "user1password")
-    assert await _identities(user) == [(GOOGLE, subject, "google")]
+    assert sorted(await _identities(user)) == [(GOOGLE, subject, "google"), (GITHUB, subject, "github")]
     assert (await _known(f"bob@{domain}")).disabled_at is not None
+    assert await attribute_values(user.id) == {"firebase_uid": ada["localId"]}
 
 
 async def test_from_cognito(tmp_path: Path, domain: str) -> None:
@@ -108,9 +122,16 @@ async def test_from_cognito(tmp_path: Path, domain: str) -> None:
         return {"Username": username, "Enabled": enabled, "UserStatus": "CONFIRMED", "Attributes": has}
 
     ada = person("ada", True, sub=sub, email=f"ada@{domain}", email_verified="true", given_name="Ada",
-                 family_name="Lovelace", phone_number="+49301", phone_number_verified="true")  # fmt: skip
+                 family_name="Lovelace", phone_number="+49301", phone_number_verified="true",
+                 identities=json.dumps([
+                     {"userId": sub, "providerName": "Google", "providerType": "Google", "issuer": None},
+                     {"userId": sub, "providerType": "SignInWithApple", "issuer": None},
+                     {"userId": sub, "providerName": "Corp", "providerType": "OIDC", "issuer": "https://corp.example"},
+                     {"userId": sub, "providerName": "Facebook", "providerType": "Facebook", "issuer": None},
+                 ]))  # fmt: skip
     bob = person("bob", False, sub=str(uuid4()), email=f"bob@{domain}", email_verified="false", name="Bob B.")
-    data = _run(tmp_path, "From Cognito", {"users.json": json.dumps({"Users": [ada, bob]})})
+    zoe = person("zoe", True, sub=str(uuid4()), phone_number="+49302")
+    data = _run(tmp_path, "From Cognito", {"users.json": json.dumps({"Users": [ada, bob, zoe]})})
     assert await _import(data) == []
     user = await _known(f"ada@{domain}")
     assert (str(user.id), user.name, user.email_verified, user.phone_number_verified) == (
@@ -119,6 +140,9 @@ async def test_from_cognito(tmp_path: Path, domain: str) -> None:
         True,
         True,
     )
+    assert sorted(await _identities(user)) == [
+        (GOOGLE, sub, "google"), (APPLE, sub, "apple"), ("https://corp.example", sub, "corp.example"),
+    ]  # fmt: skip
     other = await _known(f"bob@{domain}")
     assert (other.name, other.email_verified, other.disabled_at is not None) == ("Bob B.", False, True)
 
@@ -128,22 +152,37 @@ async def test_from_supabase(own_database: str) -> None:
     sub, subject = uuid4(), secrets.token_hex(8)
     users = (
         "id uuid, email text, email_confirmed_at timestamptz, raw_user_meta_data jsonb, phone text,"
-        " phone_confirmed_at timestamptz, banned_until timestamptz, encrypted_password text, deleted_at timestamptz"
+        " phone_confirmed_at timestamptz, banned_until timestamptz, encrypted_password text, deleted_at timestamptz,"
+        " is_anonymous boolean NOT NULL DEFAULT false"
     )
     await execute("CREATE SCHEMA auth")
     await execute(f"CREATE TABLE auth.users ({users})")
     await execute("CREATE TABLE auth.identities (user_id uuid, provider text, provider_id text)")
+    await execute(
+        "CREATE TABLE auth.mfa_factors"
+        " (user_id uuid, factor_type text, status text, secret text, created_at timestamptz)"
+    )
     stored = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode().replace("$2b$", "$2a$")
     add = "INSERT INTO auth.users VALUES ($1, $2, now(), $3, '49301', now(), $4, $5, NULL)"
     told = json.dumps({"full_name": "Ada Lovelace", "avatar_url": "https://example.com/ada.png"})
     await execute(add, sub, "ada@example.com", told, None, stored)
-    await execute("INSERT INTO auth.identities VALUES ($1, 'google', $2)", sub, subject)
+    secret = pyotp.random_base32()
+    await execute(
+        "INSERT INTO auth.identities VALUES ($1, 'google', $2), ($1, 'github', $2), ($1, 'email', $2)", sub, subject
+    )
+    await execute("INSERT INTO auth.mfa_factors VALUES ($1, 'totp', 'verified', $2, now())", sub, secret)
+    await execute(
+        "INSERT INTO auth.users (id, email, is_anonymous) VALUES ($1, '', false), ($2, 'x@example.com', true)",
+        uuid4(), uuid4(),
+    )  # fmt: skip
     rows = await fetch(_recipe("From Supabase"))
     assert await _import("\n".join(row[0] for row in rows).encode()) == []
     user = await _known("ada@example.com")
     assert (user.id, user.name, user.email_verified, user.phone_number_verified) == (sub, "Ada Lovelace", True, True)
     assert await verify_password(user.password_hash, PASSWORD)
-    assert await _identities(user) == [(GOOGLE, subject, "google")]
+    assert sorted(await _identities(user)) == [(GOOGLE, subject, "google"), (GITHUB, subject, "github")]
+    assert await totp.verify(user.id, pyotp.TOTP(secret).now())
+    assert await user_by_email("x@example.com") is None
 
 
 # What a record may bring along

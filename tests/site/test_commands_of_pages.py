@@ -121,3 +121,11 @@ def test_logout(reader: Reader) -> None:
         "clients", "create", "--name", "My app", "--id", "my-app", "--redirect-uri", "https://app.example.com/cb"
     )
     reader.read("logout.md")
+
+
+@pytest.mark.parametrize("page", ["migrate-from-cognito.md", "migrate-from-firebase.md", "migrate-from-supabase.md"])
+def test_migrations(reader: Reader, page: str) -> None:
+    """With a file as tests/accounts/test_import_recipes.py make it from an export."""
+    (reader.folder / "users.jsonl").write_text(json.dumps({"email": f"ada@{page}.example"}) + "\n")
+    printed = reader.read(page, {"my-app": page.removesuffix(".md")}, without="aws|firebase|jq|psql")
+    assert "1 imported" in printed
