@@ -58,13 +58,15 @@ RUN_BY = {
     "docs/token-exchange.md": "tests/clients/test_token_exchange.py",
     "docs/token-hook.md": "tests/oauth/token_hook/test_documents.py",
     "docs/troubleshooting.md": "tests/trace/test_troubleshooting.py",
+    "docs/tutorial.md": "tests/clients/test_tutorial.py",
     "docs/trusted-issuers.md": "tests/oauth/token/test_jwt_bearer.py",
     "docs/upgrades.md": "tests/rehearsal/test_page.py",
 } | {
     f"docs/{name}.md": "tests/site/test_commands_of_pages.py"
     for name in (
-        "admin-api", "audit", "bulk-operations", "events", "first-party-apps", "logout", "mail", "operations",
-        "outbound-scim", "rotate-keys", "scim", "upstreams", "workload-identity",
+        "admin-api", "audit", "bulk-operations", "events", "first-party-apps", "logout", "mail", "migrate-from-cognito",
+        "migrate-from-firebase", "migrate-from-supabase", "operations", "outbound-scim", "rotate-keys", "scim",
+        "upstreams", "workload-identity",
     )
 }  # fmt: skip
 #: Pages whose commands are checked here only, and why.
@@ -74,8 +76,8 @@ CHECKED_ONLY = {
 #: Programs of the system in commands. `curl` and `idp` are checked further.
 PROGRAMS = {
     ".venv/bin/python", "/opt/idp/bin/pip", "aws", "bin/kc.sh", "cat", "cp", "createdb", "curl", "docker", "dropdb",
-    "export", "gh", "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore", "pip",
-    "pipx", "psql", "python3", "sudo", "systemctl", "uv",
+    "export", "firebase", "gh", "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore",
+    "pip", "pipx", "psql", "python3", "sudo", "systemctl", "tutorial/bin/granian", "tutorial/bin/pip", "uv",
 }  # fmt: skip
 #: The hosts of this server in examples. Two pages have two servers.
 HOSTS = {"id.example.com", "localhost:8000", "login.notes.example"}

@@ -20,6 +20,7 @@ Values = dict[str, str | Callable[[str], str]]
 _CURL = argparse.ArgumentParser(exit_on_error=False)
 _CURL.add_argument("url")
 _CURL.add_argument("-s", action="store_true")
+_CURL.add_argument("-i", dest="show_status", action="store_true")
 _CURL.add_argument("-X", dest="method")
 _CURL.add_argument("-u", dest="user")
 _CURL.add_argument("-H", dest="headers", action="append", default=[])
@@ -54,19 +55,20 @@ class Reader:
         self.printed = ""
         for program, *words in commands_of(page):
             if not without or not re.match(without, shlex.join([program, *words])):
-                self.do(program, [self._filled(word, values or {}) for word in words], input)
+                self.do(program, [self.filled(word, values or {}) for word in words], input)
         return self.printed
 
     def do(self, program: str, words: list[str], input: str = "") -> None:
         """Do one command."""
-        if program == "idp":
+        if program in ("idp", ".venv/bin/idp"):
             self.printed += self._cli(*words, input=input).out
         elif program == "curl":
             self.printed += self._curl(_CURL.parse_args(words))
         else:
             raise AssertionError(f"The reader has no {program}.")
 
-    def _filled(self, word: str, values: Values) -> str:
+    def filled(self, word: str, values: Values) -> str:
+        """Return a word with the values in place of what the page has."""
         for name, value in values.items():
             if name in word:
                 word = word.replace(name, value if isinstance(value, str) else value(self.printed))
@@ -75,7 +77,10 @@ class Reader:
         )
 
     def _curl(self, given: argparse.Namespace) -> str:
-        """Send a request, again for a while: a server knows of a new client or role after a moment."""
+        """Send a request, again for a while: a server knows of a new client or role after a moment.
+
+        With ``-i`` the page shows an error, so the first response counts.
+        """
         headers = dict(header.split(": ", 1) for header in given.headers)
         fields = [field.split("=", 1) for field in given.form]
         fields += [(name, (self.folder / path).read_text()) for name, path in (each.split("@") for each in given.files)]
@@ -92,6 +97,8 @@ class Reader:
                     data=dict(fields) or None,
                     json=json.loads(given.body) if given.body else None,
                 )
+                if given.show_status:
+                    return f"HTTP/1.1 {response.status_code} {response.reason_phrase}\n"
                 if response.is_success:
                     return f"{response.text}\n"
                 assert time.monotonic() < deadline, f"{method} {given.url}: {response.status_code} {response.text}"
