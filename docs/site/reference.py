@@ -78,7 +78,7 @@ def _command(root: click.Command, path: str) -> Iterator[str]:
         context = click.Context(command, info_name=f"idp {name}")
         if command is not root:
             yield f"{'#' * min(name.count(' ') + 1, 4)} idp {name}\n\n"
-        yield f"{_prose(command.help)}\n\n"
+        yield f"{_escape(command.help or '')}\n\n"
         if not isinstance(command, click.Group) or command.invoke_without_command:
             pieces = " ".join(command.collect_usage_pieces(context))
             yield f"```text\nidp {name} {pieces}\n```\n\n"
@@ -96,15 +96,6 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     return f"`{names}`", _cell(meaning)
 
 
-def _prose(help: str | None) -> str:
-    """Return the help of a command as Markdown: paragraphs, and examples that `\\b` introduces as they are."""
-    paragraphs = (help or "").split("\f")[0].split("\n\n")
-    return "\n\n".join(
-        f"```text\n{text.removeprefix(chr(8)).strip(chr(10))}\n```" if text.startswith("\b") else _escape(text)
-        for text in paragraphs
-    )
-
-
 # The admin API
 
 
@@ -120,14 +111,8 @@ def _api_pages() -> Iterator[tuple[str, Page]]:
         yield f"{API}/{tag}.md", Page(title, "", f"# Admin API: {title}\n\n{''.join(tags[tag])}")
         rows.append((f"[{title}]({tag}.md)", str(len(tags[tag]))))
     yield f"{API}/models.md", Page("Models", "", f"# Admin API: models\n\n{''.join(_models(found))}")
-    yield (
-        f"{API}/index.md",
-        Page(
-            "Operations of the admin API",
-            "every path, parameter and model",
-            f"{_API_HEAD}{_table(('Records', 'Operations'), rows)}{_errors(found)}",
-        ),
-    )
+    text = f"{_API_HEAD}{_table(('Records', 'Operations'), rows)}{_errors(found)}"
+    yield f"{API}/index.md", Page("Operations of the admin API", "every path, parameter and model", text)
 
 
 _API_HEAD = """# Operations of the admin API
