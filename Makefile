@@ -49,8 +49,8 @@ hooks: $(VENV)/.dev ## Install Git hooks: make check, and the length of a commit
 	@$(BIN)/pre-commit install
 
 lock: $(VENV)/.dev ## Write the lock files from pyproject.toml; ARGS=--upgrade chooses the newest versions
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --output-file requirements.txt pyproject.toml requirements-build.in
-	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --extra otel --output-file requirements.txt pyproject.toml requirements-build.in
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) $(ARGS) --extra embedded --extra otel --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml requirements-build.in
 
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate
 
