@@ -46,6 +46,7 @@ from idp.infra.db.readiness import readiness
 from idp.infra.logs import configure_logs, exception_fields
 from idp.infra.metrics import exporter
 from idp.infra.templates import templates
+from idp.infra.tracing import worker as tracing
 from idp.keys import checkpoint_signer, jwks_snapshot, restore_detection, root_key, rotation_job
 from idp.keys import metrics as key_metrics
 from idp.keys.algorithms import DEFAULT_ALGORITHM
@@ -197,6 +198,8 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     """
     readiness.joined = False
     background: list[asyncio.Task[None]] = []
+    if settings().tracing:
+        tracing.start()
     if (address := settings().metrics_address) is not None:
         background.append(asyncio.create_task(exporter.run(address, OWN_READINGS, SHARED_READINGS)))
     attempt = asyncio.create_task(_join(prepare))
@@ -220,6 +223,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         await asyncio.gather(*background, return_exceptions=True)
         await token_hook_calls.close()
         await close_pool()
+        await tracing.stop()
 
 
 async def _load_keys() -> None:
@@ -317,6 +321,8 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     configure_logs(config)
     if config.metrics_address is not None:
         exporter.prepare()
+    if config.tracing:
+        tracing.check()
     # An operator's template that does not compile stops the start, not a sign-in.
     templates()
     if config.database_url is not None:

@@ -243,6 +243,9 @@ class Settings(BaseSettings):
     metrics_address: Annotated[tuple[str, int] | None, NoDecode, BeforeValidator(_read_metrics_address)] = _option(
         None, "Address that serves metrics for Prometheus at /metrics, such as 127.0.0.1:9464. Empty: no metrics."
     )
+    tracing: bool = _option(
+        False, "Send traces to a collector. The variables of OpenTelemetry, OTEL_…, say where and how many."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = _option("info", "Lowest level to log.")
     log_format: Literal["json", "console"] = _option("json", "JSON lines, or coloured text for people.")
 

@@ -202,6 +202,15 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("dns", {"idp.infra.dns"}),
         ("jinja2", {"idp.infra.templates", "idp.cli.serve"}),
         ("maxminddb", {"idp.infra.geoip"}),
+        (
+            "opentelemetry",
+            {
+                "idp.infra.request_context",
+                "idp.infra.tracing.spans",
+                "idp.infra.tracing.tracer",
+                "idp.infra.tracing.worker",
+            },
+        ),
         ("pydantic", {"idp.settings"}),
         ("pyotp", {"idp.signin.factors.totp"}),
         ("segno", {"idp.signin.factors.totp"}),

@@ -28,6 +28,7 @@ from idp.errors import OverloadedError, ValidationError
 from idp.infra.i18n import gettext as _
 from idp.infra.metrics.declared import Counter, Gauge, Histogram
 from idp.infra.thread_scheduling import threads
+from idp.infra.tracing import spans
 from idp.settings import settings
 
 CALLS = Gauge("idp_password_hashing_calls", "Hashings that run or wait.", mode="livesum")
@@ -229,14 +230,17 @@ class _Pool:
             self.check()
             self.outstanding += 1
         threads.computing(+1)
-        future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs))
-        # Not when the caller is cancelled: the thread cannot be interrupted.
-        future.add_done_callback(self._done)
-        return await asyncio.wrap_future(future)
+        with spans.part("hash a password") as span:
+            future = self._executor.submit(self._work, self._now(), partial(function, *args, **kwargs), span)
+            # Not when the caller is cancelled: the thread cannot be interrupted.
+            future.add_done_callback(self._done)
+            return await asyncio.wrap_future(future)
 
-    def _work(self, queued_at: float, function: Callable[[], T]) -> T:
+    def _work(self, queued_at: float, function: Callable[[], T], span: "spans.Span | None") -> T:
         started = self._now()
         WAIT.observe(started - queued_at)
+        if span is not None:
+            span.add_event("a thread is free")
         if started - queued_at > self._longest_wait:
             # Earlier calls took longer than expected. Fail before hashing, not after.
             REFUSED.add()

@@ -21,6 +21,7 @@ from idp.errors import OperatorError
 from idp.infra import tested_versions
 from idp.infra.logs import configure_logs
 from idp.infra.metrics import processes
+from idp.infra.tracing import worker as tracing
 from idp.mail.smtp import connection_options
 from idp.settings import Settings, SettingsError, load, service_links, settings
 
@@ -64,6 +65,8 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
     _check_port(config.host, config.port, "--port")
     if config.metrics_address is not None:
         _check_port(*config.metrics_address, "IDP_METRICS_ADDRESS")
+    if config.tracing:
+        tracing.check()
     with ExitStack() as stack:
         if config.metrics_address is not None:
             stack.enter_context(processes.shared_folder())

@@ -22,6 +22,7 @@ from idp.infra import outbound
 from idp.infra.db import outages
 from idp.infra.logs import exception_fields
 from idp.infra.outbound import Answer, CallFailed
+from idp.infra.tracing import spans
 from idp.keys import vault
 from idp.settings import settings
 
@@ -129,8 +130,10 @@ class _Turn:
     async def _deliver(self, delivery: StoredDelivery, ordered: bool) -> None:
         """Send one delivery and record the result."""
         handler = self._handlers[delivery.kind]
+        named: spans.Attributes = {"idp.delivery_id": str(delivery.id), "idp.attempt": delivery.attempts + 1}
         try:
-            result = await self._send(delivery, handler)
+            with spans.work(f"deliver {delivery.kind}", named):
+                result = await self._send(delivery, handler)
         except DeliveryRejectedError as error:
             log.error("delivery_dead", kind=delivery.kind, stream=self._stream, reason="Rejected")  # noqa: TRY400
             await _record(partial(repository.finish, delivery.id, "dead", _storable(str(error)), self._kept))

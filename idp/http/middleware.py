@@ -8,12 +8,16 @@ from logging import DEBUG, INFO, WARNING
 import structlog
 from litestar.types import HTTPScope
 
+from idp.http import request_span
 from idp.http.client_address import client_address as address_of
 from idp.http.client_certificate import client_certificate as certificate_of
 from idp.http.headers import Pairs, encode, request_header
+from idp.http.routes import Route
 from idp.infra.i18n import from_header, locale
 from idp.infra.metrics.declared import Counter, Histogram
-from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers
+from idp.infra.observers import observing
+from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers, span
+from idp.infra.tracing import spans
 from idp.settings import Settings
 from idp.trace import recorder
 
@@ -51,6 +55,7 @@ class Middleware:
         self.certificates_verified = settings.client_certificates_verified
         self.default_locale = settings.default_locale
         self.headers = _security_headers(settings)
+        self.server = request_span.server(settings.issuer)
         self.tells_everything = settings.log_level == "debug"
         # Developers look here first when their client is refused, and development mode shows warnings only.
         self.of_refusals = WARNING if settings.dev else INFO
@@ -62,6 +67,7 @@ class Middleware:
         request_id.set(identifier)
         refusal.set(None)
         recorder.begin()
+        span.set(None)
         response_headers.set(())
         client_address.set(address_of(scope, self.trusted_proxies))
         if self.certificate_header is not None:
@@ -71,6 +77,14 @@ class Middleware:
         wanted = request_header(scope, b"accept-language")
         locale.set((from_header(wanted) if wanted else None) or self.default_locale)
         return (*self.headers, (b"x-request-id", identifier.encode()))
+
+    def trace(self, scope: HTTPScope, route: Route | None) -> None:
+        """Begin the span of the request, unless its route is one that monitoring and browsers call all the time."""
+        handler = route.handlers.get(scope["method"]) if route is not None else None
+        if spans.tracer is None or (handler is not None and handler.opt.get("quiet") == ALWAYS):
+            return
+        template = route.template if route is not None else None
+        span.set(request_span.begin(spans.tracer, scope, template, self.server, self.trusted_proxies))
 
     def end(self, scope: HTTPScope, status: int, started: float) -> None:
         """Log the request, with the route's template instead of its path: a path may name a sign-in flow, and a query
@@ -98,3 +112,6 @@ class Middleware:
                 duration_ms=round(seconds * 1000, 1),
                 **({name: value for name, value in refused._asdict().items() if value} if refused else {}),
             )
+        if (current := span.get()) is not None:
+            with observing("traces"):
+                request_span.end(current, status)

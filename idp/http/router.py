@@ -66,6 +66,7 @@ class Router:
             scope["method"], send = HttpMethod.GET, _without_body(send)
         found = self.routes.find(scope["path"])
         route, scope["path_params"] = found if found is not None else (None, {})
+        self.middleware.trace(scope, route)
         if route is not None:
             # Links and return paths are built from it, so it is canonical.
             scope["path"] = canonical(scope["path"])

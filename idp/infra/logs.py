@@ -13,13 +13,13 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from idp.errors import IdpError, OperatorError, RemoteError, TryLaterError
-from idp.infra.request_context import client_address, request_id
+from idp.infra.request_context import client_address, request_id, span
 from idp.settings import Settings
 
 #: The only fields that are logged. No token, code, password or secret has a field.
 FIELDS = frozenset(
     {
-        *("event", "level", "timestamp", "request_id", "client_address"),
+        *("event", "level", "timestamp", "request_id", "client_address", "trace_id", "span_id"),
         *("method", "route", "status", "duration_ms"),
         *("logger", "error", "reason", "hint", "path", "trace"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
@@ -93,6 +93,11 @@ def _request_context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if identifier := request_id.get():
         event.setdefault("request_id", identifier)
         event.setdefault("client_address", client_address.get())
+    if (current := span.get()) is not None:
+        context = current.get_span_context()
+        # Not that of a span that could not be started.
+        if context.is_valid:
+            event["trace_id"], event["span_id"] = f"{context.trace_id:032x}", f"{context.span_id:016x}"
     return event
 
 

@@ -20,6 +20,7 @@ import httpcore
 import httpx
 
 from idp.infra.metrics.declared import Histogram
+from idp.infra.tracing import spans
 from idp.settings import settings
 
 TIMEOUT_SECONDS = 10.0
@@ -191,7 +192,7 @@ class _Transport(httpx.AsyncBaseTransport):
         deadline, outcome = started + self._timeout_seconds, "error"
         try:
             async with asyncio.timeout_at(deadline):
-                response = await self._send(request)
+                response = await self._send_traced(request)
             outcome = f"{response.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
@@ -205,6 +206,21 @@ class _Transport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status, headers=response.headers, stream=body, extensions=dict(response.extensions)
         )
+
+    async def _send_traced(self, request: httpx.Request) -> httpcore.Response:
+        # Not the URL: its path may name a user, and some receivers have a secret in it.
+        named: spans.Attributes = {
+            "http.request.method": request.method,
+            "url.scheme": request.url.scheme,
+            "server.address": request.url.host,
+            "server.port": request.url.port or (443 if request.url.scheme == "https" else 80),
+        }
+        with spans.call(request.method, named) as span:
+            request.headers.update(spans.headers())
+            response = await self._send(request)
+            if span is not None:
+                spans.answered(span, response.status, failed=response.status >= httpx.codes.BAD_REQUEST)
+        return response
 
     async def _send(self, request: httpx.Request) -> httpcore.Response:
         url = request.url

@@ -1,9 +1,12 @@
 """Values of the current request, for logs, audit events and error pages."""
 
 from contextvars import ContextVar
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from idp.errors import OAuthError, PageError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 
 class Refusal(NamedTuple):
@@ -57,6 +60,8 @@ class ForwardedCertificate(NamedTuple):
 
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+#: The span in which the current code runs (:mod:`idp.infra.tracing`).
+span: ContextVar["Span | None"] = ContextVar("span", default=None)
 #: Whether only the headers of the response are sent (HEAD), so that the client does not see the body.
 head: ContextVar[bool] = ContextVar("head", default=False)
 refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)

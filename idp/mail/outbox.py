@@ -25,6 +25,7 @@ from idp.infra import i18n
 from idp.infra.db import outages
 from idp.infra.db.engine import ping
 from idp.infra.logs import exception_fields
+from idp.infra.tracing import spans
 from idp.keys import vault
 from idp.mail import deliver, repository
 from idp.mail.messages import compose
@@ -149,7 +150,8 @@ async def _deliver(message: DueMessage) -> None:
     template = message.template
     renewing = asyncio.create_task(_renew(message))
     try:
-        response = await _send(message)
+        with spans.work(f"send mail {template}", {"idp.mail_id": str(message.id), "idp.attempt": message.attempts}):
+            response = await _send(message)
     except MailRejectedError as error:
         log.error("mail_dead", template=template, reason=type(error.__cause__ or error).__name__)  # noqa: TRY400
         await _finish(message, "dead", str(error))

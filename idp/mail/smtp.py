@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiosmtplib
 
 from idp.errors import RemoteError
+from idp.infra.tracing import spans
 from idp.settings import SettingsError, settings
 
 #: Timeout of each step of the conversation.
@@ -70,10 +71,12 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
         SettingsError: the URL is malformed.
         MailNotSentError: the server is unreachable or rejected the message.
     """
-    client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **connection_options(url))
+    options = connection_options(url)
+    client = aiosmtplib.SMTP(timeout=TIMEOUT_SECONDS, local_hostname=greeting, **options)
     try:
         _check_allowed()
-        return await _converse(client, message)
+        with spans.call("SMTP", {"server.address": options["hostname"]}):
+            return await _converse(client, message)
     except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
         refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
         final = all(refusal.code >= 500 for refusal in refusals)

@@ -134,6 +134,18 @@ def trace_id() -> str:
     return (recording.trace_id if recording is not None else "") or request_id.get()
 
 
+def client_id() -> str | None:
+    """Return the registered client that the current request is about, if that is recorded."""
+    recording = _recording.get()
+    return recording.client_id if recording is not None else None
+
+
+def reason() -> str | None:
+    """Return the reason of a refusal of the current request that is answered by a page, if that is recorded."""
+    recording = _recording.get()
+    return recording.reason if recording is not None else None
+
+
 @explanation
 def finish(method: str, route: str, status: int, seconds: float) -> None:
     """End a request, and put it into the buffer if it is to be written.

@@ -36,13 +36,14 @@ class StandIn:
         url: its URL.
         path: the prefix of all its paths.
         faults: the names of its active faults.
-        requests: the path and the parameters of each request so far.
+        requests: the path and the parameters of each request so far. headers: their headers, names in lower case.
         delay: the delay in seconds of the fault ``slow``.
     """
 
     def __init__(self) -> None:
         self.faults: set[str] = set()
         self.requests: list[tuple[str, dict[str, str]]] = []
+        self.headers: list[dict[str, str]] = []
         self.codes: dict[str, dict[str, str]] = {}
         self.delay = 30.0
         self.path = ""
@@ -74,6 +75,7 @@ class StandIn:
     def _serve(self, handler: BaseHTTPRequestHandler, parameters: dict[str, str]) -> None:
         path = urlsplit(handler.path).path.removeprefix(self.path)
         self.requests.append((path, parameters))
+        self.headers.append({name.lower(): value for name, value in handler.headers.items()})
         status, kind, text = self._spoilt(path) or self.answer(path, parameters, handler)
         handler.send_response(status)
         handler.send_header(*(("Location", text) if status == 302 else ("Content-Type", kind)))

@@ -6,7 +6,7 @@ The messages are those of sansldap, a library without connections. Each operatio
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple, Self, TypeVar
 
 import sansldap
@@ -16,6 +16,7 @@ from idp.federation.errors import UpstreamUnavailableError
 from idp.federation.ldap.options import Server
 from idp.infra import outbound
 from idp.infra.outbound_streams import Stream, tls_context
+from idp.infra.tracing import spans
 
 _Response = TypeVar("_Response", sansldap.BindResponse, sansldap.ExtendedResponse)
 
@@ -108,7 +109,7 @@ class Connection:
             raise UpstreamUnavailableError(f"{server.url} is not this machine, so it must use TLS.")
 
     async def _start_tls(self, server: Server) -> None:
-        async with self._operation():
+        async with self._operation("start TLS"):
             request = self._session.extended_request(sansldap.ExtendedOperations.LDAP_START_TLS.value)
             result = (await self._response(request, sansldap.ExtendedResponse)).result
         if result.result_code != LDAPResultCode.SUCCESS:
@@ -132,7 +133,7 @@ class Connection:
         return await self._bind("", "")
 
     async def _bind(self, dn: str, password: str) -> LDAPResult:
-        async with self._operation():
+        async with self._operation("bind"):
             return (await self._response(self._session.bind_simple(dn, password), sansldap.BindResponse)).result
 
     async def search(
@@ -149,7 +150,7 @@ class Connection:
         Raises:
             UpstreamUnavailableError: there was no valid response, or the server refuses the search.
         """
-        async with self._operation():
+        async with self._operation("search"):
             request = self._session.search_request(
                 base, scope, size_limit=limit, time_limit=int(OPERATION_SECONDS), filter=filter,
                 attributes=list(attributes),
@@ -172,7 +173,7 @@ class Connection:
         # A cookie may be that of the page before: some servers send the same for the whole search.
         cookie, number = b"", 0
         for _ in range(MAX_PAGES):
-            async with self._operation():
+            async with self._operation("search"):
                 # A server without paging returns all entries at once, or its limit is exceeded.
                 control = sansldap.PagedResultControl(critical=False, size=PAGE, cookie=cookie)
                 request = self._session.search_request(
@@ -206,9 +207,10 @@ class Connection:
         """Whether the server closed the connection while it was idle."""
         return self._stream.is_stale
 
-    def _operation(self) -> "_Operation":
+    def _operation(self, name: str) -> "_Operation":
         self._received = 0
-        return _Operation()
+        named: spans.Attributes = {"server.address": self.server.host, "server.port": self.server.port}
+        return _Operation(spans.call(f"LDAP {name}", named))
 
     async def _entries(self, request: int) -> tuple[list[Entry], sansldap.SearchResultDone]:
         entries = []
@@ -251,13 +253,16 @@ class Connection:
 class _Operation:
     """The deadline of one operation. What goes wrong in it is an :class:`UpstreamUnavailableError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, span: AbstractContextManager[object]) -> None:
         self._deadline = asyncio.timeout(OPERATION_SECONDS)
+        self._span = span
 
     async def __aenter__(self) -> None:
         await self._deadline.__aenter__()
+        self._span.__enter__()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._span.__exit__(kind, error, trace)  # type: ignore[arg-type]
         try:
             await self._deadline.__aexit__(kind, error, trace)  # type: ignore[arg-type]
         except TimeoutError as late:

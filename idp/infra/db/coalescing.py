@@ -6,7 +6,7 @@ commit for many (docs/decisions/0026-requests-share-statements.md). A request wi
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -14,6 +14,8 @@ from idp.infra.db.connections import HeldConnections
 from idp.infra.db.engine import engine, fetch, lines
 from idp.infra.db.named_queries import in_order
 from idp.infra.db.outages import outage
+from idp.infra.request_context import span
+from idp.infra.tracing import spans
 
 #: Maximum concurrent runs of one statement in a process: one is answered while the next one starts.
 MAX_RUNS = 2
@@ -67,7 +69,12 @@ def _by_number(rows: Iterable[asyncpg.Record]) -> dict[int, Row]:
     return {row.pop("number"): row for row in found}
 
 
-_Request = tuple[Values, asyncio.Future[Row | None]]
+class _Request(NamedTuple):
+    """The values of a request, its future row, and the span in which it waits."""
+
+    values: Values
+    answer: asyncio.Future[Row | None]
+    span: "spans.Span | None"
 
 
 class _Queue:
@@ -81,7 +88,7 @@ class _Queue:
 
     async def ask(self, values: Values) -> Row | None:
         answer: asyncio.Future[Row | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((values, answer))
+        self._waiting.append(_Request(values, answer, span.get()))
         if len(self._runs) < MAX_RUNS:
             # A separate task, so that cancelling the first caller does not cancel the others.
             self._runs.add(asyncio.create_task(self._run()))
@@ -98,8 +105,9 @@ class _Queue:
 
     async def _answer(self, requests: list[_Request]) -> None:
         try:
-            requests.sort(key=lambda request: request[0][0])
-            found = _by_number(await self._fetch([values for values, _ in requests]))
+            requests.sort(key=lambda request: request.values[0])
+            with spans.shared([request.span for request in requests]):
+                found = _by_number(await self._fetch([request.values for request in requests]))
         except Exception as error:
             if len(requests) > 1 and _was_refused(error):
                 # One request may have caused the error. It must not fail the others.
@@ -107,9 +115,9 @@ class _Queue:
             else:
                 _fail(requests, error)
         else:
-            for number, (_, answer) in enumerate(requests, start=1):
-                if not answer.done():
-                    answer.set_result(found.get(number))
+            for number, request in enumerate(requests, start=1):
+                if not request.answer.done():
+                    request.answer.set_result(found.get(number))
 
     async def _fetch(self, asked: list[Values]) -> list[asyncpg.Record]:
         async with self.pool.line() as line:
@@ -127,6 +135,6 @@ def _was_refused(error: Exception) -> bool:
 
 
 def _fail(requests: list[_Request], error: Exception) -> None:
-    for _, answer in requests:
-        if not answer.done():
-            answer.set_exception(error)
+    for request in requests:
+        if not request.answer.done():
+            request.answer.set_exception(error)

@@ -17,6 +17,7 @@ import asyncpg
 
 from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
 from idp.infra.metrics.declared import Gauge, Histogram
+from idp.infra.tracing import spans
 
 STATEMENTS = Histogram("idp_database_statement_duration_seconds", "Duration of statements, with their round trip.")
 WAIT = Histogram("idp_database_connection_wait_seconds", "Time that statements waited for a connection.")
@@ -83,15 +84,16 @@ class HeldConnection:
         """
         run, started = self._fetch if self.prepared else self._fetch_unprepared, time.perf_counter()
         try:
-            try:
-                return await run(statement, arguments)
-            except REPEATED as error:
-                if isinstance(error, asyncpg.InvalidCachedStatementError):
-                    text, _ = self.statements.pop(statement, (text_of(statement), None))
-                    renew(statement, text)
-                if self.connection.is_in_transaction():
-                    raise
-                return await run(statement, arguments)
+            with spans.statement(statement):
+                try:
+                    return await run(statement, arguments)
+                except REPEATED as error:
+                    if isinstance(error, asyncpg.InvalidCachedStatementError):
+                        text, _ = self.statements.pop(statement, (text_of(statement), None))
+                        renew(statement, text)
+                    if self.connection.is_in_transaction():
+                        raise
+                    return await run(statement, arguments)
         except OSError as error:  # Also TimeoutError
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
         finally:
@@ -105,7 +107,8 @@ class HeldConnection:
             DatabaseUnavailableError: PostgreSQL did not respond.
         """
         try:
-            return (await self._fetch_unprepared(statement, arguments))[0]
+            with spans.statement(statement):
+                return (await self._fetch_unprepared(statement, arguments))[0]
         except OSError as error:
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
 
@@ -177,7 +180,8 @@ class HeldConnections:
         if self._places.locked():
             started = time.perf_counter()
             try:
-                await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
+                with spans.part("wait for a database connection"):
+                    await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
             except TimeoutError as error:
                 raise DatabaseUnavailableError("All connections to PostgreSQL are in use.") from error
             finally:
@@ -205,7 +209,8 @@ class HeldConnections:
                 return line
             await self._release(line)
         age = self._age
-        return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
+        with spans.part("open a database connection"):
+            return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
 
     async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
         """Take back a connection from :meth:`take`. If its state is unknown, it goes to the pool, which resets or

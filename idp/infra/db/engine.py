@@ -20,6 +20,7 @@ from idp.infra.db.connections import STATEMENTS, HeldConnection, HeldConnections
 from idp.infra.db.dsn import connect_options
 from idp.infra.db.hosts import connect
 from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.tracing import spans
 from idp.settings import settings
 
 #: Checks the authority for the changes of the current request. Called first in each of its transactions, it locks what
@@ -99,7 +100,17 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
         return "ROLLBACK" if self.is_in_transaction() else ""
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
-        text, started = text_of(query), time.perf_counter()
+        started = time.perf_counter()
+        try:
+            with spans.statement(query):
+                return await self._fetch_renewed(query, *args, **options)
+        except OSError as error:  # Also TimeoutError
+            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+        finally:
+            STATEMENTS.observe(time.perf_counter() - started)
+
+    async def _fetch_renewed(self, query: str, *args: Any, **options: Any) -> Any:
+        text = text_of(query)
         try:
             return await self._fetch_on_one_server(text, *args, **options)
         except asyncpg.InvalidCachedStatementError:
@@ -108,10 +119,6 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
             if self.is_in_transaction():
                 raise
             return await self._fetch_on_one_server(text_of(query), *args, **options)
-        except OSError as error:  # Also TimeoutError
-            raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
-        finally:
-            STATEMENTS.observe(time.perf_counter() - started)
 
     async def _fetch_on_one_server(self, query: str, *args: Any, **options: Any) -> Any:
         if settings().database_prepared_statements:
@@ -121,7 +128,8 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]
 
     async def execute(self, query: str, *args: Any, **options: Any) -> Any:
         try:
-            return await super().execute(query, *args, **options)
+            with spans.statement(query):
+                return await super().execute(query, *args, **options)
         except OSError as error:
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
 

@@ -22,6 +22,7 @@ from idp.http.headers import encode, request_header
 from idp.http.middleware import ON_SUCCESS, OTHER
 from idp.http.responses import BytesResponse
 from idp.infra.metrics.declared import Counter
+from idp.infra.tracing import spans
 from idp.oauth.binding import proofs
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.dynamic import expiry
@@ -44,6 +45,7 @@ async def token(request: Request[Any, Any, Any]) -> BytesResponse:
     form = await forms.form(request)
     grant_type = form.get("grant_type")
     name = grant_type if grant_type in GRANTS else OTHER
+    spans.annotate("idp.grant_type", name)
     try:
         response = await _grant(request, form, grant_type)
     except IdpError as error:
