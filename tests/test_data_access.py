@@ -245,7 +245,7 @@ WHATEVER_THE_STATE: frozenset[tuple[str, str]] = frozenset(
     {
         # Who may have a role: one that is given meanwhile counts when the membership does.
         ("idp.directory.repository.organizations", "WHERE user_id = ANY ($1::uuid[]) AND"),
-        ("idp.directory.repository.roles", "AS m WHERE m.user_id = u.id"),
+        ("idp.directory.repository.roles", "AS m WHERE m.user_id = ANY"),
         # The lists and changes of administrators, who see both.
         ("idp.directory.repository.organizations", "AS m JOIN users AS u"),
         ("idp.directory.repository.organizations", "AS old WHERE m.user_id = $1"),

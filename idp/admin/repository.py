@@ -13,17 +13,17 @@ EXPIRING = (Expiring(IdempotentAnswer, "1 hour"),)
 
 _OPEN = """
 INSERT INTO setup (id, token_hash, created_at)
-SELECT 1, $1, now() WHERE NOT EXISTS (SELECT FROM admin_role)
+SELECT 1, $1, now() WHERE NOT EXISTS (SELECT 1 FROM admin_role)
 ON CONFLICT (id) DO UPDATE SET token_hash = excluded.token_hash, created_at = now()
 WHERE setup.completed_at IS NULL
 RETURNING id
 """
 _IS_OPEN = """
-SELECT id FROM setup WHERE token_hash = $1 AND completed_at IS NULL AND NOT EXISTS (SELECT FROM admin_role)
+SELECT id FROM setup WHERE token_hash = $1 AND completed_at IS NULL AND NOT EXISTS (SELECT 1 FROM admin_role)
 """
 _COMPLETE = """
 UPDATE setup SET completed_at = now() WHERE token_hash = $1 AND completed_at IS NULL
-AND NOT EXISTS (SELECT FROM admin_role) RETURNING id
+AND NOT EXISTS (SELECT 1 FROM admin_role) RETURNING id
 """
 _CLOSE = """
 INSERT INTO setup (id, created_at, completed_at) VALUES (1, now(), now())

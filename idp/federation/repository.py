@@ -24,7 +24,7 @@ _UPSTREAMS = """
 _HAS_UPSTREAM = "SELECT FROM upstream WHERE organization_id = $1 AND disabled_at IS NULL LIMIT 1"
 _INSERT_UPSTREAM = """
     INSERT INTO upstream (id, config, client_secret, organization_id, position, created_at)
-    VALUES ($1, $2, $3, $4, (SELECT coalesce(max(position), 0) + 1 FROM upstream), now()) ON CONFLICT (id) DO NOTHING
+    SELECT $1, $2, $3, $4, coalesce(max(position), 0) + 1, now() FROM upstream ON CONFLICT (id) DO NOTHING
 """
 _REORDER_UPSTREAMS = """
     UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
@@ -122,7 +122,16 @@ _IDENTITIES = """
     WHERE user_id = $1 ORDER BY id
 """
 _LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
-_DELETE_IDENTITY = "DELETE FROM identity WHERE user_id = $1 AND id = $2 RETURNING upstream_id"
+# $2 null: all
+_DELETE_IDENTITIES = """
+    WITH gone AS (
+        DELETE FROM identity WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2)
+        RETURNING issuer, subject, upstream_id
+    ), known AS (
+        DELETE FROM upstream_subject AS s USING gone WHERE s.issuer = gone.issuer AND s.subject = gone.subject
+    )
+    SELECT upstream_id FROM gone
+"""
 _DELETE_TOKENS = "UPDATE identity SET tokens = NULL WHERE upstream_id = $1 AND tokens IS NOT NULL"
 
 
@@ -223,13 +232,13 @@ async def last_used_upstream(user_id: UUID) -> str | None:
 
 async def delete_identity(user_id: UUID, identity_id: UUID) -> str | None:
     """Delete an identity of a user. Returns the id of its upstream, or None if there is no such identity."""
-    row = await fetchrow(_DELETE_IDENTITY, user_id, identity_id)
+    row = await fetchrow(_DELETE_IDENTITIES, user_id, identity_id)
     return row["upstream_id"] if row is not None else None
 
 
 async def delete_identities(user_id: UUID) -> int:
     """Delete all identities of a user. Returns their number."""
-    return await execute("DELETE FROM identity WHERE user_id = $1", user_id)
+    return len(await fetch(_DELETE_IDENTITIES, user_id, None))
 
 
 async def delete_tokens_of_upstream(upstream_id: str) -> int:

@@ -6,6 +6,7 @@ from uuid import UUID
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
 from idp.directory import issued
+from idp.federation.repository import delete_identities
 from idp.infra.db.engine import transaction
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.device import repository as device_authorizations
@@ -14,6 +15,7 @@ from idp.oauth.repository import families
 from idp.oauth.status.revocation_list import bury_user
 from idp.signin import devices
 from idp.signin import flow as flows
+from idp.signin.factors.repository import delete_factors
 from idp.signin.repository import sessions
 from idp.signin.repository.sessions import SessionKey
 
@@ -61,10 +63,12 @@ issued.revoked_by(sign_out_of_organization)
 
 async def sign_out_for_deletion(user_id: UUID, reason: str) -> Counter[str]:
     """Like :func:`sign_out_user`, for a user who is deleted in the caller's transaction: the revocation list still
-    names their tokens, though the rows are gone.
+    names their tokens, though the rows are gone. Passkeys and identities at upstreams go with their lookups.
     """
     ended = await sign_out_user(user_id, reason)
     await bury_user(user_id)
+    await delete_factors(user_id)
+    await delete_identities(user_id)
     return ended
 
 

@@ -22,9 +22,9 @@ _BY_ID = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1
 _KEEP = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR KEY SHARE"  # noqa: S608
 _SHARE = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE id = $1 FOR SHARE"  # noqa: S608
 _HAS_ANY = """
-SELECT FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
+SELECT 1 FROM organization_member AS m JOIN organization AS o ON o.id = m.organization_id
 WHERE m.user_id = $1 AND m.disabled_at IS NULL
-UNION ALL SELECT FROM organization_invitation WHERE email = $2 AND ended_at IS NULL AND expires_at > now() LIMIT 1
+UNION ALL SELECT 1 FROM organization_invitation WHERE email = $2 AND ended_at IS NULL AND expires_at > now() LIMIT 1
 """
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
 _SLUGS = "SELECT id, slug FROM organization WHERE id = ANY ($1::uuid[])"

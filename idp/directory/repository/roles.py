@@ -69,8 +69,8 @@ _RELEASE = "DELETE FROM role_contained WHERE role_id = $1 AND contained_id = $2"
 _GIVE = """
 INSERT INTO user_role (user_id, role_id, organization_id, origin, created_at)
 SELECT u.id, r.id, r.organization_id, $3, now() FROM unnest($1::uuid[]) AS u (id), role AS r
-WHERE r.id = $2 AND (r.organization_id IS NULL OR EXISTS (
-    SELECT FROM organization_member AS m WHERE m.user_id = u.id AND m.organization_id = r.organization_id))
+WHERE r.id = $2 AND (r.organization_id IS NULL OR (u.id, r.organization_id) IN (
+    SELECT m.user_id, m.organization_id FROM organization_member AS m WHERE m.user_id = ANY ($1::uuid[])))
 FOR KEY SHARE OF r
 ON CONFLICT DO NOTHING RETURNING user_id
 """

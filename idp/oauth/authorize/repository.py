@@ -97,7 +97,7 @@ WITH live AS MATERIALIZED (
 ), answered AS (
     SELECT l.*, l.pushed IS NULL OR u.number IS NOT NULL AS stored FROM live AS l LEFT JOIN used AS u USING (number)
 ), code AS (
-    INSERT INTO authorization_code (user_id, code_hash, family_id, client_id, session_id, organization_id,
+    INSERT INTO authorization_code AS c (user_id, code_hash, family_id, client_id, session_id, organization_id,
                                     redirect_uri, code_challenge, nonce, scope, resource, claims, confirmation,
                                     authorization_details, offline_access, auth_time, auth_age, amr, acr, trace_id,
                                     created_at, expires_at)
@@ -106,7 +106,7 @@ WITH live AS MATERIALIZED (
            offline_access, auth_time, auth_age, string_to_array(amr, ' '), acr, trace_id, now(),
            now() + make_interval(secs => lifetime)
     FROM answered WHERE stored
-    RETURNING user_id, session_id, client_id
+    RETURNING c.user_id, c.session_id, c.client_id
 ), participant AS (
     INSERT INTO session_client (user_id, session_id, client_id, created_at)
     SELECT user_id, session_id, client_id, now() FROM code ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING

@@ -44,11 +44,12 @@ SELECT FROM client WHERE client_id = $1 AND admin_role = ANY($2) AND disabled_at
 _REPLACE_SECRET = """
 UPDATE client SET client_secret_hash = $2, updated_at = now(),
     client_secret_encrypted = CASE WHEN metadata ->> 'token_endpoint_auth_method' = ANY ($5) THEN $3::bytea END,
-    client_secret_expires_at = CASE WHEN $7::integer > 0 THEN now() + make_interval(secs => $7) END,
+    client_secret_expires_at = CASE WHEN $7::integer > 0 THEN t.ends_at END,
     previous_secret_hash = CASE WHEN $6::integer > 0 THEN client_secret_hash END,
     previous_secret_encrypted = CASE WHEN $6 > 0 THEN client_secret_encrypted END,
     previous_secret_expires_at = CASE WHEN $6 > 0 AND client_secret_hash IS NOT NULL
-        THEN least(now() + make_interval(secs => $6), client_secret_expires_at) END
+        THEN least(t.previous_ends_at, client_secret_expires_at) END
+FROM (SELECT now() + make_interval(secs => $7) AS ends_at, now() + make_interval(secs => $6) AS previous_ends_at) AS t
 WHERE client_id = $1 AND metadata ->> 'token_endpoint_auth_method' = ANY ($4)
 """
 _END_PREVIOUS_SECRET = """

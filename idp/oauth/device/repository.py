@@ -95,11 +95,13 @@ WHERE device_code_hash = $1 AND status = 'pending' AND expires_at > now()
 # $1 device_code_hash  $2 client_id  $3 not_before  $4 family_id  $5 whether it ends with the session of its approval
 _REDEEM = """
 UPDATE device_authorization AS d SET status = 'redeemed', family_id = $4
-FROM users AS u
 WHERE d.device_code_hash = $1 AND d.client_id = $2 AND d.status = 'approved' AND d.expires_at > now()
-  AND d.created_at >= $3 AND u.id = d.user_id AND u.disabled_at IS NULL
-  AND (NOT $5 OR EXISTS (
-      SELECT FROM session AS s WHERE s.user_id = d.user_id AND s.id = d.session_id AND s.ended_at IS NULL))
+  AND d.created_at >= $3
+  AND d.user_id IN (SELECT u.id FROM users AS u WHERE u.disabled_at IS NULL AND u.id IN (
+      SELECT user_id FROM device_authorization WHERE device_code_hash = $1))
+  AND (NOT $5 OR (d.user_id, d.session_id) IN (
+      SELECT s.user_id, s.id FROM session AS s WHERE s.ended_at IS NULL AND (s.user_id, s.id) IN (
+          SELECT user_id, session_id FROM device_authorization WHERE device_code_hash = $1)))
 RETURNING d.user_id, d.request, d.auth_time, d.auth_age, d.amr, d.acr
 """
 

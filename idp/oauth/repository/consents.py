@@ -18,23 +18,29 @@ WHERE user_id = $1 AND client_id = $2 AND documents_hash = $3
 _FIND_SHOWN_METADATA = "SELECT client_metadata FROM consent WHERE user_id = $1 AND client_id = $2"
 #: Authorization details that a consent remembers; the oldest are forgotten, and the user is asked again.
 REMEMBERED_DETAILS = 50
-# Earlier grants stay, unless the documents have changed: then only the new grant counts.
+# Earlier grants stay, unless the documents have changed: then only the new grant counts. Of two first consents at the
+# same time, the second one replaces the first.
 _SAVE_CONSENT = f"""
-INSERT INTO consent AS c (user_id, client_id, id, pairs, claims, documents_hash, client_metadata,
-                          authorization_details, granted_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, $8, now())
+WITH old AS (
+    SELECT pairs, claims, authorization_details FROM consent
+    WHERE user_id = $1 AND client_id = $2 AND documents_hash = $6 FOR UPDATE
+)
+INSERT INTO consent (user_id, client_id, id, pairs, claims, documents_hash, client_metadata, authorization_details,
+                     granted_at)
+SELECT $1, $2, $3, ARRAY(SELECT DISTINCT unnest(o.pairs || $4)), ARRAY(SELECT DISTINCT unnest(o.claims || $5)), $6,
+       $7::jsonb, (
+           SELECT jsonb_agg(detail ORDER BY at) FROM (
+               SELECT detail, min(at) AS at
+               FROM jsonb_array_elements(coalesce($8::jsonb, '[]') || coalesce(o.authorization_details, '[]'))
+                    WITH ORDINALITY AS e (detail, at)
+               GROUP BY detail ORDER BY min(at) LIMIT {REMEMBERED_DETAILS}
+           ) AS kept
+       ), now()
+FROM (SELECT 1) AS new LEFT JOIN old AS o ON true
 ON CONFLICT (user_id, client_id) DO UPDATE SET
-    pairs = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.pairs || $4)) ELSE $4 END,
-    claims = CASE WHEN c.documents_hash = $6 THEN ARRAY(SELECT DISTINCT unnest(c.claims || $5)) ELSE $5 END,
-    authorization_details = CASE WHEN c.documents_hash = $6 THEN (
-        SELECT jsonb_agg(detail ORDER BY at) FROM (
-            SELECT detail, min(at) AS at
-            FROM jsonb_array_elements(coalesce($8, '[]') || coalesce(c.authorization_details, '[]'))
-                 WITH ORDINALITY AS e (detail, at)
-            GROUP BY detail ORDER BY min(at) LIMIT {REMEMBERED_DETAILS}
-        ) AS kept
-    ) ELSE $8 END,
-    documents_hash = $6, client_metadata = $7::jsonb, granted_at = now()
+    pairs = excluded.pairs, claims = excluded.claims, authorization_details = excluded.authorization_details,
+    documents_hash = excluded.documents_hash, client_metadata = excluded.client_metadata,
+    granted_at = excluded.granted_at
 """  # noqa: S608
 _DELETE_CONSENTS_OF_USER = "DELETE FROM consent WHERE user_id = $1"
 _DELETE_CONSENTS_OF_CLIENT = "DELETE FROM consent WHERE client_id = $1"

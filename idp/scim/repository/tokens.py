@@ -32,8 +32,9 @@ _HOLD = f"SELECT FROM scim_token WHERE {_LIVE} AND id = $2 FOR KEY SHARE"
 _ROTATE = """
 UPDATE scim_token SET
     old_token_hash = CASE WHEN $4 > 0 THEN token_hash END,
-    old_expires_at = CASE WHEN $4 > 0 THEN least(expires_at, now() + $4 * interval '1 s') END,
+    old_expires_at = CASE WHEN $4 > 0 THEN least(expires_at, t.old_ends_at) END,
     token_hash = $2, expires_at = now() + $3 * interval '1 s', updated_at = now()
+FROM (SELECT now() + $4 * interval '1 s' AS old_ends_at) AS t
 WHERE id = $1 AND ($5::uuid IS NULL OR organization_id = $5) RETURNING name, organization_id
 """
 _DELETE = """

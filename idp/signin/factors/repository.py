@@ -25,11 +25,8 @@ _COUNT_WITHOUT_OTHER_METHOD = """
     AND u.password_hash IS NULL AND NOT EXISTS (SELECT FROM passkey WHERE user_id = u.id)
     AND NOT EXISTS (SELECT FROM identity WHERE user_id = u.id AND upstream_id <> $1)
 """
-_DELETE_FACTORS = (
-    "DELETE FROM totp WHERE user_id = $1",
-    "DELETE FROM passkey WHERE user_id = $1",
-    "DELETE FROM recovery_code WHERE user_id = $1",
-)
+_DELETE_TOTP = "DELETE FROM totp WHERE user_id = $1"
+_DELETE_RECOVERY_CODES = "DELETE FROM recovery_code WHERE user_id = $1"
 
 
 async def find_factors(user_id: UUID) -> FactorColumns | None:
@@ -46,7 +43,8 @@ async def count_without_other_method(upstream_id: str) -> int:
 
 async def delete_factors(user_id: UUID) -> bool:
     """Delete all factors of a user. Returns whether there was one."""
-    return any([await execute(statement, user_id) for statement in _DELETE_FACTORS])
+    passkeys = await execute(_DELETE_PASSKEYS, user_id, None)
+    return bool(passkeys + await execute(_DELETE_TOTP, user_id) + await execute(_DELETE_RECOVERY_CODES, user_id))
 
 
 # Passkeys
@@ -108,7 +106,11 @@ _USE_PASSKEY = f"""
     RETURNING {_GROWS.format(row="old")} AS grows, old.sign_count AS before
 """  # noqa: S608
 _RENAME_PASSKEY = "UPDATE passkey SET name = $3 WHERE user_id = $1 AND id = $2"
-_DELETE_PASSKEY = "DELETE FROM passkey WHERE user_id = $1 AND id = $2"
+# $2 null: all
+_DELETE_PASSKEYS = """
+    WITH gone AS (DELETE FROM passkey WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2) RETURNING credential_id)
+    DELETE FROM passkey_credential AS c USING gone WHERE c.credential_id = gone.credential_id
+"""
 
 
 async def passkeys_of(user_id: UUID) -> list[Passkey]:
@@ -142,7 +144,7 @@ async def rename_passkey(user_id: UUID, passkey_id: UUID, name: str) -> bool:
 
 
 async def delete_passkey(user_id: UUID, passkey_id: UUID) -> bool:
-    return bool(await execute(_DELETE_PASSKEY, user_id, passkey_id))
+    return bool(await execute(_DELETE_PASSKEYS, user_id, passkey_id))
 
 
 # Authenticator apps (TOTP)
@@ -161,7 +163,7 @@ class _DeletedTotp(msgspec.Struct, frozen=True):
 
 # A pending secret stays the same for its holder for an hour, so that the page can be reloaded after the code was
 # scanned. Another person who has seen it cannot wait until it is confirmed.
-_SAME = "t.holder = EXCLUDED.holder AND t.created_at > now() - interval '1 hour'"
+_SAME = "t.holder = EXCLUDED.holder AND EXCLUDED.created_at - t.created_at < interval '1 hour'"
 _START_TOTP = f"""
     INSERT INTO totp AS t (id, user_id, holder, secret, last_step, created_at) VALUES ($1, $2, $3, $4, 0, now())
     ON CONFLICT (user_id) DO UPDATE SET

@@ -44,14 +44,21 @@ _FIND_DEVICE = """
       AND u.id = ANY($1) AND u.id = d.user_id AND u.disabled_at IS NULL
     ORDER BY d.id LIMIT 1
 """
-# The rows of the lookup table get the new token by their foreign key.
 _MOVE_DEVICE = """
-    UPDATE device SET token_hash = $3,
-           trusted_until = CASE WHEN user_id = $4
-               THEN coalesce(now() + make_interval(secs => $5), trusted_until) ELSE trusted_until END,
-           second_step_at = CASE WHEN user_id = $4 AND $6 THEN now() ELSE second_step_at END,
-           expires_at = CASE WHEN user_id = $4 THEN now() + make_interval(secs => $7) ELSE expires_at END
-    WHERE user_id = ANY($1) AND token_hash = $2 RETURNING user_id
+    WITH moved AS (
+        UPDATE device SET token_hash = $3,
+            trusted_until = CASE WHEN user_id = $4
+                THEN coalesce(t.trusted_until, device.trusted_until) ELSE device.trusted_until END,
+            second_step_at = CASE WHEN user_id = $4 AND $6 THEN now() ELSE second_step_at END,
+            expires_at = CASE WHEN user_id = $4 THEN t.expires_at ELSE device.expires_at END
+        FROM (
+            SELECT now() + make_interval(secs => $5) AS trusted_until, now() + make_interval(secs => $7) AS expires_at
+        ) AS t
+        WHERE user_id = ANY($1) AND token_hash = $2 RETURNING user_id
+    ), known AS (
+        UPDATE device_token AS k SET token_hash = $3 FROM moved WHERE k.token_hash = $2 AND k.user_id = moved.user_id
+    )
+    SELECT user_id FROM moved
 """
 _INSERT_DEVICE = """
     WITH known AS (INSERT INTO device_token (token_hash, user_id) VALUES ($3, $1))

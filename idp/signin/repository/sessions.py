@@ -224,7 +224,7 @@ _CLAIM_ENDED = f"""
         ORDER BY ended_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED
     )
     UPDATE session AS s SET announced_at = now() FROM due
-    WHERE s.user_id = due.user_id AND s.id = due.id
+    WHERE s.user_id = due.user_id AND s.id = due.id AND s.announced_at IS NULL
     RETURNING {_CLAIMED}
 """  # noqa: S608
 _CLAIM_OF_USER = f"""

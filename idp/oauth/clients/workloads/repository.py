@@ -14,11 +14,11 @@ from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 
 # In a transaction that changes clients one after the other, so a rule cannot be inserted twice.
 _INSERT = """
-INSERT INTO workload_identity (id, client_id, issuer, subject, audience, jwks, jwks_uri, single_use, created_at)
+INSERT INTO workload_identity AS w (id, client_id, issuer, subject, audience, jwks, jwks_uri, single_use, created_at)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, now()
 WHERE NOT EXISTS (
     SELECT FROM workload_identity WHERE client_id = $2 AND issuer = $3 AND subject = $4 AND audience = $5)
-RETURNING created_at
+RETURNING w.created_at
 """
 _DELETE = "DELETE FROM workload_identity WHERE id = $1 RETURNING client_id"
 _ALL = f"SELECT {all_columns(WorkloadIdentityRow)} FROM workload_identity ORDER BY created_at, id"  # noqa: S608

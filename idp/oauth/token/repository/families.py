@@ -34,7 +34,7 @@ EXPIRING = (
 # concurrent sign-out wait, and then revoke the family.
 _INSERT_FAMILY = NamedQuery(f"""
 WITH family AS (
-    INSERT INTO token_family (user_id, id, client_id, session_id, organization_id, scope, resource, claims,
+    INSERT INTO token_family AS f (user_id, id, client_id, session_id, organization_id, scope, resource, claims,
                               offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
     SELECT s.user_id, :family_id, :client_id, s.id, :organization_id, :scope, :resource, :claims,
            false, :auth_time, :auth_age, :amr, :acr, now(), now() + make_interval(secs => :lifetime)
@@ -43,7 +43,7 @@ WITH family AS (
       AND s.user_id = :user_id AND s.id = :session_id AND s.ended_at IS NULL AND s.expires_at > now()
       AND (:organization_id::uuid IS NULL OR {is_member(":user_id", ":organization_id")})
     FOR SHARE OF s
-    RETURNING user_id, session_id, client_id
+    RETURNING f.user_id, f.session_id, f.client_id
 ), participant AS (
     INSERT INTO session_client (user_id, session_id, client_id, created_at)
     SELECT user_id, session_id, client_id, now() FROM family ON CONFLICT DO NOTHING
@@ -54,13 +54,13 @@ SELECT u.directory_version FROM family, users AS u WHERE u.id = :user_id
 # A family without a session, and its first refresh token, unless jti is null.
 _INSERT_OFFLINE_FAMILY = NamedQuery(f"""
 WITH family AS (
-    INSERT INTO token_family (user_id, id, client_id, scope, resource, claims, authorization_details, confirmation,
+    INSERT INTO token_family AS f (user_id, id, client_id, scope, resource, claims, authorization_details, confirmation,
                               organization_id, offline_access, auth_time, auth_age, amr, acr, created_at, expires_at)
     SELECT u.id, :family_id, :client_id, :scope, :resource, :claims, :authorization_details, :confirmation,
            :organization_id, true, :auth_time, :auth_age, :amr, :acr, now(), :family_expires_at
     FROM users AS u WHERE u.id = :user_id AND u.disabled_at IS NULL
       AND (:organization_id::uuid IS NULL OR {is_member(":user_id", ":organization_id")})
-    RETURNING user_id, id
+    RETURNING f.user_id, f.id
 ), refresh AS (
     INSERT INTO refresh_token (user_id, jti, family_id, token_hash, issued_at, expires_at)
     SELECT user_id, :jti, id, :token_hash, :issued_at, :expires_at FROM family WHERE :jti::uuid IS NOT NULL

@@ -77,8 +77,8 @@ SELECT found.* FROM found JOIN kept USING (user_id, jti)
 # processes of a client may use it concurrently; after that while the successor is unused, so that a lost response does
 # not sign the user out. Later, a second use is theft or a lost race.
 _REPEATABLE = """(
-    r.rotated_at + make_interval(secs => {grace}) > now()
-    OR (n.rotated_at IS NULL AND r.rotated_at + make_interval(secs => {repeat}) > now()))
+    now() - r.rotated_at < make_interval(secs => {grace})
+    OR (n.rotated_at IS NULL AND now() - r.rotated_at < make_interval(secs => {repeat})))
 """
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8, $9 the windows
@@ -101,7 +101,7 @@ _REVOKE_REUSED = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
 FROM refresh_token AS r LEFT JOIN refresh_token AS n ON n.user_id = $1 AND n.jti = r.successor
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NOT NULL
-  AND NOT coalesce({_REPEATABLE.format(grace="$5", repeat="$6")}, false)
+  AND {_REPEATABLE.format(grace="$5", repeat="$6")} IS NOT TRUE
   AND f.user_id = $1 AND f.id = r.family_id AND f.client_id = $4 AND f.revoked_at IS NULL
   AND (f.confirmation IS NULL OR f.confirmation <@ $7::jsonb)
 RETURNING {REVOKED_FAMILY}
