@@ -62,7 +62,7 @@ from idp.keys import lifecycle, root_key
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
-from tests.support import lookups
+from tests.support import citus, lookups
 from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.nameserver import Nameserver
@@ -105,6 +105,10 @@ async def template(cluster: Cluster) -> str:
     engine.configure(await cluster.create_template())
     async with engine.connected():
         await migrate.upgrade()
+        if distributed := await citus.is_loaded():
+            await citus.distribute()
+    if distributed:
+        await citus.disconnect(cluster, cluster.template)
     return cluster.template
 
 

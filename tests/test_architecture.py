@@ -34,6 +34,8 @@ ASSEMBLY = frozenset({"__main__", "app", "housekeeping", "piccolo_app", "piccolo
 DEVIATIONS = {
     # `idp serve` starts the application of the assembly.
     ("idp.cli.workers", "idp.app"),
+    # `idp db distribute` places the tables by the groups in which the assembly lists them.
+    ("idp.cli.db", "idp.piccolo_app"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`idp db`: migrations, and recovery after a restored backup."""
+"""`idp db`: migrations, distribution over nodes, and recovery after a restored backup."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def db() -> None:
-    """Migrations, and recovery after a restored backup."""
+    """Migrations, distribution over nodes, and recovery after a restored backup."""
 
 
 db.add_command(rehearse)
@@ -98,3 +98,26 @@ async def _status() -> "list[Migration]":
 
     async with database(migrated=False):
         return await migrate.status()
+
+
+@db.command()
+@click.option("--plan", "only_plan", is_flag=True, help="Print the statements, and change nothing.")
+@with_database
+async def distribute(only_plan: bool) -> None:
+    """Place the tables on the nodes of a Citus cluster. Stop all servers first.
+
+    It places what is not placed yet, and so also the tables of a later release.
+    """
+    from idp.infra.db import distribution
+    from idp.piccolo_app import BY_USER, REFERENCE
+
+    statements = await distribution.plan(distribution.Placement(BY_USER, REFERENCE))
+    if only_plan:
+        for statement in statements:
+            click.echo(f"{statement};")
+        return
+    if not statements:
+        click.echo("All tables are placed.")
+        return
+    await distribution.run(statements)
+    click.echo("The tables are placed. Start the servers.")

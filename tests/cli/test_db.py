@@ -3,6 +3,7 @@
 import asyncpg
 import pytest
 
+from idp.infra.db.engine import is_distributed
 from tests.cli.conftest import Cli, OwnCli
 from tests.support.server import free_port
 
@@ -63,3 +64,13 @@ async def test_after_a_backup_was_restored(own_cli: OwnCli) -> None:
     assert "All users were signed out" in out
     assert "users and clients that were disabled" in out
     assert len(cli("audit", "list", "--event", "database_restored", "--json").json) == 2
+
+
+async def test_distributing_a_database_without_citus(own_cli: OwnCli, db: str) -> None:
+    cli = await own_cli()
+    if is_distributed():
+        assert cli("db", "distribute", "--plan").out == ""
+        assert cli("db", "distribute").out == "All tables are placed.\n"
+    else:
+        assert cli.fails("db", "distribute", "--plan") == "The database does not have the extension citus."
+        assert cli.fails("db", "distribute") == "The database does not have the extension citus."

@@ -16,7 +16,7 @@ from idp import ids
 from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.tables import Origin, User
 from idp.infra.db.columns import all_columns
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow, is_distributed
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
@@ -89,9 +89,10 @@ _GIVEN = ", ".join(
 # skipped. The order prevents a deadlock of two imports.
 _INSERT_USERS = f"""
     WITH given AS (SELECT {_GIVEN} FROM jsonb_populate_recordset(NULL::users, $1::jsonb)),
+    known AS (SELECT u.id FROM users AS u JOIN given ON given.id = u.id),
     taken AS (
         INSERT INTO user_email (email, user_id) SELECT email, id FROM given
-        WHERE NOT EXISTS (SELECT FROM users WHERE users.id = given.id) ORDER BY email
+        WHERE id NOT IN (SELECT id FROM known) ORDER BY email
         ON CONFLICT (email) DO NOTHING RETURNING user_id
     )
     INSERT INTO users ({_GIVEN}, origin, created_at, updated_at)
@@ -122,7 +123,7 @@ _COUNTED = 10_000
 _COUNT_USERS = f"""
     SELECT CASE WHEN found > {_COUNTED} THEN greatest(estimated, found) ELSE found END AS number,
            found > {_COUNTED} AS estimated
-    FROM (SELECT (SELECT count(*) FROM (SELECT FROM users LIMIT {_COUNTED + 1}) AS u) AS found,
+    FROM (SELECT (SELECT count(*) FROM (SELECT 1 FROM users LIMIT {_COUNTED + 1}) AS u) AS found,
                  (SELECT reltuples::bigint FROM pg_class WHERE oid = 'users'::regclass) AS estimated) AS counts
 """  # noqa: S608
 _IDS_OF_EMAILS = "SELECT email, user_id AS id FROM user_email WHERE email = ANY ($1)"
@@ -132,6 +133,10 @@ _CLAIMED_EMAILS = f"""
     AND NOT u.email_verified AND u.origin IN ('{Origin.REGISTRATION}', '{Origin.UPSTREAM}')
     AND NOT EXISTS (SELECT FROM admin_role AS r WHERE r.user_id = u.id) ORDER BY u.id
 """  # noqa: S608
+_DELETE = """
+    WITH gone AS (DELETE FROM users WHERE id = $1 RETURNING id)
+    DELETE FROM user_email AS e USING gone WHERE e.user_id = gone.id
+"""
 _PAGE = f"SELECT {all_columns(User)} FROM users WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608
 _EMAILS_BY_ID = "SELECT id, email FROM users WHERE id = ANY($1)"
 # Accounts that anyone could have created with another person's address. Accounts that the operator created, imported or
@@ -240,8 +245,9 @@ async def lock_users(user_ids: Collection[UUID]) -> int:
 
     Returns how many exist.
     """
-    if len(user_ids) == 1:
-        return int(await lock_user(next(iter(user_ids))))
+    if len(user_ids) == 1 or is_distributed():
+        # Citus locks rows of one node in a statement.
+        return sum([await lock_user(user_id) for user_id in sorted(user_ids)])
     return len(await fetch(_LOCK_SEVERAL, list(user_ids)))
 
 
@@ -346,7 +352,7 @@ async def update_profile(
 
 async def delete_user(user_id: UUID) -> bool:
     """Delete a user and all rows that reference them. Returns False if there is no such user."""
-    return bool(await execute("DELETE FROM users WHERE id = $1", user_id))
+    return bool(await execute(_DELETE, user_id))
 
 
 async def insert_users(rows: Sequence[Mapping[str, Any]], origin: Origin) -> set[UUID]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from idp.infra.db import citus
 from idp.infra.db.connections import HeldConnections
 from idp.infra.db.engine import engine, fetch, lines
 from idp.infra.db.named_queries import in_order
@@ -45,16 +46,22 @@ class CoalescedQuery:
         arrays = ", ".join(f"(SELECT ${number}::{kind}[])" for number, kind in enumerate(types.values(), start=1))
         asked = f"SELECT * FROM unnest({arrays}) WITH ORDINALITY AS asked ({', '.join(types)}, number)"  # noqa: S608
         first, _, rest = text.strip().partition(" ")
+        rest = f"{', ' if first == 'WITH' else f' {first} '}{rest}"
         #: The text in PostgreSQL's syntax.
-        self.text = f"WITH asked AS MATERIALIZED ({asked}){', ' if first == 'WITH' else f' {first} '}{rest}"
+        self.text = f"WITH asked AS MATERIALIZED ({asked}){rest}"
+        #: The text for one request on Citus.
+        self.single = citus.for_one(types, rest)
         self._queue: _Queue | None = None
 
     async def fetchrow(self, **values: Any) -> Row | None:
         """Run the statement, perhaps for other requests too, and return the row of this one. Needs a value per column.
 
-        Inside a transaction it runs there and is not shared.
+        Inside a transaction it runs there and is not shared. On Citus it is not shared either: the requests of several
+        users would concern all nodes.
         """
         request = in_order(self.names, values)
+        if lines().distributed:
+            return _by_number(await fetch(self.single, *request)).get(1)
         if engine.current_transaction.get() is not None:
             return _by_number(await fetch(self.text, *([value] for value in request))).get(1)
         pool = lines()

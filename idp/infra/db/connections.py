@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import secrets
 import time
+from collections.abc import Collection
 from typing import Any
 
 import asyncpg
 
+from idp.infra.db import citus
 from idp.infra.db.outages import ERRORS, READ_ONLY, DatabaseUnavailableError, outage
 from idp.infra.metrics.declared import Gauge, Histogram
 from idp.infra.tracing import spans
@@ -65,14 +67,18 @@ class HeldConnection:
     Args:
         prepared: whether a statement stays prepared between two uses.
         age: the number of times that the pool had replaced its connections when this one was made.
+        distributed: the tables that Citus distributes, if any.
     """
 
-    __slots__ = ("age", "connection", "prepared", "statements")
+    __slots__ = ("age", "connection", "distributed", "prepared", "statements")
 
-    def __init__(self, connection: Any, *, prepared: bool = True, age: int = 0) -> None:
+    def __init__(
+        self, connection: Any, *, prepared: bool = True, age: int = 0, distributed: Collection[str] = ()
+    ) -> None:
         self.connection = connection
         self.prepared = prepared
         self.age = age
+        self.distributed = distributed
         #: Prepared statements, each with the text with which it was prepared.
         self.statements: dict[str, tuple[str, Any]] = {}
 
@@ -84,6 +90,8 @@ class HeldConnection:
         """
         run, started = self._fetch if self.prepared else self._fetch_unprepared, time.perf_counter()
         try:
+            if self.distributed:
+                statement, arguments = await self._adapted(statement, arguments)
             with spans.statement(statement):
                 try:
                     return await run(statement, arguments)
@@ -107,10 +115,18 @@ class HeldConnection:
             DatabaseUnavailableError: PostgreSQL did not respond.
         """
         try:
+            if self.distributed:
+                statement, arguments = await self._adapted(statement, arguments)
             with spans.statement(statement):
                 return (await self._fetch_unprepared(statement, arguments))[0]
         except OSError as error:
             raise DatabaseUnavailableError("PostgreSQL did not answer.") from error
+
+    async def _adapted(self, statement: str, arguments: tuple[object, ...]) -> tuple[str, tuple[object, ...]]:
+        found = citus.adapted(statement, self.distributed)
+        if found.clock is None:
+            return found.text, arguments
+        return found.text, (*arguments, await self.connection.fetchval(found.clock))
 
     async def _fetch(self, statement: str, arguments: tuple[object, ...]) -> Result:
         found = self.statements.get(statement)
@@ -143,9 +159,13 @@ class HeldConnections:
     Args:
         lifetime: seconds after which a connection is replaced.
         prepared: whether statements stay prepared on the connections.
+        distributed: the tables that Citus distributes, if any.
     """
 
-    def __init__(self, pool: asyncpg.Pool, *, lifetime: float = 3600, prepared: bool = True) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, *, lifetime: float = 3600, prepared: bool = True, distributed: Collection[str] = ()
+    ) -> None:
+        self.distributed = distributed
         self._pool = pool
         self._prepared = prepared
         self._free: list[HeldConnection] = []
@@ -210,7 +230,8 @@ class HeldConnections:
             await self._release(line)
         age = self._age
         with spans.part("open a database connection"):
-            return HeldConnection(await self._pool.acquire(), prepared=self._prepared, age=age)
+            connection = await self._pool.acquire()
+        return HeldConnection(connection, prepared=self._prepared, age=age, distributed=self.distributed)
 
     async def put_back(self, line: HeldConnection, error: BaseException | None) -> None:
         """Take back a connection from :meth:`take`. If its state is unknown, it goes to the pool, which resets or

@@ -15,7 +15,7 @@ import asyncpg
 from piccolo.engine.postgres import PostgresEngine, PostgresTransaction
 from piccolo.querystring import QueryString
 
-from idp.infra.db import outages
+from idp.infra.db import citus, outages
 from idp.infra.db.connections import STATEMENTS, HeldConnection, HeldConnections, in_transaction, renew, text_of
 from idp.infra.db.dsn import connect_options
 from idp.infra.db.hosts import connect
@@ -155,6 +155,7 @@ async def open_pool(size: int) -> None:
     """
     try:
         await engine.start_connection_pool(min_size=1, max_size=size, connect=connect, command_timeout=30)
+        distributed = await _distributed(engine.pool)
     except ValueError as error:
         # The text of the error may quote the password.
         raise DatabaseUnavailableError(
@@ -166,7 +167,15 @@ async def open_pool(size: int) -> None:
         engine.pool,
         lifetime=settings().database_connection_lifetime,
         prepared=settings().database_prepared_statements,
+        distributed=distributed,
     )
+
+
+async def _distributed(pool: Any) -> frozenset[str]:
+    """Return the tables that are distributed by Citus."""
+    if not await pool.fetchval(citus.HAS_CITUS):
+        return frozenset()
+    return frozenset(await pool.fetchval(citus.DISTRIBUTED_TABLES))
 
 
 async def close_pool() -> None:
@@ -246,7 +255,7 @@ async def long_transaction() -> AsyncIterator[None]:
     """Open a transaction on a separate connection, because those of the pool cancel slow statements."""
     connection = await engine.get_new_connection()
     try:
-        async with transaction_on(HeldConnection(connection)):
+        async with transaction_on(HeldConnection(connection, distributed=lines().distributed)):
             yield
     finally:
         await connection.close()
@@ -282,6 +291,11 @@ def lines() -> HeldConnections:
     if engine.lines is None:
         raise DatabaseUnavailableError("The database is not open.")
     return engine.lines
+
+
+def is_distributed() -> bool:
+    """Return whether the tables of users are distributed by Citus."""
+    return bool(lines().distributed)
 
 
 async def _run(statement: str, arguments: tuple[object, ...]) -> tuple[list[asyncpg.Record], str]:

@@ -77,6 +77,7 @@ class Expiring(NamedTuple):
             f" JOIN {self.name} AS t ON ({self._keys('t')}) = ({self._keys('k')})"
             f" WHERE {self._expired} FOR UPDATE OF t SKIP LOCKED)"
             f" DELETE FROM {self.name} AS t USING old WHERE ({self._keys('t')}) = ({self._keys('old')})"
+            f" AND {self._expired}"
         )
 
     @property

@@ -21,8 +21,9 @@ _SUBJECT = f"""
 
 async def subject_by_id(user_id: UUID, browser: Browser) -> SignInSubject | None:
     """Return a user at a browser. Lock the user first if the transaction acts on the result."""
-    session_hash = browser.session.hash if browser.session else None
-    return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash, session_hash))
+    # Not null, from which Citus would not see that these tables concern the user's node only.
+    session_hash = browser.session.hash if browser.session else b""
+    return one(SignInSubject, await fetchrow(_SUBJECT, user_id, browser.device_hash or b"", session_hash))
 
 
 async def subject_by_email(email: str | None, browser: Browser) -> SignInSubject | None:

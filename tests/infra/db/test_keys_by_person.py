@@ -21,6 +21,7 @@ from idp.accounts.tables import User
 from idp.accounts.users import create_user
 from idp.infra.db import migrate
 from idp.infra.db.connections import HeldConnection
+from idp.infra.db.distribution import Placement
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.infra.db.migrations import m0001_first_schema
 from idp.keys import root_key
@@ -32,6 +33,7 @@ from idp.oauth.token import refresh_jwt
 from idp.oauth.token.repository import refresh_tokens
 from idp.oauth.token.repository.codes import CodeRedemption, redeem_code
 from idp.oauth.token.repository.refresh_tokens import Rotation
+from idp.piccolo_app import BY_USER, REFERENCE
 from idp.settings import settings
 from idp.signin import sessions
 from idp.signin.browser import Browser as SignInBrowser
@@ -48,24 +50,7 @@ from tests.support.postgres import Cluster
 from tests.support.server import Server
 
 #: The tables of a person, and the column that names the person.
-OF_PERSON = {"users": "id"} | dict.fromkeys(
-    (
-        *(
-            "admin_role",
-            "asserted_family",
-            "authorization_code",
-            "backchannel_request",
-            "consent",
-            "device",
-            "identity",
-        ),
-        *("group_member", "organization_member", "scim_member", "scim_user", "user_attribute", "user_role"),
-        "provisioned_member",
-        *("passkey", "recovery_code", "refresh_token", "session", "session_client", "token_family", "totp"),
-        "upstream_session",
-    ),
-    "user_id",
-)
+OF_PERSON = Placement(BY_USER, REFERENCE).by_user | {"provisioned_member": "user_id"}
 #: Tables that name a user and have keys of their own, and why.
 BY_OWN_ID = dict.fromkeys(LOOKUPS, "found before the user is known") | {
     "audit_event": "read in the order of time, and outlives the user",
