@@ -32,7 +32,7 @@ from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
 from idp.federation.realms import realms
 from idp.federation.registry import TOPIC
-from idp.http import health, static
+from idp.http import health, language, static
 from idp.http.middleware import Middleware
 from idp.http.mount import Mount
 from idp.http.router import Router
@@ -120,6 +120,7 @@ MODULES = (
     identities,
     introspection,
     invitation,
+    language,
     logos,
     metadata,
     organization,

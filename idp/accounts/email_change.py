@@ -39,6 +39,7 @@ async def send_confirmation(user: User, email: str, session_id: UUID) -> None:
         await outbox.queue(
             email,
             "email_change_confirm",
+            language=user.locale,
             lifetime=lifetime,
             void=void,
             code=sent.code,
@@ -80,5 +81,6 @@ async def _change(user: User, proved: VerifiedEmail, sign_out: SignOut) -> str |
     await record("email_changed", user_id=user.id, private={"before": changed.before, "after": proved.email})
     # Links and codes in the old mailbox, and all sessions and tokens, end.
     await sign_out(user.id, "email_changed")
-    await outbox.queue(changed.before, "email_changed", name=changed.name, email=mask_email(proved.email))
+    after = mask_email(proved.email)
+    await outbox.queue(changed.before, "email_changed", language=user.locale, name=changed.name, email=after)
     return "email_changed"

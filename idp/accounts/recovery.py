@@ -52,6 +52,7 @@ async def _mail(email: str, user: User | None, flow_id: str | None, elsewhere: s
             email,
             "reset_password" if elsewhere is None else "password_elsewhere",
             upstream=elsewhere,
+            language=user.locale if user else None,
             lifetime=lifetime,
             void=user is None,
             name=user.name if user else None,

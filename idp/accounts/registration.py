@@ -41,8 +41,9 @@ async def send_proof(email: str, flow_id: str, link_prefix: str) -> None:
             )
         else:
             await outbox.queue(
-                email, "already_registered", lifetime=lifetime, void=user.disabled_at is not None, name=user.name
-            )
+                email, "already_registered", language=user.locale, lifetime=lifetime,
+                void=user.disabled_at is not None, name=user.name,
+            )  # fmt: skip
 
 
 async def create_account(

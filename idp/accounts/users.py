@@ -197,7 +197,8 @@ async def assign_email(user_id: UUID, email: str, origin: Origin, sign_out: Sign
             raise EmailTakenError
         await record("email_changed", user_id=user_id, private={"before": before.email, "after": email})
         await sign_out(user_id, "email_changed")
-        await outbox.queue(before.email, "email_changed", name=before.name, email=mask_email(email))
+        after = mask_email(email)
+        await outbox.queue(before.email, "email_changed", language=before.locale, name=before.name, email=after)
     return True
 
 

@@ -195,7 +195,7 @@ async def set_password(user: str, password_stdin: bool, generate: bool, no_mail:
     async with transaction():
         await service.set_password(found.id, password, credentials_changed)
         if not no_mail:
-            await outbox.queue(found.email, "password_changed", name=found.name)
+            await outbox.queue(found.email, "password_changed", language=found.locale, name=found.name)
     await outbox.deliver_due()
     if not as_json:
         click.echo(f"The password of {found.email} is changed. They are signed out everywhere.")

@@ -29,7 +29,7 @@ from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
 from idp.directory.repository.roles import roles_by_ids
 from idp.errors import TooManyRequestsError
-from idp.infra import i18n, rate_limits
+from idp.infra import rate_limits
 from idp.infra.db.engine import transaction
 from idp.infra.rate_limits import Rate
 from idp.mail import outbox
@@ -235,21 +235,17 @@ async def _mail(organization: Organization, invitation: Invitation, token: str, 
     """Queue the mail, in the language of the user with this address, or of the server. A void one is not sent."""
     user = await users.user_by_email(invitation.email)
     inviter = await users.user_by_id(invitation.invited_by) if invitation.invited_by is not None else None
-    language = i18n.choose([user.locale or ""]) if user is not None else None
-    before = i18n.locale.set(language or settings().default_locale)
     lifetime = settings().invitation_lifetime
-    try:
-        await outbox.queue(
-            invitation.email,
-            "organization_invitation",
-            lifetime=lifetime,
-            void=void,
-            name=user.name if user is not None else None,
-            organization=suitable_name(organization.name) or organization.slug,
-            inviter=suitable_name(inviter.name) if inviter is not None else None,
-            link=link(token),
-            days=max(1, lifetime // DAY),
-            **await branding.for_mail(organization.id),
-        )
-    finally:
-        i18n.locale.reset(before)
+    await outbox.queue(
+        invitation.email,
+        "organization_invitation",
+        language=(user.locale if user is not None else None) or settings().default_locale,
+        lifetime=lifetime,
+        void=void,
+        name=user.name if user is not None else None,
+        organization=suitable_name(organization.name) or organization.slug,
+        inviter=suitable_name(inviter.name) if inviter is not None else None,
+        link=link(token),
+        days=max(1, lifetime // DAY),
+        **await branding.for_mail(organization.id),
+    )

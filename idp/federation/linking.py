@@ -223,4 +223,4 @@ async def notify(user_id: UUID, template: str, upstream_name: str) -> None:
     """Mail a user that an identity was linked or unlinked."""
     user = await user_by_id(user_id)
     if user is not None:
-        await outbox.queue(user.email, template, name=user.name, upstream=upstream_name)
+        await outbox.queue(user.email, template, language=user.locale, name=user.name, upstream=upstream_name)

@@ -12,8 +12,9 @@ from idp.http import request_span
 from idp.http.client_address import client_address as address_of
 from idp.http.client_certificate import client_certificate as certificate_of
 from idp.http.headers import Pairs, encode, request_header
+from idp.http.language import chosen_language
 from idp.http.routes import Route
-from idp.infra.i18n import from_header, locale
+from idp.infra.i18n import explicit, from_header, locale
 from idp.infra.metrics.declared import Counter, Histogram
 from idp.infra.observers import observing
 from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers, span
@@ -74,8 +75,9 @@ class Middleware:
             verified = self.certificates_verified
             found = certificate_of(scope, self.certificate_header, verified, self.trusted_proxies)
             client_certificate.set(found)
-        wanted = request_header(scope, b"accept-language")
-        locale.set((from_header(wanted) if wanted else None) or self.default_locale)
+        wanted, chosen = request_header(scope, b"accept-language"), chosen_language(scope)
+        explicit.set(chosen is not None)
+        locale.set(chosen or (from_header(wanted) if wanted else None) or self.default_locale)
         return (*self.headers, (b"x-request-id", identifier.encode()))
 
     def trace(self, scope: HTTPScope, route: Route | None) -> None:

@@ -27,6 +27,8 @@ LOCALES = (SOURCE, *sorted(path.name for path in FOLDER.iterdir() if (path / "me
 MAX_LENGTH = 500
 
 locale: ContextVar[str] = ContextVar("locale", default=SOURCE)
+#: Whether the user chose the language in this browser.
+explicit: ContextVar[bool] = ContextVar("explicit", default=False)
 
 
 def choose(wanted: Iterable[str]) -> str | None:
@@ -55,8 +57,11 @@ def accepted(header: str) -> list[str]:
 
 
 def prefer(wanted: Iterable[str]) -> None:
-    """Use the first available of these languages for the current request, such as those of ``ui_locales``."""
-    chosen = choose(wanted)
+    """Use the first available of these languages for the current request, such as those of ``ui_locales``.
+
+    The user's own choice goes before.
+    """
+    chosen = choose(wanted) if not explicit.get() else None
     if chosen is not None:
         locale.set(chosen)
 
@@ -71,6 +76,13 @@ def catalogue(language: str) -> NullTranslations:
         write_mo(compiled, read_po(file, locale=language))
     compiled.seek(0)
     return GNUTranslations(compiled)
+
+
+@cache
+def names() -> tuple[tuple[str, str], ...]:
+    """Return the available languages with their own names, sorted by name."""
+    named = ((language, Locale.parse(language).get_display_name(language) or language) for language in LOCALES)
+    return tuple(sorted(((code, name[:1].upper() + name[1:]) for code, name in named), key=lambda pair: pair[1]))
 
 
 def direction() -> str:

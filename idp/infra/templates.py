@@ -171,6 +171,7 @@ class Templates:
             "logo_url": theme.logo_url,
             "request_id": "",
             "assets": self.assets,
+            "languages": i18n.names,
             "static_url": self.static_url,
         }
         self._names = self._environment.list_templates(extensions=("html", "txt"))

@@ -61,19 +61,30 @@ class MailRejectedError(RemoteError):
     """The message will never be accepted. The text says why."""
 
 
-async def queue(to: str, template: str, *, lifetime: int | None = None, void: bool = False, **context: Any) -> None:
+async def queue(
+    to: str,
+    template: str,
+    *,
+    language: str | None = None,
+    lifetime: int | None = None,
+    void: bool = False,
+    **context: Any,
+) -> None:
     """Store a message, in the caller's transaction.
 
     Args:
         to: the address of the recipient.
         template: the name of the message, such as ``welcome``; see :func:`idp.mail.messages.compose`.
+        language: that of the recipient's profile, as a BCP 47 tag. The message is in it if it is available, else in the
+            language of the request.
         lifetime: seconds after which the message is useless. By default sending is retried for days.
         void: do not send it, because no account has this address. The same work is done, so that the response time
             does not reveal it.
         context: the values of its templates.
     """
     mail_id = ids.uuid7()
-    content = msgspec.json.encode({"locale": i18n.locale.get(), "context": context})
+    locale = i18n.choose([language or ""]) or i18n.locale.get()
+    content = msgspec.json.encode({"locale": locale, "context": context})
     queued = await repository.queue(
         mail_id,
         to,

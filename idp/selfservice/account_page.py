@@ -11,6 +11,7 @@ from idp.accounts.tables import User
 from idp.directory.invited import in_organizations
 from idp.http import cookies, forms
 from idp.http.pages import page, see_other
+from idp.infra import i18n
 from idp.infra.i18n import gettext as _
 from idp.oauth import ciba
 from idp.oauth.credentials import credentials_changed
@@ -40,7 +41,8 @@ class AccountRequest(NamedTuple):
 async def require_session(request: AnyRequest, path: str, *, fresh: bool = False) -> AccountRequest | Response[Any]:
     """Return the user of the session, or redirect to a sign-in that returns to ``path``.
 
-    Every later transaction of the request checks that the session is still live.
+    The page is in the language of the user's profile, if that is available. Every later transaction of the request
+    checks that the session is still live.
 
     Args:
         fresh: whether a recent sign-in is required. For changes of credentials and of what gives access.
@@ -51,6 +53,7 @@ async def require_session(request: AnyRequest, path: str, *, fresh: bool = False
     sessions.guard_changes(session, fresh=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
+    i18n.prefer([user.locale or ""])
     return AccountRequest(user, session, await in_organizations(user))
 
 

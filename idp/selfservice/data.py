@@ -134,7 +134,7 @@ async def delete_account(request: AnyRequest) -> Response[Any]:
         async with transaction():
             await delete_user(user.id, sign_out_for_deletion)
             await record("sign_out", user_id=user.id, session_id=account.session.id)
-            await outbox.queue(user.email, "account_deleted", name=user.name)
+            await outbox.queue(user.email, "account_deleted", language=user.locale, name=user.name)
     except LastOwnerError:
         error = _("You are the last owner of this server. Make another user an owner first.")
         return account_page(request, "data", account, error=error)

@@ -15,4 +15,4 @@ async def notify_change(user: User, what: str, **context: Any) -> None:
         context: further values for the mail's template.
     """
     await record(what, user_id=user.id)
-    await outbox.queue(user.email, what, name=user.name, **context)
+    await outbox.queue(user.email, what, language=user.locale, name=user.name, **context)

@@ -163,6 +163,7 @@ async def _tell_owner(email: str, person: SignInSubject | None) -> None:
         await outbox.queue(
             email,
             "account_locked",
+            language=person.locale if person else None,
             lifetime=lifetime,
             void=void,
             name=person.name if person else None,

@@ -47,6 +47,7 @@ class SignInSubject(FactorColumns, frozen=True):
     id: UUID
     email: str
     name: str | None
+    locale: str | None
     password_hash: str | None
     disabled: bool
     trusts_device: bool

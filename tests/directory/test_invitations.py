@@ -295,10 +295,8 @@ async def test_the_mail(db: str, ada: User, make_user: MakeUser, monkeypatch: py
     """In the language of its reader; names that could be messages are left out."""
     found: list[tuple[str, dict[str, Any]]] = []
 
-    async def note(to: str, template: str, **context: Any) -> None:
-        from idp.infra import i18n
-
-        found.append((i18n.locale.get(), context | {"to": to, "template": template}))
+    async def note(to: str, template: str, *, language: str, **context: Any) -> None:
+        found.append((language, context | {"to": to, "template": template}))
 
     monkeypatch.setattr(outbox, "queue", note)
     acme, evil = await an_organization(name="Acme"), await an_organization(name="evil")

@@ -68,6 +68,7 @@ DECLARED = {
     "/invitation": "page",
     "/invitation/organization": "page",
     "/jwks/{jwks_id:str}": "public",
+    "/language": "page",
     "/login": "page",
     "/login/{flow_id:str}": "page",
     "/login/{flow_id:str}/address": "page",

@@ -6,7 +6,6 @@ from uuid import UUID
 from idp import ids
 from idp.audit.events import record
 from idp.errors import OAuthError, PageError, TooManyRequestsError
-from idp.infra import i18n
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.infra.request_context import client_address
@@ -92,21 +91,17 @@ async def _mail(client: Client, person: Person, id: UUID, lifetime: int) -> None
     It does not repeat the message of the client: a mail must not carry what another party wrote.
     """
     user = person.user
-    language = i18n.choose([user.locale or ""]) if user is not None else None
-    before = i18n.locale.set(language or settings().default_locale)
-    try:
-        await outbox.queue(
-            person.email,
-            "approval_request",
-            lifetime=lifetime,
-            void=user is None,
-            name=user.name if user is not None else None,
-            client_name=name_in_mail(client),
-            link=f"{settings().issuer}{PATH}/{id}",
-            minutes=max(1, lifetime // 60),
-        )
-    finally:
-        i18n.locale.reset(before)
+    await outbox.queue(
+        person.email,
+        "approval_request",
+        language=(user.locale if user is not None else None) or settings().default_locale,
+        lifetime=lifetime,
+        void=user is None,
+        name=user.name if user is not None else None,
+        client_name=name_in_mail(client),
+        link=f"{settings().issuer}{PATH}/{id}",
+        minutes=max(1, lifetime // 60),
+    )
 
 
 def _facts(asked: AuthorizationRequest) -> dict[str, str]:

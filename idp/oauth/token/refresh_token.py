@@ -190,5 +190,8 @@ async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily
         revoked = await revoke_family(revocation, "refresh_token_reuse")
         user = await user_by_id(revoked.user_id) if revoked else None
         if user is not None:
-            await outbox.queue(user.email, "signed_out_for_safety", name=user.name, client_name=name_in_mail(client))
+            await outbox.queue(
+                user.email, "signed_out_for_safety", language=user.locale,
+                name=user.name, client_name=name_in_mail(client),
+            )  # fmt: skip
     return revoked

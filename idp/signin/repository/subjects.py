@@ -10,7 +10,7 @@ from idp.signin.factors.repository import FACTOR_COLUMNS
 from idp.signin.subject import SignInSubject
 
 _SUBJECT = f"""
-    SELECT u.id, u.email, u.name, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {FACTOR_COLUMNS},
+    SELECT u.id, u.email, u.name, u.locale, u.password_hash, u.disabled_at IS NOT NULL AS disabled, {FACTOR_COLUMNS},
            d.id AS device_id, coalesce(d.trusted_until > now(), false) AS trusts_device, s.id AS session_id
     FROM users AS u
     LEFT JOIN device AS d ON d.user_id = $1 AND d.token_hash = $2 AND d.expires_at > now()

@@ -100,6 +100,7 @@ async def send_code(flow: Flow, username: str, browser: Browser) -> None:
         await outbox.queue(
             email,
             "sign_in_code",
+            language=user.locale if user else None,
             lifetime=lifetime,
             void=user is None,
             name=user.name if user else None,

@@ -121,4 +121,4 @@ async def _tell(flow: Flow, what: str) -> None:
     await record(what, user_id=flow.user_id)
     user = await user_by_id(flow.user_id)
     if user is not None:
-        await outbox.queue(user.email, what, name=user.name)
+        await outbox.queue(user.email, what, language=user.locale, name=user.name)

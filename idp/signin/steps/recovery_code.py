@@ -35,7 +35,6 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
         )
     user = await user_by_id(flow.user_id)
     if user is not None:
-        await outbox.queue(
-            user.email, "recovery_code_used", name=user.name, left=await recovery_codes.count_unused(flow.user_id)
-        )
+        left = await recovery_codes.count_unused(flow.user_id)
+        await outbox.queue(user.email, "recovery_code_used", language=user.locale, name=user.name, left=left)
     return VerifiedStep(flow.user_id, CompletedStep(Step.RECOVERY_CODE, ("otp",)))
