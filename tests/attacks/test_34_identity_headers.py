@@ -26,6 +26,8 @@ READ = {
     "accept", "accept-language", "authorization", "content-length", "content-type", "host", "if-none-match", "origin",
     "user-agent", "x-forwarded-for", "access-control-request-method", "access-control-request-headers", "x-request-id",
     "cookie", "sec-fetch-site", "vary", "if-match", "etag", "idempotency-key",
+    # The page to return to after a choice of the language: used only if it is one of ours.
+    "referer",
     # Of a request that a doctor makes: its token says whose it is.
     "x-doctor-token", "x-doctor-padding",
     # Of the response to a call that the server made.
