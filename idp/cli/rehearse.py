@@ -89,7 +89,7 @@ def rehearse(
     if sum(source is not None for source in (dump, template, copy_url)) > 1:
         raise click.UsageError("--dump, --template and --copy exclude each other.")
     if copy_url is not None and (server is not None or keep):
-        raise click.UsageError("A copy of yours is on its server, and is kept anyway: --copy goes without the others.")
+        raise click.UsageError("--copy goes without --server and --keep.")
     plan = Plan(
         source=Source(dump, template, copy_url, server),
         limits=Limits(LARGE_BYTES if large is None else large, LIMIT_SECONDS if max_lock is None else max_lock),

@@ -90,9 +90,15 @@ RULES: Final = (
     # Features that are off, or lack what they need
     Rule(
         "mail_missing", _ERROR,
-        lambda s: not s.sends_mail and s.database_url is not None,
+        lambda s: not s.sends_mail and not s.isolated and s.database_url is not None,
         "IDP_SMTP_URL is not set: codes, links for new passwords, and invitations wait in the outbox.",
         "Set IDP_SMTP_URL, such as smtp://user:password@mail.example.com:587.",
+    ),
+    Rule(
+        "isolated", _ERROR,
+        lambda s: s.isolated,
+        "IDP_ISOLATED is set: mails and deliveries wait, and upstreams cannot be called.",
+        "Remove it, unless this server runs on a copy of a database.",
     ),
     Rule(
         "document_hosts_missing", _ERROR,

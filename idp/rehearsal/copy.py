@@ -61,7 +61,8 @@ async def copied(source: Source, live: str | None, *, keep: bool, tell: Callable
     server = source.server or live
     if server is None:
         raise CannotRehearseError("There is no server for the copy. Set IDP_DATABASE_URL, or name one with --server.")
-    name = f"{PREFIX}{secrets.token_hex(4)}"
+    # With the process, so that one that was left behind by a kill can be told from one in use.
+    name = f"{PREFIX}{os.getpid()}_{secrets.token_hex(4)}"
     template = f'TEMPLATE "{_quotable(source.template)}"' if source.template else ""
     tell(f"Creating the database {name}.")
     try:

@@ -18,12 +18,13 @@ from idp.accounts.users import create_user
 from idp.audit.events import record
 from idp.events import webhooks
 from idp.infra.db import embedded
-from idp.infra.db.engine import transaction
+from idp.infra.db.engine import execute, transaction
 from idp.keys import lifecycle
 from idp.mail import outbox
 from idp.provisioning import targets
 from idp.rehearsal.copy import PREFIX
 from idp.settings import settings
+from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import isolated
 from tests.support.mailbox import Mailbox
@@ -63,12 +64,11 @@ class Rehearse:
         self.old.write_text(f'#!/bin/sh\nunset PYTHONPATH\nexec {Path(sys.executable).parent}/idp "$@"\n')
         self.old.chmod(0o755)
         self.settings = CHEAP_HASHING | LOOPBACK | {"IDP_DATABASE_URL": live} | more
-        self._installed = 0
+        self.pids: list[int] = []
 
     def start(self, *arguments: str, migrations: tuple[str, ...] = (), **changes: str) -> "subprocess.Popen[str]":
-        self._installed += 1
-        new = install(self.folder / f"new{self._installed}", *migrations)
-        return subprocess.Popen(
+        new = install(self.folder / f"new{len(self.pids)}", *migrations)
+        process = subprocess.Popen(
             [sys.executable, "-m", "idp", "db", "rehearse", *arguments],
             cwd=self.folder,
             env=clean_environment() | self.settings | {"PYTHONPATH": str(new)} | changes,
@@ -78,6 +78,8 @@ class Rehearse:
             text=True,
             start_new_session=True,
         )
+        self.pids.append(process.pid)
+        return process
 
     async def __call__(self, *arguments: str, migrations: tuple[str, ...] = (), **changes: str) -> Done:
         process = self.start(*arguments, migrations=migrations, **changes)
@@ -107,11 +109,12 @@ def rehearse(tmp_path: Path, live: str) -> Rehearse:
     return Rehearse(tmp_path, live)
 
 
-async def copies(cluster: Cluster) -> list[str]:
+async def copies(cluster: Cluster, *processes: int) -> list[str]:
+    """The copies that processes have made."""
     connection = await asyncpg.connect(cluster.admin_dsn)
     try:
         rows = await connection.fetch("SELECT datname FROM pg_database WHERE datname LIKE $1", f"{PREFIX}%")
-        return [row["datname"] for row in rows]
+        return [row["datname"] for row in rows if int(row["datname"].split("_")[2]) in processes]
     finally:
         await connection.close()
 
@@ -173,14 +176,17 @@ async def test_an_upgrade_with_the_old_version_beside(
     for version, names in (("old", at_each), ("new", at_each), ("old to new", across), ("new to old", across)):
         assert [flow["name"] for flow in report["flows"] if flow["version"] == version] == names
     assert await asyncio.to_thread(content, dsn) == before
-    assert await copies(cluster) == []
+    assert await copies(cluster, *rehearse.pids) == []
     assert [path.name for path in rehearse.keys.iterdir()] == ["master.key"]
     assert not outside.exists()
     assert not (tmp_path / "data").exists()
     assert receivers.received == []
     assert len(mailbox.to("alice@example.com")) == letters
 
-    # It was all there to be sent.
+    # It was all there to be sent. And a replica of the old version starts after an upgrade too.
+    async with isolated(dsn):
+        await execute(COLUMN)
+        await execute("INSERT INTO migration (name, app_name, ran_on) VALUES ('9999-01-01T00:00', 'idp', now())")
     server = await asyncio.to_thread(
         lambda: Server(
             tmp_path, IDP_DATABASE_URL=dsn, IDP_MASTER_KEY=MASTER_KEY, IDP_SMTP_URL=mailbox.url
@@ -189,7 +195,7 @@ async def test_an_upgrade_with_the_old_version_beside(
     try:
         await mailbox.next("alice@example.com", letters + 1)
         async with asyncio.timeout(SECONDS):
-            while not {"hook"} < {received.path.partition("/")[0] for received in receivers.received}:
+            while {received.path.partition("/")[0] for received in receivers.received} != {"hook", "scim"}:
                 await asyncio.sleep(0.05)
     finally:
         await asyncio.to_thread(server.kill)
@@ -206,7 +212,7 @@ async def test_a_no_go_names_the_reasons(rehearse: Rehearse, cluster: Cluster) -
     assert "holds a lock on mail (ACCESS EXCLUSIVE) for 0." in " ".join(done.out.split())
     assert done.out.endswith("No-go: 1 reason.\n")
     assert "m0003_test" in done.out
-    assert await copies(cluster) == []
+    assert await copies(cluster, *rehearse.pids) == []
 
 
 async def test_a_version_that_does_not_work(rehearse: Rehearse) -> None:
@@ -222,33 +228,39 @@ async def test_a_version_that_does_not_work(rehearse: Rehearse) -> None:
 
 
 async def test_nothing_is_pending(rehearse: Rehearse, cluster: Cluster) -> None:
-    """The flows are tried anyway. The copy can be kept and used again."""
-    done = await rehearse("--keep")
+    """The copy can be kept and used again."""
+    done = await rehearse("--keep", "--no-flows")
     assert done.code == 0, done.out + done.err
     assert "No migration is pending." in done.out
-    (kept,) = await copies(cluster)
+    (kept,) = await copies(cluster, *rehearse.pids)
     assert f"The copy is kept: {kept}." in done.out
     try:
         again = await rehearse("--copy", cluster.dsn(kept), "--no-flows", migrations=(migration(1, COLUMN),))
         assert again.code == 0, again.out + again.err
-        assert await copies(cluster) == [kept]
+        assert await copies(cluster, *rehearse.pids) == [kept]
     finally:
         await cluster.execute(f"DROP DATABASE {kept}")
 
 
-async def test_no_verdict(rehearse: Rehearse, live: str, tmp_path: Path) -> None:
+def test_no_verdict(live: str, tmp_path: Path) -> None:
     """The exit code is 2, and the reason is one sentence."""
-    copy_is_live = await rehearse.fails("--copy", live)
-    assert copy_is_live == "Error: --copy is the database in use (IDP_DATABASE_URL). Name a copy of it.\n"
-    assert "exclude each other" in await rehearse.fails("--copy", live, "--template", "a")
-    assert "not a size such as" in await rehearse.fails("--large", "much")
+    cli = Cli(tmp_path, {"IDP_DATABASE_URL": live, "IDP_MASTER_KEY": MASTER_KEY})
+
+    def said(*arguments: str, **changes: str) -> str:
+        done = cli("db", "rehearse", *arguments, code=2, **changes)
+        assert done.out == ""
+        return done.err
+
+    assert said("--copy", live) == "Error: --copy is the database in use (IDP_DATABASE_URL). Name a copy of it.\n"
+    assert "exclude each other" in said("--copy", live, "--template", "a")
+    assert "without --server and --keep" in said("--copy", live, "--keep")
+    assert "not a size such as" in said("--large", "much")
     other = tmp_path / "other"
     other.write_text("#!/bin/sh\necho hello\n")
-    assert "cannot be run" in await rehearse.fails("--old-version", str(other))
+    assert "cannot be run" in said("--old-version", str(other))
     other.chmod(0o755)
-    assert "is not the command idp" in await rehearse.fails("--old-version", str(other))
-    (rehearse.keys / "master.key").unlink()
-    assert "master key" in await rehearse.fails()
+    assert "is not the command idp" in said("--old-version", str(other))
+    assert "master key" in said(IDP_MASTER_KEY="")
 
 
 async def test_an_old_version_that_does_not_start(rehearse: Rehearse, cluster: Cluster) -> None:
@@ -259,7 +271,7 @@ async def test_an_old_version_that_does_not_start(rehearse: Rehearse, cluster: C
     rehearse.old.write_text(f"#!/bin/sh\n{script}\n")
     said = await rehearse.fails("--old-version", str(rehearse.old))
     assert said == "Error: The old version does not start on the copy: There is no setting.\n"
-    assert await copies(cluster) == []
+    assert await copies(cluster, *rehearse.pids) == []
 
 
 def running_on(name: str) -> list[int]:
@@ -294,5 +306,5 @@ async def test_interrupted(rehearse: Rehearse, cluster: Cluster, number: signal.
         process.kill()
         await connection.close()
     assert (process.returncode, out, err) == (2, "", "Interrupted.\n")
-    assert await copies(cluster) == []
+    assert await copies(cluster, *rehearse.pids) == []
     assert running_on(name) == []
