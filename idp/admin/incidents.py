@@ -15,6 +15,7 @@ from idp.accounts import users
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.repository import invitations
 from idp.accounts.repository.users import lock_user
+from idp.admin.bulk import service as bulk
 from idp.audit.events import record
 from idp.directory.repository import invitations as organization_invitations
 from idp.errors import NotFoundError
@@ -100,6 +101,7 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         ended["consents"] = await consents.delete_consents_of_user(user_id)
         ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
         ended["organization_invitations"] = await organization_invitations.revoke_invitations_of_user(user_id)
+        ended["bulk_jobs"] = await bulk.cancel_of(f"user:{user_id}")
         await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
     return Report("user", str(user_id), dict(ended), usable)
 
@@ -128,6 +130,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
         ended["consents"] = await consents.delete_consents_of_client(client_id)
         ended["authorization_requests"] = await finish_requests_of_client(client_id)
         ended["pushed_requests"] = await use_pushed_of_client(client_id)
+        ended["bulk_jobs"] = await bulk.cancel_of(f"client:{client_id}")
         await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
     return Report("client", client_id, dict(ended), usable)
 

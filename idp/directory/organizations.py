@@ -148,7 +148,8 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
     Returns the number of those that were in it.
 
     Args:
-        delegated: whether an administrator of the organization removes them. Another one must remain.
+        delegated: whether an administrator or the SCIM client of the organization removes them. An administrator must
+            remain.
 
     Raises:
         UnknownOrganizationError: there is no such organization.
@@ -158,7 +159,7 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
     async with transaction():
         organization = await _locked(id, user_ids)
         if delegated:
-            await _check_admin_remains(id, user_ids)
+            await check_admin_remains(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
         await _record_members("organization_member_removed", organization, removed)
         await _end(organization, user_ids, removed)
@@ -180,7 +181,7 @@ async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
     async with transaction():
         organization = await _locked(id, [user_id])
         if not last_admin:
-            await _check_admin_remains(id, [user_id])
+            await check_admin_remains(id, [user_id])
         if organization.disabled_at is not None:
             return False
         if await repository.has_managed_account(id, user_id):
@@ -234,7 +235,7 @@ async def set_admin(
         if not await repository.members_among(id, [user_id]):
             raise NotMemberError
         if delegated and not admin:
-            await _check_admin_remains(id, [user_id])
+            await check_admin_remains(id, [user_id])
         changed = await repository.set_admin(id, user_id, admin, expected_at)
         if changed is None:
             raise VersionConflictError
@@ -245,7 +246,7 @@ async def set_admin(
     return True
 
 
-async def _check_admin_remains(id: UUID, user_ids: Collection[UUID]) -> None:
+async def check_admin_remains(id: UUID, user_ids: Collection[UUID]) -> None:
     """Check that an organization has administrators without these users. Two such checks run one after the other.
 
     Raises:

@@ -84,7 +84,8 @@ async def send(message: EmailMessage, url: str, *, greeting: str) -> str:
     except aiosmtplib.SMTPNotSupported as error:
         # An address that needs SMTPUTF8 (RFC 6531 section 3.2) fails permanently; other extensions may return.
         raise MailNotSentError(_words(error), final="SMTPUTF8" in str(error)) from error
-    except aiosmtplib.SMTPException as error:
+    except (aiosmtplib.SMTPException, OSError) as error:
+        # A certificate that is not accepted after STARTTLS is an error of the operating system's kind.
         raise MailNotSentError(_words(error)) from error
 
 
@@ -165,7 +166,7 @@ async def _converse(client: aiosmtplib.SMTP, message: EmailMessage) -> str:
 
 
 async def _quit(client: aiosmtplib.SMTP) -> None:
-    with suppress(aiosmtplib.SMTPException):
+    with suppress(aiosmtplib.SMTPException, OSError):
         await client.quit()
     client.close()
 

@@ -158,6 +158,7 @@ async def delete(caller: Caller, user_id: UUID, expected: Sequence[str]) -> None
         UnknownResourceError: there is no such member.
         OutdatedError: the member has another version.
         NotAllowedError: the user is an administrator of the server.
+        LastAdminError: nobody else manages the organization.
     """
     async with transaction():
         _, stored = await _locked(caller, user_id, expected)
@@ -195,8 +196,13 @@ async def _change(caller: Caller, user: User, stored: StoredMember, target: Targ
 
 
 async def _deactivate(caller: Caller, stored: StoredMember) -> None:
-    """Disable a membership, and an account that the organization made. What was issued for the organization ends."""
+    """Disable a membership, and an account that the organization made. What was issued for the organization ends.
+
+    Raises:
+        LastAdminError: nobody could manage the organization any more.
+    """
     organization_id = _organization(caller)
+    await organizations.check_admin_remains(organization_id, [stored.id])
     await member_states.set_enabled(organization_id, stored.id, enabled=False)
     if stored.managed:
         by = member_states.origin_of(organization_id)

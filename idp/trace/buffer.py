@@ -80,13 +80,18 @@ def add(recorded: Recorded) -> None:
 
 
 def _limit_key(recorded: Recorded) -> str:
-    """A flow of a known user shares a limit. The client does among its users only if it is known to be the client, and
-    not for successes: anyone can begin sign-ins, and one address must not use up the limit for all.
+    """A flow of a known user shares a limit, and so do refusals of a client that has authenticated itself. Anyone can
+    name a client, and begin sign-ins: others share that of their address, so that a stranger does not use up what is
+    for the users of a client.
     """
-    anonymous = recorded.ip_address if settings().address_limits else recorded.request_id
+    anonymous = recorded.ip_address if settings().address_limits else ""
     if recorded.outcome == "success":
-        return recorded.trace_id if recorded.user_id is not None else anonymous
-    return recorded.client_id or anonymous
+        return recorded.trace_id if recorded.user_id is not None else anonymous or recorded.request_id
+    if recorded.client_id and any(
+        kind == "client_authenticated" and fields.get("auth_method") != "none" for _, kind, fields in recorded.steps
+    ):
+        return recorded.client_id
+    return anonymous or recorded.client_id or recorded.request_id
 
 
 async def write() -> None:

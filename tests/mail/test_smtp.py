@@ -47,6 +47,18 @@ async def test_starttls_is_used_where_it_is_offered(
     assert inbox.encrypted == [True, True, False]
 
 
+@pytest.mark.parametrize(("scheme", "option"), [("smtp", "tls_context"), ("smtps", "implicit_tls")])
+async def test_a_certificate_that_is_not_trusted_is_a_plain_error(
+    message: EmailMessage, start_smtp: StartSMTP, certificate: Certificate, scheme: str, option: str
+) -> None:
+    """After STARTTLS too. It is tried again: the certificate may be mended."""
+    inbox = await start_smtp(**{option: certificate.context})
+    with pytest.raises(smtp.MailNotSentError, match="certificate verify failed") as caught:
+        await send(message, f"{scheme}://localhost:{inbox.port}")
+    assert not caught.value.final
+    assert inbox.envelopes == []
+
+
 async def test_starttls_can_be_required(message: EmailMessage, start_smtp: StartSMTP) -> None:
     inbox = await start_smtp()
     with pytest.raises(smtp.MailNotSentError):

@@ -475,3 +475,17 @@ async def test_tokens_that_are_created_at_the_same_moment_count_each_other(
     found = await asyncio.gather(*runs, return_exceptions=True)
     assert sorted(type(each).__name__ for each in found) == ["TooManyTokensError"] * 4 + ["tuple"] * 2
     await organizations.delete(organization.id)
+
+
+async def test_the_last_administrator_of_an_organization_stays(acme: Customer) -> None:
+    """As on the pages of the organization: nobody could manage it any more."""
+    first, second = (await acme.user())["id"], (await acme.user())["id"]
+    await organizations.set_admin(acme.organization.id, UUID(first), admin=True)
+    path = f"/Users/{first}"
+    assert await acme.refused("DELETE", path) == (409, None)
+    assert (await acme.patch(path, OFF)).status_code == 409
+    assert (await _user(first)).disabled_at is None
+    assert await _organizations(first) == {acme.organization.id}
+    await organizations.set_admin(acme.organization.id, UUID(second), admin=True)
+    assert (await acme("DELETE", path)).status_code == 204
+    assert (await acme.patch(f"/Users/{second}", OFF)).status_code == 409

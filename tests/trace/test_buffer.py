@@ -107,8 +107,8 @@ async def test_nobody_fills_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         buffer.add(recorded(client_id="noisy"))
         buffer.add(recorded(outcome="success"))
     assert len(buffer._waiting) == 5
-    for _ in range(100):
-        buffer.add(recorded())
+    for number in range(100):
+        buffer.add(recorded(ip_address=f"203.0.113.{number}"))
     assert len(buffer._waiting) == 50
 
 
@@ -122,6 +122,21 @@ async def test_one_address_does_not_use_up_the_limit_of_successes(monkeypatch: p
     for _ in range(20):
         buffer.add(recorded(outcome="success", user_id=ids.uuid7()))
     assert len(buffer._waiting) == 25
+
+
+async def test_a_stranger_does_not_use_up_the_limit_of_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone can name a client at the authorization endpoint."""
+    limited = settings().model_copy(update={"trace_failure_limit": 50, "address_limits": True})
+    monkeypatch.setattr(buffer, "settings", lambda: limited)
+    for _ in range(100):
+        buffer.add(recorded(client_id="shop", ip_address="203.0.113.66"))
+    assert len(buffer._waiting) == 5
+    buffer.add(recorded(client_id="shop", ip_address="203.0.113.7"))
+    assert len(buffer._waiting) == 6
+    for _ in range(100):
+        steps = [(0, "client_authenticated", {"auth_method": "client_secret_basic"})]
+        buffer.add(recorded(client_id="shop", ip_address="203.0.113.66", steps=steps))
+    assert len(buffer._waiting) == 11
 
 
 async def test_a_full_table_and_a_full_buffer_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from idp.accounts.attributes.models import Attribute, StoredAttribute, Type, Value
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
-from idp.infra.db.rows import many
+from idp.infra.db.rows import known, many
 
 _DECLARED = """
     name, config, created_at, updated_at,
@@ -105,7 +105,7 @@ def _config(attribute: Attribute) -> str:
 
 async def attributes() -> list[StoredAttribute]:
     """Return all declarations, by name."""
-    return [read(row) for row in await fetch(_ALL)]
+    return known(read, await fetch(_ALL), "attribute")
 
 
 async def lock_attribute(name: str) -> StoredAttribute | None:

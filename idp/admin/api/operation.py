@@ -45,6 +45,7 @@ from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.db.listing import DEFAULT_LIMIT, Filter, InvalidQueryError, Listing, find, list_page
+from idp.infra.db.rows import known
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import path_ids
@@ -190,7 +191,7 @@ def listed(
         more = await more_filters(call) if more_filters is not None else {}
         asked = msgspec.structs.replace(listing, filters={**listing.filters, **more})
         page = await list_page(asked, query, sort=sort, cursor=cursor, limit=int(limit))
-        items = [read(row) for row in page.rows]
+        items = known(read, page.rows, path)
         return Page([shown(call, item) for item in items] if shown is not None else items, page.next_cursor)
 
     operation(
@@ -202,12 +203,13 @@ async def one(listing: Listing, read: Callable[[Any], Any], **key: str) -> Any:
     """Return the record with this key.
 
     Raises:
-        ProblemError: 404, there is no such record.
+        ProblemError: 404, there is no such record, or it has a value that this version does not know.
     """
     row = await find(listing, **key)
-    if row is None:
+    found = known(read, [row] if row is not None else [], listing.source)
+    if not found:
         raise not_found()
-    return read(row)
+    return found[0]
 
 
 def not_found() -> ProblemError:

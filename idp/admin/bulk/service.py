@@ -242,6 +242,18 @@ async def cancel(id: UUID, caller: Caller | None) -> Job:
     return job
 
 
+async def cancel_of(actor: str) -> int:
+    """End the jobs of an administrator who is contained, in the caller's transaction. What they have done stays.
+
+    Args:
+        actor: :attr:`idp.admin.access.Caller.actor`.
+    """
+    cancelled = await jobs.cancel_of(actor, settings().bulk_retention)
+    for job in cancelled:
+        await _record("bulk_job_cancelled", job)
+    return len(cancelled)
+
+
 async def resume(id: UUID, caller: Caller | None) -> Job:
     """Queue the rest of a job that was cancelled or has failed. From now on it needs the roles of this caller.
 

@@ -16,6 +16,7 @@ from idp.admin.console.components import Action, Cell, Field, asked_page, facts,
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.errors import ValidationError, VersionConflictError
+from idp.infra.db.rows import known
 
 SECTION = "attributes"
 _READ, _WRITE = Permission.ATTRIBUTES_READ, Permission.ATTRIBUTES_WRITE
@@ -40,7 +41,7 @@ async def list_attributes(request: AdminRequest) -> Response[str]:
             Cell("not yet" if attribute.indexing else "yes" if attribute.searchable else "no"),
             Cell(attribute.claim or "-"),
         ]
-        for attribute in map(read, found.rows)
+        for attribute in known(read, found.rows, "attribute")
     ]  # fmt: skip
     add = [Action("New attribute", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(

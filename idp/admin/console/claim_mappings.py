@@ -11,6 +11,7 @@ from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
+from idp.infra.db.rows import known
 from idp.oauth.claims import registration
 from idp.oauth.claims.flat import FIELDS, source_of, summary
 from idp.oauth.claims.models import ClaimMapping, Place, Shape
@@ -51,7 +52,7 @@ async def list_mappings(request: AdminRequest) -> Response[str]:
             Cell(mapping.claim, f"{HOME}/{SECTION}/{mapping.id}"), _client(mapping), Cell(mapping.scope or ""),
             Cell(summary(mapping.source)), Cell(" ".join(mapping.places)),
         ]
-        for mapping in map(read, found.rows)
+        for mapping in known(read, found.rows, "claim_mapping")
     ]  # fmt: skip
     add = [Action("New claim", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(

@@ -11,11 +11,11 @@ from idp.admin.console.components import Action, Cell, Field, asked_page, facts,
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.errors import ValidationError
-from idp.infra.db.rows import many
+from idp.infra.db.rows import known
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.exchange import registration
 from idp.oauth.exchange.models import ExchangePolicy
-from idp.oauth.exchange.repository import POLICIES
+from idp.oauth.exchange.repository import POLICIES, read
 from idp.oauth.exchange.token_types import ACCESS_TOKEN, PREFIX
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.settings import settings
@@ -41,7 +41,7 @@ async def list_policies(request: AdminRequest) -> Response[str]:
             Cell(policy.scope),
             Cell(policy.added_scope),
         ]
-        for policy in many(ExchangePolicy, found.rows)
+        for policy in known(read, found.rows, "token_exchange_policy")
     ]
     add = [Action("New policy", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(
@@ -148,8 +148,7 @@ async def show_policy(request: AdminRequest) -> Response[str]:
 
 
 async def _find(policy_id: str) -> ExchangePolicy:
-    (policy,) = many(ExchangePolicy, [await one(POLICIES, id=policy_id)])
-    return policy
+    return read(await one(POLICIES, id=policy_id))
 
 
 async def _remove(request: AdminRequest, policy_id: str) -> tuple[str, str]:

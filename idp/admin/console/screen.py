@@ -113,6 +113,13 @@ def screen(
             try:
                 admin_request = await _authorize(request, permission, fresh=fresh, upload=upload, page=page)
                 return admin_request if isinstance(admin_request, Response) else await function(admin_request)
+            except msgspec.ValidationError as error:
+                raise PageError(
+                    "Written by a newer version",
+                    "This record has a value that this version does not know. Use the newer version to see it.",
+                    status=HTTPStatus.CONFLICT,
+                    way_out=(("Go to the console", HOME),),
+                ) from error
             except DomainError as error:
                 raise PageError(
                     error.title, error.description, status=error.status, way_out=(("Go to the console", HOME),)

@@ -15,6 +15,7 @@ from idp.events.ssf import endpoint, streams
 from idp.events.ssf.administration import read
 from idp.events.ssf.changes import CHANGES, StatusChange
 from idp.events.ssf.repository import STREAMS
+from idp.infra.db.rows import known
 
 SECTION = "shared_signals"
 _READ, _WRITE = Permission.EVENTS_READ, Permission.EVENTS_WRITE
@@ -44,7 +45,7 @@ async def list_streams(request: AdminRequest) -> Response[str]:
             Cell(_number(stream.waiting)),
             Cell(_number(stream.dead)),
         ]
-        for stream in map(read, found.rows)
+        for stream in known(read, found.rows, "event_stream")
     ]
     filters = [
         Field("client_id", "Client", request.query.get("client_id", "")),

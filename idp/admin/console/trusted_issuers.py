@@ -13,6 +13,7 @@ from idp.admin.console.components import Action, Cell, Field, asked_page, facts,
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.errors import ValidationError
+from idp.infra.db.rows import known
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.issuers import registration
 from idp.oauth.issuers.models import DEFAULT_LIFETIME, Purpose, StoredTrustedIssuer, SubjectSource
@@ -42,7 +43,7 @@ async def list_issuers(request: AdminRequest) -> Response[str]:
             Cell(issuer.issuer, f"{HOME}/{SECTION}/{issuer.id}"), Cell(" ".join(issuer.purposes)),
             Cell(" ".join(issuer.clients)), Cell("enabled" if issuer.enabled else "disabled"),
         ]
-        for issuer in map(read, found.rows)
+        for issuer in known(read, found.rows, "trusted_issuer")
     ]  # fmt: skip
     add = [Action("New issuer", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(

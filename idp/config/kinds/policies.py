@@ -58,7 +58,7 @@ class AccessPolicies(Kind):
                 **{name: getattr(policy, name) for name in self._kept()},
                 groups=tuple(sorted(groups[key] for key in policy.groups)),
                 organizations=tuple(sorted(owners[key] for key in policy.organizations)),
-                roles=sorted_roles(roles[key] for key in policy.roles),
+                roles=sorted_roles(roles[key] for key in policy.roles if key in roles),
             )
             for policy in await access_policies()
             if policy.client_id in known

@@ -11,7 +11,7 @@ from idp.accounts.attributes.models import Value
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class Window(msgspec.Struct, frozen=True, kw_only=True):
+class Window(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A time of the week: some weekdays, from ``start`` until before ``end``.
 
     Attributes:
@@ -27,7 +27,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return DAYS[local.weekday()] in self.days and self.start <= local.strftime("%H:%M") < self.end
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The conditions of a policy that are stored as they are. An empty one always holds.
 
     Attributes:
@@ -44,7 +44,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = "UTC"
 
 
-class AccessPolicy(Conditions, frozen=True, kw_only=True):
+class AccessPolicy(Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The access policy of a client. All its conditions must hold.
 
     Attributes:

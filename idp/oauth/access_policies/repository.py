@@ -5,12 +5,19 @@ Changes run in a transaction of :func:`idp.oauth.clients.registration.change`, o
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
+import structlog
 
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.access_policies.models import AccessPolicy, Conditions
+from idp.signin.transitions import ACR_VALUES
 
+log = structlog.get_logger()
+
+#: The id of a role that nobody has.
+NO_ROLE = UUID(int=0)
 #: By field of a policy, the table of what it names, and the column with its type.
 _NAMED = {
     "groups": ("access_policy_group", "group_id", "uuid"),
@@ -43,8 +50,18 @@ _NAME = {
 
 
 def _read(row: Mapping[str, Any]) -> AccessPolicy:
+    """Return the policy of a row. With a condition that only a newer release knows, it admits nobody: to ignore the
+    condition would admit those whom it keeps out.
+    """
     values = dict(row)
-    return msgspec.convert(values | msgspec.json.decode(values.pop("conditions")), AccessPolicy)
+    conditions = msgspec.json.decode(values.pop("conditions"))
+    try:
+        if conditions.get("acr") in (None, *ACR_VALUES):
+            return msgspec.convert(values | conditions, AccessPolicy)
+    except msgspec.ValidationError:
+        pass
+    log.error("record_not_usable", kind="access_policy", client_id=values["client_id"])
+    return msgspec.convert(values | {"roles": [NO_ROLE]}, AccessPolicy)
 
 
 async def policies() -> list[AccessPolicy]:

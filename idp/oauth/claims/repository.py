@@ -12,6 +12,7 @@ import msgspec
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import known
 from idp.oauth.claims.models import ClaimMapping
 from idp.oauth.claims.tables import ClaimMappingRow
 
@@ -33,7 +34,7 @@ def read(row: Mapping[str, Any]) -> ClaimMapping:
 
 async def mappings() -> list[ClaimMapping]:
     """Return all mappings, the newest last."""
-    return [read(row) for row in await fetch(_ALL)]
+    return known(read, await fetch(_ALL), "claim_mapping")
 
 
 async def insert_mapping(mapping: ClaimMapping) -> None:

@@ -1,11 +1,15 @@
 """The statements on the policies of token exchange."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
-from idp.infra.db.rows import many
+from idp.infra.db.rows import known
 from idp.oauth.exchange.models import ExchangePolicy
 from idp.oauth.exchange.tables import ExchangePolicyRow
 
@@ -18,9 +22,14 @@ _DELETE = "DELETE FROM token_exchange_policy WHERE id = $1 RETURNING client_id"
 _ALL = f"SELECT {all_columns(ExchangePolicyRow)} FROM token_exchange_policy ORDER BY created_at, id"  # noqa: S608
 
 
+def read(row: Mapping[str, Any]) -> ExchangePolicy:
+    """Return a policy of a row."""
+    return msgspec.convert(dict(row), ExchangePolicy)
+
+
 async def policies() -> list[ExchangePolicy]:
     """Return all policies, the newest last."""
-    return many(ExchangePolicy, await fetch(_ALL))
+    return known(read, await fetch(_ALL), "token_exchange_policy")
 
 
 async def insert_policy(policy: ExchangePolicy) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import known
 from idp.oauth.issuers.models import StoredTrustedIssuer, TrustedIssuer
 
 #: What is not in the column ``config``.
@@ -57,7 +58,7 @@ def read(row: Mapping[str, Any]) -> StoredTrustedIssuer:
 
 async def issuers() -> list[StoredTrustedIssuer]:
     """Return all issuers, disabled ones included, by name."""
-    return [read(row) for row in await fetch(_ALL)]
+    return known(read, await fetch(_ALL), "trusted_issuer")
 
 
 async def lock_issuer(id: str) -> StoredTrustedIssuer | None:

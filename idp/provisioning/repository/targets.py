@@ -9,6 +9,7 @@ import msgspec
 from idp.delivery.repository import columns_of_stream
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import known
 from idp.provisioning.models import Features, Target
 
 _COLUMNS = """
@@ -70,8 +71,12 @@ TARGETS = Listing(
 
 
 def _read(row: Mapping[str, Any] | None) -> Target | None:
-    if row is None:
-        return None
+    """Return the target of a row; None without a row, or for one with a value that this version does not know."""
+    found = known(_of_row, [row] if row is not None else [], "provisioning_target")
+    return found[0] if found else None
+
+
+def _of_row(row: Mapping[str, Any]) -> Target:
     values = dict(row)
     values["mapping"] = msgspec.json.decode(values["mapping"])
     values["features"] = msgspec.json.decode(values["features"], type=Features) if values["features"] else None
@@ -102,7 +107,7 @@ async def target_by_name(name: str) -> Target | None:
 
 async def targets() -> list[Target]:
     """Return all targets."""
-    return [found for row in await fetch(_ALL) if (found := _read(row)) is not None]
+    return known(_of_row, await fetch(_ALL), "provisioning_target")
 
 
 async def lock_targets() -> None:
@@ -112,7 +117,7 @@ async def lock_targets() -> None:
 
 async def enabled_targets() -> list[Target]:
     """Return the targets that get users."""
-    return [found for row in await fetch(_ENABLED) if (found := _read(row)) is not None]
+    return known(_of_row, await fetch(_ENABLED), "provisioning_target")
 
 
 async def encrypted_token(id: UUID) -> bytes | None:

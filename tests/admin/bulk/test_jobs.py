@@ -24,6 +24,7 @@ from idp.admin.bulk.service import (
     UnknownJobError,
     WrongNumberError,
 )
+from idp.admin.incidents import contain_user
 from idp.admin.roles import Role, revoke
 from idp.directory import groups
 from idp.directory.errors import UnknownGroupError
@@ -383,3 +384,17 @@ async def test_jobs_that_are_created_at_the_same_moment_count_each_other(monkeyp
     runs = [start("enable", chosen) for _ in range(6)] + [service.resume(cancelled.id, None)]
     found = await asyncio.gather(*runs, return_exceptions=True)
     assert sorted(type(each).__name__ for each in found) == ["Job"] * 2 + ["TooManyJobsError"] * 5
+
+
+@pytest.mark.parametrize("disable", [True, False])
+async def test_the_jobs_of_an_administrator_who_is_contained_end(disable: bool) -> None:
+    """Also if the account stays enabled with its roles: somebody else may have asked for them."""
+    admin, owner = await administrator(Role.OWNER)
+    _, other = await administrator(Role.OWNER)
+    await people(20)
+    theirs = await start("disable", PERSONS, other)
+    job = await start("disable", PERSONS, owner)
+    assert (await contain_user(admin.id, disable=disable)).ended["bulk_jobs"] == 1
+    assert (await finish(job)).state is State.CANCELLED
+    assert (await finish(theirs)).state is State.FINISHED
+    assert "bulk_job_cancelled" in {event["event"] for event in await fetch("SELECT event FROM audit_event")}

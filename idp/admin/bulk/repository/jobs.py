@@ -78,6 +78,12 @@ _RESUME = f"""
       AND (SELECT count(*) FROM bulk_job WHERE finished_at IS NULL) < $4
     RETURNING {_COLUMNS}
 """  # noqa: S608
+# Those that this administrator asked for, or resumed.
+_CANCEL_OF = f"""
+    UPDATE bulk_job SET state = 'cancelled', holder = NULL, leased_until = NULL, finished_at = now(),
+                        kept_until = now() + make_interval(secs => $2)
+    WHERE actor = $1 AND finished_at IS NULL RETURNING {_COLUMNS}
+"""  # noqa: S608
 _COUNT = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
            coalesce(extract(epoch FROM now() - min(coalesce(heartbeat_at, created_at))), 0)::float8 AS waiting
@@ -167,6 +173,11 @@ async def finish(id: UUID, holder: UUID, state: State, error: str, kept: float) 
 async def cancel(id: UUID, kept: float) -> Job | None:
     """End a job before its time. Returns None if it has ended."""
     return one(Job, await fetchrow(_CANCEL, id, kept))
+
+
+async def cancel_of(actor: str, kept: float) -> list[Job]:
+    """End all jobs that an administrator asked for, and return them."""
+    return many(Job, await fetch(_CANCEL_OF, actor, kept))
 
 
 async def resume(id: UUID, actor: str, caller: str | None, *, most: int) -> Job | None:

@@ -9,6 +9,7 @@ import msgspec
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.rows import known
 from idp.oauth.clients.workloads.models import WorkloadIdentity
 from idp.oauth.clients.workloads.tables import WorkloadIdentityRow
 
@@ -33,7 +34,7 @@ def read(row: Mapping[str, Any]) -> WorkloadIdentity:
 
 async def identities() -> list[WorkloadIdentity]:
     """Return all rules, the newest last."""
-    return [read(row) for row in await fetch(_ALL)]
+    return known(read, await fetch(_ALL), "workload_identity")
 
 
 async def insert_identity(rule: WorkloadIdentity) -> bool:
