@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.accounts import kept_subjects
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, mask_email, normalise_email
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.last_owner import check_owner_remains
@@ -64,25 +65,23 @@ async def create_user(
 
 
 async def named_user(name: str) -> User | None:
-    """Return the user with an email address or an id, as operators enter it.
+    """Return the user with an email address, an id or a public ``sub``, as operators enter it.
 
     Raises:
         InvalidEmailError: the address is not valid.
     """
     if "@" in name:
         return await users.user_by_email(normalise_email(name))
-    try:
-        return await users.user_by_id(UUID(name))
-    except ValueError:
-        return None
+    user_id = _id(name)
+    return await users.user_by_id(user_id) if user_id is not None else None
 
 
 async def ids_of_names(names: Collection[str]) -> dict[str, UUID]:
-    """Return the ids of the existing users among email addresses and ids, as operators enter them."""
+    """Return the ids of the existing users among email addresses, ids and public subjects, as operators enter them."""
     emails = {name: email for name in names if "@" in name and (email := _normalised(name)) is not None}
     by_email = await users.ids_of_emails(list(set(emails.values())))
     found = {name: by_email[email] for name, email in emails.items() if email in by_email}
-    by_id = {name: user_id for name in names if (user_id := _uuid(name)) is not None}
+    by_id = {name: user_id for name in names if (user_id := _id(name)) is not None}
     existing = await users.emails_by_id(by_id.values())
     return found | {name: user_id for name, user_id in by_id.items() if user_id in existing}
 
@@ -94,11 +93,11 @@ def _normalised(email: str) -> str | None:
         return None
 
 
-def _uuid(text: str) -> UUID | None:
+def _id(name: str) -> UUID | None:
     try:
-        return UUID(text)
+        return UUID(name)
     except ValueError:
-        return None
+        return kept_subjects.user_id(name)
 
 
 async def insert_user(user: User) -> bool:

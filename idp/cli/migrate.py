@@ -141,6 +141,7 @@ def _write(folder: Path, site: str, secrets: dict[str, str]) -> None:
     (folder / "site.yaml").write_text(site, encoding="utf-8")
     lines = [f"{name}={shlex.quote(secret)}\n" for name, secret in secrets.items()]
     descriptor = os.open(folder / "secrets.env", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(lines)
 

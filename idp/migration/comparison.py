@@ -88,12 +88,12 @@ async def issuers(old: str) -> list[Compared]:
     before, after = await _metadata(old), await _metadata(settings().issuer)
     found = [_member(name, before[name], after.get(name)) for name in sorted(before.keys() - _OWN)]
     algorithms = [await _algorithms(old, before), await _algorithms(settings().issuer, after)]
-    return [*found, *_lists("keys", "alg", *algorithms)]
+    return [*found, _lists("keys", "alg", *algorithms)]
 
 
 def _member(name: str, old: Any, ours: Any) -> Compared:
     if isinstance(old, list) and isinstance(ours, list):
-        return next(iter(_lists("discovery", name, old, ours)))
+        return _lists("discovery", name, old, ours)
     if name.endswith("_endpoint") or name in ("jwks_uri", "issuer", "check_session_iframe"):
         # Applications read the URL. That there is one is what counts, except for the issuer.
         same = old == ours if name == "issuer" else ours is not None
@@ -103,10 +103,10 @@ def _member(name: str, old: Any, ours: Any) -> Compared:
     return Compared(where="discovery", name=name, state=state, old=old, ours=ours)
 
 
-def _lists(where: str, name: str, old: Collection[Any], ours: Collection[Any]) -> Iterator[Compared]:
+def _lists(where: str, name: str, old: Collection[Any], ours: Collection[Any]) -> Compared:
     lost, new = [one for one in old if one not in ours], [one for one in ours if one not in old]
     state = State.MISSING if lost else State.NEW if new else State.SAME
-    yield Compared(where=where, name=name, state=state, old=lost or None, ours=new or None)
+    return Compared(where=where, name=name, state=state, old=lost or None, ours=new or None)
 
 
 async def _metadata(issuer: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The configuration of an export: checked entry by entry, planned and applied as one of files."""
 
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Final
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import msgspec
 
@@ -19,18 +21,24 @@ from idp.migration.models import Export
 from idp.oauth.claims import registration as claims
 from idp.oauth.claims.models import ClaimMapping
 
-#: What stands for the name of a file.
-_FILE: Final = "export"
+#: A role by the key of its name, and its client.
+_Role = tuple[str, str | None]
 
 
 def document(export: Export) -> Document:
     """Return the entries that this server accepts. The others, and what names them, are noted and left out."""
     found: dict[str, list[Item]] = {}
     accepted: set[tuple[str, Identity]] = set()
+    contained = _contained(export)
     for kind in KINDS:
         for given in export.entries.get(kind.section, ()):
             what = f"{kind.section} {_label(kind, given)}"
             entry = _without_unknown(export, what, kind.section, given, accepted)
+            if entry is not None and "contains" in entry:
+                roles = contained[_role(entry)]
+                entry["contains"] = [
+                    one for one in entry["contains"] if _role(one) in roles and _has_client(one, accepted)
+                ]
             item = _item(export, what, kind, entry) if entry is not None else None
             if item is None:
                 continue
@@ -91,13 +99,13 @@ def _label(kind: Kind, entry: Mapping[str, Any]) -> str:
 def _item(export: Export, what: str, kind: Kind, entry: Mapping[str, Any]) -> Item | None:
     text = syntax.write({"version": VERSION, kind.section: [entry]})
     try:
-        (item,) = parse({_FILE: text.encode("utf-8", "replace")}).items[kind.section]
+        # Errors of a later step begin with what stands for the name of the file.
+        (item,) = parse({what: text.encode("utf-8", "replace")}).items[kind.section]
+        with item.located():
+            kind.check(item.entry)
     except ConfigError as error:
         for problem in error.problems:
             export.skip(what, problem.text)
-        return None
-    except IdpError as error:
-        export.skip(what, error.description)
         return None
     return item
 
@@ -121,15 +129,6 @@ def _without_unknown(
         if (parent := entry.get("parent")) is not None and not has("groups", names.key(parent)):
             export.change(what, f"It is in no group, because {parent} is left out.")
             del made["parent"]
-    if section == "roles":
-        wanted = export.entries.get("roles", ())
-        left = {(names.key(role["name"]), role.get("client_id")) for role in wanted}
-        made["contains"] = [
-            role
-            for role in entry.get("contains", ())
-            if (names.key(role["name"]), role.get("client_id")) in left
-            and (role.get("client_id") is None or has("clients", role["client_id"]))
-        ]
     if section == "claim_mappings":
         made["mappings"] = [one for one in entry["mappings"] if _is_mapping(export, what, one, has)]
         if not made["mappings"]:
@@ -139,15 +138,56 @@ def _without_unknown(
 
 def _is_mapping(export: Export, what: str, mapping: dict[str, Any], has: Any) -> bool:
     source = mapping["source"]
+    what = f"{what}, claim {mapping['claim']}"
     if source["kind"] == "attribute" and not has("attributes", source["name"]):
+        export.skip(what, f"The attribute {source['name']} is left out.")
         return False
     if source.get("client_id") is not None and not has("clients", source["client_id"]):
+        export.skip(what, f"The client {source['client_id']} is left out.")
         return False
     own = {"id": ids.uuid7(), "client_id": "any", "created_at": clock.now()}
     try:
         claims.check(msgspec.convert(mapping | own, ClaimMapping))
     except (msgspec.ValidationError, IdpError) as error:
         text = error.description if isinstance(error, IdpError) else f"{error}."
-        export.skip(f"{what}, claim {mapping['claim']}", text)
+        export.skip(what, text)
         return False
     return True
+
+
+def _contained(export: Export) -> dict[_Role, set[_Role]]:
+    """Return the roles that each role contains, without those that cannot be here, and without circles."""
+    given = [role for role in export.entries.get("roles", ()) if _is_name(role["name"])]
+    known = {_role(role) for role in given}
+    found = {_role(role): {_role(one) for one in role.get("contains", ())} & known for role in given}
+    while circle := _circle(found):
+        export.change(f"roles {circle[0][0]}", f"It does not contain {circle[1][0]}, which contains it.")
+        found[circle[0]].discard(circle[1])
+    return defaultdict(set, found)
+
+
+def _circle(graph: Mapping[_Role, set[_Role]]) -> list[_Role]:
+    """Return roles each of which contains the next one, and the last one the first; none: an empty list."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        # Each is contained in the next one.
+        circle: list[_Role] = error.args[1]
+        return circle[::-1]
+    return []
+
+
+def _role(written: Mapping[str, Any]) -> _Role:
+    return names.key(written["name"]), written.get("client_id")
+
+
+def _is_name(name: str) -> bool:
+    try:
+        names.checked(name)
+    except names.InvalidNameError:
+        return False
+    return True
+
+
+def _has_client(role: Mapping[str, Any], accepted: set[tuple[str, Identity]]) -> bool:
+    return role.get("client_id") is None or ("clients", (role["client_id"],)) in accepted

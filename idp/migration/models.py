@@ -57,6 +57,7 @@ class Export(msgspec.Struct, kw_only=True):
     Attributes:
         entries: what a configuration file would have, by section.
         secrets: the secrets of entries, by the names of the variables that entries have.
+        variables: how many entries have secrets with the same name of a variable.
         settings: suggested settings, by their names.
         people: reads the users. What it cannot translate goes to ``lost``.
         lost: what users lose, with the number of users.
@@ -68,6 +69,7 @@ class Export(msgspec.Struct, kw_only=True):
     settings: dict[str, str] = {}
     people: Callable[[], Iterable[Person]] = tuple
     lost: Counter[str] = msgspec.field(default_factory=Counter)
+    variables: Counter[str] = msgspec.field(default_factory=Counter)
 
     def add(self, section: str, entry: Mapping[str, Any]) -> None:
         """Add an entry of a configuration file. Members that are None have their defaults."""

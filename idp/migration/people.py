@@ -12,12 +12,10 @@ from idp.accounts.import_files import Record
 from idp.accounts.imports import import_users
 from idp.accounts.repository import users
 from idp.directory import names, organizations, provisioned
-from idp.directory.provisioned import Given
 from idp.directory.repository.groups import GROUPS
 from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.directory.repository.roles import OWN_ROLES
 from idp.federation.repository import emails_of_identities
-from idp.infra.db.engine import transaction
 from idp.infra.db.listing import all_rows
 from idp.migration.models import Export, Person
 from idp.signin.factors.imports import release, store
@@ -107,26 +105,25 @@ async def _directory() -> _Directory:
 async def _join(people: Collection[Person], directory: _Directory) -> None:
     """Give users their groups, roles and organizations. Groups and roles of an earlier run that they lost are taken."""
     user_ids = await _user_ids(people)
+    wanted: dict[UUID, tuple[list[UUID], list[UUID]]] = {}
     members: dict[UUID, set[UUID]] = {}
-    async with transaction():
-        await users.lock_users(set(user_ids.values()))
-        for person in people:
-            user_id = user_ids.get(person.place)
-            if user_id is None:
-                continue
-            groups = [names.key(name) for name in person.groups]
-            roles = [(names.key(role.name), role.client_id) for role in person.roles]
-            await provisioned.replace(
-                user_id,
-                ORIGIN,
-                Given([directory.groups[key] for key in groups if key in directory.groups]),
-                Given([directory.roles[key] for key in roles if key in directory.roles]),
-            )
-            for slug in person.organizations:
-                if slug in directory.organizations:
-                    members.setdefault(directory.organizations[slug], set()).add(user_id)
-    for organization_id, user_ids_ in members.items():
-        await organizations.add_members(organization_id, user_ids_, ORIGIN)
+    for person in people:
+        user_id = user_ids.get(person.place)
+        if user_id is None:
+            continue
+        groups = [names.key(name) for name in person.groups]
+        roles = [(names.key(role.name), role.client_id) for role in person.roles]
+        wanted[user_id] = (
+            [directory.groups[key] for key in groups if key in directory.groups],
+            [directory.roles[key] for key in roles if key in directory.roles],
+        )
+        for slug in person.organizations:
+            if slug in directory.organizations:
+                members.setdefault(directory.organizations[slug], set()).add(user_id)
+    if wanted:
+        await provisioned.replace_many(wanted, ORIGIN)
+    for organization_id, added in members.items():
+        await organizations.add_members(organization_id, added, ORIGIN)
 
 
 async def _user_ids(people: Collection[Person]) -> dict[str, UUID]:

@@ -10,17 +10,21 @@ from idp.migration.models import Export
 _MASKED: Final = ("", "**********", "REPLACE_ME")
 
 
-def reference(export: Export, section: str, name: str, secret: str) -> dict[str, str] | None:
-    """Return the reference to a secret; None: the export has none, and no variable is set.
+def reference(export: Export, section: str, name: str, secret: str) -> tuple[str, dict[str, str] | None]:
+    """Return the name of the variable of a secret, and the reference to it; None: nothing has the secret.
+
+    Names that differ in signs only have variables with a number, in the order of the export.
 
     Args:
         name: of the object in the section.
         secret: as in the export.
     """
     named = variable(section, name)
-    if named in os.environ:
-        return {"env": named}
-    if secret in _MASKED or secret.startswith("${"):
-        return None
-    export.secrets[named] = secret
-    return {"env": named}
+    export.variables[named] += 1
+    if (number := export.variables[named]) > 1:
+        named = f"{named}_{number}"
+    if named not in os.environ:
+        if secret in _MASKED or secret.startswith("${"):
+            return named, None
+        export.secrets[named] = secret
+    return named, {"env": named}

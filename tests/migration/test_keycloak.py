@@ -32,6 +32,7 @@ from tests.support.server import Server
 from tests.support.tokens import claims_of
 
 SUB = "The sub is neither a UUID nor of another form that can be kept. Leave it out."
+SCRIPTS = "Scripts may call from the origins of redirect URIs only, not from: "
 ALGORITHMS = ("argon2", "pbkdf2-sha512", "pbkdf2-sha256", "pbkdf2")
 
 
@@ -81,6 +82,7 @@ async def test_a_realm_becomes_configuration(own_database: str, tmp_path: Path) 
     assert "saml" in notes["client old-saml"]
     assert "same claim" in notes["client wiki, mapper paths"]
     assert "org.cost" in notes["scope work, mapper nested"]
+    assert ("client spa", f"{SCRIPTS}https://other.example") in {(note.what, note.text) for note in export.notes}
     patterns = [note.text for note in export.notes if note.text.startswith("Patterns")]
     assert patterns == [
         "Patterns are not accepted. List each redirect URI instead of: https://spa.example/*",
@@ -273,7 +275,7 @@ def test_a_broken_file(tmp_path: Path, text: str, problem: str) -> None:
     assert caught.value.description.startswith("realm.json")
 
 
-def test_a_hostile_realm(tmp_path: Path) -> None:
+async def test_a_hostile_realm(own_database: str, tmp_path: Path) -> None:
     """Every value of another type, too long, or with characters that no name has, is an error or a note."""
     realm = keycloak.realm("acme.example")
     realm["clients"] += [
@@ -283,7 +285,11 @@ def test_a_hostile_realm(tmp_path: Path) -> None:
                         attributes={"jwks.string": "["}),
         keycloak.client("wiki", secret=keycloak.CLIENT_SECRET, redirectUris=["https://twice.example/"]),
     ]  # fmt: skip
-    realm["roles"]["realm"].append({"name": "x" * 5000, "description": "\u202e" * 9000})
+    realm["roles"]["realm"] += [
+        {"name": "x" * 5000, "description": "\u202e" * 9000},
+        {"name": "one", "composites": {"realm": ["two", "x" * 5000]}},
+        {"name": "two", "composites": {"realm": ["one"], "client": {"legacy": ["boss"], "wiki": ["reader"]}}},
+    ]
     realm["groups"].append({"name": " ", "subGroups": [{"name": "below"}]})
     (tmp_path / "realm.json").write_text(json.dumps(realm))
     export = read(tmp_path / "realm.json")
@@ -291,8 +297,23 @@ def test_a_hostile_realm(tmp_path: Path) -> None:
     names = {item.entry.client_id for item in document.items["clients"]}
     assert names == {"wiki", "spa", "worker", "orders-api"}
     skipped = [note.what for note in export.notes]
+    kept, plan, _left = await configuration.plan(export, document, update=False)
+    await configuration.apply(export, kept, plan.revision)
     assert {"clients a b", "clients evil", "clients keys", "clients wiki", "groups  "} <= set(skipped)
+    contains = {item.entry.name: [one.name for one in item.entry.contains] for item in document.items["roles"]}
+    assert sorted([contains["one"], contains["two"]]) in ([[], ["one", "reader"]], [["reader"], ["two"]])
     assert "below" in {item.entry.name for item in document.items["groups"]}
+
+
+def test_secrets_of_similar_names(tmp_path: Path) -> None:
+    """Each client keeps its own."""
+    clients = [
+        keycloak.client(name, secret=name * 16, redirectUris=["https://x.example/cb"]) for name in ("a.b", "a-b", "a_b")
+    ]
+    (tmp_path / "realm.json").write_text(json.dumps({"realm": "acme", "clients": clients}))
+    export = read(tmp_path / "realm.json")
+    given = {one["client_id"]: export.secrets[one["client_secret"]["env"]] for one in export.entries["clients"]}
+    assert given == {name: name * 16 for name in ("a.b", "a-b", "a_b")}
 
 
 def test_a_folder_with_several_realms(tmp_path: Path) -> None:

@@ -87,7 +87,13 @@ def realm(domain: str) -> dict[str, Any]:
             mapper("audience", "oidc-audience-mapper", included__client__audience="orders-api"),
         ],
     )  # fmt: skip
-    spa = client("spa", publicClient=True, rootUrl="https://spa.example", redirectUris=["/callback", "/*"])
+    spa = client(
+        "spa",
+        publicClient=True,
+        rootUrl="https://spa.example",
+        redirectUris=["/callback", "/*"],
+        webOrigins=["+", "https://spa.example", "https://other.example"],
+    )
     legacy = client(
         "legacy", secret=CLIENT_SECRET, redirectUris=["https://legacy.example/*", "http://*"],
         directAccessGrantsEnabled=True, implicitFlowEnabled=True,

@@ -1,5 +1,6 @@
 """The statements that compute the groups, organizations and roles of a user."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
@@ -98,6 +99,13 @@ WHERE m.user_id = $1 AND m.organization_id IS NULL
 """
 
 
+_ORIGINS_OF_SEVERAL = """
+SELECT m.user_id, true AS is_group, m.group_id AS id, m.origin FROM group_member AS m
+WHERE m.user_id = ANY ($1::uuid[])
+UNION ALL SELECT m.user_id, false, m.role_id, m.origin FROM user_role AS m
+WHERE m.user_id = ANY ($1::uuid[]) AND m.organization_id IS NULL
+"""
+
 _ORGANIZATION = ("organization_ids", "slugs", "organization_names", "policies")
 
 
@@ -107,6 +115,12 @@ class Origin(msgspec.Struct, frozen=True):
     is_group: bool
     id: UUID
     origin: str
+
+
+class OriginOfUser(Origin, frozen=True):
+    """A group or a role that one of several users was given, and by what."""
+
+    user_id: UUID
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -171,3 +185,8 @@ async def reasons(user_id: UUID) -> list[Reason]:
 async def origins_of_user(user_id: UUID) -> list[Origin]:
     """Return the groups and roles that a user was given. Roles of organizations are left out."""
     return many(Origin, await fetch(_ORIGINS, user_id))
+
+
+async def origins_of_users(user_ids: Collection[UUID]) -> list[OriginOfUser]:
+    """As :func:`origins_of_user`, for several users."""
+    return many(OriginOfUser, await fetch(_ORIGINS_OF_SEVERAL, list(user_ids)))

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from idp.config.export import variable
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.migration import redirects, secrets
 from idp.migration.auth0.representations import Client, Connection, ResourceServer, Tenant
@@ -105,9 +104,8 @@ def _add_client(export: Export, tenant: Tenant, client: Client) -> None:
     if client.jwt_configuration.alg == "HS256":
         export.change(what, "Its ID tokens are signed with RS256 here, not HS256.")
     if method.startswith("client_secret"):
-        reference = secrets.reference(export, "clients", client.client_id, client.client_secret)
+        named, reference = secrets.reference(export, "clients", client.client_id, client.client_secret)
         if reference is None:
-            named = variable("clients", client.client_id)
             export.skip(what, f"Its secret is not in the export. Set it in the environment: {named}")
             return
         entry["client_secret"] = reference
@@ -138,9 +136,8 @@ def _add_connection(export: Export, connection: Connection) -> None:
         export.skip(what, f"The strategy {connection.strategy} is not translated: docs/upstreams.md.")
         return
     upstream = connection.name.lower().replace("_", "-")[:31] if kind == "oidc" else kind
-    reference = secrets.reference(export, "upstreams", upstream, connection.text("client_secret"))
+    named, reference = secrets.reference(export, "upstreams", upstream, connection.text("client_secret"))
     if reference is None:
-        named = variable("upstreams", upstream)
         export.todo(what, f"It is disabled, because the export has no secret. Set it in the environment: {named}")
     entry = {
         "id": upstream,

@@ -3,11 +3,11 @@
 import json
 from typing import Any, Final
 
-from idp.config.export import variable
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.migration import redirects, secrets
 from idp.migration.keycloak.representations import Client, Realm
 from idp.migration.models import Export
+from idp.oauth.clients.uris import origin_of
 from idp.oauth.grant_types import DEVICE_CODE
 from idp.oauth.scopes import STANDARD_SCOPES
 
@@ -64,11 +64,13 @@ def _add(export: Export, realm: Realm, client: Client) -> bool:
         "disabled": not client.enabled,
         "scope_claims_in_id_token": bool(uris),
     }
+    known = {origin_of(uri) for uri in uris}
+    if others := [origin for origin in client.web_origins if origin.rstrip("/") not in {*known, "+"}]:
+        export.change(what, f"Scripts may call from the origins of redirect URIs only, not from: {' '.join(others)}")
     entry |= _keys(client, method) | _logout(client) | _security(export, what, client) | _links(client)
     if method.startswith("client_secret"):
-        reference = secrets.reference(export, "clients", client.client_id, client.secret)
+        named, reference = secrets.reference(export, "clients", client.client_id, client.secret)
         if reference is None:
-            named = variable("clients", client.client_id)
             export.skip(what, f"Its secret is not in the export. Set it in the environment: {named}")
             return False
         entry["client_secret"] = reference

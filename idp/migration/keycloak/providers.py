@@ -3,7 +3,6 @@
 import re
 from typing import Any, Final
 
-from idp.config.export import variable
 from idp.migration import secrets
 from idp.migration.keycloak.representations import IdentityProvider, Realm
 from idp.migration.models import Export
@@ -42,9 +41,8 @@ def translate(export: Export, realm: Realm) -> dict[str, tuple[str, str]]:
 
 
 def _options(export: Export, what: str, provider: IdentityProvider, upstream: str) -> dict[str, Any]:
-    reference = secrets.reference(export, "upstreams", upstream, provider.text("clientSecret"))
+    named, reference = secrets.reference(export, "upstreams", upstream, provider.text("clientSecret"))
     if reference is None:
-        named = variable("upstreams", upstream)
         export.todo(
             what, f"It is disabled, because its secret is not in the export. Set it in the environment: {named}"
         )

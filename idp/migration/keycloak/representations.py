@@ -35,6 +35,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     client_authenticator_type: str = "client-secret"
     secret: str = ""
     redirect_uris: list[str] = []
+    web_origins: list[str] = []
     bearer_only: bool = False
     public_client: bool = False
     consent_required: bool = False

@@ -151,6 +151,7 @@ SEVERAL_PERSONS = (
     # Groups, organizations and roles are given to several users at once.
     "idp.accounts.repository.users._INCREASE_DIRECTORY_VERSION",
     "idp.accounts.repository.users._LOCK_SEVERAL",
+    "idp.directory.repository.memberships._ORIGINS_OF_SEVERAL",
     "idp.directory.repository.groups._ADD_PAIRS",
     "idp.directory.repository.groups._COUNT_PAIRS",
     "idp.directory.repository.groups._REMOVE_MEMBERS",
