@@ -88,8 +88,12 @@ def test_yaml_parses(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(GITHUB.glob("workflows/*.yml")), ids=lambda path: path.name)
 def test_workflows_are_complete(path: Path) -> None:
-    """Each has a trigger and least rights, each action a version, and each step a script that exists."""
+    """Each has a trigger and least rights, each action a commit and a version, and each step a script that exists."""
     workflow = yaml.safe_load(path.read_text())
+    actions = re.findall(r"uses: ([^.].*)", path.read_text())
+    assert [
+        action for action in actions if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)
+    ] == []
     # YAML 1.1 reads the key `on` as true.
     assert workflow[True]
     assert workflow["permissions"] == {"contents": "read"}
@@ -100,9 +104,16 @@ def test_workflows_are_complete(path: Path) -> None:
         assert job["runs-on"]
         for step in job["steps"]:
             assert ("uses" in step) != ("run" in step)
-            assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+(\.\d+)*", step.get("uses", "a/b@v1"))
             if step.get("run", "").startswith(".ci/"):
                 assert os.access(ROOT / step["run"].split()[0], os.X_OK)
+
+
+def test_workflows_give_attackers_nothing() -> None:
+    """What zizmor finds without the internet: injected expressions, kept credentials, actions without a commit."""
+    program = Path(sys.executable).with_name("zizmor")
+    if not program.exists():
+        pytest.skip("Not in this environment. Run make check once.")
+    run(program, "--offline", "--no-progress", "--min-severity", "medium", GITHUB)
 
 
 def test_ci_covers_the_oldest_python_that_is_supported() -> None:
