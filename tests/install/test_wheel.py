@@ -88,6 +88,11 @@ def test_the_lock_as_constraints_resolves_all_dependencies(wheel: Path, extra: s
     assert f"Would install idp-{idp.__version__}\n" in run(sys.executable, *pip)
 
 
+def test_the_page_names_this_version() -> None:
+    named = re.findall(r"\bidp[-:](\d+\.\d+\.\d+)", (ROOT / PAGE).read_text())
+    assert set(named) == {idp.__version__}
+
+
 def test_every_dependency_is_locked_with_hashes() -> None:
     lines = (ROOT / "requirements.txt").read_text().replace("\\\n", "").splitlines()
     assert len(lines) > 50
