@@ -16,6 +16,7 @@ import msgspec
 
 from idp import ids
 from idp.accounts.users import create_user
+from idp.errors import RemoteError
 from idp.infra import outbound
 from idp.infra.outbound import CallFailed, Observation
 from idp.oauth.clients.registration import register_client
@@ -32,7 +33,7 @@ MAX_REDIRECTS = 10
 _NAVIGATION = '<meta http-equiv="refresh" content="0; url='
 
 
-class _FlowFailed(Exception):  # noqa: N818 -- it ends a flow, and is not an error of the program
+class _FlowFailedError(RemoteError):
     """A response was not the expected one. The text says which it was."""
 
 
@@ -68,7 +69,7 @@ class _Page(HTMLParser):
         self.feed(text)
         found = next((form for form in self._forms if "password" in form[1]), None)
         if found is None:
-            raise _FlowFailed("The page has no form for a password.")
+            raise _FlowFailedError("The page has no form for a password.")
         self.action, self.fields = found
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -101,15 +102,15 @@ class Visitor:
                 timeout_seconds=REQUEST_SECONDS,
             )
         except CallFailed as error:
-            raise _FlowFailed(f"{urlsplit(url).path} did not answer: {type(error).__name__}.") from error
+            raise _FlowFailedError(f"{urlsplit(url).path} did not answer: {type(error).__name__}.") from error
 
     async def _json(self, seen: Observation, what: str, status: int = 200) -> Any:
         if seen.status != status:
-            raise _FlowFailed(f"{what}: {seen.status} {_error_of(seen)}".rstrip())
+            raise _FlowFailedError(f"{what}: {seen.status} {_error_of(seen)}".rstrip())
         try:
             return msgspec.json.decode(seen.body) if seen.body else {}
         except msgspec.DecodeError as error:
-            raise _FlowFailed(f"{what}: not JSON.") from error
+            raise _FlowFailedError(f"{what}: not JSON.") from error
 
     async def post(self, endpoint: str, status: int = 200, **form: str) -> Any:
         """Call an endpoint of the discovery document with the client's secret."""
@@ -123,13 +124,13 @@ class Visitor:
         url = f"{self.server.issuer}/.well-known/openid-configuration"
         self.metadata = await self._json(await self._send("GET", url, {}, None), "discovery")
         if self.metadata.get("issuer") != self.server.issuer:
-            raise _FlowFailed("The issuer is another one.")
+            raise _FlowFailedError("The issuer is another one.")
 
     async def jwks(self) -> None:
         """Read the keys."""
         self._kids = await self._published()
         if not self._kids:
-            raise _FlowFailed("There is no key.")
+            raise _FlowFailedError("There is no key.")
 
     async def _published(self) -> set[str]:
         keys = await self._json(await self._send("GET", self.metadata["jwks_uri"], {}, None), "jwks_uri")
@@ -142,7 +143,7 @@ class Visitor:
             try:
                 answer = await self.post("token_endpoint", grant_type="client_credentials")
                 break
-            except _FlowFailed as failure:
+            except _FlowFailedError as failure:
                 if "invalid_client" not in str(failure) or time.monotonic() > deadline:
                     raise
             await asyncio.sleep(0.2)
@@ -152,7 +153,7 @@ class Visitor:
         head = token.partition(".")[0]
         kid = msgspec.json.decode(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
         if kid not in self._kids:
-            raise _FlowFailed("The key of a token is not published.")
+            raise _FlowFailedError("The key of a token is not published.")
 
     async def sign_in(self) -> None:
         """Sign in by password, and redeem the code (PKCE)."""
@@ -167,7 +168,7 @@ class Visitor:
             request = {"client_id": self.account.client_id, "request_uri": pushed["request_uri"]}
         answer = await self._browse("GET", f"{self.metadata['authorization_endpoint']}?{urlencode(request)}")
         if answer.get("state") != state or "code" not in answer:
-            raise _FlowFailed(f"The client got {answer.get('error', 'another response')} instead of a code.")
+            raise _FlowFailedError(f"The client got {answer.get('error', 'another response')} instead of a code.")
         self.tokens = await self.post(
             "token_endpoint",
             grant_type="authorization_code",
@@ -194,11 +195,11 @@ class Visitor:
                 method, url, form = "GET", urljoin(url, target), None
                 continue
             if seen.status != 200 or entered:
-                raise _FlowFailed(f"The page {parts.path} is shown: {seen.status} {_error_of(seen)}".rstrip())
+                raise _FlowFailedError(f"The page {parts.path} is shown: {seen.status} {_error_of(seen)}".rstrip())
             page = _Page(seen.body.decode())
             entered, method, url = True, "POST", urljoin(url, page.action)
             form = page.fields | {"username": self.account.email, "password": self.account.password}
-        raise _FlowFailed("The server redirects in circles.")
+        raise _FlowFailedError("The server redirects in circles.")
 
     def _keep_cookies(self, seen: Observation) -> None:
         for header in seen.all("set-cookie"):
@@ -210,19 +211,19 @@ class Visitor:
         headers = {"Authorization": f"Bearer {self.tokens['access_token']}"}
         seen = await self._send("GET", self.metadata["userinfo_endpoint"], headers, None)
         if (await self._json(seen, "userinfo_endpoint")).get("email") != self.account.email:
-            raise _FlowFailed("Userinfo has another address.")
+            raise _FlowFailedError("Userinfo has another address.")
 
     async def refresh(self) -> None:
         """Rotate the refresh token."""
         used = self.tokens["refresh_token"]
         self.tokens = await self.post("token_endpoint", grant_type="refresh_token", refresh_token=used)
         if self.tokens["refresh_token"] == used:
-            raise _FlowFailed("The refresh token was not rotated.")
+            raise _FlowFailedError("The refresh token was not rotated.")
 
     async def introspect(self) -> None:
         """Introspect the access token."""
         if not (await self.post("introspection_endpoint", token=self.tokens["access_token"]))["active"]:
-            raise _FlowFailed("The access token is not active.")
+            raise _FlowFailedError("The access token is not active.")
 
     async def revoke(self) -> None:
         """Revoke the refresh token, which then cannot be used."""
@@ -285,7 +286,7 @@ async def _run(version: str, name: str, step: Callable[[], Awaitable[None]]) -> 
     began, failure = time.monotonic(), ""
     try:
         await step()
-    except _FlowFailed as error:
+    except _FlowFailedError as error:
         failure = str(error)
     except (KeyError, TypeError, ValueError) as error:
         # A response without a member that it must have.
