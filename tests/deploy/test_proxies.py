@@ -35,7 +35,12 @@ from tests.support.tokens import claims_of
 
 HOSTS = ("localhost", "mtls.localhost", "shared.localhost")
 #: What a client sends to be another one.
-SPOOFED = {"X-Forwarded-For": "203.0.113.7", "Forwarded": "for=203.0.113.7"}
+SPOOFED = {
+    "X-Forwarded-For": "203.0.113.7",
+    "Forwarded": "for=203.0.113.7",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "a=b",
+}
 #: Connections of one address that the examples allow.
 MAX_CONNECTIONS = 50
 #: Seconds in which something must have happened, on a machine with other work.
@@ -170,7 +175,7 @@ async def test_what_arrives(front: Front) -> None:
         (request,) = front.arrived()
         assert request.target == "/login/a%20b?next=%2Fx%3D"
         assert request.all("x-forwarded-for") == [ADMIN_ADDRESS]
-        assert not request.all("forwarded")
+        assert [name for name in ("forwarded", "traceparent", "tracestate") if request.all(name)] == []
         assert {value for name in certificate for value in request.all(name)} <= {"", "NONE"}
 
         for path, size, statuses in (

@@ -300,7 +300,10 @@ TRAEFIK = Example(
         ("/etc/traefik/", "{folder}/"),
     ),
     admin=(
-        ("[connections, no-certificate, imports, ", "[connections, admin-networks, no-certificate, imports, "),
+        (
+            "[connections, strangers, no-certificate, imports, ",
+            "[connections, admin-networks, strangers, no-certificate, imports, ",
+        ),
         ("10.0.0.0/8", ADMIN_ADDRESS),
     ),
     slow="readTimeout: 10s",
