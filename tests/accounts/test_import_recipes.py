@@ -1,5 +1,6 @@
-"""The recipes of docs/import.md and of the guides docs/migrate-from-cognito.md, migrate-from-firebase.md and
-migrate-from-supabase.md, each run on a small export of the other system, and the imported data.
+"""The recipes of docs/migrate-from-cognito.md, migrate-from-firebase.md and migrate-from-supabase.md, on small exports.
+
+And what a record of docs/import.md may bring along.
 """
 
 import io
@@ -43,26 +44,20 @@ def domain(db: str) -> str:
     return f"{secrets.token_hex(6)}.example.com"
 
 
-def _recipe(heading: str) -> str:
-    """Return the recipe of a section of docs/import.md, or of the guide for this system."""
-    guide = DOCS / f"migrate-{heading.replace(' ', '-').lower()}.md"
-    if guide.exists():
-        section = guide.read_text(encoding="utf-8")
-    else:
-        text = (DOCS / "import.md").read_text(encoding="utf-8")
-        section = text.partition(f"### {heading}\n")[2].partition("\n### ")[0]
-    found = re.search(r"```(?:sh|sql)\n(.*?)```", section, re.DOTALL)
-    assert found is not None, heading
+def _recipe(system: str) -> str:
+    guide = (DOCS / f"migrate-from-{system}.md").read_text(encoding="utf-8")
+    found = re.search(r"```(?:sh|sql)\n(.*?)```", guide, re.DOTALL)
+    assert found is not None, system
     return found[1]
 
 
-def _run(folder: Path, heading: str, files: dict[str, str], **environment: str) -> bytes:
+def _run(folder: Path, system: str, files: dict[str, str], **environment: str) -> bytes:
     """Return the output of the recipe for the files."""
     if shutil.which("jq") is None:
         pytest.skip("jq is not installed.")
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    subprocess.run(["sh", "-ec", _recipe(heading)], cwd=folder, check=True, env=os.environ | environment)
+    subprocess.run(["sh", "-ec", _recipe(system)], cwd=folder, check=True, env=os.environ | environment)
     return (folder / "users.jsonl").read_bytes()
 
 
@@ -99,7 +94,7 @@ async def test_from_firebase(tmp_path: Path, domain: str, declare: Declare) -> N
     bob = {"localId": "x", "email": f"bob@{domain}", "emailVerified": False, "disabled": True, "providerUserInfo": []}
     key = "jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA=="
     users = {"users": [ada, bob, {"localId": "anonymous"}]}
-    data = _run(tmp_path, "From Firebase", {"users.json": json.dumps(users)}, KEY=key)
+    data = _run(tmp_path, "firebase", {"users.json": json.dumps(users)}, KEY=key)
     await declare(name="firebase_uid")
     assert await _import(data) == []
     user = await _known(f"ada@{domain}")
@@ -131,7 +126,7 @@ async def test_from_cognito(tmp_path: Path, domain: str) -> None:
                  ]))  # fmt: skip
     bob = person("bob", False, sub=str(uuid4()), email=f"bob@{domain}", email_verified="false", name="Bob B.")
     zoe = person("zoe", True, sub=str(uuid4()), phone_number="+49302")
-    data = _run(tmp_path, "From Cognito", {"users.json": json.dumps({"Users": [ada, bob, zoe]})})
+    data = _run(tmp_path, "cognito", {"users.json": json.dumps({"Users": [ada, bob, zoe]})})
     assert await _import(data) == []
     user = await _known(f"ada@{domain}")
     assert (str(user.id), user.name, user.email_verified, user.phone_number_verified) == (
@@ -175,7 +170,7 @@ async def test_from_supabase(own_database: str) -> None:
         "INSERT INTO auth.users (id, email, is_anonymous) VALUES ($1, '', false), ($2, 'x@example.com', true)",
         uuid4(), uuid4(),
     )  # fmt: skip
-    rows = await fetch(_recipe("From Supabase"))
+    rows = await fetch(_recipe("supabase"))
     assert await _import("\n".join(row[0] for row in rows).encode()) == []
     user = await _known("ada@example.com")
     assert (user.id, user.name, user.email_verified, user.phone_number_verified) == (sub, "Ada Lovelace", True, True)
