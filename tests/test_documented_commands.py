@@ -54,9 +54,11 @@ RUN_BY = {
     "docs/provisioning.md": "tests/cli/test_upstreams.py",
     "docs/registration.md": "tests/oauth/clients/dynamic/test_documents.py",
     "docs/responses.md": "tests/cli/test_clients.py",
+    "docs/scaling.md": "tests/infra/db/test_distribution.py",
     "docs/session-management.md": "tests/cli/test_clients.py",
     "docs/token-exchange.md": "tests/clients/test_token_exchange.py",
     "docs/token-hook.md": "tests/oauth/token_hook/test_documents.py",
+    "docs/tracing.md": "tests/infra/test_tracing.py",
     "docs/troubleshooting.md": "tests/trace/test_troubleshooting.py",
     "docs/tutorial.md": "tests/clients/test_tutorial.py",
     "docs/trusted-issuers.md": "tests/oauth/token/test_jwt_bearer.py",
@@ -72,12 +74,13 @@ RUN_BY = {
 #: Pages whose commands are checked here only, and why.
 CHECKED_ONLY = {
     "docs/performance.md": "they measure for an hour; tests/bench run them small",
+    "docs/systemd.md": "they need systemd as the first process; tests/deploy/test_systemd.py reads the unit",
 }
 #: Programs of the system in commands. `curl` and `idp` are checked further.
 PROGRAMS = {
     ".venv/bin/python", "/opt/idp/bin/pip", "aws", "bin/kc.sh", "cat", "cp", "createdb", "curl", "docker", "dropdb",
-    "export", "firebase", "gh", "grep", "helm", "jq", "kubectl", "make", "npm", "openssl", "pg_dump", "pg_restore",
-    "pip", "pipx", "psql", "python3", "sudo", "systemctl", "tutorial/bin/granian", "tutorial/bin/pip", "uv",
+    "export", "firebase", "gh", "grep", "helm", "journalctl", "jq", "kubectl", "make", "npm", "openssl", "pg_dump",
+    "pg_restore", "pip", "pipx", "psql", "python3", "sudo", "systemctl", "tutorial/bin/granian", "tutorial/bin/pip", "uv",
 }  # fmt: skip
 #: The hosts of this server in examples. Two pages have two servers.
 HOSTS = {"id.example.com", "localhost:8000", "login.notes.example"}
