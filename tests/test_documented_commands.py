@@ -79,8 +79,9 @@ CHECKED_ONLY = {
 #: Programs of the system in commands. `curl` and `idp` are checked further.
 PROGRAMS = {
     ".venv/bin/python", "/opt/idp/bin/pip", "aws", "bin/kc.sh", "cat", "cp", "createdb", "curl", "docker", "dropdb",
-    "export", "firebase", "gh", "grep", "helm", "journalctl", "jq", "kubectl", "make", "npm", "openssl", "pg_dump",
-    "pg_restore", "pip", "pipx", "psql", "python3", "sudo", "systemctl", "tutorial/bin/granian", "tutorial/bin/pip", "uv",
+    "export", "firebase", "gh", "grep", "helm", "idp-command", "journalctl", "jq", "kubectl", "make", "npm", "openssl",
+    "pg_dump", "pg_restore", "pip", "pipx", "psql", "python3", "sudo", "systemctl", "tutorial/bin/granian",
+    "tutorial/bin/pip", "uv",
 }  # fmt: skip
 #: The hosts of this server in examples. Two pages have two servers.
 HOSTS = {"id.example.com", "localhost:8000", "login.notes.example"}
