@@ -199,7 +199,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     """
     readiness.joined = False
     background: list[asyncio.Task[None]] = []
-    if settings().tracing:
+    if settings().sends_traces:
         tracing.start()
     if (address := settings().metrics_address) is not None:
         background.append(asyncio.create_task(exporter.run(address, OWN_READINGS, SHARED_READINGS)))
@@ -322,7 +322,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     configure_logs(config)
     if config.metrics_address is not None:
         exporter.prepare()
-    if config.tracing:
+    if config.sends_traces:
         tracing.check()
     # An operator's template that does not compile stops the start, not a sign-in.
     templates()

@@ -641,6 +641,11 @@ class Settings(BaseSettings):
         return not self.isolated and (self.dev or self.smtp_url is not None)
 
     @property
+    def sends_traces(self) -> bool:
+        """Whether traces are sent to a collector."""
+        return self.tracing and not self.isolated
+
+    @property
     def loopback(self) -> bool:
         """Whether the issuer is on this machine, where plain http is safe."""
         host = urlsplit(self.issuer).hostname or ""

@@ -64,8 +64,11 @@ async def test_no_connection_is_made(listening: Callable[[], tuple[int, int]]) -
     assert listening() == (port, 1)
 
 
-def test_it_says_that_it_sends_no_mail() -> None:
+def test_it_says_that_it_sends_no_mail_and_no_traces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDP_TRACING", "true")
+    settings.cache_clear()
     assert not settings().sends_mail
+    assert not settings().sends_traces
 
 
 async def test_outward_tasks_do_not_run(monkeypatch: pytest.MonkeyPatch) -> None:

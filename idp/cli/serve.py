@@ -65,7 +65,7 @@ def serve(dev: bool, host: str | None, port: int | None, count: int | None) -> N
     _check_port(config.host, config.port, "--port")
     if config.metrics_address is not None:
         _check_port(*config.metrics_address, "IDP_METRICS_ADDRESS")
-    if config.tracing:
+    if config.sends_traces:
         tracing.check()
     with ExitStack() as stack:
         if config.metrics_address is not None:

@@ -68,7 +68,10 @@ def settings_for(config: Settings, database_url: str, folder: Path, port: int) -
     kept = {name: _absolute(name, value) for name, value in environment().items() if name not in _LEFT_OUT}
     if config.master_key is None:
         kept[f"{PREFIX}MASTER_KEY_FILE"] = str(config.master_key_path.absolute())
-    others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    # A service manager that started this process waits for messages of other servers.
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith((PREFIX, "NOTIFY_", "WATCHDOG_"))
+    }
     fixed = {
         "DATABASE_URL": database_url,
         "ISSUER": f"{ISSUER}{config.path}",
