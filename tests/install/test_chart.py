@@ -150,6 +150,7 @@ def test_the_server_reads_the_settings(
         "migrate_on_start": False,
     }
     assert {setting: getattr(found, setting) for setting in expected} == expected
+    assert os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
     for setting in ("database_url", "master_key", "smtp_url"):
         assert getattr(found, setting).get_secret_value() == f"secret of {setting}"
 

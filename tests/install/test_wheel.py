@@ -68,7 +68,7 @@ def test_a_wheel_can_be_built_from_the_sdist(dist: Path, wheel: Path, tmp_path: 
         assert sorted(again.namelist()) == sorted(first.namelist())
 
 
-@pytest.mark.parametrize("extra", ["", "[embedded]"])
+@pytest.mark.parametrize("extra", ["", "[embedded,otel]"])
 def test_the_lock_as_constraints_resolves_all_dependencies(wheel: Path, extra: str) -> None:
     """As `uv tool install` and `pipx` resolve them: nothing is missing, in conflict, or to be changed."""
     pytest.importorskip("uv", reason="Not in this environment. Run make check once.")

@@ -74,6 +74,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - name: IDP_METRICS_ADDRESS
   value: "0.0.0.0:9464"
 {{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "idp.securityContext" -}}
