@@ -154,7 +154,7 @@ async def check(
 
     Exits with code 1 if they may not.
     """
-    from idp.cli.users import find_user
+    from idp.cli.named_user import find_user
     from idp.oauth.access_policies.decision import reasons_against
     from idp.oauth.access_policies.repository import policy_of
     from idp.oauth.clients.registration import UnknownClientError

@@ -140,7 +140,7 @@ async def preview(
     Nothing is issued. USER is an email address or an id.
     """
     from idp.accounts.attributes.registry import attributes
-    from idp.cli.users import find_user
+    from idp.cli.named_user import find_user
     from idp.oauth.claims.preview import WORDS
     from idp.oauth.claims.preview import preview as preview_of
     from idp.oauth.clients.registry import registry

@@ -67,7 +67,7 @@ async def find_users(users: tuple[str, ...]) -> list[UUID]:
     Raises:
         UnknownUserError: one of them does not exist.
     """
-    from idp.cli.users import find_user
+    from idp.cli.named_user import find_user
 
     return [(await find_user(user)).id for user in users]
 

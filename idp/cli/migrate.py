@@ -219,8 +219,8 @@ async def compare(
 
     Nothing is issued or changed. Exits with 1 if something that the old issuer has is missing here, or differs.
     """
+    from idp.cli.named_user import find_user
     from idp.cli.output import print_table
-    from idp.cli.users import find_user
     from idp.migration import comparison
     from idp.migration.comparison import State
 

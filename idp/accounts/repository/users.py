@@ -17,7 +17,7 @@ from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.tables import Origin, User
 from idp.infra.db.columns import all_columns
 from idp.infra.db.engine import execute, fetch, fetchrow, is_distributed
-from idp.infra.db.listing import Filter, Listing, Sort
+from idp.infra.db.listing import MAX_LIMIT, Filter, Listing, Sort, list_page
 from idp.infra.db.rows import many, one
 
 _ID_OF_EMAIL = "SELECT user_id AS id FROM user_email WHERE email = $1"
@@ -221,8 +221,15 @@ def _user(row: asyncpg.Record | None) -> User | None:
     return User(_exists_in_db=True, **row) if row is not None else None
 
 
-async def latest_users(limit: int) -> list[ListedUser]:
-    """Return the most recent users, newest first."""
+async def latest_users(limit: int, search: str | None = None) -> list[ListedUser]:
+    """Return the most recent users, newest first.
+
+    Args:
+        search: the beginning of the address, the name or the last name. Then up to 200 users are returned.
+    """
+    if search is not None:
+        found = await list_page(USERS, {"q": search}, limit=min(limit, MAX_LIMIT))
+        return [ListedUser(**{name: row[name] for name in ListedUser.__struct_fields__}) for row in found.rows]
     columns = (getattr(User, name) for name in ListedUser.__struct_fields__)
     return many(ListedUser, await User.select(*columns).order_by(User.id, ascending=False).limit(limit))
 

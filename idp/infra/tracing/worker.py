@@ -40,7 +40,7 @@ def check() -> None:
         import opentelemetry.sdk.trace  # noqa: F401
     except ImportError as error:
         raise SettingsError(
-            "IDP_TRACING needs OpenTelemetry, which is not installed. Install it: pip install 'idp[otel]'."
+            "IDP_TRACING needs OpenTelemetry, which is not installed. Install the extra `otel` (docs/install.md)."
         ) from error
     for variable in PROTOCOL_VARIABLES:
         if os.environ.get(variable, PROTOCOL) not in (PROTOCOL, ""):
