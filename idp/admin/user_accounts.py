@@ -10,9 +10,12 @@ from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.models import Audience
 from idp.accounts.repository.users import lock_user, user_by_id
 from idp.accounts.tables import Origin, User
+from idp.directory.delegation import managed_by
+from idp.errors import PermissionDeniedError
 from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
 from idp.oauth.credentials import credentials_changed
+from idp.signin.enforcement import EnforcedDomainError, check_change
 from idp.signin.factors.repository import delete_factors
 
 
@@ -53,8 +56,11 @@ async def create(
     return user
 
 
-async def change_email(user_id: UUID, email: str) -> bool:
+async def change_email(user_id: UUID, email: str, *, by_owner: bool) -> bool:
     """Set an address that the user has not verified. Sessions, tokens, and codes in the old mailbox end.
+
+    Whoever reads the mails to an address can sign in to its account. So only an owner of the server gives another
+    mailbox the authority over an organization, or takes a user out of an enforced domain.
 
     Returns:
         False if the user has this address, or there is no such user.
@@ -62,6 +68,7 @@ async def change_email(user_id: UUID, email: str) -> bool:
     Raises:
         InvalidEmailError: the address is not valid.
         EmailTakenError: another user has this address.
+        PermissionDeniedError: only an owner may do this.
     """
     normalised = normalise_email(email)
     async with transaction():
@@ -69,5 +76,16 @@ async def change_email(user_id: UUID, email: str) -> bool:
         user = await user_by_id(user_id)
         if user is None or user.email == normalised:
             return False
+        if not by_owner:
+            await _check_authority(user, normalised)
         await release_email(normalised, delete_factors)
         return await users.assign_email(user_id, normalised, Origin.OPERATOR, credentials_changed)
+
+
+async def _check_authority(user: User, email: str) -> None:
+    if await managed_by(user.id):
+        raise PermissionDeniedError("Only an owner may change the address of a user who manages an organisation.")
+    try:
+        await check_change(user, email)
+    except EnforcedDomainError as error:
+        raise PermissionDeniedError("Only an owner may change an address from or to an enforced domain.") from error

@@ -82,7 +82,7 @@ async def update(user: str, email: str | None, **claims: str | None) -> None:
         if changed and not await profile.update_profile(found, kept | changed):
             raise VersionConflictError
         if email is not None:
-            await user_accounts.change_email(found.id, email)
+            await user_accounts.change_email(found.id, email, by_owner=True)
     await outbox.deliver_due()
     click.echo(f"{found.email} is changed.")
 

@@ -80,7 +80,7 @@ def test_all_of_it_at_once(bare: Cli, without_extra: dict[str, str]) -> None:
 def test_development_mode_needs_a_database_too(bare: Cli, without_extra: dict[str, str]) -> None:
     result = bare("serve", "--dev", "--port", str(free_port()), code=1, **without_extra)
     assert result.out == ""
-    assert "install the extra `embedded`" in result.err
+    assert "Install the extra `embedded`" in result.err
     assert len(result.err.splitlines()) == 1
 
 

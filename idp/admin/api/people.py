@@ -140,7 +140,7 @@ async def update_user(call: Call) -> models.User:
         if not await profile.update_profile(user, entered):
             raise OutdatedError
         if email != user.email:
-            await user_accounts.change_email(user.id, email)
+            await user_accounts.change_email(user.id, email, by_owner=call.caller.owner)
     return await show_user(call)
 
 

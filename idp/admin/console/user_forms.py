@@ -137,7 +137,7 @@ async def save_changes(request: AdminRequest) -> Response[Any]:
                 not await profile.update_profile(user, entered)
             ):
                 raise VersionConflictError
-            await user_accounts.change_email(user.id, entered["email"])
+            await user_accounts.change_email(user.id, entered["email"], by_owner=request.caller.owner)
     except FORM_ERRORS as error:
         return _edit(request, user, error.description)
     return redirect_with_notice(f"/users/{user.id}")
