@@ -1,10 +1,13 @@
 """Updates of imported users, so that an import follows the other system until applications are switched to this one.
 
-Only users that nobody has changed here: not they themselves, no administrator, and no other system. Nobody is deleted.
+Only users that nobody has changed here: not they themselves, no administrator, and no other system. A user who has a
+role of an administrator is never changed, as by SCIM: whoever can edit the export could take over that account. Nobody
+is deleted.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -12,7 +15,7 @@ from idp.accounts import passwords
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.registry import attributes as declared
 from idp.accounts.import_models import NewUser, StoreRelated
-from idp.accounts.repository import users
+from idp.accounts.repository import admin_roles, users
 from idp.accounts.tables import User
 from idp.audit.events import record as audit
 from idp.infra.db.engine import transaction
@@ -39,14 +42,29 @@ async def identified(found: Collection[NewUser]) -> tuple[list[NewUser], list[Ne
     return own, others
 
 
-async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bool) -> int:
-    """Update the users of records that exist, in one transaction. Returns how many change.
+async def followed(user_ids: Collection[UUID]) -> tuple[list[User], set[UUID]]:
+    """Lock those of the users that an import may change.
+
+    Returns:
+        these users; and the ids of administrators, who are not among them.
+    """
+    untouched = await users.lock_untouched(user_ids)
+    # After the lock, so that a role that was granted meanwhile counts.
+    administrators = await admin_roles.administrators(user_ids)
+    return [user for user in untouched if user.id not in administrators], administrators
+
+
+async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bool) -> tuple[int, int]:
+    """Update the users of records that exist, in one transaction.
 
     An authenticator app is added, never replaced: it cannot be compared. Identities are added.
+
+    Returns:
+        how many change, and how many are administrators, who are left alone.
     """
     by_id = {one.row["id"]: one for one in found}
     async with transaction():
-        untouched = await users.lock_untouched(by_id)
+        untouched, administrators = await followed(by_id)
         stored = await attributes.values_of_users([user.id for user in untouched])
         changed = [
             user.id
@@ -55,7 +73,7 @@ async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bo
         ]
         if changed and not dry_run:
             await audit("users_imported", detail={"count": len(changed), "updated": True})
-    return len(changed)
+    return len(changed), len(administrators)
 
 
 async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: StoreRelated, *, dry_run: bool) -> bool:

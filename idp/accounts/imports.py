@@ -64,13 +64,14 @@ class RejectedRecord(NamedTuple):
 class Batch(NamedTuple):
     """The result of a batch. In a dry run the numbers are those of users that would be imported, or updated.
 
-    ``existing`` includes those that are ``updated``.
+    ``existing`` includes those that are ``updated``, and ``administrators``, whom no import changes.
     """
 
     imported: int
     existing: int
     refused: list[RejectedRecord]
     updated: int = 0
+    administrators: int = 0
 
 
 async def import_users(
@@ -92,7 +93,8 @@ async def import_users(
         dry_run: check the records only.
         batch_size: records of a batch; None: :data:`BATCH_SIZE`.
         after: how many records an interrupted import has passed.
-        update: update users of an earlier import whom nobody has changed here. An address of somebody else is refused.
+        update: update users of an earlier import whom nobody has changed here, except administrators. An address of
+            somebody else is refused.
 
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
@@ -117,9 +119,9 @@ async def import_users(
             refused += [_refused(one, import_updates.TAKEN) for one in others]
         new, taken = await _without_conflicts(found, find_owners, update=update)
         refused = sorted([*refused, *taken])
-        updated = await import_updates.update(new, store, dry_run=dry_run) if update else 0
+        updated, administrators = await import_updates.update(new, store, dry_run=dry_run) if update else (0, 0)
         imported = await _count_new(new) if dry_run else await _insert(new, store, release)
-        yield Batch(imported, len(new) - imported, refused, updated)
+        yield Batch(imported, len(new) - imported, refused, updated, administrators)
 
 
 async def _without_conflicts(

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from idp.accounts import kept_subjects
+from idp.accounts import import_updates, kept_subjects
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.attributes.records import COLUMN
 from idp.accounts.attributes.registry import attributes
@@ -16,12 +16,14 @@ from idp.directory.repository.groups import GROUPS
 from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.directory.repository.roles import OWN_ROLES
 from idp.federation.repository import emails_of_identities
+from idp.infra.db.engine import transaction
 from idp.infra.db.listing import all_rows
 from idp.migration.models import Export, Person
 from idp.signin.factors.imports import release, store
 
 #: The origin of groups and roles that an import gives, and takes again.
 ORIGIN: Final = "migration"
+_ADMINISTRATOR: Final = "Administrators of this server are left alone: nothing of them is changed."
 
 
 class RefusedPerson(NamedTuple):
@@ -69,6 +71,8 @@ async def import_people(export: Export, *, dry_run: bool, new_subjects: bool = F
         refused = [RefusedPerson(pending.pop(one.line).place, one.email, one.reason) for one in batch.refused]
         if not dry_run:
             await _join(pending.values(), directory)
+        if batch.administrators:
+            export.lost[_ADMINISTRATOR] += batch.administrators
         pending.clear()
         yield Batch(batch.imported, batch.updated, batch.existing - batch.updated, refused)
 
@@ -103,25 +107,30 @@ async def _directory() -> _Directory:
 
 
 async def _join(people: Collection[Person], directory: _Directory) -> None:
-    """Give users their groups, roles and organizations. Groups and roles of an earlier run that they lost are taken."""
-    user_ids = await _user_ids(people)
-    wanted: dict[UUID, tuple[list[UUID], list[UUID]]] = {}
+    """Give users whom the import may change their groups, roles and organizations.
+
+    Groups and roles of an earlier run that they lost are taken.
+    """
+    by_place = await _user_ids(people)
     members: dict[UUID, set[UUID]] = {}
-    for person in people:
-        user_id = user_ids.get(person.place)
-        if user_id is None:
-            continue
-        groups = [names.key(name) for name in person.groups]
-        roles = [(names.key(role.name), role.client_id) for role in person.roles]
-        wanted[user_id] = (
-            [directory.groups[key] for key in groups if key in directory.groups],
-            [directory.roles[key] for key in roles if key in directory.roles],
-        )
-        for slug in person.organizations:
-            if slug in directory.organizations:
-                members.setdefault(directory.organizations[slug], set()).add(user_id)
-    if wanted:
-        await provisioned.replace_many(wanted, ORIGIN)
+    async with transaction():
+        followed, _administrators = await import_updates.followed(by_place.values())
+        wanted: dict[UUID, tuple[list[UUID], list[UUID]]] = {user.id: ([], []) for user in followed}
+        for person in people:
+            user_id = by_place.get(person.place)
+            if user_id not in wanted:
+                continue
+            groups = [names.key(name) for name in person.groups]
+            roles = [(names.key(role.name), role.client_id) for role in person.roles]
+            wanted[user_id] = (
+                [directory.groups[key] for key in groups if key in directory.groups],
+                [directory.roles[key] for key in roles if key in directory.roles],
+            )
+            for slug in person.organizations:
+                if slug in directory.organizations:
+                    members.setdefault(directory.organizations[slug], set()).add(user_id)
+        if wanted:
+            await provisioned.replace_many(wanted, ORIGIN)
     for organization_id, added in members.items():
         await organizations.add_members(organization_id, added, ORIGIN)
 

@@ -13,6 +13,7 @@ from idp.accounts.imports import Batch, import_users
 from idp.accounts.passwords import hash_password, verify_password
 from idp.accounts.repository import users
 from idp.accounts.tables import User
+from idp.admin import roles
 from idp.federation.repository import emails_of_identities, identities_of
 from idp.infra.db.engine import execute
 from idp.signin.factors import totp
@@ -128,3 +129,18 @@ async def test_users_of_another_origin_are_left_alone(domain: str) -> None:
     await run(ada)
     await execute("UPDATE users SET origin = 'scim' WHERE id = $1", UUID(ada["sub"]))
     assert await run(ada | {"name": "Other"}) == Batch(0, 1, [], 0)
+
+
+async def test_administrators_are_left_alone(domain: str) -> None:
+    """Whoever can edit the export could take over the server."""
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "password_hash": hashed("one")}
+    await run(ada)
+    await roles.grant(UUID(ada["sub"]), roles.Role.SUPPORT)
+    identity = {"issuer": f"https://{domain}", "subject": "1"}
+    stolen = ada | {"email": f"eve@{domain}", "password_hash": hashed("two"), "totp_secret": SECRET, "disabled": True}
+    for dry_run in (True, False):
+        assert await run(stolen | {"identities": [identity]}, dry_run=dry_run) == Batch(0, 1, [], 0, 1)
+    user = await found(ada["sub"])
+    assert (user.email, user.disabled_at, user.two_step) == (ada["email"], None, False)
+    assert await verify_password(user.password_hash, "one")
+    assert await identities_of(user.id) == []

@@ -15,6 +15,7 @@ import pytest
 from idp.accounts import imported_hashes
 from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_id
+from idp.admin import roles as admin_roles
 from idp.directory import organizations
 from idp.directory.effective import is_member_of, memberships
 from idp.federation.repository import identities_of
@@ -139,6 +140,26 @@ async def test_the_old_system_goes_on_changing(own_database: str, tmp_path: Path
         ("auditor",),
         {"wiki": ("editor", "reader")},
     )
+
+
+async def test_administrators_are_left_alone(own_database: str, tmp_path: Path) -> None:
+    """Also their groups, roles and organizations."""
+    folder = keycloak.write(tmp_path / "export", "acme.example")
+    await _apply(read(folder))
+    await _import(read(folder))
+    ada, bob = UUID(keycloak.ADA), UUID(keycloak.BOB)
+    for user_id in (ada, bob):
+        await admin_roles.grant(user_id, admin_roles.Role.SUPPORT)
+    partner = await organizations.named("partner")
+    await organizations.remove_members(partner.id, [bob])
+    users = json.loads((folder / "acme-users-0.json").read_text())
+    users["users"][0] |= {"groups": ["/Guests"], "lastName": "Lovelace"}
+    (folder / "acme-users-0.json").write_text(json.dumps(users))
+    export = read(folder)
+    assert await _import(export) == people.Batch(0, 0, 3, [])
+    assert export.lost["Administrators of this server are left alone: nothing of them is changed."] == 2
+    assert (await memberships(ada)).group_names == ("Staff", "Writers")
+    assert not await is_member_of(bob, partner.id)
 
 
 def _credential(values: dict[str, Any]) -> Credential:

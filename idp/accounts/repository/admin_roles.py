@@ -1,5 +1,6 @@
 """The statements on the roles of administrators."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from idp.accounts.tables import AdminRole
@@ -7,6 +8,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 
 _LOCK_ROLES = "SELECT role FROM admin_role WHERE user_id = $1 FOR SHARE"
+_ADMINISTRATORS = "SELECT DISTINCT user_id FROM admin_role WHERE user_id = ANY ($1::uuid[])"
 _GRANT = """
     INSERT INTO admin_role (id, user_id, role, granted_by, granted_at)
     VALUES (gen_random_uuid(), $1, $2, $3, now()) ON CONFLICT DO NOTHING
@@ -21,6 +23,11 @@ _HAS_OTHER_OWNER = """
 async def roles_of_user(user_id: UUID) -> list[str]:
     """Return the roles of a user."""
     return await AdminRole.select(AdminRole.role).where(AdminRole.user_id == user_id).output(as_list=True)
+
+
+async def administrators(user_ids: Collection[UUID]) -> set[UUID]:
+    """Return those of the users who have a role."""
+    return {row["user_id"] for row in await fetch(_ADMINISTRATORS, list(user_ids))}
 
 
 async def lock_roles(user_id: UUID | None) -> list[str]:
