@@ -1,6 +1,6 @@
 """The resource servers that are a part of this server."""
 
-from idp.admin.access import api_resource
+from idp.admin.access import SCOPE_PREFIX, api_resource
 from idp.events.ssf import endpoint as ssf
 from idp.oauth.clients.registry import registry
 from idp.scim import access as scim
@@ -13,3 +13,8 @@ def build_in() -> None:
         registry.build_in(ssf.resource())
     if scim.is_on():
         registry.build_in(scim.resource())
+
+
+def is_own(scope: str) -> bool:
+    """Return whether a scope is one of them, also of one that is off."""
+    return scope.startswith(SCOPE_PREFIX) or scope in ssf.resource().scopes

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from idp import clock, ids
+from idp.admin.built_in import build_in, is_own
 from idp.config import applying, planning, references, syntax
 from idp.config.document import VERSION, Document, Item, parse
 from idp.config.errors import ConfigError
@@ -27,6 +28,7 @@ _Role = tuple[str, str | None]
 
 def document(export: Export) -> Document:
     """Return the entries that this server accepts. The others, and what names them, are noted and left out."""
+    build_in()
     found: dict[str, list[Item]] = {}
     accepted: set[tuple[str, Identity]] = set()
     contained = _contained(export)
@@ -120,6 +122,8 @@ def _without_unknown(
 
     made = dict(entry)
     client_id = entry.get("client_id")
+    if section in ("clients", "resource_servers"):
+        made["scope"] = " ".join(_without_own(export, what, entry.get("scope", "")))
     if section in ("roles", "claim_mappings") and client_id is not None and not has("clients", client_id):
         export.skip(what, f"The client {client_id} is left out.")
         return None
@@ -136,9 +140,19 @@ def _without_unknown(
     return made
 
 
+def _without_own(export: Export, what: str, scope: str) -> list[str]:
+    """Return the scopes that are not of this server itself. Only an owner gives those."""
+    given = scope.split()
+    if own := [name for name in given if is_own(name)]:
+        export.skip(what, f"Only an owner gives scopes of this server itself: {' '.join(own)}")
+    return [name for name in given if name not in own]
+
+
 def _is_mapping(export: Export, what: str, mapping: dict[str, Any], has: Any) -> bool:
     source = mapping["source"]
     what = f"{what}, claim {mapping['claim']}"
+    if mapping.get("scope") is not None and not _without_own(export, what, mapping["scope"]):
+        return False
     if source["kind"] == "attribute" and not has("attributes", source["name"]):
         export.skip(what, f"The attribute {source['name']} is left out.")
         return False

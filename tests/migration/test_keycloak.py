@@ -24,6 +24,7 @@ from idp.migration.keycloak import credentials
 from idp.migration.keycloak.export import read
 from idp.migration.keycloak.representations import Credential
 from idp.migration.models import Export, ExportError
+from idp.settings import settings
 from tests.cli.conftest import Cli, OwnCli
 from tests.conftest import MASTER_KEY
 from tests.support import keycloak
@@ -140,6 +141,37 @@ async def test_the_old_system_goes_on_changing(own_database: str, tmp_path: Path
         ("auditor",),
         {"wiki": ("editor", "reader")},
     )
+
+
+def test_scopes_of_this_server_are_not_given(tmp_path: Path) -> None:
+    """Only an owner gives them, and a client of an export need not ask for consent."""
+    names = ["admin:users:write", "admin:scim:write", "admin:future", "ssf.manage"]
+    realm = keycloak.realm("acme.example")
+    realm["clientScopes"] += [
+        {"name": name, "protocol": "openid-connect", "protocolMappers": [keycloak.mapper(
+            "site", "oidc-hardcoded-claim-mapper", claim__name="site", claim__value="x", jsonType__label="String")]}
+        for name in names
+    ]  # fmt: skip
+    for one in realm["clients"]:
+        one["optionalClientScopes"] += names
+    (tmp_path / "realm.json").write_text(json.dumps(realm))
+    export = read(tmp_path / "realm.json")
+    for name, identifier in (("Ours", f"{settings().issuer}/admin/api"), ("Orders", "https://orders.example")):
+        scope = f"orders {' '.join(names)}"
+        export.add("resource_servers", {"identifier": identifier, "name": name, "scope": scope})
+    found = configuration.document(export).items
+    assert {item.entry.client_id for item in found["clients"]} == {"wiki", "spa", "worker", "orders-api"}
+    given = {name for section in ("clients", "resource_servers") for item in found[section]
+             for name in item.entry.scope.split()}  # fmt: skip
+    assert "orders" in given
+    assert not given & {*names}
+    mappings = [one for item in found["claim_mappings"] for one in item.entry.mappings]
+    assert "site" in {one.claim for one in mappings}
+    assert not {one.scope for one in mappings} & {*names}
+    # The identifier of the admin API is not free either.
+    assert [item.entry.identifier for item in found["resource_servers"]] == ["https://orders.example"]
+    note = f"Only an owner gives scopes of this server itself: {' '.join(names)}"
+    assert ("clients wiki", note) in {(one.what, one.text) for one in export.notes}
 
 
 async def test_administrators_are_left_alone(own_database: str, tmp_path: Path) -> None:
