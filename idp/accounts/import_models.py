@@ -20,9 +20,9 @@ class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.issuer} {self.subject}"
 
 
-#: Stores the TOTP secret and the identities of a new user in the current transaction. A callback, because factors and
-#: identities belong to packages above this one.
-StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[object]]
+#: Stores the TOTP secret and the identities of a user in the current transaction, and returns whether it stored the
+#: secret: a user who has an app keeps it. A callback, because factors and identities belong to packages above this one.
+StoreRelated = Callable[[UUID, str | None, Sequence[Identity]], Awaitable[bool]]
 #: Returns the email addresses of the users who have these identities, by issuer and subject.
 FindOwners = Callable[[Sequence[tuple[str, str]]], Awaitable[dict[tuple[str, str], str]]]
 #: Takes an address from an account that registered with it and never verified it.

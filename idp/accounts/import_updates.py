@@ -82,16 +82,17 @@ async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: St
     is_other = new.row["email"] != user.email or any(wanted[name] != user[name] for name in wanted)
     after = {name: shapes[name].shape(list(values)) for name, values in new.attributes.items() if name in shapes}
     secret = None if user.two_step else new.totp_secret
+    has_new_app = secret is not None
     if not dry_run:
         if is_other:
             await users.update_imported(user.id, new.row["email"], wanted)
         if after != before:
             await attributes.change(user.id, {name: after.get(name) for name in {*before, *after}})
         if secret is not None or new.identities:
-            await store(user.id, secret, new.identities)
-        if secret is not None:
+            has_new_app = await store(user.id, secret, new.identities)
+        if has_new_app:
             await users.set_two_step(user.id, True)
-    return is_other or after != before or secret is not None
+    return is_other or after != before or has_new_app
 
 
 def _wanted(user: User, row: Mapping[str, Any]) -> dict[str, Any]:

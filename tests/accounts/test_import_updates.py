@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import bcrypt
+import pyotp
 import pytest
 
 from idp.accounts.import_files import Record
@@ -144,3 +145,17 @@ async def test_administrators_are_left_alone(domain: str) -> None:
     assert (user.email, user.disabled_at, user.two_step) == (ada["email"], None, False)
     assert await verify_password(user.password_hash, "one")
     assert await identities_of(user.id) == []
+
+
+async def test_an_app_of_a_user_does_not_stop_an_import(domain: str) -> None:
+    """One that is pending is replaced, and one that is confirmed stays."""
+    ada, bob, eve = ({"sub": str(uuid4()), "email": f"{name}@{domain}"} for name in ("ada", "bob", "eve"))
+    await run(ada, bob, eve)
+    await totp.start_setup(UUID(ada["sub"]), "session", ada["email"])
+    other, secret = pyotp.random_base32(), pyotp.random_base32()
+    await totp.import_secret(UUID(bob["sub"]), other)
+    assert await run(*(one | {"totp_secret": secret} for one in (ada, bob, eve))) == Batch(0, 3, [], 2)
+    for one, held in ((ada, secret), (bob, other), (eve, secret)):
+        user = await found(one["sub"])
+        assert await totp.verify(user.id, pyotp.TOTP(held).now())
+        assert user.two_step == (one is not bob)

@@ -175,7 +175,12 @@ _START_TOTP = f"""
     RETURNING id, secret
 """  # noqa: S608
 _INSERT_TOTP = """
-    INSERT INTO totp (id, user_id, secret, last_step, created_at, confirmed_at) VALUES ($1, $2, $3, 0, now(), now())
+    INSERT INTO totp AS t (id, user_id, secret, last_step, created_at, confirmed_at)
+    VALUES ($1, $2, $3, 0, now(), now())
+    ON CONFLICT (user_id) DO UPDATE SET
+        id = EXCLUDED.id, holder = NULL, secret = EXCLUDED.secret, last_step = 0, created_at = now(),
+        confirmed_at = now()
+    WHERE t.confirmed_at IS NULL
 """
 _FIND_PENDING_TOTP = "SELECT id, secret FROM totp WHERE user_id = $1 AND holder = $2 AND confirmed_at IS NULL"
 _CONFIRM_TOTP = """
@@ -199,9 +204,9 @@ async def start_totp(id: UUID, user_id: UUID, holder: str, secret: bytes) -> Sea
     return one(SealedSecret, await fetchrow(_START_TOTP, id, user_id, holder, secret))
 
 
-async def insert_totp(id: UUID, user_id: UUID, secret: bytes) -> None:
-    """Store a confirmed app."""
-    await execute(_INSERT_TOTP, id, user_id, secret)
+async def insert_totp(id: UUID, user_id: UUID, secret: bytes) -> bool:
+    """Store a confirmed app, also in the place of a pending one. Returns False if the user has a confirmed one."""
+    return bool(await execute(_INSERT_TOTP, id, user_id, secret))
 
 
 async def find_pending_totp(user_id: UUID, holder: str) -> SealedSecret | None:

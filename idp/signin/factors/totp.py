@@ -80,10 +80,13 @@ async def confirm(user_id: UUID, holder: str, code: str) -> bool:
     return await _accept(repository.confirm_totp, user_id, await repository.find_pending_totp(user_id, holder), code)
 
 
-async def import_secret(user_id: UUID, secret: str) -> None:
-    """Enable an app whose secret comes from another system, for a new user, in the caller's transaction."""
+async def import_secret(user_id: UUID, secret: str) -> bool:
+    """Enable an app whose secret comes from another system, in the caller's transaction.
+
+    Returns False if the user has one.
+    """
     row_id = ids.uuid7()
-    await repository.insert_totp(row_id, user_id, vault.encrypt(secret.encode(), _context(row_id)))
+    return await repository.insert_totp(row_id, user_id, vault.encrypt(secret.encode(), _context(row_id)))
 
 
 async def verify(user_id: UUID, code: str) -> bool:
