@@ -1,13 +1,17 @@
 """Imports that follow the other system: users whom nobody has changed here are updated, others never."""
 
 import secrets
+from base64 import b32decode
 from typing import Any
 from uuid import UUID, uuid4
 
 import bcrypt
 import pyotp
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
+from idp import clock
 from idp.accounts.import_files import Record
 from idp.accounts.import_updates import TAKEN
 from idp.accounts.imports import Batch, import_users
@@ -159,3 +163,11 @@ async def test_an_app_of_a_user_does_not_stop_an_import(domain: str) -> None:
         user = await found(one["sub"])
         assert await totp.verify(user.id, pyotp.TOTP(held).now())
         assert user.two_step == (one is not bob)
+
+
+async def test_an_app_with_a_secret_of_80_bits_is_accepted(domain: str) -> None:
+    """Google Authenticator, and systems that followed it, made such secrets."""
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "totp_secret": SECRET}
+    await run(ada)
+    code = HOTP(b32decode(SECRET), 6, SHA1(), enforce_key_length=False).generate(clock.timestamp() // totp.STEP)
+    assert await totp.verify(UUID(ada["sub"]), code.decode())

@@ -2,11 +2,14 @@
 
 import hmac
 import re
+from base64 import b32decode
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 import pyotp
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
 from idp import clock, ids
 from idp.accounts import typed_codes
@@ -109,9 +112,11 @@ def _step_of(secret: str, code: str) -> int | None:
     if not re.fullmatch("[0-9]{6}", digits):
         return None
     now = clock.timestamp() // STEP
-    hotp = pyotp.HOTP(secret)
+    # Unlike pyotp, it accepts secrets of 80 bits, which other systems have made and an import brings.
+    key = b32decode(secret + "=" * (-len(secret) % 8))
+    hotp = HOTP(key, 6, SHA1(), enforce_key_length=False)  # noqa: S303 -- the algorithm of all apps
     steps = range(now - WINDOW, now + WINDOW + 1)
-    return max((step for step in steps if hmac.compare_digest(hotp.at(step), digits)), default=None)
+    return max((step for step in steps if hmac.compare_digest(hotp.generate(step), digits.encode())), default=None)
 
 
 async def delete_pending(user_id: UUID) -> int:
