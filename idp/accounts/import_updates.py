@@ -6,7 +6,7 @@ is deleted.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,10 +17,13 @@ from idp.accounts.attributes.registry import attributes as declared
 from idp.accounts.import_models import NewUser, StoreRelated
 from idp.accounts.repository import admin_roles, users
 from idp.accounts.tables import User
+from idp.accounts.users import SignOut, after_change_of_email
 from idp.audit.events import record as audit
 from idp.infra.db.engine import transaction
 
-TAKEN = "Another user has the address, with another sub."
+#: The reason in the audit trail.
+REASON: Final = "import"
+TAKEN: Final = "Another user has the address, with another sub."
 
 
 async def identified(found: Collection[NewUser]) -> tuple[list[NewUser], list[NewUser]]:
@@ -54,7 +57,9 @@ async def followed(user_ids: Collection[UUID]) -> tuple[list[User], set[UUID]]:
     return [user for user in untouched if user.id not in administrators], administrators
 
 
-async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bool) -> tuple[int, int]:
+async def update(
+    found: Collection[NewUser], store: StoreRelated, sign_out: SignOut, *, dry_run: bool
+) -> tuple[int, int]:
     """Update the users of records that exist, in one transaction.
 
     An authenticator app is added, never replaced: it cannot be compared. Identities are added.
@@ -69,14 +74,16 @@ async def update(found: Collection[NewUser], store: StoreRelated, *, dry_run: bo
         changed = [
             user.id
             for user in untouched
-            if await _update(user, by_id[user.id], stored.get(user.id, {}), store, dry_run=dry_run)
+            if await _update(user, by_id[user.id], stored.get(user.id, {}), store, sign_out, dry_run=dry_run)
         ]
         if changed and not dry_run:
             await audit("users_imported", detail={"count": len(changed), "updated": True})
     return len(changed), len(administrators)
 
 
-async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: StoreRelated, *, dry_run: bool) -> bool:
+async def _update(
+    user: User, new: NewUser, before: Mapping[str, Any], store: StoreRelated, sign_out: SignOut, *, dry_run: bool
+) -> bool:
     """Returns whether the user changes."""
     wanted, shapes = _wanted(user, new.row), {attribute.name: attribute for attribute in declared.all()}
     is_other = new.row["email"] != user.email or any(wanted[name] != user[name] for name in wanted)
@@ -84,8 +91,8 @@ async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: St
     secret = None if user.two_step else new.totp_secret
     has_new_app = secret is not None
     if not dry_run:
-        if is_other:
-            await users.update_imported(user.id, new.row["email"], wanted)
+        if is_other and await users.update_imported(user.id, new.row["email"], wanted):
+            await _tell(user, new.row["email"], wanted, sign_out)
         if after != before:
             await attributes.change(user.id, {name: after.get(name) for name in {*before, *after}})
         if secret is not None or new.identities:
@@ -93,6 +100,23 @@ async def _update(user: User, new: NewUser, before: Mapping[str, Any], store: St
         if has_new_app:
             await users.set_two_step(user.id, True)
     return is_other or after != before or has_new_app
+
+
+async def _tell(before: User, email: str, after: Mapping[str, Any], sign_out: SignOut) -> None:
+    """Record a change of an address, of a password and of whether a user is disabled, and end sessions and tokens.
+
+    The last owner is not among the users: no administrator is.
+    """
+    if email != before.email:
+        await after_change_of_email(before, email, sign_out)
+    if after["password_hash"] != before.password_hash:
+        await sign_out(before.id, "password_changed")
+        await audit("password_changed", user_id=before.id)
+    if after["disabled_at"] is not None and before.disabled_at is None:
+        await sign_out(before.id, "user_disabled")
+        await audit("user_disabled", user_id=before.id, detail={"reason": REASON})
+    if after["disabled_at"] is None and before.disabled_at is not None:
+        await audit("user_enabled", user_id=before.id)
 
 
 def _wanted(user: User, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from idp.accounts.import_models import FindOwners, Identity, NewUser, Release, S
 from idp.accounts.imported_hashes import UnsupportedHashError
 from idp.accounts.repository import users
 from idp.accounts.tables import Origin
+from idp.accounts.users import SignOut
 from idp.audit.events import record as audit
 from idp.infra.db.engine import transaction
 
@@ -83,9 +84,9 @@ async def import_users(
     dry_run: bool = False,
     batch_size: int | None = None,
     after: int = 0,
-    update: bool = False,
+    update: SignOut | None = None,
 ) -> AsyncIterator[Batch]:
-    """Import users. A batch is committed when it is yielded. No mail is sent.
+    """Import users. A batch is committed when it is yielded. Only a changed address gets a mail.
 
     Of two records with the same address the first is used. Finding duplicates takes about 200 bytes of memory a record.
 
@@ -93,8 +94,8 @@ async def import_users(
         dry_run: check the records only.
         batch_size: records of a batch; None: :data:`BATCH_SIZE`.
         after: how many records an interrupted import has passed.
-        update: update users of an earlier import whom nobody has changed here, except administrators. An address of
-            somebody else is refused.
+        update: update users of an earlier import whom nobody has changed here, except administrators, and end the
+            sessions and tokens of whom this locks out. An address of somebody else is refused.
 
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
@@ -117,9 +118,9 @@ async def import_users(
         if update:
             found, others = await import_updates.identified(found)
             refused += [_refused(one, import_updates.TAKEN) for one in others]
-        new, taken = await _without_conflicts(found, find_owners, update=update)
+        new, taken = await _without_conflicts(found, find_owners, update=update is not None)
         refused = sorted([*refused, *taken])
-        updated, administrators = await import_updates.update(new, store, dry_run=dry_run) if update else (0, 0)
+        updated, administrators = await import_updates.update(new, store, update, dry_run=dry_run) if update else (0, 0)
         imported = await _count_new(new) if dry_run else await _insert(new, store, release)
         yield Batch(imported, len(new) - imported, refused, updated, administrators)
 

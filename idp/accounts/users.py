@@ -194,11 +194,19 @@ async def assign_email(user_id: UUID, email: str, origin: Origin, sign_out: Sign
             return False
         if not await users.assign_email(user_id, email, origin):
             raise EmailTakenError
-        await record("email_changed", user_id=user_id, private={"before": before.email, "after": email})
-        await sign_out(user_id, "email_changed")
-        after = mask_email(email)
-        await outbox.queue(before.email, "email_changed", language=before.locale, name=before.name, email=after)
+        await after_change_of_email(before, email, sign_out)
     return True
+
+
+async def after_change_of_email(before: User, email: str, sign_out: SignOut) -> None:
+    """Record that the operator has changed an address, end all sessions and tokens, and tell the old address.
+
+    Runs in the transaction of the change.
+    """
+    await record("email_changed", user_id=before.id, private={"before": before.email, "after": email})
+    await sign_out(before.id, "email_changed")
+    after = mask_email(email)
+    await outbox.queue(before.email, "email_changed", language=before.locale, name=before.name, email=after)
 
 
 async def enable_user(user_id: UUID, disabled_by: str | None = None) -> bool:

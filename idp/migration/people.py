@@ -19,6 +19,7 @@ from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import transaction
 from idp.infra.db.listing import all_rows
 from idp.migration.models import Export, Person
+from idp.oauth.credentials import credentials_changed
 from idp.signin.factors.imports import release, store
 
 #: The origin of groups and roles that an import gives, and takes again.
@@ -67,7 +68,8 @@ async def import_people(export: Export, *, dry_run: bool, new_subjects: bool = F
     #: The users of the current batch by number.
     pending: dict[int, Person] = {}
     records = _records(export, pending, dry_run=dry_run, new_subjects=new_subjects)
-    async for batch in import_users(records, store, emails_of_identities, release, dry_run=dry_run, update=True):
+    batches = import_users(records, store, emails_of_identities, release, dry_run=dry_run, update=credentials_changed)
+    async for batch in batches:
         refused = [RefusedPerson(pending.pop(one.line).place, one.email, one.reason) for one in batch.refused]
         if not dry_run:
             await _join(pending.values(), directory)

@@ -19,10 +19,14 @@ from idp.accounts.passwords import hash_password, verify_password
 from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.admin import roles
+from idp.audit.tables import AuditEvent
 from idp.federation.repository import emails_of_identities, identities_of
-from idp.infra.db.engine import execute
+from idp.infra.db.engine import execute, fetch
+from idp.oauth.credentials import credentials_changed
 from idp.signin.factors import totp
 from idp.signin.factors.imports import release, store
+from idp.signin.tables import Session
+from tests.support.rows import session_row
 
 SECRET = "JBSWY3DPEHPK3PXP"
 
@@ -35,7 +39,10 @@ def domain(db: str) -> str:
 async def run(*records: dict[str, Any], dry_run: bool = False) -> Batch:
     given = [Record(number, values) for number, values in enumerate(records, 1)]
     (batch,) = [
-        one async for one in import_users(given, store, emails_of_identities, release, dry_run=dry_run, update=True)
+        one
+        async for one in import_users(
+            given, store, emails_of_identities, release, dry_run=dry_run, update=credentials_changed
+        )
     ]
     return batch
 
@@ -171,3 +178,37 @@ async def test_an_app_with_a_secret_of_80_bits_is_accepted(domain: str) -> None:
     await run(ada)
     code = HOTP(b32decode(SECRET), 6, SHA1(), enforce_key_length=False).generate(clock.timestamp() // totp.STEP)
     assert await totp.verify(UUID(ada["sub"]), code.decode())
+
+
+async def events_of(user_id: UUID) -> list[str]:
+    rows = await AuditEvent.select(AuditEvent.event).where(AuditEvent.user_id == user_id).order_by(AuditEvent.id)
+    return [row["event"] for row in rows if row["event"] != "session_ended"]
+
+
+@pytest.mark.parametrize(
+    ("change", "event"),
+    [
+        ({"disabled": True}, "user_disabled"),
+        ({"email": "new@"}, "email_changed"),
+        ({"password_hash": hashed("two")}, "password_changed"),
+        ({"name": "Ada L"}, None),
+    ],
+)
+async def test_a_lockout_ends_sessions_and_is_recorded(domain: str, change: dict[str, Any], event: str | None) -> None:
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "password_hash": hashed("one")}
+    await run(ada)
+    user_id = UUID(ada["sub"])
+    session = session_row(user_id)
+    await session.save()
+    if "email" in change:
+        change = {"email": f"new@{domain}"}
+    for dry_run in (True, False, False):
+        await run(ada | change, dry_run=dry_run)
+    (row,) = await Session.select(Session.ended_at).where(Session.id == session.id)
+    assert (row["ended_at"] is not None) == (event is not None)
+    assert await events_of(user_id) == [event] * (event is not None)
+    mails = await fetch("SELECT FROM mail WHERE recipient = $1 AND template = 'email_changed'", ada["email"])
+    assert len(mails) == (event == "email_changed")
+    if event == "user_disabled":
+        await run(ada)
+        assert await events_of(user_id) == ["user_disabled", "user_enabled"]
