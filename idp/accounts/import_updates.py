@@ -94,7 +94,7 @@ async def _update(
         if is_other and await users.update_imported(user.id, new.row["email"], wanted):
             await _tell(user, new.row["email"], wanted, sign_out)
         if after != before:
-            await attributes.change(user.id, {name: after.get(name) for name in {*before, *after}})
+            await attributes.change(user.id, {name: after.get(name) for name in {*before, *after}}, by_import=True)
         if secret is not None or new.identities:
             has_new_app = await store(user.id, secret, new.identities)
         if has_new_app:

@@ -173,6 +173,7 @@ async def remove_members(id: UUID, user_ids: Collection[UUID]) -> int:
     async with transaction():
         group = await _locked(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
+        await users.mark_changed(removed)
         await _record_members("group_member_removed", group, removed)
     return len(removed)
 

@@ -161,6 +161,7 @@ async def remove_members(id: UUID, user_ids: Collection[UUID], *, delegated: boo
         if delegated:
             await check_admin_remains(id, user_ids)
         removed = await repository.delete_members(id, user_ids)
+        await users.mark_changed(removed)
         await _record_members("organization_member_removed", organization, removed)
         await _end(organization, user_ids, removed)
     return len(removed)
@@ -188,6 +189,7 @@ async def leave(id: UUID, user_id: UUID, *, last_admin: bool) -> bool:
             raise ManagedAccountError
         if not await repository.delete_own_membership(id, user_id):
             return False
+        await users.mark_changed([user_id])
         await _record_members("organization_member_removed", organization, [user_id])
         await _end(organization, [user_id], [user_id])
     return True

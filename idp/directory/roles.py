@@ -190,6 +190,7 @@ async def take(id: UUID, user_ids: Collection[UUID]) -> int:
         taken = await repository.delete_user_roles(id, user_ids)
         if taken:
             await users.increase_directory_version(taken)
+            await users.mark_changed(taken)
         await _record_users("user_role_revoked", role, taken)
     return len(taken)
 

@@ -210,6 +210,7 @@ async def unlink(
     kept = {one.id for one in linked if is_directory(one.issuer)} if user.password_hash is None else set[UUID]()
     upstream_id = await repository.delete_identity(user_id, identity_id) if identity_id not in kept else None
     if upstream_id is not None:
+        await users.mark_changed([user_id])
         await record("identity_unlinked", user_id=user_id, detail={"upstream": upstream_id})
         if all(identity.upstream_id != upstream_id for identity in linked if identity.id != identity_id):
             # Otherwise no later sign-in would take back what its rules gave.

@@ -2,6 +2,7 @@
 
 import secrets
 from base64 import b32decode
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,9 +21,11 @@ from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.admin import roles
 from idp.audit.tables import AuditEvent
+from idp.federation import linking
 from idp.federation.repository import emails_of_identities, identities_of
-from idp.infra.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.credentials import credentials_changed
+from idp.signin.factors import service as factors
 from idp.signin.factors import totp
 from idp.signin.factors.imports import release, store
 from idp.signin.tables import Session
@@ -212,3 +215,34 @@ async def test_a_lockout_ends_sessions_and_is_recorded(domain: str, change: dict
     if event == "user_disabled":
         await run(ada)
         assert await events_of(user_id) == ["user_disabled", "user_enabled"]
+
+
+async def _disable_app(user_id: UUID) -> None:
+    assert await totp.disable(user_id)
+
+
+async def _remove_factors(user_id: UUID) -> None:
+    assert await factors.remove_all(user_id, credentials_changed)
+
+
+async def _unlink(user_id: UUID) -> None:
+    async def passkeys(user_id: UUID) -> list[object]:
+        return []
+
+    (identity,) = await identities_of(user_id)
+    async with transaction():
+        assert await linking.unlink(user_id, identity.id, by_mail=True, passkeys_of=passkeys)
+
+
+@pytest.mark.parametrize("remove", [_disable_app, _remove_factors, _unlink])
+async def test_what_was_removed_here_is_not_restored(domain: str, remove: Callable[[UUID], Awaitable[None]]) -> None:
+    """It may have been the way in of somebody else."""
+    identity = {"issuer": f"https://{domain}", "subject": "1"}
+    ada = {"sub": str(uuid4()), "email": f"ada@{domain}", "email_verified": True, "totp_secret": SECRET}
+    ada |= {"identities": [identity]}
+    await run(ada)
+    user_id = UUID(ada["sub"])
+    await remove(user_id)
+    left = await totp.enabled(user_id), len(await identities_of(user_id))
+    assert await run(ada | {"name": "Ada L"}) == Batch(0, 1, [], 0)
+    assert (await totp.enabled(user_id), len(await identities_of(user_id))) == left != (True, 1)

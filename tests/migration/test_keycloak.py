@@ -16,9 +16,12 @@ from idp.accounts import imported_hashes
 from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_id
 from idp.admin import roles as admin_roles
-from idp.directory import organizations
+from idp.directory import groups, organizations, roles
 from idp.directory.effective import is_member_of, memberships
+from idp.directory.repository.groups import GROUPS
+from idp.directory.repository.roles import OWN_ROLES
 from idp.federation.repository import identities_of
+from idp.infra.db.listing import all_rows
 from idp.migration import configuration, people
 from idp.migration.keycloak import credentials
 from idp.migration.keycloak.export import read
@@ -192,6 +195,26 @@ async def test_administrators_are_left_alone(own_database: str, tmp_path: Path) 
     assert export.lost["Administrators of this server are left alone: nothing of them is changed."] == 2
     assert (await memberships(ada)).group_names == ("Staff", "Writers")
     assert not await is_member_of(bob, partner.id)
+
+
+async def test_what_was_taken_here_is_not_given_again(own_database: str, tmp_path: Path) -> None:
+    folder = keycloak.write(tmp_path / "export", "acme.example")
+    users = json.loads((folder / "acme-users-1.json").read_text())
+    users["users"][1] |= {"realmRoles": ["auditor"]}
+    (folder / "acme-users-1.json").write_text(json.dumps(users))
+    await _apply(read(folder))
+    await _import(read(folder))
+    ada, bob, eve = UUID(keycloak.ADA), UUID(keycloak.BOB), UUID(keycloak.EVE)
+    partner = await organizations.named("partner")
+    writers = next(row["id"] for row in await all_rows(GROUPS) if row["name"] == "Writers")
+    auditor = next(row["id"] for row in await all_rows(OWN_ROLES) if row["name"] == "auditor")
+    assert await groups.remove_members(writers, [ada]) == 1
+    assert await organizations.remove_members(partner.id, [bob]) == 1
+    assert await roles.take(auditor, [eve]) == 1
+    await _import(read(folder))
+    assert (await memberships(ada)).group_names == ()
+    assert not await is_member_of(bob, partner.id)
+    assert (await memberships(eve)).roles == ()
 
 
 def _credential(values: dict[str, Any]) -> Credential:

@@ -95,6 +95,7 @@ async def change(
     required: Collection[str] = (),
     expected: Mapping[str, Any] | None = None,
     origin: str | None = None,
+    by_import: bool = False,
 ) -> list[str] | None:
     """Change values of a user. Joins the caller's transaction.
 
@@ -106,6 +107,7 @@ async def change(
         required: attributes that must have a value afterwards.
         expected: the values that the caller has read, as the audience sees them.
         origin: what sets the values, if not a user or an administrator.
+        by_import: whether an import does, which goes on changing the user.
 
     Returns:
         the names of the attributes whose values are others now; None if the values are not the expected ones.
@@ -138,6 +140,8 @@ async def change(
         }
         if changed:
             await users.increase_directory_version([user_id])
+            if not by_import:
+                await users.mark_changed([user_id])
             await repository.delete_values(user_id, changed)
             values_ = ((user_id, declared[name], found) for name, found in changed.items())
             await repository.insert_values(values_, origin)

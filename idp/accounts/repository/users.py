@@ -104,6 +104,10 @@ _LOCK_UNTOUCHED = f"""
     WHERE id = ANY ($1::uuid[]) AND origin = '{Origin.IMPORT}' AND updated_at = created_at
     AND password_changed_at IS NULL ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608
+_MARK_CHANGED = f"""
+    UPDATE users SET updated_at = now()
+    WHERE id = ANY ($1::uuid[]) AND origin = '{Origin.IMPORT}' AND updated_at = created_at
+"""  # noqa: S608
 #: What an import sets again, besides the address, in the order of the parameters of the statement.
 IMPORTED = tuple(
     sorted(TEXT_CLAIMS - {"email"} | VERIFICATION_CLAIMS.keys() | {"address", "password_hash", "disabled_at"})
@@ -372,6 +376,14 @@ async def lock_untouched(user_ids: Collection[UUID]) -> list[User]:
     """Lock those of the users that were imported and never changed here, and return them."""
     rows = await fetch(_LOCK_UNTOUCHED, list(user_ids))
     return [user for row in rows if (user := _user(row)) is not None]
+
+
+async def mark_changed(user_ids: Collection[UUID]) -> None:
+    """Note that what belongs to users was changed here, and not in their rows: no import changes them any more.
+
+    Otherwise the next one would restore what was removed. The caller has locked the users.
+    """
+    await execute(_MARK_CHANGED, list(user_ids))
 
 
 async def update_imported(user_id: UUID, email: str, values: Mapping[str, Any]) -> bool:

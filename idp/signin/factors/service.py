@@ -43,5 +43,6 @@ async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
         await users.set_two_step(user_id, False)
         await sign_out(user_id, "factors_removed")
         if removed:
+            await users.mark_changed([user_id])
             await record("factors_removed", user_id=user_id)
     return removed

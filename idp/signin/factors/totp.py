@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
 from idp import clock, ids
 from idp.accounts import typed_codes
+from idp.accounts.repository import users
 from idp.errors import ConflictError
 from idp.infra.i18n import gettext as _
 from idp.infra.lazy import lazy
@@ -131,4 +132,7 @@ async def enabled(user_id: UUID) -> bool:
 
 async def disable(user_id: UUID) -> bool:
     """Remove the app, confirmed or pending. Returns whether there was a confirmed one."""
-    return await repository.delete_totp(user_id)
+    removed = await repository.delete_totp(user_id)
+    if removed:
+        await users.mark_changed([user_id])
+    return removed

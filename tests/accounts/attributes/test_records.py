@@ -18,6 +18,7 @@ from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import fetch
+from idp.oauth.credentials import credentials_changed
 from idp.signin.factors.imports import release, store
 from tests.support.attributes import Declare
 
@@ -158,3 +159,16 @@ async def test_an_export_can_be_imported(declare: Declare, alice: User, monkeypa
         }  # fmt: skip
     events = await fetch("SELECT detail FROM audit_event WHERE event = 'users_exported'")
     assert events
+
+
+async def test_an_import_follows_until_somebody_changes_an_attribute_here(declare: Declare) -> None:
+    name = (await declare()).name
+    given = [{"email": f"{who}-{secrets.token_hex(6)}@example.com", "attributes": {name: "one"}} for who in ("a", "b")]
+    await from_json(*given)
+    found = [await user_by_email(one["email"]) for one in given]
+    ada, bob = (user.id for user in found if user is not None)
+    await service.change(ada, {name: None})
+    for value in ("two", "three"):
+        await from_json(*(one | {"attributes": {name: value}} for one in given), update=credentials_changed)
+        assert await service.stored_values(ada) == {}
+        assert await service.stored_values(bob) == {name: value}
