@@ -24,24 +24,33 @@ from idp.infra.db.engine import transaction
 #: The reason in the audit trail.
 REASON: Final = "import"
 TAKEN: Final = "Another user has the address, with another sub."
+UNVERIFIED: Final = "A user has the address, and without a sub only a verified address says that it is the same one."
 
 
-async def identified(found: Collection[NewUser]) -> tuple[list[NewUser], list[NewUser]]:
-    """Give records without a ``sub`` the id of the user with the address.
+async def identified(found: Collection[NewUser]) -> tuple[list[NewUser], list[tuple[NewUser, str]]]:
+    """Give records without a ``sub`` the id of the user with the address, if it is verified here and there.
 
     Returns:
-        the records; and those whose address belongs to a user with another ``sub``.
+        the records; and those whose address belongs to another user, or may do so, each with the reason.
     """
     owners = await users.ids_of_emails([one.row["email"] for one in found])
     for email in await users.claimed_emails(list(owners)):
         del owners[email]
+    named = [owners[one.row["email"]] for one in found if not one.has_sub and one.row["email"] in owners]
+    by_id = await users.users_by_ids(named)
     own: list[NewUser] = []
-    others: list[NewUser] = []
+    others: list[tuple[NewUser, str]] = []
     for one in found:
         owner = owners.get(one.row["email"])
-        if not one.has_sub and owner is not None:
+        if owner in (None, one.row["id"]):
+            own.append(one)
+        elif one.has_sub:
+            others.append((one, TAKEN))
+        elif one.row["email_verified"] and owner in by_id and by_id[owner].email_verified:
             one.row["id"] = owner
-        (own if owner in (None, one.row["id"]) else others).append(one)
+            own.append(one)
+        else:
+            others.append((one, UNVERIFIED))
     return own, others
 
 

@@ -117,7 +117,7 @@ async def import_users(
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
         if update:
             found, others = await import_updates.identified(found)
-            refused += [_refused(one, import_updates.TAKEN) for one in others]
+            refused += [_refused(one, reason) for one, reason in others]
         new, taken = await _without_conflicts(found, find_owners, update=update is not None)
         refused = sorted([*refused, *taken])
         updated, administrators = await import_updates.update(new, store, update, dry_run=dry_run) if update else (0, 0)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 
 from idp import clock
 from idp.accounts.import_files import Record
-from idp.accounts.import_updates import TAKEN
+from idp.accounts.import_updates import TAKEN, UNVERIFIED
 from idp.accounts.imports import Batch, import_users
 from idp.accounts.passwords import hash_password, verify_password
 from idp.accounts.repository import users
@@ -126,8 +126,22 @@ async def test_an_address_of_somebody_else_is_refused(domain: str) -> None:
 
 
 async def test_without_a_sub_the_address_decides(domain: str) -> None:
-    await run({"email": f"ada@{domain}", "name": "Ada"})
-    assert await run({"email": f"ada@{domain}", "name": "Ada L"}) == Batch(0, 1, [], 1)
+    ada = {"email": f"ada@{domain}", "email_verified": True}
+    await run(ada | {"name": "Ada"})
+    assert await run(ada | {"name": "Ada L"}) == Batch(0, 1, [], 1)
+
+
+@pytest.mark.parametrize(("here", "there"), [(True, False), (False, True), (False, False)])
+async def test_an_address_that_is_not_verified_does_not_decide(domain: str, here: bool, there: bool) -> None:
+    """Anybody can register with an address of somebody else at the other system."""
+    ada = {"email": f"ada@{domain}", "password_hash": hashed("one")}
+    await run(ada | {"email_verified": here})
+    for dry_run in (True, False):
+        batch = await run(ada | {"password_hash": hashed("two"), "email_verified": there}, dry_run=dry_run)
+        assert [(one.line, one.reason) for one in batch.refused] == [(1, UNVERIFIED)]
+    user = await users.user_by_email(ada["email"])
+    assert user is not None
+    assert await verify_password(user.password_hash, "one")
 
 
 async def test_a_verified_address_stays_verified(domain: str) -> None:

@@ -163,7 +163,10 @@ async def test_an_export_can_be_imported(declare: Declare, alice: User, monkeypa
 
 async def test_an_import_follows_until_somebody_changes_an_attribute_here(declare: Declare) -> None:
     name = (await declare()).name
-    given = [{"email": f"{who}-{secrets.token_hex(6)}@example.com", "attributes": {name: "one"}} for who in ("a", "b")]
+    given: list[dict[str, Any]] = [
+        {"email": f"{who}-{secrets.token_hex(6)}@example.com", "email_verified": True, "attributes": {name: "one"}}
+        for who in ("a", "b")
+    ]
     await from_json(*given)
     found = [await user_by_email(one["email"]) for one in given]
     ada, bob = (user.id for user in found if user is not None)
