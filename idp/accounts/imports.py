@@ -6,10 +6,10 @@ run again, unless the caller wants to follow the other system (:mod:`idp.account
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import suppress
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -42,6 +42,8 @@ COLUMNS = (
     | _IN_ADDRESS.keys()
     | {"address", "password_hash", "disabled", "password", "sub", "totp_secret", "identities"}
 )
+#: The columns by which a new user becomes somebody whom applications or upstreams know.
+CHOSEN: Final = ("sub", "identities")
 #: Maximum number of identities of a user, and maximum length of a subject.
 MAX_IDENTITIES, MAX_SUBJECT_LENGTH = 20, 255
 
@@ -85,6 +87,7 @@ async def import_users(
     batch_size: int | None = None,
     after: int = 0,
     update: SignOut | None = None,
+    without: Collection[str] = (),
 ) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. Only a changed address gets a mail.
 
@@ -96,6 +99,7 @@ async def import_users(
         after: how many records an interrupted import has passed.
         update: update users of an earlier import whom nobody has changed here, except administrators, and end the
             sessions and tokens of whom this locks out. An address of somebody else is refused.
+        without: columns that only an owner may fill.
 
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
@@ -103,7 +107,7 @@ async def import_users(
     records, seen, size = iter(records), dict[int, int](), batch_size or BATCH_SIZE
     for number, record in enumerate(islice(records, after), 1):
         with suppress(MalformedRecordError, InvalidEmailError, UnsupportedHashError):
-            _validate(record, seen)
+            _validate(record, seen, without)
         if number % size == 0:
             # Others have their turn.
             await asyncio.sleep(0)
@@ -112,7 +116,7 @@ async def import_users(
         refused: list[RejectedRecord] = []
         for record in batch:
             try:
-                found.append(_validate(record, seen))
+                found.append(_validate(record, seen, without))
             except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
         if update:
@@ -175,9 +179,12 @@ async def _insert(new: list[NewUser], store: StoreRelated, release: Release) -> 
     return len(added)
 
 
-def _validate(record: Record, seen: dict[int, int]) -> NewUser:
+def _validate(record: Record, seen: dict[int, int], without: Collection[str] = ()) -> NewUser:
     if isinstance(record.values, MalformedRecordError):
         raise record.values
+    for name in without:
+        if record.values.get(name):
+            raise MalformedRecordError(f"Only an owner may import the column {name}. Leave it out.")
     row = _columns(record.values)
     values = record.values
     secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None

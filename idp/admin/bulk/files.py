@@ -16,11 +16,11 @@ import structlog
 
 from idp.accounts.attributes import records as attribute_records
 from idp.accounts.import_files import Record, read_csv, read_json_lines
-from idp.accounts.imports import COLUMNS, import_users
+from idp.accounts.imports import CHOSEN, COLUMNS, import_users
 from idp.admin.bulk.kinds import UsersFile
 from idp.admin.bulk.models import Failure, Job
 from idp.admin.bulk.repository import items
-from idp.admin.bulk.step import UNEXPECTED, Step, advanced, held, interrupts
+from idp.admin.bulk.step import UNEXPECTED, Step, advanced, caller_of, held, interrupts
 from idp.errors import ConflictError
 from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import transaction
@@ -87,10 +87,11 @@ async def steps(job: Job) -> Step:
     Raises:
         InvalidFileError: the first line names an attribute that has been deleted.
     """
-    file = msgspec.json.decode(job.parameters, type=UsersFile)
+    file, caller = msgspec.json.decode(job.parameters, type=UsersFile), caller_of(job)
     batches = import_users(
         _records(await _read(job.id), file), store, emails_of_identities, release,
         dry_run=file.dry_run, batch_size=BATCH, after=job.done,
+        without=() if caller is None or caller.owner else CHOSEN,
     )  # fmt: skip
 
     async def step(job: Job, holder: UUID) -> Job:

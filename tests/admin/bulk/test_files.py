@@ -1,6 +1,7 @@
 """The import of a file by a job: the same as `idp users import`, encrypted at rest, resumed and cancelled."""
 
 import json
+from uuid import uuid4
 
 import pytest
 
@@ -75,6 +76,28 @@ async def test_an_import_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -
     done = await finish(job)
     assert (done.state, done.done, done.changed, done.failed) == (State.FINISHED, 21, 20, 1)
     assert await reasons(job) == {"new3@example.com": "The address is the same as on line 5."}
+
+
+async def test_only_an_owner_chooses_who_a_user_is() -> None:
+    """Another administrator could make an account with the sub or the upstream account of somebody else."""
+    records = [
+        {"email": "plain@example.com", "sub": "", "identities": []},
+        {"email": "sub@example.com", "sub": str(uuid4())},
+        {"email": "identity@example.com", "identities": [{"issuer": "https://id.example.com", "subject": "1"}]},
+    ]
+    content = "\n".join(map(json.dumps, records)).encode()
+    _, support = await administrator(Role.SUPPORT)
+    for dry_run in (True, False):
+        job = await service.create_import(support, content, dry_run=dry_run)
+        done = await finish(job)
+        assert (done.changed, done.failed) == (1, 2)
+        assert await reasons(job) == {
+            "sub@example.com": "Only an owner may import the column sub. Leave it out.",
+            "identity@example.com": "Only an owner may import the column identities. Leave it out.",
+        }
+    _, owner = await administrator(Role.OWNER)
+    done = await finish(await service.create_import(owner, content))
+    assert (done.changed, done.unchanged, done.failed) == (2, 1, 0)
 
 
 async def test_a_role_that_is_lost_ends_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
