@@ -16,5 +16,5 @@ def build_in() -> None:
 
 
 def is_own(scope: str) -> bool:
-    """Return whether a scope is one of them, also of one that is off."""
+    """Return whether a scope is one of theirs, also of one that is off."""
     return scope.startswith(SCOPE_PREFIX) or scope in ssf.resource().scopes
