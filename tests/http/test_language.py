@@ -51,6 +51,7 @@ async def test_the_query_of_the_page_is_kept(browser: Browser) -> None:
     assert answer.headers["location"] == "/reset?token=a-token"
 
 
+@pytest.mark.parametrize("to", ["xx", "", "../../de", "de; Domain=evil.example", "de\r\nX: y"])
 async def test_an_unknown_language_is_ignored(browser: Browser, to: str) -> None:
     answer = await browser.client.get(f"{browser.issuer}/language", params={"to": to})
     assert answer.status_code in (303, 400)

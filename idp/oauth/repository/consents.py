@@ -27,7 +27,8 @@ WITH old AS (
 )
 INSERT INTO consent (user_id, client_id, id, pairs, claims, documents_hash, client_metadata, authorization_details,
                      granted_at)
-SELECT $1, $2, $3, ARRAY(SELECT DISTINCT unnest(o.pairs || $4)), ARRAY(SELECT DISTINCT unnest(o.claims || $5)), $6,
+SELECT $1, $2, $3, ARRAY(SELECT DISTINCT unnest(o.pairs || $4) ORDER BY 1),
+       ARRAY(SELECT DISTINCT unnest(o.claims || $5) ORDER BY 1), $6,
        $7::jsonb, (
            SELECT jsonb_agg(detail ORDER BY at) FROM (
                SELECT detail, min(at) AS at

@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -40,6 +42,16 @@ async def _becomes_newer(client_id: str, changes: dict[str, Any]) -> None:
         )
 
 
+@asynccontextmanager
+async def _deleted_at_the_end(client_id: str) -> AsyncIterator[None]:
+    """Every server that starts later would log that the client is not usable."""
+    try:
+        yield
+    finally:
+        async with exclusive_change(TOPIC):
+            await execute("DELETE FROM client WHERE client_id = $1", client_id)
+
+
 @pytest.mark.parametrize("changes", NEWER)
 async def test_a_client(db: str, changes: dict[str, Any]) -> None:
     """Of its own registry, so that those of other tests do not matter."""
@@ -47,36 +59,40 @@ async def test_a_client(db: str, changes: dict[str, Any]) -> None:
         client_name="App", redirect_uris=["https://app.example/cb"], scope="openid",
         backchannel_logout_uri="https://app.example/logout",
     )  # fmt: skip
-    registry = Registry()
-    await registry.load()
-    assert registry.client(client.client_id) is not None
-    assert await receiver(client.client_id, "backchannel_logout_uri") is not None
-    await _becomes_newer(client.client_id, changes)
-    for logged in (1, 0):
-        with capture_logs() as logs:
-            await registry.load()
-        found = [entry for entry in logs if entry.get("client_id") == client.client_id]
-        assert len(found) == logged
-        assert all(entry["event"] == "client_not_usable" and next(iter(changes)) in entry["reason"] for entry in found)
-        assert registry.client(client.client_id) is None
-        assert registry.is_disabled(client.client_id)
-    assert await receiver(client.client_id, "backchannel_logout_uri") is None
+    async with _deleted_at_the_end(client.client_id):
+        registry = Registry()
+        await registry.load()
+        assert registry.client(client.client_id) is not None
+        assert await receiver(client.client_id, "backchannel_logout_uri") is not None
+        await _becomes_newer(client.client_id, changes)
+        for logged in (1, 0):
+            with capture_logs() as logs:
+                await registry.load()
+            found = [entry for entry in logs if entry.get("client_id") == client.client_id]
+            assert len(found) == logged
+            assert all(
+                entry["event"] == "client_not_usable" and next(iter(changes)) in entry["reason"] for entry in found
+            )
+            assert registry.client(client.client_id) is None
+            assert registry.is_disabled(client.client_id)
+        assert await receiver(client.client_id, "backchannel_logout_uri") is None
 
 
 async def test_a_client_at_the_endpoints(browser: Browser, make_client: MakeClient, owner: Admin) -> None:
     """It gets no token and no code, and the console shows it."""
     party = await make_client()
-    await _becomes_newer(party.client_id, {"profile": "fapi9"})
-    async with asyncio.timeout(30):
-        while (answer := await party.post("/token", grant_type="none-such")).status_code != 401:
-            assert answer.status_code == 400
-            await asyncio.sleep(0.02)
-    assert answer.json()["error"] == "invalid_client"
-    page = await party.authorize(browser)
-    assert page.status == 400
-    shown = await owner.get(f"/admin/clients/{party.client_id}")
-    assert (shown.status, "fapi9" in shown.text) == (200, True)
-    assert (await owner.get(f"/admin/clients/{party.client_id}/change")).status == 200
+    async with _deleted_at_the_end(party.client_id):
+        await _becomes_newer(party.client_id, {"profile": "fapi9"})
+        async with asyncio.timeout(30):
+            while (answer := await party.post("/token", grant_type="none-such")).status_code != 401:
+                assert answer.status_code == 400
+                await asyncio.sleep(0.02)
+        assert answer.json()["error"] == "invalid_client"
+        page = await party.authorize(browser)
+        assert page.status == 400
+        shown = await owner.get(f"/admin/clients/{party.client_id}")
+        assert (shown.status, "fapi9" in shown.text) == (200, True)
+        assert (await owner.get(f"/admin/clients/{party.client_id}/change")).status == 200
 
 
 @pytest.mark.parametrize("newer", [{"kind": "telepathy"}, {"read_minds": True}])
