@@ -95,7 +95,7 @@ RULES: Final = (
         "Set IDP_SMTP_URL, such as smtp://user:password@mail.example.com:587.",
     ),
     Rule(
-        "isolated", _ERROR,
+        "server_isolated", _ERROR,
         lambda s: s.isolated,
         "IDP_ISOLATED is set: mails and deliveries wait, and upstreams cannot be called.",
         "Remove it, unless this server runs on a copy of a database.",

@@ -55,7 +55,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "rotation_within_deadline": {"key_rotation_interval": 3600},
     "jwks_cached_for_days": {"jwks_max_age": 3 * DAY},
     "mail_missing": {"smtp_url": None},
-    "isolated": {"isolated": True},
+    "server_isolated": {"isolated": True},
     "document_hosts_missing": {"client_id_metadata_documents": "allow-list"},
     "document_hosts_unused": {"client_id_metadata_hosts": "app.example.com"},
     "statement_issuers_missing": {"client_registration": "open", "client_registration_statement_required": True},

@@ -20,6 +20,7 @@ from idp.oauth.clients.registry import Registry
 from idp.oauth.clients.stored import receiver
 from tests.admin.console.conftest import Admin, admins, owner
 from tests.conftest import MakeClient, MakeUser
+from tests.federation.conftest import until_offered
 from tests.support.browser import Browser
 from tests.support.server import Server
 
@@ -114,7 +115,9 @@ async def test_an_upstream(server: Server, owner: Admin, newer: dict[str, Any]) 
         assert (await owner.get("/admin/upstreams")).status == 200
         assert (await owner.get(f"/admin/upstreams/{ids[0]}")).status == 200
     finally:
-        await execute("DELETE FROM upstream WHERE id = ANY ($1::text[])", ids)
+        async with exclusive_change(upstreams.TOPIC):
+            await execute("DELETE FROM upstream WHERE id = ANY ($1::text[])", ids)
+        await until_offered(server.issuer, ids[1], offered=False)
 
 
 async def test_a_role(make_user: MakeUser) -> None:
