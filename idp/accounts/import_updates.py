@@ -6,6 +6,7 @@ is deleted.
 """
 
 from collections.abc import Collection, Mapping
+from hmac import compare_digest
 from typing import Any, Final
 from uuid import UUID
 
@@ -118,7 +119,7 @@ async def _tell(before: User, email: str, after: Mapping[str, Any], sign_out: Si
     """
     if email != before.email:
         await after_change_of_email(before, email, sign_out)
-    if after["password_hash"] != before.password_hash:
+    if not compare_digest(after["password_hash"] or "", before.password_hash or ""):
         await sign_out(before.id, "password_changed")
         await audit("password_changed", user_id=before.id)
     if after["disabled_at"] is not None and before.disabled_at is None:

@@ -139,6 +139,8 @@ SEVERAL_PERSONS = (
     # Imports, and lists for administrators.
     "idp.accounts.repository.users._INSERT_USERS",
     "idp.accounts.repository.users._LOCK_UNTOUCHED",
+    "idp.accounts.repository.users._MARK_CHANGED",
+    "idp.accounts.repository.admin_roles._ADMINISTRATORS",
     "idp.accounts.repository.users._EMAILS_BY_ID",
     "idp.accounts.repository.users._PAGE",
     "idp.accounts.attributes.repository._VALUES_OF_USERS",
