@@ -85,6 +85,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.usefixtures("db")  # a refusal is noted, which needs the master key
 @pytest.mark.parametrize("authorization", MALFORMED, ids=ascii)
 async def test_42_malformed_credentials_are_refused_and_never_an_error(authorization: str) -> None:
     for form in ({}, {"client_id": "client"}):
@@ -179,6 +180,7 @@ async def test_42_every_secret_is_compared_in_constant_time(
     assert compared == [(32, 32)] * 14
 
 
+@pytest.mark.usefixtures("db")
 @given(st.text(max_size=60), st.booleans(), st.dictionaries(st.sampled_from(["client_id", "client_secret"]), st.text()))
 def test_42_no_input_is_an_internal_error(text: str, wrapped: bool, form: dict[str, str]) -> None:
     header = basic(text.encode("utf-8", "surrogatepass")) if wrapped else text
