@@ -44,14 +44,16 @@ async def run(sign: Sign, reader: Callable[[], Awaitable[Read]]) -> None:
 
     look = min(LOOK_SECONDS, settings().audit_checkpoint_interval)
     try:
-        await asyncio.gather(
-            _every(WRITE_SECONDS, buffer.write),
-            _every(LOOK_SECONDS, _count),
-            _every(look, lambda: _checkpoint(sign)),
-            _deliver(look),
-            _every(RETENTION_SECONDS, lambda: audit_events.create_months(clock.now()), at_once=True),
-            _every(RETENTION_SECONDS, delete),
-        )
+        async with asyncio.TaskGroup() as tasks:  # none of them outlives the others
+            for task in (
+                _every(WRITE_SECONDS, buffer.write),
+                _every(LOOK_SECONDS, _count),
+                _every(look, lambda: _checkpoint(sign)),
+                _deliver(look),
+                _every(RETENTION_SECONDS, lambda: audit_events.create_months(clock.now()), at_once=True),
+                _every(RETENTION_SECONDS, delete),
+            ):
+                tasks.create_task(task)
     finally:
         note_left_out()
         with suppress(Exception):

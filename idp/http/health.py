@@ -64,7 +64,8 @@ async def ready(_: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
 async def _database_reasons() -> list[str]:
     try:
         readiness.require({})
-        writable = await asyncio.wait_for(is_writable(), READY_TIMEOUT_SECONDS)
+        async with asyncio.timeout(READY_TIMEOUT_SECONDS):
+            writable = await is_writable()
     except Exception as error:
         found = outages.outage(error) or outages.LOST
         return [found.reason]

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from idp.infra.db.outages import DatabaseClosedError
 from idp.infra.logs import exception_fields
 
 log = structlog.get_logger()
 
 
 async def every(seconds: float, do: Callable[[], Awaitable[object]], *, failure: str, at_once: bool = False) -> None:
-    """Call a function at intervals, forever. Intervals are random, so that workers do not all run at once.
+    """Call a function at intervals, until the database is closed. Intervals are random, so that workers do not all run
+    at once.
 
     Args:
         failure: the log event of the first of several failures in a row.
@@ -26,6 +28,8 @@ async def every(seconds: float, do: Callable[[], Awaitable[object]], *, failure:
         try:
             await do()
             failing = False
+        except DatabaseClosedError:
+            return
         except Exception as error:
             if not failing:
                 log.warning(failure, **exception_fields(error))

@@ -177,7 +177,8 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         process.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
     with contextlib.suppress(ProcessLookupError):
         # Also workers that a crash left behind.
         os.killpg(process.pid, signal.SIGKILL)

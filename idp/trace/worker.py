@@ -26,7 +26,9 @@ _every = partial(every, failure="trace_worker_failed")
 async def run() -> None:
     """Run the tasks until cancelled, and then write the buffer."""
     try:
-        await asyncio.gather(_every(WRITE_SECONDS, buffer.write), _every(TIDY_SECONDS, tidy, at_once=True))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_every(WRITE_SECONDS, buffer.write))
+            tasks.create_task(_every(TIDY_SECONDS, tidy, at_once=True))
     finally:
         with suppress(Exception):
             await buffer.write()

@@ -7,6 +7,8 @@ from structlog.testing import capture_logs
 
 from idp.infra import background
 from idp.infra.background import kept_running
+from idp.infra.db.outages import DatabaseClosedError, DatabaseUnavailableError
+from idp.infra.intervals import every
 
 
 async def test_a_task_that_fails_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +36,18 @@ async def test_a_task_that_is_cancelled_ends() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_work_at_intervals_ends_quietly_with_the_database() -> None:
+    """What a worker that stops has begun must not look like an outage."""
+    calls = 0
+
+    async def work() -> None:
+        nonlocal calls
+        calls += 1
+        raise (DatabaseUnavailableError("down") if calls < 3 else DatabaseClosedError("closed"))
+
+    with capture_logs() as lines:
+        await asyncio.wait_for(every(0.0, work, failure="work_failed"), 30)
+    assert calls == 3
+    assert [line["error"] for line in lines] == ["DatabaseUnavailableError"]

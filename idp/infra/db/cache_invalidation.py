@@ -151,7 +151,8 @@ class Watch:
             self.seen.clear()
         self._doubt = False
         asked = clock.system()
-        rows = await asyncio.wait_for(fetch(_POLL), TIMEOUT_SECONDS)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            rows = await fetch(_POLL)
         self.skew = asked + (clock.system() - asked) / 2 - rows[0]["now"]
         self.read_only = rows[0]["read_only"]
         if self.read_only:

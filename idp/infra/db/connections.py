@@ -201,7 +201,8 @@ class HeldConnections:
             started = time.perf_counter()
             try:
                 with spans.part("wait for a database connection"):
-                    await asyncio.wait_for(self._places.acquire(), WAIT_SECONDS)
+                    async with asyncio.timeout(WAIT_SECONDS):
+                        await self._places.acquire()
             except TimeoutError as error:
                 raise DatabaseUnavailableError("All connections to PostgreSQL are in use.") from error
             finally:

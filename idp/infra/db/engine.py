@@ -19,7 +19,7 @@ from idp.infra.db import citus, outages
 from idp.infra.db.connections import STATEMENTS, HeldConnection, HeldConnections, in_transaction, renew, text_of
 from idp.infra.db.dsn import connect_options
 from idp.infra.db.hosts import connect
-from idp.infra.db.outages import DatabaseUnavailableError
+from idp.infra.db.outages import DatabaseClosedError, DatabaseUnavailableError
 from idp.infra.tracing import spans
 from idp.settings import settings
 
@@ -289,7 +289,7 @@ async def outside_transactions() -> AsyncIterator[None]:
 
 def lines() -> HeldConnections:
     if engine.lines is None:
-        raise DatabaseUnavailableError("The database is not open.")
+        raise DatabaseClosedError("The database is not open.")
     return engine.lines
 
 

@@ -17,6 +17,10 @@ class DatabaseUnavailableError(TryLaterError):
     """PostgreSQL cannot be reached or refuses the connection. The message is one sentence."""
 
 
+class DatabaseClosedError(DatabaseUnavailableError):
+    """This process has no connections: it has not opened them yet, or it ends."""
+
+
 class StalePrimaryError(DatabaseUnavailableError):
     """The only host that accepts writes is an old primary, on a timeline that a promotion has ended."""
 

@@ -398,7 +398,7 @@ def test_without_the_extra(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedded.available()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert not embedded.available()
-    with pytest.raises(EmbeddedUnavailableError, match=r"pip install 'idp\[embedded\]'"):
+    with pytest.raises(EmbeddedUnavailableError, match="Install the extra `embedded`"):
         EmbeddedPostgres.start(data)
 
 
