@@ -48,7 +48,7 @@ def chosen_language(scope: HTTPScope) -> str | None:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    return re.compile(rf"(?:^|; ?){re.escape(cookies.key(COOKIE))}=([A-Za-z_]{{2,12}})(?:;|$)")
+    return re.compile(rf"(?:^|; ?){re.escape(cookies.key(COOKIE))}=([A-Za-z-]{{2,12}})(?:;|$)")
 
 
 ROUTES = [choose_language]

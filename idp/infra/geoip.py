@@ -52,4 +52,6 @@ def place(address: str) -> str:
 
 def _name(part: Any) -> str:
     names = part.get("names", {}) if isinstance(part, dict) else {}
-    return str(names.get(locale.get()) or names.get("en") or "")
+    # MaxMind names Chinese by its territory.
+    language = {"zh-Hans": "zh-CN"}.get(locale.get(), locale.get())
+    return str(names.get(language) or names.get("en") or "")

@@ -11,8 +11,8 @@ from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
 
-from babel import Locale, negotiate_locale
-from babel.dates import format_datetime, format_timedelta
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time, format_timedelta
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.units import format_unit
@@ -21,7 +21,7 @@ from idp import clock
 
 FOLDER = Path(__file__).parents[1] / "locales"
 SOURCE = "en"
-#: Every available language, English first.
+#: Every available language, English first, by BCP 47 tags.
 LOCALES = (SOURCE, *sorted(path.name for path in FOLDER.iterdir() if (path / "messages.po").is_file()))
 #: Longest part of an Accept-Language header that is read.
 MAX_LENGTH = 500
@@ -32,10 +32,31 @@ explicit: ContextVar[bool] = ContextVar("explicit", default=False)
 
 
 def choose(wanted: Iterable[str]) -> str | None:
-    """Return the first wanted language that is available, by BCP 47 tags. ``pt`` matches ``pt-BR``."""
-    tags = [tag for tag in wanted if tag]
-    found = negotiate_locale([tag.replace("-", "_") for tag in tags], LOCALES, sep="_")
-    return found or next((base for tag in tags if (base := tag.partition("-")[0].lower()) in LOCALES), None)
+    """Return the first wanted language that is available, by BCP 47 tags.
+
+    ``pt`` and ``pt-PT`` match ``pt-BR``, and ``zh-CN`` matches ``zh-Hans``. ``zh-TW`` does not: it has another script.
+    """
+    return next((found for tag in wanted if (found := _available(tag)) is not None), None)
+
+
+@lru_cache(maxsize=1024)
+def _available(tag: str) -> str | None:
+    if tag in LOCALES:
+        return tag
+    try:
+        asked = Locale.parse(tag.replace("_", "-"), sep="-")
+    except (ValueError, UnknownLocaleError):
+        asked = None
+    language = asked.language if asked is not None else tag.partition("-")[0].lower()
+    script = asked.script if asked is not None else None
+    same = (code for code in LOCALES if cldr(code).language == language)
+    return next((code for code in same if script is None or cldr(code).script in (None, script)), None)
+
+
+@cache
+def cldr(language: str) -> Locale:
+    """Return the data of a language: its formats of dates, its plurals, its direction. English is British English."""
+    return Locale.parse("en-GB" if language == SOURCE else language, sep="-")
 
 
 @lru_cache(maxsize=256)
@@ -73,7 +94,7 @@ def catalogue(language: str) -> NullTranslations:
         return NullTranslations()
     compiled = BytesIO()
     with (FOLDER / language / "messages.po").open("rb") as file:
-        write_mo(compiled, read_po(file, locale=language))
+        write_mo(compiled, read_po(file, locale=cldr(language)))
     compiled.seek(0)
     return GNUTranslations(compiled)
 
@@ -81,13 +102,13 @@ def catalogue(language: str) -> NullTranslations:
 @cache
 def names() -> tuple[tuple[str, str], ...]:
     """Return the available languages with their own names, sorted by name."""
-    named = ((language, Locale.parse(language).get_display_name(language) or language) for language in LOCALES)
+    named = ((code, Locale.parse(code, sep="-").get_display_name(cldr(code)) or code) for code in LOCALES)
     return tuple(sorted(((code, name[:1].upper() + name[1:]) for code, name in named), key=lambda pair: pair[1]))
 
 
 def direction() -> str:
     """Return ``ltr`` or ``rtl``, the direction of the current language."""
-    return str(Locale.parse(locale.get()).text_direction)
+    return str(cldr(locale.get()).text_direction)
 
 
 def translate(message: str) -> str:
@@ -115,22 +136,38 @@ def moment(value: datetime) -> str:
     """Format a time: how long ago, or the date if that is more than a week."""
     past = clock.now() - value
     if past.days < 7:
-        return format_timedelta(-past, add_direction=True, locale=locale.get(), granularity="minute", threshold=1.2)
-    return format_datetime(value, "d MMMM y", locale=locale.get())
+        return format_timedelta(
+            -past, add_direction=True, locale=cldr(locale.get()), granularity="minute", threshold=1.2
+        )
+    return date(value)
+
+
+def date(value: datetime) -> str:
+    """Format the date of a time, with the month in words."""
+    return format_date(value, "long", locale=cldr(locale.get()))
 
 
 def duration(seconds: int) -> str:
     """Format a length of time in the largest unit that divides it."""
     units = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
     unit, size = next((unit, size) for unit, size in units if seconds % size == 0)
-    return format_unit(seconds // size, f"duration-{unit}", locale=locale.get())
+    return format_unit(seconds // size, f"duration-{unit}", locale=cldr(locale.get()))
 
 
 def exact_moment(value: datetime) -> str:
     """Format a time to the minute, in UTC, for mails."""
-    return f"{format_datetime(value, 'd MMMM y, HH:mm', locale=locale.get())} UTC"
+    return _date_and_time(date(value), format_time(value, "HH:mm", locale=cldr(locale.get())))
 
 
 def second(value: datetime) -> str:
     """Format a time to the second, in UTC, for lists of events."""
-    return f"{format_datetime(value, 'd MMM y, HH:mm:ss', locale=locale.get())} UTC"
+    language = cldr(locale.get())
+    return _date_and_time(
+        format_date(value, "medium", locale=language), format_time(value, "HH:mm:ss", locale=language)
+    )
+
+
+def _date_and_time(date: str, time: str) -> str:
+    """Join a date and a time in UTC as the language does: ``21 November 2026, 09:05 UTC``."""
+    pattern = str(cldr(locale.get()).datetime_formats["medium"])
+    return f"{pattern.format(time, date)} UTC"
