@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage bench bench-compare profile check format audit hooks lock dist docs screenshots migration messages clean
+.PHONY: help run test coverage bench bench-compare profile check format audit hooks lock dist docs screenshots references migration messages clean
 
 help: ## Say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,13 +65,16 @@ docs: $(VENV)/.dev ## Build the documentation site into site/
 screenshots: $(VENV)/.dev ## Take the screenshots of the documentation again, with a Chromium that is installed
 	@exec $(BIN)/python -m docs.images.take $(ARGS)
 
+references: $(VENV)/.dev ## Compare every page with the screenshot that is kept of it; ARGS=--update keeps those of now
+	@exec $(BIN)/python -m tests.support.references $(ARGS)
+
 migration: $(VENV)/.run ## Write an empty migration (docs/migrations.md); NAME=what_changes
 	@$(BIN)/python -m idp.infra.db.new_migration "$(NAME)"
 
 messages: $(VENV)/.dev ## Collect the texts for translation into idp/locales
 	$(BIN)/pybabel -q extract -F babel.cfg --no-location --sort-output --no-wrap -o .messages.pot .
 	@for language in idp/locales/*/; do \
-		$(BIN)/pybabel -q update -i .messages.pot -o $${language}messages.po -l $$(basename $$language) \
+		$(BIN)/pybabel -q update -i .messages.pot -o $${language}messages.po -l $$(basename $$language | tr - _) \
 			--init-missing --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap --omit-header || exit 1; \
 	done
 	@rm .messages.pot

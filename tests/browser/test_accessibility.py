@@ -1,4 +1,4 @@
-"""No page breaks a rule of WCAG 2.2 AA that axe can check, in any colour scheme, and none is wider than a phone."""
+"""No page breaks a rule of axe, of WCAG or of good practice, in any colour scheme. None is wider than its window."""
 
 import json
 import secrets
@@ -24,6 +24,7 @@ from idp.signin.transitions import Step
 from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, make_realm, provider
+from tests.support import references
 from tests.support.authenticator import virtual_authenticator
 from tests.support.authorization_details import detail, registering
 from tests.support.devices import start_device
@@ -40,10 +41,15 @@ __all__ = ["add", "make_realm", "provider"]
 pytestmark = pytest.mark.browser
 
 AXE = Axe().axe_script
+#: All rules of every level, except the enhanced contrast of WCAG's level AAA.
+LEVELS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES = {
-    "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]},
+    "runOnly": {"type": "tag", "values": LEVELS},
+    "rules": {"color-contrast-enhanced": {"enabled": False}},
     "resultTypes": ["violations"],
 }
+#: Of a small phone (WCAG 2.2, 1.4.10), a phone, a tablet and a notebook.
+WIDTHS = (320, 390, 768, 1280)
 ERROR = "#form-error"
 NEW_PASSWORD = "seven tired otters nap"
 Look = Callable[[str], Awaitable[None]]
@@ -59,13 +65,17 @@ async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Serve
 
 
 @pytest.fixture
-def look(page: Page) -> Look:
+def look(page: Page, request: pytest.FixtureRequest) -> Look:
     """Looks at the page as it is now: light and dark, wide and narrow, from left to right and from right to left.
 
     Its argument selects something that only the page in question has.
     """
 
+    seen = 0
+
     async def at(mark: str) -> None:
+        nonlocal seen
+        seen += 1
         await expect(page.locator(mark).first).to_be_attached()
         name = f"{page.url}: {await page.title()}"
         language = (await page.evaluate("navigator.language"))[:2]
@@ -79,14 +89,24 @@ def look(page: Page) -> Look:
                 await page.evaluate(AXE)
             found = await page.evaluate("rules => axe.run(rules).then(found => found.violations)", RULES)
             assert _told(found) == [], f"{name}, {scheme}, {viewport['width']} px"
-        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        for direction in ("ltr", "rtl"):
+        for width, direction in product(WIDTHS, ("ltr", "rtl")):
+            await page.set_viewport_size({"width": width, "height": 740})
             await page.evaluate("direction => { document.documentElement.dir = direction; }", direction)
-            width = await page.evaluate("document.documentElement.scrollWidth")
-            assert width <= PHONE["width"], f"{name}, {direction}: {width} pixels wide"
+            wide = await page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name}, {direction}, {width}: {wide} pixels wide"
         await page.evaluate("document.documentElement.dir = 'ltr'")
+        if language == "en":
+            test, title = request.node.originalname.removeprefix("test_"), (await page.title()).partition(" · ")[0]
+            await _keep(page, references.file_name(test, f"{seen:02}", title))
 
     return at
+
+
+async def _keep(page: Page, name: str) -> None:
+    for width, scheme in ((390, "light"), (1280, "dark")):
+        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        await page.set_viewport_size({"width": width, "height": 740})
+        await references.keep(page, f"{name}-{width}-{scheme}")
 
 
 def _told(violations: list[dict[str, Any]]) -> list[tuple[str, str]]:
