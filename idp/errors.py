@@ -405,7 +405,7 @@ class PermissionDeniedError(DomainError):
 
     code = "forbidden"
     status = HTTPStatus.FORBIDDEN
-    title = "This is not for you"
+    title = "You do not have access"
 
 
 class ProofError(IdpError):

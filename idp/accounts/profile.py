@@ -143,7 +143,7 @@ def _validate(name: str, text: str) -> str | None:
 
 def _message(name: str) -> str:
     if FIELDS[name] is web_address:
-        return _("A link must be a whole one, such as https://example.com/me.")
+        return _("Enter a complete link, such as https://example.com/me.")
     special = {
         "birthdate": _("The birthday must look like 1990-12-31."),
         "zoneinfo": _("Choose a time zone from the list."),

@@ -53,7 +53,7 @@ class LastAdminError(ConflictError):
     code = "last_admin"
 
     def __init__(self) -> None:
-        super().__init__("Nobody else manages the organisation. Let another member manage it first.")
+        super().__init__("No one else manages the organisation. Let another member manage it first.")
 
 
 class ManagedAccountError(ConflictError):
@@ -80,7 +80,7 @@ class DomainEnforcedError(ConflictError):
     code = "wrong_state"
 
     def __init__(self) -> None:
-        super().__init__("The domain is enforced. Ask those who run this service to release it first.")
+        super().__init__("The domain is enforced. Ask the people who run this service to release it first.")
 
 
 class DomainTakenError(ConflictError):

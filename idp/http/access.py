@@ -44,7 +44,7 @@ def same_origin(request: AnyRequest) -> None:
     if request.method not in ("GET", "HEAD") and request_header(request.scope, b"origin") != settings().origin:
         raise PageError(
             _("This form came from another site"),
-            _("For your safety it was not accepted. Go back to the page that you came from and try again."),
+            _("For your safety, we did not accept it. Go back to the page you came from and try again."),
         )
 
 

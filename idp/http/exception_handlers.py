@@ -167,7 +167,7 @@ def flow_page(error: FlowError) -> PageError:
         case FlowNotBoundError(sends_keys=True):
             return PageError(
                 _("This sign-in was started in another browser"),
-                _("Go on there, or go back to the application and sign in here."),
+                _("Continue there, or go back to the application and sign in here."),
             )
         case FlowNotBoundError():
             return PageError(
@@ -179,7 +179,10 @@ def flow_page(error: FlowError) -> PageError:
             )
     return PageError(
         _("This sign-in has expired"),
-        _("It was open for too long, or was started in another browser. Go back to the application and sign in again."),
+        _(
+            "The page was open for too long, or you started in another browser. Go back to the application and"
+            " sign in again."
+        ),
     )
 
 
@@ -292,7 +295,7 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     log.error("unexpected_error", **fields)
     recorder.step("unexpected_error", error=fields["error"], frames=fields.get("trace", ())[-MAX_FRAMES:])
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    message = _("Something went wrong on our side. It was recorded under the number below.")
+    message = _("Something went wrong on our side. We recorded it under the number below.")
     if _wants_page(request):
         return error_page(PageError(_("Something went wrong"), message, status=status))
     return json_error("server_error", "Something went wrong on our side.", status)

@@ -80,18 +80,18 @@ def _changes(before: Mapping[str, Any], client: Client) -> Iterator[str]:
     now = msgspec.json.decode(shown_metadata(client) or "{}")
     changed = {name for name in _SHOWN if before.get(name) != now[name]}
     if "client_name" in changed:
-        yield _("Its name. It called itself %(name)s.", name=before.get("client_name"))
+        yield _("The name. It was %(name)s before.", name=before.get("client_name"))
     if "redirect_uris" in changed:
         added = [uri for uri in now["redirect_uris"] if uri not in before.get("redirect_uris", ())]
         if added:
-            yield _("The addresses that it may send you to. New: %(addresses)s", addresses=", ".join(added))
+            yield _("The addresses the application may send you to. New: %(addresses)s", addresses=", ".join(added))
         else:
-            yield _("The addresses that it may send you to. There are fewer.")
+            yield _("The addresses the application may send you to. There are fewer.")
     if "client_uri" in changed:
         yield _("The address of its site.")
     if "policy_uri" in changed:
-        yield _("Its privacy policy.")
+        yield _("The privacy policy.")
     if "tos_uri" in changed:
-        yield _("Its terms.")
+        yield _("The terms of service.")
     if changed & {"token_endpoint_auth_method", "jwks_uri"}:
-        yield _("How it proves to us that it is this application.")
+        yield _("How the application proves its identity.")

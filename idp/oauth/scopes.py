@@ -38,13 +38,13 @@ class ScopeDescription(msgspec.Struct, frozen=True):
 def _descriptions() -> Mapping[str, tuple[str, ...]]:
     return {
         "openid": (_("Recognise you when you come back"),),
-        "profile": (_("See your profile"), _("Your name, picture, birthday, language and the like.")),
+        "profile": (_("See your profile"), _("Your name, picture, birthday, language and so on.")),
         "email": (_("See your email address"),),
         "address": (_("See your postal address"),),
         "phone": (_("See your phone number"),),
-        "groups": (_("See your groups"), _("The groups that you are in here, such as teams and departments.")),
+        "groups": (_("See your groups"), _("Your groups here, such as teams and departments.")),
         "roles": (_("See your roles"), _("What you may do here and in this application.")),
-        "organization": (_("See your organisation"), _("The one that you sign in for, and your roles there.")),
+        "organization": (_("See your organisation"), _("The organisation you sign in for, and your roles there.")),
         "offline_access": (_("Keep this access while you are away"), _("Until you or the application end it.")),
     }
 
@@ -70,7 +70,7 @@ def _claim_names() -> Mapping[str, str]:
         "given_name": _("First name"),
         "middle_name": _("Middle name"),
         "nickname": _("Nickname"),
-        "preferred_username": _("Name to be shown"),
+        "preferred_username": _("Display name"),
         "profile": _("Profile page"),
         "picture": _("Picture"),
         "website": _("Website"),

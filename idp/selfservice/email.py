@@ -80,7 +80,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
         return await _page(request, account, error=str(error))
     if what is None:
         return await _page(
-            request, account, error=_("That code is not right, or it is too old. Check it, or ask for a new one.")
+            request, account, error=_("That code is wrong or has expired. Check it, or ask for a new one.")
         )
     return see_other(f"/account/security?done={'email' if cookies else 'email-verified'}", cookies)
 

@@ -75,7 +75,7 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
         request,
         f"/account/upstreams/{identity_id}/unlink",
         heading=_("Disconnect %(upstream)s?", upstream=name),
-        text=_("It no longer signs you in, and you are signed out everywhere else."),
+        text=_("You can no longer sign in with it, and you are signed out everywhere else."),
         label=_("Disconnect"),
     )
 

@@ -24,7 +24,7 @@ async def _invited(token: str) -> PendingInvitation:
     invited = await invitations.find_pending(token)
     if invited is None:
         raise PageError(
-            _("This invitation cannot be used any more"), _("It was used already, or is too old. Ask for a new one.")
+            _("This invitation no longer works"), _("The link was already used or has expired. Ask for a new one.")
         )
     return invited
 

@@ -59,23 +59,28 @@ async def _offered(token: str) -> Offer:
     offer = await invited.by_token(token)
     if offer is None:
         raise PageError(
-            _("This invitation cannot be used any more"),
-            _("It was withdrawn, or a newer mail has taken its place. Look for a newer one, or ask for it."),
+            _("This invitation no longer works"),
+            _(
+                "The invitation was revoked or replaced by a newer email. Look for a newer email, or ask for"
+                " another invitation."
+            ),
         )
     mine = ((_("Your organisations"), "/account/organizations"),)
     match offer.state:
         case InvitationState.ACCEPTED:
             raise PageError(
-                _("This invitation was accepted already"), _("Your account lists your organisations."), way_out=mine
+                _("This invitation was already accepted"), _("Your account lists your organisations."), way_out=mine
             )
         case InvitationState.DECLINED:
-            raise PageError(_("This invitation was declined"), _("If that was a mistake, ask for a new one."))
+            raise PageError(
+                _("This invitation was declined"), _("If you declined by mistake, ask for a new invitation.")
+            )
         case InvitationState.REVOKED:
-            raise PageError(_("This invitation was withdrawn"), _("Ask those who invited you if you expected it."))
+            raise PageError(_("This invitation was revoked"), _("If you expected it, ask the person who invited you."))
         case InvitationState.EXPIRED:
-            raise PageError(_("This invitation is too old"), _("Ask for a new one."))
+            raise PageError(_("This invitation has expired"), _("Ask for a new one."))
     if offer.organization_disabled:
-        raise PageError(_("This organisation is switched off"), _("Nobody can join it at the moment. Try again later."))
+        raise PageError(_("This organisation is switched off"), _("No one can join at the moment. Try again later."))
     return offer
 
 

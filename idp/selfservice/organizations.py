@@ -61,7 +61,7 @@ async def answer_invitation(request: AnyRequest, invitation_id: FromPath[UUID]) 
             return see_other(f"{PATH}?done=organization-joined")
         await invited.decline(invitation_id, account.user.id)
     except (InvitationEndedError, NotInvitedError):
-        return await _page(request, account, _("This invitation cannot be used any more."))
+        return await _page(request, account, _("This invitation no longer works."))
     return see_other(f"{PATH}?done=invitation-declined")
 
 
@@ -86,7 +86,7 @@ async def _ask_leave(
     organization = (await memberships(account.user.id)).organizations.get(organization_id)
     if organization is None:
         return await _page(request, account, _("You are not a member of this organisation."))
-    text = _("You lose your roles there. To come back, you need an invitation.")
+    text = _("You lose your roles there. To come back, you need a new invitation.")
     if last:
         text = f"{text} {_('Nobody else manages it: afterwards, only those who run this service can.')}"
     return await confirmation_page(
@@ -112,7 +112,9 @@ async def leave_organization(request: AnyRequest, organization_id: FromPath[UUID
     except LastAdminError:
         return await _ask_leave(request, account, organization_id, last=True)
     except ManagedAccountError:
-        return await _page(request, account, _("Your organisation manages this account. Ask there to be removed."))
+        return await _page(
+            request, account, _("Your organisation manages this account. Ask your organisation to remove you.")
+        )
     except UnknownOrganizationError:
         left = False
     if not left:

@@ -76,7 +76,7 @@ async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Resp
         request,
         f"{PATH}/{passkey_id}",
         heading=_("Remove the passkey “%(name)s”?", name=name),
-        text=_("It no longer signs you in, and you are signed out everywhere else."),
+        text=_("You can no longer sign in with it, and you are signed out everywhere else."),
         label=_("Remove"),
         fields={"action": "remove"},
     )

@@ -81,9 +81,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     except TooManyRequestsError as error:
         return slowed_down(_forgot_page(flow, "", waiting, wait_sentence(error)), error)
     if not changed:
-        return _forgot_page(
-            flow, "", waiting, _("That code is not right, or it is too old. Check it, or ask for a new one.")
-        )
+        return _forgot_page(flow, "", waiting, _("That code is wrong or has expired. Check it, or ask for a new one."))
     return page("password_reset.html", login=flows.path(flow.binding))
 
 
@@ -92,9 +90,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
 
 
 def _too_old() -> PageError:
-    return PageError(
-        _("This link cannot be used any more"), _("It was used already, or is too old. Ask for a new one.")
-    )
+    return PageError(_("This link no longer works"), _("The link was already used or has expired. Ask for a new one."))
 
 
 def _reset_page(token: str, email: str, error: str | None = None) -> Response[str]:

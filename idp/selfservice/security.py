@@ -70,7 +70,7 @@ def _password_page(
 
 
 def _elsewhere(request: AnyRequest, account: AccountRequest, directory: str) -> Response[str]:
-    message = _("Your password is that of %(upstream)s. Change it there.") % {"upstream": directory}
+    message = _("Your password is managed by %(upstream)s. Change it there.") % {"upstream": directory}
     return _password_page(request, account, message, elsewhere=True)
 
 
@@ -107,7 +107,7 @@ async def ask_two_step_off(request: AnyRequest) -> Response[Any]:
         request,
         "/account/two-step",
         heading=_("Turn the second step off?"),
-        text=_("From then on a password alone is enough to sign in as you."),
+        text=_("After that, anyone who has your password can sign in as you."),
         label=_("Turn it off"),
         fields={"two_step": "off"},
     )
@@ -136,8 +136,8 @@ async def ask_for_recovery_codes(request: AnyRequest) -> Response[Any]:
         request,
         "/account/recovery-codes",
         heading=_("Make new recovery codes?"),
-        text=_("The codes that you have now no longer work. The new ones are shown once."),
-        label=_("Make new ones"),
+        text=_("Your current codes stop working. The new ones are shown once."),
+        label=_("Make new codes"),
     )
 
 

@@ -65,7 +65,7 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
             await devices.distrust_all(user.id)
             await notify_change(user, "totp_enabled")
     if not confirmed:
-        return await _page(request, account, _("That code is not right. Wait for the next one and try again."))
+        return await _page(request, account, _("That code is wrong. Wait for the next one and try again."))
     return await show_new_codes(request, account)
 
 
@@ -76,7 +76,7 @@ async def ask_to_remove_totp(request: AnyRequest) -> Response[Any]:
         request,
         f"{PATH}/remove",
         heading=_("Remove the authenticator app?"),
-        text=_("Its codes no longer sign you in, and you are signed out everywhere else."),
+        text=_("You can no longer sign in with its codes, and you are signed out everywhere else."),
         label=_("Remove"),
     )
 

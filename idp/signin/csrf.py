@@ -26,4 +26,4 @@ def check_form_token(form: Mapping[str, str], secret: str, purpose: str) -> None
         PageError: the token is missing or wrong.
     """
     if not hmac.compare_digest(form.get("csrf_token", "").encode(), form_token(secret, purpose).encode()):
-        raise PageError(_("This form is out of date"), _("Go back, reload the page and try again."))
+        raise PageError(_("This form has expired"), _("Go back, reload the page and try again."))

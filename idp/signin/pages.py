@@ -54,7 +54,7 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     if token is not None and browser_of(request).binding(flow_id) is None:
         raise PageError(
             _("Open this link where you started"),
-            _("It works only in the browser in which you asked for it. You can also type its code there."),
+            _("The link works only in the browser where you asked for it. You can also type the code there."),
         )
     flow = await load_or_leave(request, flow_id)
     if isinstance(flow, Response):
@@ -150,7 +150,7 @@ async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = Non
     if not allowed and not flow.done:
         raise PageError(
             _("You cannot sign in"),
-            _("None of the ways to sign in that are allowed for this is available. Ask an administrator."),
+            _("None of the allowed ways to sign in is available. Ask an administrator."),
         )
     if not allowed:
         # A change in another tab removed the missing step. Only a step finishes a flow, so the target starts another

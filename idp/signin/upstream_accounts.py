@@ -71,7 +71,7 @@ async def resolve(
     await linking.release_email(identity.email, delete_factors)
     user_id = await linking.create_user(identity)
     if user_id is None:
-        raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
+        raise StepRefusedError(_("There is already an account with this address. Sign in to it."))
     await provisioning.apply(user_id, identity)
     await invitation.accept(flow.registration, held, user_id)
     return VerifiedStep(user_id, done, upstream=identity.session)
@@ -79,7 +79,7 @@ async def resolve(
 
 def _no_account(reason: Reason | None) -> StepRefusedError:
     return StepRefusedError(
-        _("There is no account for you here. Ask those who run this service for one."), reason=reason
+        _("You do not have an account here. Ask the people who run this service for one."), reason=reason
     )
 
 
@@ -107,7 +107,9 @@ async def _link_by_address(user_id: UUID, identity: ExternalIdentity) -> bool:
     if identity.email is None or not await confirm_email(user_id, identity.email):
         raise _no_account(Reason.USER_DISABLED)
     if not await _linked(user_id, identity):
-        raise StepRefusedError(_("It is connected to another account here. Disconnect it there first."))
+        raise StepRefusedError(
+            _("This account is already connected to another account here. Disconnect it there first.")
+        )
     return True
 
 

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 def gone() -> StepRefusedError:
     """Return the error of a response from a provider that was disabled or deleted meanwhile."""
     return StepRefusedError(
-        _("This way to sign in is not available any more. Choose another one."), reason=Reason.UPSTREAM_UNAVAILABLE
+        _("This way to sign in is no longer available. Choose another one."), reason=Reason.UPSTREAM_UNAVAILABLE
     )
 
 
@@ -38,9 +38,9 @@ def failure_message(error: UpstreamError, name: str) -> str:
     """Return the message for the user."""
     match error:
         case errors.SignInCancelledError():
-            return _("You did not sign in with %(upstream)s. Choose how to go on.") % {"upstream": name}
+            return _("You did not sign in with %(upstream)s. Choose another way to continue.") % {"upstream": name}
         case errors.NotInAllowedOrganizationError():
-            return _("Your account at %(upstream)s is not one of those that may sign in here.") % {"upstream": name}
+            return _("Your account at %(upstream)s is not allowed to sign in here.") % {"upstream": name}
         case errors.NotReauthenticatedError():
             return _("%(upstream)s did not ask you to sign in again. Choose another way.") % {"upstream": name}
         case AccountProblemError(problem=Problem.PASSWORD_EXPIRED):
@@ -48,17 +48,17 @@ def failure_message(error: UpstreamError, name: str) -> str:
                 "upstream": name
             }
         case AccountProblemError():
-            return _("Your account at %(upstream)s cannot be used at the moment. Ask those who run it.") % {
+            return _("Your account at %(upstream)s cannot be used at the moment. Ask the people who run it.") % {
                 "upstream": name
             }
         case errors.UpstreamUnavailableError():
-            return _("%(upstream)s does not answer at the moment. Choose another way, or try again later.") % {
-                "upstream": name
-            }
+            return _("%(upstream)s is not responding. Choose another way, or try again later.") % {"upstream": name}
         case errors.ForeignAddressError():
-            return _("%(upstream)s signs in people with an address of its organisation only.", upstream=name)
+            return _("Only people with an address of their organisation can sign in with %(upstream)s.", upstream=name)
         case errors.AdministratorError():
-            return _("%(upstream)s does not sign in administrators of this service. Choose another way.", upstream=name)
+            return _(
+                "Administrators of this service cannot sign in with %(upstream)s. Choose another way.", upstream=name
+            )
         case errors.OrganizationUnavailableError():
             return _("%(upstream)s is not available at the moment. Ask your organisation.", upstream=name)
     return _("Signing in with %(upstream)s did not work. Choose another way, or try again.") % {"upstream": name}

@@ -108,7 +108,7 @@ async def come_back(request: AnyRequest, upstream_id: FromPath[str]) -> Response
         return await _link(request, attempt, answer)
     if browser_of(request).binding(attempt.flow_id) is None:
         raise PageError(
-            _("Go on where you started"), _("This sign-in was started in another browser. Finish it there.")
+            _("Continue where you started"), _("This sign-in was started in another browser. Finish it there.")
         )
     return await _sign_in(request, attempt.flow_id, answer)
 
@@ -156,12 +156,12 @@ async def _link(request: AnyRequest, attempt: StoredRequest, answer: dict[str, s
     except StepRefusedError as error:
         raise _not_linked(str(error)) from error
     if not linked:
-        raise _not_linked(_("It is connected to another account here. Disconnect it there first."))
+        raise _not_linked(_("This account is already connected to another account here. Disconnect it there first."))
     return see_other("/account/security?done=linked")
 
 
 def _not_linked(message: str) -> PageError:
-    return PageError(_("It was not connected"), message)
+    return PageError(_("The account was not connected"), message)
 
 
 ROUTES = [leave, leave_to_link, come_back]

@@ -83,7 +83,7 @@ def check_entered(
     found = {one.name: checked(one, entered.get(one.name)) for one in declared}
     for name in required:
         if not found.get(name):
-            raise InvalidValueError(name, _("A value is needed here."))
+            raise InvalidValueError(name, _("Enter a value."))
     return {name: entered[name] for name, values in found.items() if values}
 
 
@@ -132,7 +132,7 @@ async def change(
         new = {name: checked(declared[name], given) for name, given in changes.items() if given != before.get(name)}
         for name in declared.keys() & set(required):
             if not new.get(name, name in before):
-                raise InvalidValueError(name, _("A value is needed here."))
+                raise InvalidValueError(name, _("Enter a value."))
         changed = {
             name: found
             for name, found in new.items()

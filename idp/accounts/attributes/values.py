@@ -163,7 +163,7 @@ def _email(_attribute: Attribute, value: object) -> str:
 def _url(_attribute: Attribute, value: object) -> str:
     text = web_address(_line(value))
     if text is None:
-        raise _RefusedError(_("A link must be a whole one, such as https://example.com/me."))
+        raise _RefusedError(_("Enter a complete link, such as https://example.com/me."))
     return text
 
 

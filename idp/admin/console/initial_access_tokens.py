@@ -131,7 +131,7 @@ async def _record(request: AdminRequest, token_id: str) -> Response[str]:
     return render(
         request, "record", section=SECTION, heading=token.name, facts=facts(shown), secret=secret,
         acts=buttons if _WRITE in request.caller.allowed else [], snippets=[("Register a client", snippet)],
-        shown_once="The token",
+        shown_once="Token",
     )  # fmt: skip
 
 

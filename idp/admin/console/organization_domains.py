@@ -49,7 +49,9 @@ def _state(row: asyncpg.Record) -> Cell:
 
 
 def _field(value: str) -> Field:
-    return Field("domain", "Domain", value, help="Such as example.com. Domains below it are others.", required=True)
+    return Field(
+        "domain", "Domain", value, help="For example, example.com. Subdomains are not included.", required=True
+    )
 
 
 @screen("POST", f"{ONE}/domains", _WRITE, page=f"/{SECTION}")
@@ -83,7 +85,7 @@ async def show_domain(request: AdminRequest) -> Response[str]:
     here = f"{HOME}{_DOMAINS.path(domain)}"
     switch = Action("Release", f"{here}/release") if domain["enforced"] else Action("Enforce", f"{here}/enforce")
     buttons = [
-        Action("Look for the record", f"{here}/verify"),
+        Action("Check for the record", f"{here}/verify"),
         *([switch] if domain["verified_at"] else []),
         Action("Remove", f"{here}/remove", danger=True),
     ]
@@ -97,7 +99,7 @@ declare_acts(
     _DOMAINS,
     [
         Act(
-            "verify", "Look for the record", "Name servers are asked for the TXT record of the domain.",
+            "verify", "Check for the record", "Name servers are asked for the TXT record of the domain.",
             lambda row: domains.verify(row["id"]),
         ),
         Act(

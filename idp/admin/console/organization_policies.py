@@ -63,7 +63,7 @@ async def _form(
         ),
         *(Field(name, label, entered.get(name, ""), "number", about) for name, (label, about) in _MINUTES.items()),
         *(Field(name, label, entered.get(name, ""), "check", _HELP[name]) for name, label in _LABELS.items()),
-        *([Field("accept_lockout", "Save it nevertheless", "", "check")] if locks_out else []),
+        *([Field("accept_lockout", "Save anyway", "", "check")] if locks_out else []),
     ]  # fmt: skip
     return render(
         request, "form", section=SECTION, heading=f"Sign-in policy of {row['name']}", fields=fields, label="Save",

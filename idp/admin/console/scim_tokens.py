@@ -117,7 +117,7 @@ async def _record(request: AdminRequest, token_id: str) -> Response[str]:
     buttons = [Action("New value", f"{path}/rotate"), Action("Delete", f"{path}/delete", danger=True)]
     return render(
         request, "record", section=SECTION, heading=row["name"], facts=facts(shown), secret=secret_of(request),
-        acts=buttons if _WRITE in request.caller.allowed else [], shown_once="The token",
+        acts=buttons if _WRITE in request.caller.allowed else [], shown_once="Token",
     )  # fmt: skip
 
 

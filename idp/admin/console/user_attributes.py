@@ -157,7 +157,7 @@ def _form(
 def _field(attribute: Attribute, value: Any, form: Mapping[str, str] | None) -> Field:
     name, kind = forms.field_name(attribute.name), _KINDS.get(forms.kind_of(attribute), "text")
     text = form.get(name, "") if form is not None else "\n".join(forms.texts(value))
-    hint = "One on each line." if kind == "lines" else ""
+    hint = "Each on its own line." if kind == "lines" else ""
     options = [*attribute.choices] if attribute.choices else ["true", "false"]
     choices = [("", ""), *((choice, choice) for choice in dict.fromkeys([*options, *([text] if text else [])]))]
     return Field(name, attribute.label[DEFAULT], text, kind, hint, choices=choices if kind == "choice" else ())

@@ -34,8 +34,8 @@ def _message(error: DocumentError) -> str:
         case Reason.DOCUMENT_NOT_ACCEPTED:
             return _("Applications of its site are not accepted here.")
         case Reason.DOCUMENT_UNAVAILABLE:
-            return _("The document in which it describes itself cannot be read. Try again in a minute.")
+            return _("The metadata document of the application cannot be read. Try again in a minute.")
     return _(
-        "The document in which it describes itself is not valid. For its developers: %(problem)s",
+        "The metadata document of the application is not valid. For its developers: %(problem)s",
         problem=error.description,
     )

@@ -68,7 +68,7 @@ async def _validated_client(parameters: Parameters) -> Client:
     if client is None:
         raise PageError(
             _("This application sent a request that we cannot answer"),
-            _("It is not registered here, or was disabled."),
+            _("The application is not registered here, or was disabled."),
             code="invalid_client",
             hint="client_id is missing, or names no client that is registered and enabled.",
             reason=Reason.UNKNOWN_CLIENT,
@@ -87,7 +87,7 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
     if redirect_uri is None:
         raise PageError(
             title,
-            _("It did not say where to send you afterwards."),
+            _("The application did not say where to send you afterwards."),
             code="invalid_request",
             hint=f"redirect_uri is missing in a request of {client.client_id}.",
         )
@@ -95,7 +95,7 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
         explain.redirect_uri_mismatch(client, redirect_uri)
         raise PageError(
             title,
-            _("It asked to send you to an address that is not registered for it."),
+            _("The application asked to send you to an address that is not registered for it."),
             code="invalid_request",
             hint=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
             reason=Reason.WRONG_REDIRECT_URI,
@@ -183,7 +183,7 @@ async def _still_registered(asked: AuthorizationRequest) -> Client:
     client = await find_client(asked.client_id)
     if client is None or not _may_answer(asked, client):
         raise PageError(
-            _("This application was disabled"), _("You cannot sign in to it any more."), code="invalid_client"
+            _("This application was disabled"), _("You can no longer sign in to it."), code="invalid_client"
         )
     return client
 

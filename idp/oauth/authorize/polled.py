@@ -38,7 +38,7 @@ GRANTS = {
         device.deny,
         "/device/approved",
         "/device/denied",
-        lambda: _("Afterwards you go back to the device that showed you the code. It stays signed in."),
+        lambda: _("You then return to the device that showed you the code. It stays signed in."),
     ),
 }
 

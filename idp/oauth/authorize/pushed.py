@@ -112,7 +112,10 @@ async def load(parameters: Parameters, client: Client) -> AuthorizationRequest:
 def _gone(reason: Reason) -> PageError:
     return PageError(
         _("This sign-in has expired"),
-        _("It was open for too long, or was started in another browser. Go back to the application and sign in again."),
+        _(
+            "The page was open for too long, or you started in another browser. Go back to the application and"
+            " sign in again."
+        ),
         code="invalid_request_uri",
         hint=f"The pushed authorization request cannot be used: {reason}.",
         reason=reason,

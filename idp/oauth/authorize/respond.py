@@ -79,7 +79,7 @@ async def _jwt(client: Client, fields: dict[str, str]) -> str:
     except OAuthError as error:
         raise PageError(
             _("This application sent a request that we cannot answer"),
-            _("It asked for an encrypted answer, but has no key for one."),
+            _("The application asked for an encrypted answer, but has no key for it."),
             code=error.code,
             status=HTTPStatus(error.status),
             hint=error.hint,

@@ -161,5 +161,5 @@ def gone() -> PageError:
         _("There is nothing to decide here"),
         _("The request was decided, has expired, or is for another account."),
         status=404,
-        way_out=((_("Requests that wait for you"), PATH), (_("Sign out"), "/logout")),
+        way_out=((_("Requests waiting for you"), PATH), (_("Sign out"), "/logout")),
     )

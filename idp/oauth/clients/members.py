@@ -147,7 +147,7 @@ MEMBERS: Final = {
     ),
     "client_uri": Member(APPLICATION, "Its home page", "Its home page."),
     "logo_uri": Member(APPLICATION, "Its logo", "Its logo, for the sign-in page."),
-    "policy_uri": Member(APPLICATION, "Its privacy policy", "Its privacy policy."),
+    "policy_uri": Member(APPLICATION, "Its privacy policy", "The privacy policy."),
     "tos_uri": Member(APPLICATION, "Its terms of service", "Its terms of service."),
     "contacts": Member(APPLICATION, "Contacts, one per line", "How to reach those who operate it, such as an address."),
     "token_endpoint_auth_method": Member(

@@ -26,13 +26,13 @@ def destination(redirect_uri: str) -> str:
     if parts.scheme not in ("https", "http"):
         app = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
         return _(
-            "Afterwards this device opens the app that addresses beginning with %(app)s belong to."
-            " Allow only if you came from that app.",
+            "This device then opens the app for addresses that begin with %(app)s."
+            " Allow this only if you came from that app.",
             app=app,
         )
     if is_loopback(redirect_uri):
-        return _("Afterwards you go back to a program on this device. Allow only if you started it yourself.")
-    return _("Afterwards you go back to %(site)s.", site=parts.netloc)
+        return _("You then return to a program on this device. Allow this only if you started it yourself.")
+    return _("You then return to %(site)s.", site=parts.netloc)
 
 
 def is_loopback(redirect_uri: str) -> bool:

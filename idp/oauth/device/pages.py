@@ -113,7 +113,7 @@ async def enter_code(request: AnyRequest) -> Response[Any]:
     found = await _find(typed)
     if found is None:
         note("user_code", outcome="failure", user_id=session.user_id, detail={"reason": Reason.WRONG_CODE})
-        wrong = _("This code is not right, or it is too old. Compare it with the one on your device.")
+        wrong = _("This code is wrong or has expired. Compare it with the one on your device.")
         return await _ask_for_code(request, session, codes.read_user_code(typed), wrong)
     device, client = found
     return page(
@@ -157,7 +157,7 @@ async def confirm_device(request: AnyRequest) -> Response[Any]:
         return await _to_login(request, user_code)
     found = await _find(user_code or "")
     if found is None:
-        raise PageError(_("This code is too old"), _("Start again on your device. It then shows you another code."))
+        raise PageError(_("This code has expired"), _("Start again on your device to get another code."))
     match form.get("action"):
         case "confirm":
             key = await new_flow_key(request)

@@ -94,7 +94,7 @@ class _LogoutRequest:
             return None
         if self.client is None:
             raise _refused(
-                _("The application asked to send you back, but did not say which application it is."),
+                _("The application asked to send you back, but did not say who it is."),
                 "post_logout_redirect_uri needs id_token_hint or client_id beside it.",
             )
         if not redirects.matches_post_logout(self.client, uri):

@@ -33,7 +33,7 @@ async def rename(visit: Visit) -> Response[Any]:
     organization, name = visit.organization, visit.form.get("name", "").strip()
     try:
         if visit.form.get("version") != organization.updated_at.isoformat():
-            return _form(visit, _("It has been changed meanwhile. Look at it again."))
+            return _form(visit, _("It has been changed in the meantime. Check it again."))
         await organizations.rename(organization.id, name, organization.updated_at)
     except (ValidationError, ConflictError) as error:
         return _form(visit, error)

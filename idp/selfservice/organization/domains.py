@@ -27,11 +27,11 @@ async def list_domains(visit: Visit) -> Response[Any]:
 def _form(visit: Visit, error: Any = None) -> Response[Any]:
     field = Field(
         "domain", _("Domain"), visit.form.get("domain", ""), ltr=True, max_length=253,
-        hint=_("Such as example.com. Domains below it are others."),
+        hint=_("For example, example.com. Subdomains are not included."),
     )  # fmt: skip
     return form(
         visit, SECTION, heading=_("Claim a domain"), fields=[field], label=_("Claim"), back="/domains", error=error,
-        intro=_("Afterwards you prove by a TXT record that the domain is yours."),
+        intro=_("You then prove with a TXT record that the domain is yours."),
     )  # fmt: skip
 
 
@@ -86,7 +86,10 @@ async def ask_remove_domain(visit: Visit) -> Response[Any]:
     row = await _found(visit)
     return ask(
         visit, SECTION, heading=_("Remove this domain?"), facts={_("Domain"): row["domain"]},
-        text=_("It no longer belongs to the organisation. Others can claim it. To have it back, verify it again."),
+        text=_(
+            "The domain will no longer belong to the organisation, and others can claim it. To get it back,"
+            " verify it again."
+        ),
         label=_("Remove"), back=f"/domains/{row['id']}", danger=True,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ def _words(event: trail.OrganizationEvent) -> str:
     """Return what happened, in one sentence."""
     role, domain = event.detail.get("name", ""), event.detail.get("domain", "")
     outer, inner = event.detail.get("role", ""), event.detail.get("contained", "")
-    who = event.email or _("a user who is not a member any more")
+    who = event.email or _("a user who is no longer a member")
     return {
         "organization_created": _("The organisation was created"),
         "organization_updated": _("The organisation was renamed"),

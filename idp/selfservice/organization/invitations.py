@@ -107,7 +107,7 @@ async def ask_revoke_invitation(visit: Visit) -> Response[Any]:
     row = await _found(visit)
     return ask(
         visit, SECTION, heading=_("Revoke this invitation?"), facts={_("Email address"): row["email"]},
-        text=_("The link of the mail stops working. You can invite the address again later."), label=_("Revoke"),
+        text=_("The link in the email stops working. You can invite the address again later."), label=_("Revoke"),
         back=f"/invitations/{row['id']}", danger=True,
     )  # fmt: skip
 

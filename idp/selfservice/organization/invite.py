@@ -30,20 +30,26 @@ async def _form(visit: Visit, error: str | None = None, problems: Mapping[str, s
     fields = [
         Field(
             "emails", _("Email addresses"), "\n".join(problems) if problems else entered.get("emails", ""), "lines",
-            hint=_("One on each line, up to %(number)s.", number=MAX_AT_ONCE), ltr=True, max_length=MAX_AT_ONCE * 330,
+            hint=_(
+                "Up to %(number)s, each on its own"
+                " line."
+            , number=MAX_AT_ONCE), ltr=True, max_length=MAX_AT_ONCE * 330,
         ),
         *(
-            Field(f"role_{key}", name, entered.get(f"role_{key}", ""), "check", group=_("Roles that they get"))
+            Field(f"role_{key}", name, entered.get(f"role_{key}", ""), "check", group=_("Roles for the new members"))
             for key, name in names.items()
         ),
         Field(
-            "admin", _("They manage the organisation"), entered.get("admin", ""), "check",
-            hint=_("They can change everything that you can change here, and also take it from you."),
+            "admin", _("Manages the organisation"), entered.get("admin", ""), "check",
+            hint=_("They can change everything that you can change here, and can remove you as a manager."),
         ),
     ]  # fmt: skip
     return form(
         visit, SECTION, heading=_("Invite people"), fields=fields, label=_("Send invitations"), back="/invitations",
-        intro=_("Each gets a mail with a link. They need no account yet."), error=error, problems=problems,
+        intro=_(
+            "Each person gets an email with a link. They do not need an account"
+            " yet."
+        ), error=error, problems=problems,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ async def _give_form(visit: Visit, error: str | None = None) -> Response[Any]:
     field = Field("role", _("Role"), kind="choice", choices=[(str(each["id"]), each["name"]) for each in others])
     return form(
         visit, members.SECTION, heading=_("Give %(member)s a role", member=row["name"] or row["email"]),
-        intro=row["email"] if others else _("There is no other role. Create one first."),
+        intro=row["email"] if others else _("There is no other role yet. Create one first."),
         fields=[field] if others else [], label=_("Give"), back=f"/members/{row['user_id']}", error=error,
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ async def give_to_member(visit: Visit) -> Response[Any]:
     try:
         chosen = await chosen_role(visit)
     except NotFoundError:
-        return await _give_form(visit, _("There is no such role any more. Choose another one."))
+        return await _give_form(visit, _("This role no longer exists. Choose another one."))
     lock_users_first(visit, [row["user_id"]])
     await service.give(chosen["id"], [row["user_id"]])
     return done(visit, f"/members/{row['user_id']}", "given")

@@ -74,7 +74,7 @@ async def _add_form(visit: Visit, error: str | None = None) -> Response[Any]:
     intro = (
         _("Add a person who has an account here with an address at %(domains)s.", domains=", ".join(known))
         if known
-        else _("Verify a domain of the organisation first. Then you can add people with an address at it.")
+        else _("First verify a domain of the organisation. Then you can add people with an address at that domain.")
     )
     field = Field("email", _("Email address"), visit.form.get("email", ""), "email", ltr=True, max_length=320)
     return form(
@@ -93,7 +93,7 @@ async def add_member(visit: Visit) -> Response[Any]:
     try:
         email = normalise_email(visit.form.get("email", ""))
     except InvalidEmailError:
-        return await _add_form(visit, _("This is not an address that works. Look at it again."))
+        return await _add_form(visit, _("This is not a valid address. Check it."))
     if domain_of(email) not in await _verified_domains(visit):
         # No look-up: who has an account with another address is not for the organization to know.
         return await _add_form(visit, _("The organisation has not verified the domain of this address."))
@@ -102,7 +102,7 @@ async def add_member(visit: Visit) -> Response[Any]:
     try:
         await organizations.add_members(visit.organization.id, [user_id], delegated=True)
     except UnknownMemberError:
-        return await _add_form(visit, _("Nobody has an account with this address and has confirmed it."))
+        return await _add_form(visit, _("No account has this address and has confirmed it."))
     return done(visit, f"/members/{user_id}", "added")
 
 
@@ -111,7 +111,7 @@ async def _ask_admin(visit: Visit, error: LastAdminError | None = None) -> Respo
     admin = not row["admin"]
     if admin:
         heading, label = _("Let this member manage the organisation?"), _("Let them manage it")
-        text = _("They can change everything that you can change here, and also take it from you.")
+        text = _("They can change everything that you can change here, and can remove you as a manager.")
     else:
         heading, label = _("No longer let this member manage the organisation?"), _("No longer")
         text = _("The member stays in the organisation, with all roles.")
@@ -144,7 +144,7 @@ async def ask_reactivate_member(visit: Visit) -> Response[Any]:
     row = await member(visit)
     return ask(
         visit, SECTION, heading=_("Reactivate this member?"), facts=who(row), label=_("Reactivate"),
-        text=_("The membership and its roles count again. Your directory can disable it again."),
+        text=_("The member gets access and roles back. Your directory can disable the membership again."),
         back=f"/members/{row['user_id']}",
     )  # fmt: skip
 
@@ -164,7 +164,7 @@ async def _ask_remove(visit: Visit, error: DomainError | None = None) -> Respons
         visit, SECTION, heading=_("Leave the organisation?") if own else _("Remove this member?"), facts=who(row),
         text=_("You lose the membership and all roles here. Your account stays. To come back, you need an invitation.")
         if own
-        else _("They lose the membership and all roles here. Their account stays. You can invite them again."),
+        else _("They lose the membership and all roles here, but keep their account. You can invite them again."),
         label=_("Leave") if own else _("Remove"), back=f"/members/{row['user_id']}", error=error,
         danger=True,
     )  # fmt: skip

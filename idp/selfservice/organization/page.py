@@ -95,11 +95,11 @@ def page(method: str, path: str, *, fresh: bool = False, back: str | None = None
                 visit = await _authorize(request, slug, ids, fresh=fresh, back=back)
                 return visit if isinstance(visit, Response) else await function(visit)
             except NotFoundError as error:
-                message = _("It does not exist, or you do not manage it.")
+                message = _("This organisation does not exist, or you do not manage it.")
                 raise PageError(_("There is nothing here"), message, status=error.status) from error
             except PermissionDeniedError as error:
-                message = _("You do not manage this organisation any more.")
-                raise PageError(_("This is not for you"), message, status=error.status) from error
+                message = _("You no longer manage this organisation.")
+                raise PageError(_("You do not have access"), message, status=error.status) from error
             except DomainError as error:
                 raise PageError(_("This cannot be done"), sentence(error), status=error.status) from error
 

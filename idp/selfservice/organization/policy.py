@@ -39,14 +39,17 @@ async def _form(visit: Visit, error: DomainError | str | None = None) -> Respons
     }
     ways = {
         "password": (_("Password"), ""),
-        "passkey": (_("Passkey"), _("Chosen alone, those who have none create one when they sign in.")),
+        "passkey": (
+            _("Passkey"),
+            _("If this is the only choice, members without a passkey create one when they sign in."),
+        ),
         "email_code": (_("Code by email"), ""),
-        "upstream": (_("Another provider"), _("Such as the one of your organisation.")),
+        "upstream": (_("Another provider"), _("For example, the one of your organisation.")),
     }
     fields = [
         Field(
             "second_factor", _("Require a second factor"), entered.get("second_factor", ""), "check",
-            _("Those who have none set one up when they sign in."),
+            _("Members without one set it up when they sign in."),
         ),
         _length(
             policy, entered, "session_max_age", _("Longest session"),
@@ -62,12 +65,13 @@ async def _form(visit: Visit, error: DomainError | str | None = None) -> Respons
         ),
     ]  # fmt: skip
     if isinstance(error, LockoutError):
-        fields.append(Field("accept_lockout", _("Save it nevertheless"), "", "check"))
+        fields.append(Field("accept_lockout", _("Save anyway"), "", "check"))
     return form(
         visit, SECTION, heading=_("Sign-in policy"), fields=fields, label=_("Save"), back="", error=error,
         intro=_(
-            "What a sign-in for the organisation needs, whatever the application asks for. It counts from the next"
-            " sign-in on. These pages and the accounts of members are not affected, so you can change it back here."
+            "What members need to sign in for the organisation, whatever the application asks for. This applies"
+            " from the"
+            " next sign-in. These pages and the accounts of members are not affected, so you can change it back here."
         ),
         version=visit.form.get("version") or visit.organization.updated_at.isoformat(),
     )  # fmt: skip
@@ -82,7 +86,7 @@ async def policy_form(visit: Visit) -> Response[Any]:
 async def save_policy(visit: Visit) -> Response[Any]:
     entered, organization = visit.form, visit.organization
     if entered.get("version") != organization.updated_at.isoformat():
-        return await _form(visit, _("It has been changed meanwhile. Look at it again."))
+        return await _form(visit, _("It has been changed in the meantime. Check it again."))
     try:
         await service.set_policy(
             organization.id,

@@ -25,7 +25,7 @@ async def _contain_form(visit: Visit, error: Any = None) -> Response[Any]:
         visit, SECTION, heading=_("What %(role)s contains", role=row["name"]),
         intro=_("Members who have this role also have the one that you choose.")
         if others
-        else _("There is no other role. Create one first."),
+        else _("There is no other role yet. Create one first."),
         fields=[field] if others else [], label=_("Let it contain this"), back=f"/roles/{row['id']}", error=error,
     )  # fmt: skip
 
@@ -41,7 +41,7 @@ async def contain(visit: Visit) -> Response[Any]:
     try:
         await service.contain(row["id"], (await chosen_role(visit))["id"])
     except NotFoundError:
-        return await _contain_form(visit, _("There is no such role any more. Choose another one."))
+        return await _contain_form(visit, _("This role no longer exists. Choose another one."))
     except ConflictError as error:
         return await _contain_form(visit, error)
     return done(visit, f"/roles/{row['id']}", "contained")
@@ -53,7 +53,7 @@ async def ask_release(visit: Visit) -> Response[Any]:
     return ask(
         visit, SECTION, heading=_("Take this role out?"),
         facts={_("Role"): row["name"], _("Contains"): contained["name"]},
-        text=_("Members who have it only through the other role lose it."), label=_("Take out"),
+        text=_("Members who have this role only through the other one lose it."), label=_("Take out"),
         back=f"/roles/{row['id']}",
     )  # fmt: skip
 

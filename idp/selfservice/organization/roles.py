@@ -116,7 +116,7 @@ async def ask_delete_role(visit: Visit) -> Response[Any]:
     row = await role(visit)
     return ask(
         visit, SECTION, heading=_("Delete this role?"), facts={_("Role"): row["name"]},
-        text=_("Every member loses it. Applications that look for it no longer find it. This cannot be undone."),
+        text=_("Every member loses this role, and applications no longer see it. This cannot be undone."),
         label=_("Delete"), back=f"/roles/{row['id']}", danger=True,
     )  # fmt: skip
 

@@ -39,16 +39,19 @@ def _lifetime(visit: Visit) -> Field:
 
 def _form(visit: Visit, error: Any = None) -> Response[Any]:
     fields = [
-        Field("name", _("Name"), visit.form.get("name", ""), hint=_("Of the system that gets it, such as Entra ID.")),
+        Field("name", _("Name"), visit.form.get("name", ""), hint=_(
+            "The name of the system that uses the token, such as Entra"
+            " ID."
+        )),
         _lifetime(visit),
         Field(
             "writes", _("It may change members and roles"), visit.form.get("writes", "" if visit.form else "on"),
-            "check", _("Otherwise it only reads them."),
+            "check", _("Otherwise the system can only read them."),
         ),
     ]  # fmt: skip
     return form(
         visit, SECTION, heading=_("New SCIM token"), fields=fields, label=_("Create"), back="/scim", error=error,
-        intro=_("Who has it manages the members and the roles of this organisation, and nothing else."),
+        intro=_("Members with this role manage the members and roles of this organisation, and nothing else."),
     )  # fmt: skip
 
 
@@ -101,8 +104,11 @@ async def ask_rotate_scim_token(visit: Visit) -> Response[Any]:
     fields = [
         _lifetime(visit),
         Field(
-            "overlap", _("The value before stays valid for"), kind="choice", choices=overlaps,
-            hint=_("Until then you enter the new one at the other system. Not at all, if the value was stolen."),
+            "overlap", _("The previous value stays valid for"), kind="choice", choices=overlaps,
+            hint=_(
+                "Enter the new value in the other system before then. If the old value was stolen, choose “not"
+                " at all”."
+            ),
         ),
     ]  # fmt: skip
     return form(
@@ -129,8 +135,8 @@ async def ask_revoke_scim_token(visit: Visit) -> Response[Any]:
     return ask(
         visit, SECTION, heading=_("Revoke this token?"), facts={_("Name"): row["name"]},
         text=_(
-            "The other system can read and change nothing from now on. The members whom it added stay. This cannot be"
-            " undone: the system needs a new token."
+            "The other system can no longer read or change anything. The members it added stay. This cannot be undone:"
+            " the system needs a new token."
         ),
         label=_("Revoke"), back=f"/scim/{row['id']}", danger=True,
     )  # fmt: skip

@@ -15,29 +15,31 @@ def sentence(error: DomainError) -> str:
         return _locked_out(error)
     sentences: dict[type[DomainError], str] = {
         InvalidNameError: _(
-            "Enter one line of up to 100 visible characters, without spaces around it, with letters of one alphabet."
+            "Enter up to 100 visible characters on one line, in one alphabet, without spaces at either end."
         ),
-        InvalidEmailError: _("This is not an address that works. Look at it again."),
+        InvalidEmailError: _("This is not a valid address. Check it."),
         errors.NameTakenError: _("Another role has this name, or one that looks like it."),
         errors.TooManyRolesError: _("The organisation has too many roles. Delete one first."),
         errors.CycleError: _("A role cannot contain itself, neither directly nor through others."),
         errors.NotMemberError: _("The organisation has no member with this address."),
-        errors.LastAdminError: _("Nobody else manages the organisation. Let another member manage it first."),
+        errors.LastAdminError: _("No one else manages the organisation. Let another member manage it first."),
         errors.ManagedAccountError: _(
-            "The organisation manages your account by its directory. Let another administrator remove you."
+            "The organisation manages your account through its directory. Ask another administrator to remove you."
         ),
         errors.AlreadyInvitedError: _("The address has an open invitation already, or too many others have."),
-        errors.AlreadyMemberError: _("The person with this address is a member already."),
+        errors.AlreadyMemberError: _("The person with this address is already a member."),
         errors.UnknownInvitationError: _("The invitation was used, declined or revoked."),
-        errors.UnknownRoleError: _("There is no such role any more. Choose another one."),
+        errors.UnknownRoleError: _("This role no longer exists. Choose another one."),
         errors.DomainClaimedError: _("The organisation has claimed this domain already, or too many."),
-        errors.DomainEnforcedError: _("The domain is enforced. Ask those who run this service to release it first."),
+        errors.DomainEnforcedError: _(
+            "The domain is enforced. Ask the people who run this service to release it first."
+        ),
         errors.DomainTakenError: _("Another organisation has verified this domain."),
         errors.DomainNotVerifiedError: _(
             "The record was not found. It can take a while until a new one is seen everywhere. Try again later."
         ),
         TooManyTokensError: _("The organisation has too many SCIM tokens. Revoke one first."),
-        VersionConflictError: _("It has been changed meanwhile. Look at it again."),
+        VersionConflictError: _("It has been changed in the meantime. Check it again."),
     }
     return next(
         (text for kind, text in sentences.items() if isinstance(error, kind)),
@@ -51,7 +53,7 @@ def _locked_out(error: LockoutError) -> str:
         " they could not sign in for the organisation.",
         domains=", ".join(error.domains),
     )
-    own = _("You have signed in yourself in a way that it does not allow.")
+    own = _("The way you signed in is not allowed by this policy.")
     return " ".join([*([domains] if error.domains else []), *([own] if error.own else [])])
 
 
@@ -60,20 +62,20 @@ def notice(what: str) -> str | None:
     return {
         "added": _("The member is added."),
         "removed": _("The member is removed."),
-        "reactivated": _("The membership counts again."),
+        "reactivated": _("The membership is active again."),
         "admin": _("The member manages the organisation from now on."),
         "no-admin": _("The member no longer manages the organisation."),
         "given": _("The role is given."),
-        "taken": _("The role is taken."),
+        "taken": _("The role is removed."),
         "role": _("The role is created."),
         "saved": _("Saved."),
         "contained": _("The role contains it from now on."),
         "released": _("The role no longer contains it."),
         "deleted": _("The role is deleted."),
-        "claimed": _("The domain is claimed. Publish the record, and have it looked for."),
+        "claimed": _("The domain is claimed. Publish the record, then check for it."),
         "verified": _("The record was found. The domain belongs to the organisation."),
-        "invited": _("The invitations are on their way."),
-        "invited-again": _("The invitation is on its way again. The earlier link no longer works."),
+        "invited": _("The invitations were sent."),
+        "invited-again": _("The invitation was sent again. The earlier link no longer works."),
         "revoked": _("The invitation is revoked."),
         "token-revoked": _("The token is revoked."),
         "domain-removed": _("The domain is removed."),

@@ -160,7 +160,7 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
         return passkey
     if len(await passkeys_of(user_id)) >= MAX_PASSKEYS:
         raise InvalidPasskeyError(
-            _("You have %(count)s passkeys already. Remove one that you no longer use.", count=MAX_PASSKEYS)
+            _("You already have %(count)s passkeys. Remove one that you no longer use.", count=MAX_PASSKEYS)
         )
     raise InvalidPasskeyError(_("This passkey is already registered."))
 

@@ -43,5 +43,5 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
         field = forms.field_name(error.field)
         raise StepRefusedError(forms.sentence(asked, error), flow.user_id, field=field) from error
     except NotEditableError as error:
-        raise StepRefusedError(_("This cannot be entered any more. Try again."), flow.user_id) from error
+        raise StepRefusedError(_("This field can no longer be changed. Try again."), flow.user_id) from error
     return VerifiedStep(flow.user_id, CompletedStep(Step.ATTRIBUTES))

@@ -117,5 +117,5 @@ def mail_link(flow: Flow, step: Step, token: str) -> str:
 
 def wrong_code() -> StepRefusedError:
     return StepRefusedError(
-        _("That code is not right, or it is too old. Check it, or ask for a new one."), reason=Reason.WRONG_CODE
+        _("That code is wrong or has expired. Check it, or ask for a new one."), reason=Reason.WRONG_CODE
     )

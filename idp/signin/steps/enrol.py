@@ -86,7 +86,7 @@ async def _enable_totp(flow: Flow, code: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     if not await totp.confirm(flow.user_id, flow.binding.id, code):
         raise StepRefusedError(
-            _("That code is not right. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
+            _("That code is wrong. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
         )
     await factors.set_two_step(flow.user_id, True)
     await _tell(flow, "totp_enabled")

@@ -31,7 +31,7 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     if not await recovery_codes.consume(flow.user_id, entered):
         raise StepRefusedError(
-            _("That recovery code is not right, or was used before."), flow.user_id, reason=Reason.WRONG_CODE
+            _("That recovery code is wrong or was already used."), flow.user_id, reason=Reason.WRONG_CODE
         )
     user = await user_by_id(flow.user_id)
     if user is not None:

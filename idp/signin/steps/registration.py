@@ -139,7 +139,7 @@ async def _create_member(kept: Registration) -> VerifiedStep:
 
 def _ended() -> StepRefusedError:
     return StepRefusedError(
-        _("This invitation was used already, or is too old. Ask for a new one."), reason=Reason.WRONG_CODE
+        _("This invitation was already used or has expired. Ask for a new one."), reason=Reason.WRONG_CODE
     )
 
 
@@ -150,7 +150,7 @@ async def _create(email: str, kept: Registration) -> VerifiedStep:
     await linking.release_email(email, delete_factors)
     user_id = await accounts.create_account(email, kept.password_hash, kept.name, invited=kept.invited)
     if user_id is None:
-        raise StepRefusedError(_("There is already an account with this address. Sign in with it."))
+        raise StepRefusedError(_("There is already an account with this address. Sign in to it."))
     # The declarations may have changed since the values were entered. Then the account begins without them.
     with suppress(InvalidValueError, NotEditableError):
         await service.change(user_id, kept.attributes, Audience.PERSON)

@@ -29,6 +29,6 @@ async def complete(flow: Flow, entered: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     if not await totp.verify(flow.user_id, entered):
         raise StepRefusedError(
-            _("That code is not right. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
+            _("That code is wrong. Wait for the next one and try again."), flow.user_id, reason=Reason.WRONG_CODE
         )
     return VerifiedStep(flow.user_id, CompletedStep(Step.TOTP, ("otp",)))

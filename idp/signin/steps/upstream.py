@@ -118,7 +118,7 @@ async def identify(fields: Fields, *, flow_id: str | None = None, session_id: UU
     expected = attempt is not None and (attempt.flow_id, attempt.session_id) == (flow_id, session_id)
     if attempt is None or not expected or not await authorization_requests.consume(attempt):
         raise StepRefusedError(
-            _("This sign-in was used already, or took too long. Start again."), reason=Reason.EXPIRED
+            _("This sign-in was already used, or took too long. Start again."), reason=Reason.EXPIRED
         )
     try:
         person = await providers.KINDS[provider.kind].identify(provider, attempt.request, dict(fields))
