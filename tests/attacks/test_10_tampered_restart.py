@@ -240,8 +240,8 @@ async def test_10_two_requests_do_not_mix(make_client: MakeClient, browser: Brow
     fields = first.forms[0].fields | {"username": alice.email, "password": PASSWORD, "action": "login"}
     answer = await browser.post(second.path, fields)
     assert isinstance(answer, Page)
-    assert "out of date" in answer.text
+    assert "form has expired" in answer.text
     consents = [await browser.sign_in(page, alice.email, PASSWORD) for page in (first, second)]
     crossed = await browser.post(consents[1].path, consents[0].forms[0].fields | {"action": "allow"})
     assert isinstance(crossed, Page)
-    assert "out of date" in crossed.text
+    assert "form has expired" in crossed.text

@@ -73,7 +73,7 @@ async def test_46_a_newcomer_registers_and_is_a_member(browser: Browser, acme: O
     page = await _press(browser, await _link(acme, newcomer, role_ids=[role.id]), "invitation-continue")
     page = as_page(await browser.submit(page, "register-submit", password=NEW_PASSWORD, name="Ada"))
     assert page.path == "/account/organizations"
-    assert "You are a member now." in page.text
+    assert "You are now a member." in page.text
     assert role.name in page.text
     user = await user_by_email(newcomer)
     assert user is not None
@@ -91,7 +91,7 @@ async def test_46_a_person_with_an_account_signs_in_first(
     assert page.path == PATH
     assert not await _is_member(acme, ada.email)
     page = as_page(await browser.submit(page, "invitation-accept"))
-    assert "You are a member now." in page.text
+    assert "You are now a member." in page.text
     assert await _is_member(acme, ada.email)
 
 
@@ -256,7 +256,7 @@ async def _delete(acme: Organization, email: str) -> None:
 @pytest.mark.parametrize(
     ("end", "says"),
     [
-        (_expire, "too old"), (_revoke, "withdrawn"), (_resend, "newer mail"), (_disable, "switched off"),
+        (_expire, "has expired"), (_revoke, "was revoked"), (_resend, "newer email"), (_disable, "switched off"),
         (_delete, "cannot be used"),
     ],
 )  # fmt: skip
@@ -334,7 +334,7 @@ async def test_46_accepting_needs_the_form_of_the_session(
         theirs = next(f for f in as_page(await other.get(link)).forms if "invitation-accept" in f.buttons)
         made_up = theirs.fields | {"action": "accept"}
         for fields in (made_up, made_up | {"csrf_token": "x"}, {"token": theirs.fields["token"], "action": "accept"}):
-            assert "out of date" in as_page(await browser.post(PATH, fields)).text
+            assert "form has expired" in as_page(await browser.post(PATH, fields)).text
         await other.submit(as_page(await other.get("/logout")), "logout-confirm")
         assert as_page(await other.post(PATH, made_up)).path.startswith("/login/")
     assert not await _is_member(acme, ada.email)
@@ -351,7 +351,7 @@ async def test_46_the_account_lists_what_is_open(browser: Browser, acme: Organiz
     page = as_page(await browser.submit(page, f"decline-{other.slug}"))
     assert "declined" in page.text
     page = as_page(await browser.submit(page, f"join-{acme.slug}"))
-    assert "You are a member now." in page.text
+    assert "You are now a member." in page.text
     assert f"join-{acme.slug}" not in page.ids
     assert await _is_member(acme, ada.email)
     assert not await _is_member(other, ada.email)

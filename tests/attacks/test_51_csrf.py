@@ -293,7 +293,7 @@ async def test_51_bodies_of_another_kind(path: str, browser: Browser, client: Re
     ):  # fmt: skip
         assert_refused(await form.send_as(body, kind), "application/x-www-form-urlencoded")
     # As the name of one field, which is how text/plain forms are built.
-    assert_refused(await form.send_as(f"{json}=", FORM), "out of date")
+    assert_refused(await form.send_as(f"{json}=", FORM), "form has expired")
     await assert_still_works(form)
 
 
@@ -313,7 +313,7 @@ async def test_51_tokens_that_are_none(path: str, browser: Browser, client: Rely
         "é",
         right[:32],
     ):
-        assert_refused(await form.send(csrf_token=token), "out of date")
+        assert_refused(await form.send(csrf_token=token), "form has expired")
     twice = urlencode([*form.fields.items(), ("csrf_token", right)])
     assert_refused(await form.send_as(twice, FORM), "repeated")
     await assert_still_works(form)
@@ -332,7 +332,7 @@ async def test_51_tokens_of_other_forms(
     async with open_browser(browser.issuer) as other:
         tab = (await _login(other, client, alice.email)).fields["csrf_token"]
     for token in (*theirs, tab):
-        assert_refused(await form.send(csrf_token=token), "out of date")
+        assert_refused(await form.send(csrf_token=token), "form has expired")
     await assert_still_works(form)
 
 
@@ -377,7 +377,7 @@ async def test_51_consent_is_of_the_person_who_saw_it(
     other = await (await make_client()).authorize(browser, prompt="login")
     assert isinstance(other, Page)
     await browser.sign_in(other, bob.email, PASSWORD)
-    assert_refused(await form.send(), "out of date")
+    assert_refused(await form.send(), "form has expired")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

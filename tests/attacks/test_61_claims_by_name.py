@@ -62,7 +62,7 @@ def test_61_every_claim_belongs_to_a_scope() -> None:
 async def test_61_outside_the_scopes_of_the_client(browser: Browser, make_client: MakeClient, alice: User) -> None:
     client = await make_client(scope="openid")
     page = await consent_page(browser, client, alice, claims=EVERY)
-    assert "It learns nothing else about you." in page.text
+    assert "The application learns nothing else about you." in page.text
     answer = await browser.submit(page, "consent-allow")
     assert isinstance(answer, Redirect)
     tokens = (await client.redeem(answer.parameters["code"])).json()

@@ -65,7 +65,7 @@ async def test_77_an_address_elsewhere(browser: Browser, realm: Realm, verified:
     user = await account(email) if known else None
     realm.provider.person.email, realm.provider.person.email_verified = email, verified
     page = as_page(await come_back(browser, realm))
-    assert "an address of its organisation only" in page.text
+    assert "Only people with an address of their organisation" in page.text
     assert not browser.signed_in
     assert await of_subject(realm) is None
     if user is not None:
@@ -78,7 +78,7 @@ async def test_77_an_address_of_another_organization(browser: Browser, realm: Re
     other = await make_realm()
     victim = await account(other.address())
     realm.provider.person.email = victim.email
-    assert "an address of its organisation only" in as_page(await come_back(browser, realm)).text
+    assert "Only people with an address of their organisation" in as_page(await come_back(browser, realm)).text
     assert not browser.signed_in
     assert await identities(victim.id) == 0
 
@@ -124,7 +124,7 @@ async def test_77_an_account_that_becomes_an_administrators(browser: Browser, re
     before = await sessions_at(realm)
     await grant_role(user_id, "auditor", "test")
     page = as_page(await come_back(browser, realm))
-    assert "does not sign in administrators" in page.text
+    assert "Administrators of this service cannot sign in" in page.text
     assert not browser.signed_in
     assert await sessions_at(realm) == before
 
@@ -154,7 +154,7 @@ async def test_77_an_account_that_is_no_longer_of_the_organization(
             "UPDATE organization_domain SET verified_at = NULL, next_check_at = NULL WHERE id = $1", realm.domain.id
         )
     page = as_page(await browser.get(await visit(away.location)))
-    assert "an address of its organisation only" in page.text
+    assert "Only people with an address of their organisation" in page.text
     assert not browser.signed_in
     assert len(await fetch("SELECT FROM session WHERE user_id = $1", user_id)) == 1
     assert await fetch("SELECT FROM organization_member WHERE user_id = $1", user_id) == []
@@ -169,7 +169,7 @@ async def test_77_an_identity_of_another_upstream(browser: Browser, realm: Realm
     user_id = await of_subject(realm)
     browser.cookies.clear()
     page = as_page(await come_back(browser, realm))
-    assert "an address of its organisation only" in page.text
+    assert "Only people with an address of their organisation" in page.text
     assert not browser.signed_in
     assert await of_subject(realm) == user_id
 
@@ -192,7 +192,7 @@ async def test_77_an_address_that_is_typed_later(browser: Browser, realm: Realm,
     page = as_page(await come_back(browser, realm))
     elsewhere = f"{secrets.token_hex(6)}@example.com"
     refused = as_page(await browser.submit(page, "upstream-send", username=elsewhere))
-    assert "an address of its organisation only" in refused.text
+    assert "Only people with an address of their organisation" in refused.text
     own = realm.address()
     page = as_page(await browser.submit(refused, "upstream-send", username=own))
     await browser.submit(page, "code-submit", code=(await mailbox.next(own)).code)
@@ -208,7 +208,7 @@ async def test_77_a_domain_that_is_lost_while_signing_in(browser: Browser, realm
         "UPDATE organization_domain SET verified_at = NULL, next_check_at = NULL WHERE id = $1", realm.domain.id
     )
     page = as_page(await browser.get(await visit(away.location)))
-    assert "an address of its organisation only" in page.text
+    assert "Only people with an address of their organisation" in page.text
     assert not browser.signed_in
     assert await of_subject(realm) is None
 
@@ -244,7 +244,7 @@ async def test_77_an_organization_that_ends_while_its_people_sign_in(
         # What is in memory decides about upstreams, as for those of the whole server.
         await until_leads(server, realm.address(), realm.upstream, leads=False)
     answer = as_page(await browser.get(back))
-    assert "is not available" in answer.text
+    assert "is no longer available" in answer.text
     assert not browser.signed_in
     assert before == await sessions_at(realm) == known
     assert (await of_subject(realm) is not None) is known
@@ -273,7 +273,7 @@ async def test_77_linking_on_the_account_page(
             "UPDATE organization_domain SET verified_at = NULL, next_check_at = NULL WHERE id = $1", realm.domain.id
         )
         refused = as_page(await theirs.get(await visit(away.location)))
-        assert "an address of its organisation only" in refused.text
+        assert "Only people with an address of their organisation" in refused.text
     assert await identities(own.id) == 0
 
 
@@ -285,7 +285,7 @@ async def test_77_a_domain_that_moves(
     second = await a_domain(other.organization, nameserver)
     await until_leads(server, f"ada@{second.domain}", other.upstream)
     realm.provider.person.email = f"ada@{second.domain}"
-    assert "an address of its organisation only" in as_page(await come_back(browser, realm)).text
+    assert "Only people with an address of their organisation" in as_page(await come_back(browser, realm)).text
 
 
 async def test_77_the_upstreams_of_the_whole_server_stay_as_they_are(

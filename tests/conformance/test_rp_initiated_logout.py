@@ -88,7 +88,7 @@ async def test_without_a_hint(browser: Browser, rp: RelyingParty, hint: str) -> 
     page = await browser.get("/logout", post_logout_redirect_uri=URI, state=STATE)
     assert isinstance(page, Page)
     assert page.status == 400
-    assert "did not say which application it is" in page.text
+    assert "did not say who it is" in page.text
     other = await browser.get("/logout", post_logout_redirect_uri=f"{URI}/other", client_id=rp.client_id)
     assert isinstance(other, Page)
     assert "not registered for it" in other.text

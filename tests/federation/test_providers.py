@@ -63,7 +63,7 @@ async def test_a_workspace_of_google(browser: Browser, provider: OpenIDProvider,
         provider.person.more = {"hd": hd} if hd else {}
         page = as_page(await sign_in(browser, upstream))
         assert browser.signed_in is allowed
-        assert allowed or "one of those" in page.text
+        assert allowed or "not allowed to sign in" in page.text
     assert [given.get("hd") for path, given in provider.requests if path == "/authorize"] == ["example.com"] * 3
 
 

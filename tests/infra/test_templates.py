@@ -166,7 +166,7 @@ class Document:
     host: str = "northwind.example"
     first_seen: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
     local: str | None = "127.0.0.1"
-    changes: tuple[str, ...] = ("Its name. It called itself Southwind.",)
+    changes: tuple[str, ...] = ("The name. It was Southwind before.",)
 
 
 @dataclass(frozen=True)
@@ -514,7 +514,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "document": None,
         "claimed_name": "Northwind",
         "unchecked": False,
-        "destination": "Afterwards you go back to northwind.example.",
+        "destination": "You then return to northwind.example.",
         "resources": ["Northwind Orders API"],
     },
     "organization.html": {

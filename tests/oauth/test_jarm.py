@@ -144,7 +144,7 @@ async def test_without_a_usable_key_there_is_a_page(browser: Browser, make_clien
         assert isinstance(page, Page)
         assert page.status == 400
         assert "oidc-error" in page.ids
-        assert "has no key for one" in page.text
+        assert "has no key for it" in page.text
         assert not page.forms
 
 

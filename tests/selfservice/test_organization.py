@@ -113,7 +113,7 @@ async def test_members(acme: Acme) -> None:
     assert "disabled by your directory" in (await acme.get()).text
     assert "member-reactivate" in (await acme.get(f"/members/{member.id}")).ids
     back = await acme.confirm(f"/members/{member.id}/reactivate")
-    assert "counts again" in back.text
+    assert "is active again" in back.text
     assert "member-reactivate" not in back.ids
     assert "The member is removed" in (await acme.confirm(f"/members/{member.id}/remove")).text
     assert (await acme.get(f"/members/{member.id}")).status == 404
@@ -148,7 +148,7 @@ async def test_an_administrator_remains(acme: Acme) -> None:
     own = acme.admin.user.id
     for act in ("admin", "remove"):
         page = await acme.confirm(f"/members/{own}/{act}")
-        assert (page.status, "Nobody else manages the organisation" in page.text) == (409, True)
+        assert (page.status, "No one else manages the organisation" in page.text) == (409, True)
     await organizations.set_admin(acme.tenant.id, acme.member.user.id, admin=True)
     left = await acme.confirm(f"/members/{own}/remove")
     assert "You are no longer a member" in left.text
@@ -161,7 +161,7 @@ async def test_an_administrator_whose_account_the_organization_made(acme: Acme) 
     await organizations.set_admin(acme.tenant.id, acme.member.user.id, admin=True)
     await execute("UPDATE organization_member SET managed = true WHERE user_id = $1", own)
     page = await acme.confirm(f"/members/{own}/remove")
-    assert (page.status, "manages your account by its directory" in page.text) == (409, True)
+    assert (page.status, "manages your account through its directory" in page.text) == (409, True)
     assert (await acme.get()).status == 200
 
 
@@ -199,7 +199,7 @@ async def test_a_form_that_is_out_of_date(acme: Acme) -> None:
     page = await acme.get(f"/roles/{acme.tenant.role.id}/change")
     await roles.update(acme.tenant.role.id, description="Changed elsewhere")
     answer = as_page(await acme.admin.browser.submit(page, "confirm", name="Mine"))
-    assert "has been changed meanwhile" in answer.text
+    assert "has been changed in the meantime" in answer.text
 
 
 async def test_domains(acme: Acme, nameserver: Nameserver) -> None:
@@ -231,7 +231,7 @@ async def test_inviting(acme: Acme, mailbox: Mailbox) -> None:
     one, two = [f"{secrets.token_hex(6)}@example.com" for _ in range(2)]
     role = {f"role_{acme.tenant.role.id}": "on"}
     page = await acme.confirm("/invitations/add", emails=f"{one}, {two.upper()}", **role)
-    assert "The invitations are on their way" in page.text
+    assert "The invitations were sent" in page.text
     for email in (one, two):
         assert email in page.text
         assert (await mailbox.next(email)).path.startswith(invitations.PATH)
@@ -240,7 +240,7 @@ async def test_inviting(acme: Acme, mailbox: Mailbox) -> None:
     assert again.status == 422
     assert "1 invitation was sent." in again.text
     assert "The address has an open invitation already" in again.text
-    assert "is a member already" in again.text
+    assert "is already a member" in again.text
     kept = re.search(r"<textarea[^>]*>([^<]*)</textarea>", again.text)
     assert kept is not None
     assert kept[1].split() == [one, acme.member.user.email]
@@ -280,7 +280,7 @@ async def test_an_invitation(acme: Acme, mailbox: Mailbox) -> None:
     page = await acme.get(path)
     assert str(acme.member.user.name) in page.text
     sent = as_page(await acme.admin.browser.submit(page, "invitation-resend"))
-    assert "on its way again" in sent.text
+    assert "was sent again" in sent.text
     assert (await mailbox.next(invited, 2)).path.startswith(invitations.PATH)
     for _ in range(2):
         sent = as_page(await acme.admin.browser.submit(page, "invitation-resend"))
@@ -302,14 +302,14 @@ async def test_the_sign_in_policy(acme: Acme, server: Server) -> None:
     for mark in ('value="28800" selected>8 hours', 'name="second_factor"[^>]* checked', 'name="password"[^>]* checked'):
         assert re.search(mark, page.text), mark
     await organizations.rename(acme.tenant.id, "Renamed meanwhile")
-    assert "changed meanwhile" in as_page(await acme.admin.browser.submit(page, "confirm")).text
+    assert "changed in the meantime" in as_page(await acme.admin.browser.submit(page, "confirm")).text
     await set_policy(acme.tenant.id)
     await domains.enforce(acme.tenant.domain.id, enforced=True)
     try:
         refused = await acme.confirm("/policy", email_code="on")
         assert refused.status == 409
         assert f"Addresses at {acme.tenant.domain.domain} sign in at the provider" in refused.text
-        assert "You have signed in yourself in a way that it does not allow" in refused.text
+        assert "The way you signed in is not allowed by this policy" in refused.text
         assert await policy_of(acme.tenant.id) == NO_POLICY
         saved = as_page(await acme.admin.browser.submit(refused, "confirm", accept_lockout="on"))
         assert "Saved." in saved.text
@@ -376,7 +376,7 @@ async def test_the_name(acme: Acme) -> None:
     page = await acme.get("/name")
     await organizations.rename(acme.tenant.id, "Changed elsewhere")
     answer = as_page(await acme.admin.browser.submit(page, "confirm", name="Mine"))
-    assert "has been changed meanwhile" in answer.text
+    assert "has been changed in the meantime" in answer.text
 
 
 @pytest.mark.parametrize("route", PAGES, ids=short)

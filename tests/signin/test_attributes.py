@@ -64,9 +64,9 @@ async def test_they_are_asked_for_once(require: Require, client: RelyingParty, b
     form = {"csrf_token": token, "attributes": f"{badge.name} {team.name}", f"attributes.{badge.name}": "7"}
     path = f"{page.path}/attributes"
     for wrong, said in (
-        ({}, "Team: A value is needed here."),
+        ({}, "Team: Enter a value."),
         ({f"attributes.{badge.name}": "0"}, "Badge: This must be 1 or more."),
-        ({"attributes": ""}, "A value is needed here."),
+        ({"attributes": ""}, "Enter a value."),
     ):
         refused = as_page(await browser.post(path, form | wrong))
         assert refused.status == 400

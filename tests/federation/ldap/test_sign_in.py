@@ -122,7 +122,7 @@ async def test_an_account_with_the_address_is_proved_first(
     local = await make_user()
     someone = make_person(mail=local.email)
     page = as_page(await enter(browser, someone.uid, someone.password))
-    assert "There is an account for" in page.text
+    assert "There is already an account for" in page.text
     assert not browser.signed_in
     await browser.sign_in(page, local.email, PASSWORD)
     assert browser.signed_in
@@ -204,9 +204,9 @@ async def test_the_password_is_changed_there(
     """Not on the account page, and not by a mail, which says where."""
     upstream = await add_directory()
     await enter(browser, ada.uid, ada.password)
-    assert f"That of {upstream.name}" in as_page(await browser.get("/account/security")).text
+    assert f"Managed by {upstream.name}" in as_page(await browser.get("/account/security")).text
     page = as_page(await browser.get("/account/password"))
-    assert f"that of {upstream.name}" in page.text
+    assert f"managed by {upstream.name}" in page.text
     assert "password-save" not in page.ids
     fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
     assert (
@@ -256,7 +256,7 @@ async def test_no_password_is_chosen_while_the_directory_is_away(
     assert f"/account/upstreams/{row['id']}/unlink" not in as_page(await browser.get("/account/security")).text
     fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
     answer = await browser.post("/account/password", fields | {"password": "a long new password 17"})
-    assert f"that of {upstream.id}" in as_page(answer).text
+    assert f"managed by {upstream.id}" in as_page(answer).text
     browser.cookies.clear()
     page = as_page(await browser.get("/login"))
     page = as_page(await browser.get(f"{page.path}/forgot"))
@@ -280,7 +280,7 @@ async def test_the_directory_is_down(
         for username in (someone.uid, someone.email, "u" + secrets.token_hex(6), local.email):
             page = as_page(await enter(browser, username, someone.password))
             assert page.status == 503
-            assert f"{upstream.name} does not answer" in page.text
+            assert f"{upstream.name} is not responding" in page.text
             texts.add(page.text.partition('role="alert"')[2].partition("</")[0])
         assert len(texts) == 1
         await enter(browser, local.email, PASSWORD)
@@ -327,7 +327,7 @@ async def test_many_sign_ins_at_once_make_one_account(
 async def test_without_new_accounts(browser: Browser, add_directory: AddDirectory, ada: Person) -> None:
     await add_directory(creates_accounts=False)
     page = as_page(await enter(browser, ada.uid, ada.password))
-    assert "no account for you" in page.text
+    assert "You do not have an account here" in page.text
     assert await fetchrow("SELECT 1 FROM users WHERE email = $1", ada.email) is None
 
 

@@ -97,7 +97,7 @@ async def test_the_consent_page(browser: Browser, party: RelyingParty, site: Cli
     page = await _consent_page(party, browser, alice)
     text = unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.text)))
     host = f"127.0.0.1:{site.port}"
-    assert text.index(host) < text.index("It calls itself Example client Nobody has checked this name.")
+    assert text.index(host) < text.index("It calls itself Example client No one has checked this name.")
     assert "Never before. You would be the first." in text
     assert "consent-changes" not in page.ids
     assert "consent-local" not in page.ids
@@ -116,7 +116,7 @@ async def test_a_program_on_the_device(browser: Browser, party: RelyingParty, si
     party.redirect_uri = "http://127.0.0.1:43210/callback"
     page = await _consent_page(party, browser, alice)
     assert "consent-local" in page.ids
-    assert "Allow only if you have just started it yourself" in page.text
+    assert "Allow this only if you have just started it yourself" in page.text
     answer = await browser.submit(page, "consent-allow")
     assert isinstance(answer, Redirect)
     assert answer.location.startswith("http://127.0.0.1:43210/callback?")
@@ -125,10 +125,10 @@ async def test_a_program_on_the_device(browser: Browser, party: RelyingParty, si
 @pytest.mark.parametrize(
     ("member", "value", "words"),
     [
-        ("client_name", "Another name", "Its name. It called itself Example client."),
+        ("client_name", "Another name", "The name. It was Example client before."),
         ("redirect_uris", [REDIRECT_URI, "https://evil.example/cb"], "New: https://evil.example/cb"),
-        ("policy_uri", "https://app.example.com/policy", "Its privacy policy."),
-        ("tos_uri", "https://app.example.com/terms", "Its terms."),
+        ("policy_uri", "https://app.example.com/policy", "The privacy policy."),
+        ("tos_uri", "https://app.example.com/terms", "The terms of service."),
         ("client_uri", "https://app.example.com/", "The address of its site."),
     ],
 )
