@@ -23,7 +23,7 @@ def token_exchange() -> None:
     help="Whether tokens name the actor (default), or not.",
 )
 @click.option("--resource", "resources", multiple=True, required=True, help="A resource server that tokens are for.")
-@click.option("--scope", help="The scopes that a token keeps, of those of the subject token.")
+@click.option("--scope", help="The scopes of the subject token that a token keeps.")
 @click.option("--added-scope", help="Scopes that a token gets even if the subject token does not have them.")
 @click.option(
     "--subject-token-type",

@@ -95,7 +95,7 @@ async def list_issuers(as_json: bool) -> None:
 
 @issuers.command()
 @click.argument("issuer")
-@click.confirmation_option(prompt="Its tokens are no longer accepted. Remove it?")
+@click.confirmation_option(prompt="Tokens of the issuer are no longer accepted. Remove it?")
 @with_database
 async def remove(issuer: str) -> None:
     """Trust an issuer no more."""

@@ -236,7 +236,7 @@ async def push(target: str) -> None:
 @click.argument("target")
 @with_database
 async def stop(target: str) -> None:
-    """Stop the push and the check. What they have queued is sent."""
+    """Stop the push and the check. Deliveries already queued are sent."""
     from idp.provisioning import targets
 
     await _change(target, lambda found: targets.stop(found.id, "push", "check"), "The jobs of {} are stopped.")

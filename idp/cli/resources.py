@@ -127,7 +127,7 @@ async def list_resources(as_json: bool) -> None:
         print_json(found)
         return
     print_table(
-        ("Identifier", "Name", "Scope", "Algorithm", "Client", "Its JWKS URL"),
+        ("Identifier", "Name", "Scope", "Algorithm", "Client", "JWKS URL"),
         [
             (
                 *(row["identifier"], row["name"], row["scope"], row["access_token_signed_response_alg"]),

@@ -164,7 +164,7 @@ def checked(values: dict[str, str | None]) -> dict[str, str | None]:
 
 def _checked_color(color: str) -> str:
     if not colors.is_color(color):
-        raise InvalidBrandingError("The colour must be such as #0f5568.")
+        raise InvalidBrandingError("Write the colour like #0f5568.")
     contrast = colors.lowest_contrast(color)
     if contrast < colors.READABLE:
         raise InvalidBrandingError(

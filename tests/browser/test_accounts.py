@@ -89,7 +89,7 @@ async def test_an_authenticator_app_and_recovery_codes(page: Page, alice: User, 
     await page.click("#totp-confirm")
     codes = await page.locator("#recovery-codes code").all_inner_texts()
     assert len(set(codes)) == 10
-    await page.click("text=I’ve saved them")
+    await page.click("text=saved them")
     await expect(page.locator("#totp-remove")).to_be_visible()
     await mailbox.about(alice.email, "authenticator")
 

@@ -256,7 +256,7 @@ def _check_choices(attribute: Attribute) -> None:
 
 def _check_audience(attribute: Attribute) -> None:
     if not set(attribute.editable_by) <= set(attribute.visible_to):
-        raise InvalidAttributeError("Whoever edits an attribute must see it.", "editable_by")
+        raise InvalidAttributeError("Users who may edit an attribute must also be able to see it.", "editable_by")
     if "person" not in attribute.editable_by and (attribute.registration != "no" or attribute.required_for):
         raise InvalidAttributeError("People are asked only for what they may edit.", "editable_by")
     if len(attribute.required_for) > MAX_CLIENTS:

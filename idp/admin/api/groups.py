@@ -97,7 +97,7 @@ async def give_role_to_group(call: Call) -> None:
     await groups.give_role(uuid_of(call.params["group_id"]), call.body.role_id)
 
 
-@operation("DELETE", f"{_ONE}/roles/{{role_id}}", _WRITE, "Take a role from a group")
+@operation("DELETE", f"{_ONE}/roles/{{role_id}}", _WRITE, "Remove a role from a group")
 async def take_role_from_group(call: Call) -> None:
     if not await groups.take_role(uuid_of(call.params["group_id"]), uuid_of(call.params["role_id"])):
         raise not_found()

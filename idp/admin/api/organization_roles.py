@@ -113,7 +113,7 @@ async def give_organization_role(call: Call) -> directory_models.Added:
 
 
 @operation(
-    "DELETE", f"{_ONE}/holders/{{user_id}}", _WRITE, "Take a role of the organization from a member", delegated=True
+    "DELETE", f"{_ONE}/holders/{{user_id}}", _WRITE, "Remove a role of the organization from a member", delegated=True
 )  # fmt: skip
 async def take_organization_role(call: Call) -> None:
     role, member = await show_organization_role(call), await show_organization_member(call)

@@ -102,7 +102,7 @@ async def give_role_to_users(call: Call) -> models.Added:
     return models.Added(added=await roles.give(role.id, user_ids))
 
 
-@operation("DELETE", f"{_ONE}/holders/{{user_id}}", _WRITE, "Take a role from a user")
+@operation("DELETE", f"{_ONE}/holders/{{user_id}}", _WRITE, "Remove a role from a user")
 async def take_role_from_user(call: Call) -> None:
     role = await show_role(call)
     user_id = uuid_of(call.params["user_id"])

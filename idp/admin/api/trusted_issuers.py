@@ -47,7 +47,7 @@ async def update_issuer(call: Call) -> models.TrustedIssuer:
     return await show_issuer(call)
 
 
-@operation("DELETE", f"{_PATH}/{{issuer_id}}", _WRITE, "Trust an issuer no more", current=show_issuer)
+@operation("DELETE", f"{_PATH}/{{issuer_id}}", _WRITE, "Stop trusting an issuer", current=show_issuer)
 async def remove_issuer(call: Call) -> None:
     issuer: models.TrustedIssuer = call.current
     await registration.remove(issuer.id, issuer.updated_at)

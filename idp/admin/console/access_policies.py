@@ -89,7 +89,7 @@ async def show_policy(request: AdminRequest) -> Response[str]:
         path=f"{HOME}{path(client['client_id'])}", acts=_acts(request, client["client_id"], policy),
         filters=_question(request) if asks else [],
         columns=("Condition", "Needed", *([] if against is None else ["Holds"])), rows=rows,
-        empty="Everybody may use it.",
+        empty="Everyone may use it.",
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _acts(request: AdminRequest, client_id: str, policy: AccessPolicy | None) ->
         found.append(Action("Change", f"{HOME}{path(client_id)}/change"))
         if policy is not None:
             remove = f"{HOME}/clients/{path_id(client_id)}/remove_access_policy"
-            found.append(Action("Let everybody use it", remove, danger=True))
+            found.append(Action("Let everyone use it", remove, danger=True))
     return found
 
 
@@ -107,10 +107,12 @@ def _question(request: AdminRequest) -> list[Field]:
     asked = request.query
     return [
         Field("user", "User", asked.get("user", ""), "search", "Email address or id."),
-        Field("address", "Address", asked.get("address", ""), help="Empty: networks are not compared."),
-        Field("at", "Time", asked.get("at", ""), help="Such as 2026-12-24T18:00, by its time zone. Empty: now."),
+        Field("address", "Address", asked.get("address", ""), help="Leave empty not to compare networks."),
+        Field("at", "Time", asked.get("at", ""), help=(
+            "For example, 2026-12-24T18:00, in the time zone of the policy. Leave empty for now."
+        )),
         Field(
-            "acr", "Level of the sign-in", asked.get("acr", ""), "choice", "Empty: it is not compared.",
+            "acr", "Level of the sign-in", asked.get("acr", ""), "choice", "Leave empty not to compare it.",
             choices=(("", ""), *_LEVELS.items()),
         ),
     ]  # fmt: skip
@@ -163,22 +165,24 @@ async def _form(
         return Field(name, f"{_LABELS[name]}, one per line", entered.get(name, ""), "lines", help)
 
     fields = [
-        lines("groups", "Names or ids. Whoever is in a group below is in the group."),
+        lines("groups", "Names or ids. Members of the groups below count too."),
         lines("organizations", "Slugs or ids."),
         lines("roles", "Names or ids, of this client or of the whole server."),
-        lines("attributes", "Such as department=Sales. Of each attribute that is named, one value is enough."),
-        lines("networks", "Such as 192.0.2.0/24. At the token endpoint they count for public clients only."),
-        lines("times", "Such as mon-fri 08:00-18:00, or sat,sun for whole days."),
-        Field("time_zone", "Time zone", entered.get("time_zone", ""), help="Such as Europe/Berlin."),
+        lines("attributes", "For example, department=Sales. One matching value of each attribute is enough."),
+        lines("networks", (
+            "For example, 192.0.2.0/24. At the token endpoint, networks are compared for public clients only."
+        )),
+        lines("times", "For example, mon-fri 08:00-18:00, or sat,sun for whole days."),
+        Field("time_zone", "Time zone", entered.get("time_zone", ""), help="For example, Europe/Berlin."),
         Field(
             "acr", "Level of the sign-in", entered.get("acr", ""), "choice",
-            "Whose sign-in is lower is asked for the missing factor.", choices=(("", "any"), *_LEVELS.items()),
+            "Users with a lower level are asked for the missing factor.", choices=(("", "any"), *_LEVELS.items()),
         ),
     ]  # fmt: skip
     back = f"{HOME}{path(client['client_id'])}"
     return render(
         request, "form", section=SECTION, heading=f"Who may use {client['client_name']}", fields=fields, error=error,
-        intro=f"All conditions of {client['client_id']} must hold. An empty one holds for everybody.",
+        intro=f"All conditions of {client['client_id']} must hold. An empty condition holds for everyone.",
         action=f"{back}/change", label="Save", back=back, status=400 if error else 200,
         version=version(request, updated_at),
     )  # fmt: skip
@@ -238,7 +242,7 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "remove_access_policy", "Let everybody use it", "Everybody with an account may use the client then.",
+            "remove_access_policy", "Let everyone use it", "Everyone with an account may then use the client.",
             _WRITE, _remove,
         )
     ],

@@ -93,20 +93,24 @@ def _form(
             for name, label in ((f"{act}_{who}", f"{verb} {text}") for who, text in _WHO)
         ),
         Field("searchable", "Users can be found by it", values.get("searchable", ""), "check"),
-        Field("scope", "Released with the scope", values.get("scope", ""), help="Empty: to nobody."),
-        Field("claim", "In the claim", values.get("claim", ""), help="Empty: the name of the attribute."),
+        Field("scope", "Released with the scope", values.get("scope", ""), help=(
+            "Leave empty to release it to no application."
+        )),
+        Field("claim", "In the claim", values.get("claim", ""), help="Leave empty for the name of the attribute."),
         Field("registration", "At registration", values.get("registration", ""), "choice", choices=_REGISTRATION),
         Field(
             "required_for", "Clients whose users must have it, one per line", values.get("required_for", ""), "lines",
-            "Whoever has no value is asked for it during the sign-in. A * stands for all clients.",
+            "Users without a value are asked for it when they sign in. A * stands for all clients.",
         ),
         Field("position", "Place on pages", values.get("position", ""), "number", "Smaller numbers come first."),
     ]  # fmt: skip
     if stored is None:
         types = [(kind.value, kind.value) for kind in Type]
         fields[:0] = [
-            Field("name", "Name", values.get("name", ""), help="It cannot change later.", required=True),
-            Field("type", "Type", values.get("type", ""), "choice", choices=types, help="It cannot change later."),
+            Field("name", "Name", values.get("name", ""), help="This cannot be changed later.", required=True),
+            Field(
+                "type", "Type", values.get("type", ""), "choice", choices=types, help="This cannot be changed later."
+            ),
             Field("multivalued", "Several values", values.get("multivalued", ""), "check"),
         ]
     return render(

@@ -52,7 +52,7 @@ async def _form(
         Field("resource", "Resource server", values.get("resource") or "", "choice", choices=servers, required=True),
         Field(
             "title", "What an application may do", values.get("title") or "", required=True,
-            help="As the consent page says it, such as: Make a payment.",
+            help="The text of the consent page, for example: Make a payment.",
         ),
         Field(
             "summary", "A sentence about one object", values.get("summary") or "",
@@ -65,7 +65,7 @@ async def _form(
         Field("ask_always", "Ask the user each time", "on" if values.get("ask_always") else "", "check"),
     ]  # fmt: skip
     if new:
-        hint = "The name that clients send as type: a word, or a URI of yours."
+        hint = "The name that clients send as type: a word, or one of your URIs."
         fields.insert(0, Field("type", "Type", values.get("type") or "", help=hint, required=True))
     heading = "New type of authorization details" if new else f"Change {values.get('type')}"
     return render(

@@ -23,8 +23,8 @@ SECTION = "claim_mappings"
 _READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
 _INTRO = (
     "Claims about users that a client gets in its tokens and responses, beside those of its scopes. A mapping of the"
-    " claim groups or roles replaces the standard one of the client. A mapping is not changed: remove it, and add"
-    " another one."
+    " claim groups or roles replaces the standard one of the client. A mapping cannot be edited: remove it and"
+    " add another one."
 )
 _SOURCES = {
     "groups": "Groups of the user",
@@ -74,17 +74,21 @@ def _form(request: AdminRequest, values: Mapping[str, str], error: str | None = 
 
     fields = [
         field("claim", "Claim", help="Its name in tokens and responses.", required=True),
-        field("client_id", "Client", help="Its client_id. Empty: every client with the scope."),
-        field("scope", "Scope", help="The claim needs it. Empty: none."),
+        field("client_id", "Client", help="The client_id of the client. Leave empty for every client with the scope."),
+        field("scope", "Scope", help="The scope that the claim requires. Leave empty for none."),
         field("source", "Source", "choice", choices=tuple(_SOURCES.items())),
         field("prefix", "Beginning of the names of groups", help="Empty: any."),
         field("strip_prefix", "Without this beginning", "check"),
         field("groups", "Only these groups", "lines", help="One per line. Empty: all."),
         field("roles_of", "Roles", "choice", choices=tuple(_ROLES.items())),
-        field("roles_client", "Client of the roles", help="Its client_id. Empty: the one that the token is for."),
+        field(
+            "roles_client",
+            "Client of the roles",
+            help="The client_id of the client. Leave empty for the client that the token is for.",
+        ),
         field("organization_member", "Of the organisation", "choice", choices=tuple(_MEMBERS.items())),
         field("attribute", "Attribute", help="Its name."),
-        field("profile_claim", "Claim of the profile", help="Such as nickname."),
+        field("profile_claim", "Claim of the profile", help="For example, nickname."),
         field("value", "Text"),
         *(field(place, f"In {place}", "check") for place in Place),
         field("shape", "Written as", "choice", choices=tuple(_SHAPES.items())),

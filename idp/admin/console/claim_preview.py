@@ -33,9 +33,9 @@ async def preview_claims(request: AdminRequest) -> Response[str]:
     found, problem = await _preview(request, client["client_id"], name) if name else (None, None)
     fields = [
         Field("user", "User", name, "search", "Email address or id."),
-        Field("scope", "Scopes", request.query.get("scope", ""), help="Empty: as of a request without scope."),
+        Field("scope", "Scopes", request.query.get("scope", ""), help="Leave empty for a request without a scope."),
         Field("resource", "Resource servers", request.query.get("resource", ""), help="Separated by spaces."),
-        Field("claim", "More claims", request.query.get("claim", ""), help="Explained even if nothing has them."),
+        Field("claim", "More claims", request.query.get("claim", ""), help="Explained even if no mapping has them."),
     ]
     if Permission.EVENTS_WRITE in request.caller.allowed:
         fields.append(Field("hook", "Ask the token hook", request.query.get("hook", ""), "check"))

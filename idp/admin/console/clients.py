@@ -45,8 +45,8 @@ from idp.oauth.clients.validation import not_possible
 from idp.oauth.token.grants import grant_types
 
 TITLES = {
-    "web": ("Web application", "It has a server that can keep a secret."),
-    "spa": ("Single-page app", "It runs in the browser and cannot keep a secret."),
+    "web": ("Web application", "An app with a server that can keep a secret."),
+    "spa": ("Single-page app", "An app that runs in the browser and cannot keep a secret."),
     "native": ("Native app", "On a phone or a desktop."),
     "device": ("Device", "A television or a terminal: its users sign in on their phone with a code."),
     "service": ("Service", "A program that calls APIs as itself, without users."),
@@ -134,14 +134,14 @@ def _creation(request: AdminRequest, error: str | None = None) -> Response[str]:
     title, explanation = TITLES[kind]
     fields = [Field("client_name", "Name that users see", request.form.get("client_name", ""), required=True)]
     if kind not in WITHOUT_REDIRECTS:
-        uris, hint = request.form.get("redirect_uris", ""), "Exactly as it sends them, one per line, such as "
+        uris, hint = request.form.get("redirect_uris", ""), "Exactly as the client sends them, one per line, such as "
         if kind == "native":
             hint += "com.example.app:/callback or http://localhost/callback, which stands for any port"
         else:
             hint += "https://app.example.com/callback"
         fields.append(Field("redirect_uris", "Redirect URIs", uris, "lines", hint, required=True))
     scope = request.form.get("scope", KINDS[kind]["scope"])
-    fields.append(Field("scope", "Scopes that it may request", scope, help="Separated by spaces."))
+    fields.append(Field("scope", "Allowed scopes", scope, help="Separated by spaces."))
     asked = ASKED[kind]
     entered = client_form.read(request.form, asked, asked) if request.form else asked
     fields += client_form.fields(asked, entered, sections=False)
@@ -404,15 +404,19 @@ actions.declare_actions(
             _end_previous_secret,
         ),
         ConfirmedAction(
-            "remove_logo", "Remove the logo", "Pages show its name only.", _WRITE, _remove_logo, danger=False
+            "remove_logo", "Remove the logo", "Pages then show only the name.", _WRITE, _remove_logo, danger=False
         ),
         ConfirmedAction(
-            "disable", "Disable", "Its requests are refused, and all its tokens are revoked.", _WRITE, _disable
+            "disable",
+            "Disable",
+            "The requests of the client are refused, and all its tokens are revoked.",
+            _WRITE,
+            _disable,
         ),
         ConfirmedAction(
             "enable",
             "Enable",
-            "Its requests are accepted again. Its users have to sign in again.",
+            "The requests of the client are accepted again. Users have to sign in again.",
             _WRITE,
             _enable,
             danger=False,
@@ -420,21 +424,21 @@ actions.declare_actions(
         ConfirmedAction(
             "not_before",
             "Reject issued tokens",
-            "Tokens that it was issued until now are rejected.",
+            "Tokens issued to the client until now are rejected.",
             _WRITE,
             _not_before,
         ),
         ConfirmedAction(
             "contain",
             "Contain",
-            "For a compromised client: it is disabled, and all its tokens and consents end.",
+            "For a compromised client. The client is disabled, and all its tokens and consents end.",
             _WRITE,
             _contain,
         ),
         ConfirmedAction(
             "delete",
             "Delete",
-            "It is deleted with all its tokens and consents. This cannot be undone.",
+            "The client is deleted with all its tokens and consents. This cannot be undone.",
             _WRITE,
             _delete,
         ),

@@ -77,7 +77,7 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "replay", "Send again", "It is sent now, with the id that it had.", Permission.OUTBOX_WRITE, _replay,
+            "replay", "Send again", "The delivery is sent now, with the same id.", Permission.OUTBOX_WRITE, _replay,
             danger=False, fresh=False,
         )
     ],

@@ -24,8 +24,8 @@ SECTION = "token_exchange"
 _READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
 _INTRO = (
     "A client with a policy may exchange the token of a user for another one, for another resource server. In"
-    " delegation the token names the client as actor; in impersonation it does not. A policy is not changed: remove it,"
-    " and add another one."
+    " delegation the token names the client as actor; in impersonation it does not. A policy cannot be edited:"
+    " remove it and add another one."
 )
 _LISTS = ("resources", "subject_token_types", "subject_clients", "user_ids")
 
@@ -56,14 +56,14 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         return Field(name, label, values.get(name, ""), kind, **more)
 
     fields = [
-        field("client_id", "Client", help=f"Its client_id. It has the grant {GRANT_TYPE}.", required=True),
+        field("client_id", "Client", help=f"The client_id of a client with the grant {GRANT_TYPE}.", required=True),
         field(
             "mode", "Mode", "choice",
             choices=(("delegation", "Delegation: tokens name the actor"), ("impersonation", "Impersonation")),
             help="Only owners may allow impersonation. It never applies to users with a role here.",
         ),
         field("resources", "Resource servers", "lines", help="One identifier per line.", required=True),
-        field("scope", "Scope", help="The scopes that a token keeps, of those of the subject token."),
+        field("scope", "Scope", help="The scopes of the subject token that a token keeps."),
         field("added_scope", "Added scope", help="Scopes that a token gets even if the subject token lacks them."),
         field(
             "subject_token_types", "Subject token types", "lines",
@@ -73,11 +73,15 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
             "subject_clients", "Clients of subject tokens", "lines",
             help="Clients whose tokens may be exchanged even if they are not meant for this client, one per line.",
         ),
-        field("user_ids", "Users", "lines", help="The ids of users whose tokens may be exchanged. Empty: all."),
-        field("max_lifetime", "Longest lifetime in seconds", "number", help="Empty: that of every access token."),
+        field("user_ids", "Users", "lines", help=(
+            "The ids of users whose tokens may be exchanged. Leave empty for all users."
+        )),
+        field("max_lifetime", "Longest lifetime in seconds", "number", help=(
+            "Leave empty for the lifetime of every access token."
+        )),
         field(
             "bearer_for_bound", "Exchange bound tokens for bearer tokens", "check",
-            help="Who has the new token can then use it without a key.",
+            help="Anyone who has the new token can then use it without a key.",
         ),
     ]  # fmt: skip
     return render(

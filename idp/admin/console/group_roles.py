@@ -26,7 +26,7 @@ async def _give_form(request: AdminRequest, error: str | None = None) -> Respons
     path = f"{HOME}/{SECTION}/{row['id']}"
     return render(
         request, "form", section=SECTION, heading=f"Give {row['name']} a role", label="Give the role",
-        intro="All who are in the group, and in the groups in it, have the role.",
+        intro="All members of the group, and of the groups below it, have the role.",
         subject=facts(await named_group(str(row["id"]))), fields=named.role_fields(request.form),
         action=f"{path}/give_role", back=path, error=error, status=400 if error else 200,
     )  # fmt: skip
@@ -49,9 +49,9 @@ async def ask_to_take_role_of_group(request: AdminRequest) -> Response[str]:
     role = await one(ROLES, group_id=str(row["id"]), id=request.params["role_id"])
     path = f"{HOME}/{SECTION}/{row['id']}"
     return render(
-        request, "form", section=SECTION, heading="Take the role from the group?", label="Take", fields=[],
+        request, "form", section=SECTION, heading="Remove the role from the group?", label="Remove", fields=[],
         subject=facts({"Group": row["name"], "Role": role["name"], "Client": role["client_id"]}),
-        intro="All who have the role by this group lose it.",
+        intro="All users who have the role only through this group lose it.",
         action=f"{path}/roles/{role['id']}/take", back=path, danger=True,
     )  # fmt: skip
 

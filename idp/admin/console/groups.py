@@ -64,7 +64,7 @@ async def list_groups(request: AdminRequest) -> Response[str]:
     tops = (("", "All"), ("true", "In no other group"), ("false", "In another group"))
     return render(
         request, "list", section=SECTION, heading="Groups", path=f"{HOME}/{SECTION}", acts=create,
-        intro="Sets of users, such as departments. Whoever is in a group is in those above it too.",
+        intro="Sets of users, such as departments. Members of a group also belong to the groups above it.",
         filters=[
             Field("q", "Name begins with", request.query.get("q", ""), "search"),
             Field("top", "Position", request.query.get("top", ""), "choice", choices=tops),
@@ -136,7 +136,7 @@ async def _members(request: AdminRequest, row: asyncpg.Record, path: str, *, may
     ]
     columns = ("Email", "Name", "State", "Added by", "Since", *([""] if may_change else []))
     heading = f"Members ({await count_members(row['id']):,})"
-    return Table(heading, columns, members, "Nobody was added to it.", next_url(request, found))
+    return Table(heading, columns, members, "No members were added.", next_url(request, found))
 
 
 async def _inside(row: asyncpg.Record) -> Table:
@@ -152,11 +152,11 @@ async def _roles(row: asyncpg.Record, path: str, *, may_change: bool) -> Table:
         [
             Cell(each["name"], f"{HOME}/roles/{each['id']}"),
             named.owner(each["client_id"]),
-            *([Cell("Take", f"{path}/roles/{each['id']}/take")] if may_change else []),
+            *([Cell("Remove", f"{path}/roles/{each['id']}/take")] if may_change else []),
         ]
         for each in found.rows
     ]
-    return Table("Roles of all who are in it", ("Name", "Of", *([""] if may_change else [])), rows)
+    return Table("Roles of all members", ("Name", "Of", *([""] if may_change else [])), rows)
 
 
 def _form(
@@ -165,7 +165,7 @@ def _form(
     fields = [
         Field("name", "Name", values.get("name", ""), required=True),
         Field("description", "Description", values.get("description", "")),
-        named.group_field("Above", values.get("group", ""), "The name of the group that it is in. Empty: none."),
+        named.group_field("Above", values.get("group", ""), "The name of the parent group. Leave empty for none."),
     ]
     return render(
         request, "form", section=SECTION, heading=heading, fields=fields, action=f"{HOME}{path}", label="Save",
@@ -248,7 +248,8 @@ actions.declare_actions(
     [
         ConfirmedAction(
             "delete", "Delete",
-            "All its members leave it, and lose the roles that they have by it. If others are in it, it stays.",
+            "All members leave the group and lose the roles they have through it. A group with other groups in"
+            " it cannot be deleted.",
             _WRITE, _delete,
         )
     ],

@@ -86,6 +86,6 @@ async def health(request: AdminRequest) -> Response[str]:
         facts=facts({"Examined": exactly(found.at), "Checks": str(len(shown))}),
         tables=[
             Table("What needs attention", ("Level", "Finding", "What to do"), wrong, "Nothing."),
-            Table("What is well", ("Check", "Result"), well),
+            Table("What works", ("Check", "Result"), well),
         ],
     )

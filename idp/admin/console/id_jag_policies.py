@@ -58,7 +58,10 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         field("audience_client_id", "Client there", help="The client_id of the client there.", required=True),
         field(
             "relying_party", "Relying party",
-            help="The client by which that server signs users in here: it knows a user by the sub for this client.",
+            help=(
+                "The client with which that server signs users in here. That server knows users by the sub for"
+                " this client."
+            ),
         ),
         field("resources", "Resources there, one per line", "lines"),
         field("scope", "Scopes there", help="Separated by spaces."),

@@ -36,7 +36,7 @@ def _form(request: AdminRequest, error: str | None = None) -> Response[str]:
     return render(
         request, "form", section="jobs", heading="Import users", status=400 if error else 200, error=error,
         subject=facts({"What happens": kind.effect, "To undo it": kind.undo}),
-        intro="No mail is sent. A line that is refused does not stop the others.",
+        intro="No mail is sent. A refused line does not stop the others.",
         action=f"{HOME}/jobs/import", label="Import", back=f"{HOME}/jobs", multipart=True,
         fields=[
             Field(
@@ -46,7 +46,7 @@ def _form(request: AdminRequest, error: str | None = None) -> Response[str]:
             ),
             Field(
                 "dry_run", "Only check the file", request.form.get("dry_run", ""), "check",
-                "Nobody is imported. The job lists the lines that would be refused.",
+                "No one is imported. The job lists the lines that would be refused.",
             ),
         ],
     )  # fmt: skip

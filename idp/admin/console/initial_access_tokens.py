@@ -21,8 +21,11 @@ SECTION = "initial_access_tokens"
 _READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
 _INTRO = {
     "off": "Clients cannot register themselves: IDP_CLIENT_REGISTRATION is off.",
-    "token": "Who has one of these tokens can register clients, within its ceiling.",
-    "open": "Everyone can register clients. With one of these tokens they get its ceiling, and do not expire.",
+    "token": "Anyone who has one of these tokens can register clients, within the limits of the token.",
+    "open": (
+        "Everyone can register clients. Clients registered with one of these tokens get the limits of the token,"
+        " and do not expire."
+    ),
 }
 
 
@@ -46,17 +49,19 @@ async def list_tokens(request: AdminRequest) -> Response[str]:
 
 def _form(request: AdminRequest, values: dict[str, str], error: str | None = None) -> Response[str]:
     fields = [
-        Field("name", "Name, for administrators", values.get("name", ""), help="Who gets it.", required=True),
+        Field("name", "Name, for administrators", values.get("name", ""), help=(
+            "The person or team that gets the token."
+        ), required=True),
         Field("uses", "Number of registrations", values.get("uses", "1"), "number", required=True),
         Field("days", "Days until it expires", values.get("days", "7"), "number", required=True),
-        Field("scopes", "Scopes that its clients may request", values.get("scopes", ""), help="Separated by spaces."),
+        Field("scopes", "Scopes that the clients may request", values.get("scopes", ""), help="Separated by spaces."),
         Field(
-            "grant_types", "Grants that its clients may have, one per line", values.get("grant_types", ""), "lines",
+            "grant_types", "Grants that the clients may have, one per line", values.get("grant_types", ""), "lines",
             f"Some of {', '.join(grant_types())}.",
         ),
         Field(
             "redirect_hosts", "Hosts of their redirect URIs, one per line", values.get("redirect_hosts", ""), "lines",
-            "Such as app.example.com, or .example.com for all hosts below it. Empty: any.",
+            "For example, app.example.com, or .example.com for all hosts below example.com. Leave empty for any host.",
         ),
         Field(
             "require_pkce", "PKCE is required", values.get("require_pkce", ""), "check",
@@ -155,7 +160,11 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "delete", "Delete", "No more clients can be registered with it. Its clients stay.", _WRITE, _delete
+            "delete",
+            "Delete",
+            "No more clients can be registered with this token. Clients already registered stay.",
+            _WRITE,
+            _delete,
         )
     ],
 )

@@ -195,10 +195,14 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "cancel", "Cancel this job", "What it has done stays. It can be resumed.", _READ, _cancel, fresh=False
+            "cancel", "Cancel this job", (
+                "What the job has done stays. The job can be resumed."
+            ), _READ, _cancel, fresh=False
         ),
         ConfirmedAction(
-            "resume", "Resume this job", "It goes on where it was, as long as you have your role.", _READ, _resume,
+            "resume", "Resume this job", (
+                "The job continues where it stopped, as long as you have your role."
+            ), _READ, _resume,
             danger=False,
         ),
     ],

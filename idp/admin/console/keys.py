@@ -135,7 +135,7 @@ def _acts(key: KeyInfo) -> list[Action]:
         return [Action("Revoke", f"{path}/contain", danger=True)]
     actions = [] if key.revoked_at else [Action("Revoke", f"{path}/contain", danger=True)]
     return (
-        [*actions, Action("Erase its private part", f"{path}/destroy", danger=True)]
+        [*actions, Action("Erase the private part", f"{path}/destroy", danger=True)]
         if key.state == State.RETIRED
         else actions
     )
@@ -182,9 +182,9 @@ actions.declare_actions(
         ),
         ConfirmedAction(
             "contain", "Revoke",
-            "It is removed from the JWKS, and another key signs. This server rejects its tokens now, and each"
-            " service when it fetches the keys again. For emergencies.", _WRITE, _contain,
+            "For emergencies. The key is removed from the JWKS, and another key signs. This server rejects"
+            " tokens of the key now, and each service does when it next fetches the keys.", _WRITE, _contain,
         ),
-        ConfirmedAction("destroy", "Erase its private part", "This cannot be undone.", _WRITE, _destroy),
+        ConfirmedAction("destroy", "Erase the private part", "This cannot be undone.", _WRITE, _destroy),
     ],
 )  # fmt: skip

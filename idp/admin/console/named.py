@@ -94,7 +94,9 @@ def role_fields(values: Mapping[str, str]) -> list[Field]:
         Field("role", "Role", values.get("role", ""), help="Its name.", required=True),
         Field(
             "client_id", "Client", values.get("client_id", ""),
-            help="The client_id of the application that the role is of. Empty: of the whole server.",
+            help=(
+                "The client_id of the application that the role belongs to. Leave empty for a role of the whole server."
+            ),
         ),
     ]  # fmt: skip
 

@@ -74,15 +74,17 @@ async def _choose(request: AdminRequest, entered: Mapping[str, str], error: str 
     """Ask for users and for what to do with them."""
     return render(
         request, "form", section="jobs", heading="Act on many users", status=400 if error else 200, error=error,
-        intro="The next page shows how many users there are, and what will happen.",
+        intro="The next page shows how many users match, and what will happen.",
         action=_PATH, label="Continue", back=f"{HOME}/jobs",
         fields=[
             Field("kind", "What to do", entered.get("kind", ""), "choice", choices=kinds_of(request.caller)),
-            named.group_field("Group", entered.get("group", ""), "Its name, to add users to it or to remove them."),
+            named.group_field("Group", entered.get("group", ""), (
+                "The name of the group to add users to, or to remove them from."
+            )),
             *(
                 _hidden(entered, "who", *FILTERS)
                 if entered.get("who") == "all"
-                else [Field("names", "Users", _names(entered), "lines", "Addresses or ids, one on each line.")]
+                else [Field("names", "Users", _names(entered), "lines", "Email addresses or ids, one per line.")]
             ),
         ],
     )  # fmt: skip
@@ -98,7 +100,7 @@ async def _confirm(request: AdminRequest, entered: Mapping[str, str], error: str
     except FORM_ERRORS as refused:
         return await _choose(request, entered, refused.description)
     confirmation = (
-        Field("expected", "Number of users", "", "number", f"Enter {number} to confirm it.", required=True)
+        Field("expected", "Number of users", "", "number", f"Enter {number} to confirm.", required=True)
         if kind.counted
         else Field("expected", "", str(number), "hidden")
     )

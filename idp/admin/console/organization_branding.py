@@ -19,12 +19,12 @@ from idp.infra.pictures import MAX_BYTES
 _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = f"{ONE}/branding"
 _FIELDS = {
-    "display_name": ("Name on pages", "Empty: that of the organisation."),
-    "color": ("Colour of buttons and links", "Such as #0f5568. It must be dark enough to read links in it."),
-    "logo_uri": ("URL of the logo", "By https. An uploaded logo is shown instead."),
-    "help_uri": ("URL of help", "By https."),
-    "terms_uri": ("URL of terms", "By https."),
-    "privacy_uri": ("URL of the privacy policy", "By https."),
+    "display_name": ("Name on pages", "Leave empty for the name of the organisation."),
+    "color": ("Colour of buttons and links", "For example, #0f5568. Links in this colour must be readable."),
+    "logo_uri": ("URL of the logo", "An https URL. An uploaded logo is shown instead."),
+    "help_uri": ("URL of help", "An https URL."),
+    "terms_uri": ("URL of terms", "An https URL."),
+    "privacy_uri": ("URL of the privacy policy", "An https URL."),
 }
 
 
@@ -48,7 +48,7 @@ async def show_branding(request: AdminRequest) -> Response[str]:
     )  # fmt: skip
 
 
-_NONE = "There is none: a sign-in for the organisation looks like any other."
+_NONE = "No branding: a sign-in for the organisation looks like any other."
 _VISIBLE = "With branding, everyone who names the organisation in a request sees that there is one."
 
 
@@ -127,7 +127,7 @@ async def _ask(request: AdminRequest, act: str, title: str, explanation: str) ->
 
 @screen("GET", f"{_PATH}/remove", _WRITE)
 async def ask_remove_branding(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "remove", "Remove the branding", "Its pages look like all others then.")
+    return await _ask(request, "remove", "Remove the branding", "Pages of the organisation then look like all others.")
 
 
 @screen("POST", f"{_PATH}/remove", _WRITE)
@@ -137,7 +137,7 @@ async def remove_branding(request: AdminRequest) -> Response[Any]:
 
 @screen("GET", f"{_PATH}/remove_logo", _WRITE)
 async def ask_remove_logo(request: AdminRequest) -> Response[str]:
-    return await _ask(request, "remove_logo", "Remove the logo", "Pages show the one of the URL then, or none.")
+    return await _ask(request, "remove_logo", "Remove the logo", "Pages then show the logo of the URL, or none.")
 
 
 @screen("POST", f"{_PATH}/remove_logo", _WRITE)

@@ -104,12 +104,12 @@ declare_acts(
         ),
         Act(
             "enforce", "Enforce",
-            "People with an address in the domain sign in at the upstreams of the organisation only. Their sessions go"
-            " on until they end. Release it to undo this.",
+            "People with an address in the domain sign in at the upstreams of the organisation only. Existing"
+            " sessions continue. Release it to undo this.",
             lambda row: realms.enforce(row["id"]), danger=True, fresh=True,
         ),
         Act(
-            "release", "Release", "People with an address in the domain may sign in by other ways too.",
+            "release", "Release", "People with an address in the domain may sign in in other ways too.",
             lambda row: domains.enforce(row["id"], enforced=False), fresh=True,
         ),
         Act(

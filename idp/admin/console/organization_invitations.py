@@ -123,11 +123,11 @@ declare_acts(
     _INVITATIONS,
     [
         Act(
-            "resend", "Send again", "The mail has another link. The earlier one stops working.",
+            "resend", "Send again", "The email has a new link. The earlier link stops working.",
             lambda row: invitations.resend(row["organization_id"], row["id"]), notice="invited",
         ),
         Act(
-            "revoke", "Revoke", "The link of the mail stops working. The address can be invited again.",
+            "revoke", "Revoke", "The link in the email stops working. The address can be invited again.",
             lambda row: invitations.revoke(row["organization_id"], row["id"]), danger=True,
         ),
     ],

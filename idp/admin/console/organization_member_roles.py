@@ -73,7 +73,7 @@ async def ask_to_take_role_of_member(request: AdminRequest) -> Response[str]:
     member = await found_member(request)
     role = await _held_role(request, member)
     return await _form(
-        request, member, f"roles/{role['id']}/take", heading="Take the role?", label="Take", danger=True,
+        request, member, f"roles/{role['id']}/take", heading="Remove the role?", label="Remove", danger=True,
         subject={"Role": role["name"]},
     )  # fmt: skip
 

@@ -78,7 +78,7 @@ async def show_member(request: AdminRequest) -> Response[str]:
     ]  # fmt: skip
     may_change = _WRITE in request.caller.allowed
     rows = [
-        [*role_cells(path, each), *([Cell("Take", f"{here}/roles/{each['id']}/take")] if may_change else [])]
+        [*role_cells(path, each), *([Cell("Remove", f"{here}/roles/{each['id']}/take")] if may_change else [])]
         for each in held.rows
     ]
     return render(
@@ -121,8 +121,10 @@ async def ask_reactivate_member(request: AdminRequest) -> Response[str]:
         request, "form", section=SECTION, heading="Reactivate?", fields=[], action=f"{path}/reactivate",
         label="Reactivate", back=path,
         subject=facts({"Organisation": row["name"], "Email address": member["email"], "Name": member["name"]}),
-        intro="The membership counts again, with its roles, and the account is enabled if the SCIM client of the"
-        " organisation disabled it. What has ended stays ended. The client may disable it again.",
+        intro=(
+            "The membership and its roles are active again, and the account is enabled if the SCIM client of the"
+            " organisation disabled it. Ended sessions stay ended. The client may disable the membership again."
+        ),
     )  # fmt: skip
 
 

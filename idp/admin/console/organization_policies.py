@@ -18,8 +18,14 @@ _READ, _WRITE = Permission.ORGANIZATIONS_READ, Permission.ORGANIZATIONS_WRITE
 _PATH = f"{ONE}/policy"
 _LABELS = {"password": "Password", "passkey": "Passkey", "email_code": "Code by email", "upstream": "Another provider"}
 _MINUTES = {
-    "session_max_age": ("Longest session, in minutes", "Since the user proved their identity. Empty: any."),
-    "session_idle": ("Longest pause, in minutes", "Of the session, and between two refreshes. Empty: any."),
+    "session_max_age": (
+        "Longest session, in minutes",
+        "Since the user proved their identity. Leave empty for no limit.",
+    ),
+    "session_idle": (
+        "Longest pause, in minutes",
+        "Of the session, and between two refreshes. Leave empty for no limit.",
+    ),
 }
 
 
@@ -35,7 +41,7 @@ async def show_policy(request: AdminRequest) -> Response[str]:
     change = [Action("Change", f"{path}/policy/change")] if _WRITE in request.caller.allowed else []
     return render(
         request, "record", section=SECTION, heading=f"Sign-in policy of {row['name']}", facts=facts(shown),
-        intro="What a sign-in for the organisation needs.", acts=[Action("Organisation", path), *change],
+        intro="What members need to sign in for the organisation.", acts=[Action("Organisation", path), *change],
     )  # fmt: skip
 
 
@@ -67,15 +73,17 @@ async def _form(
     ]  # fmt: skip
     return render(
         request, "form", section=SECTION, heading=f"Sign-in policy of {row['name']}", fields=fields, label="Save",
-        intro="Counts from the next sign-in and the next token on. With no way to sign in chosen, all are allowed.",
+        intro="Applies from the next sign-in and the next token. If no way to sign in is chosen, all are allowed.",
         action=f"{path}/change", back=path, error=error, version=version(request, row["updated_at"]),
         status=400 if error else 200,
     )  # fmt: skip
 
 
 _HELP = dict.fromkeys(WAYS, "") | {
-    "passkey": "Alone, members without a passkey set one up when they sign in for the organisation.",
-    "upstream": "Only providers that report when the user signed in, if the session has a length.",
+    "passkey": (
+        "If this is the only choice, members without a passkey set one up when they sign in for the organisation."
+    ),
+    "upstream": "If sessions have a maximum length, only providers that report when the user signed in.",
 }
 
 

@@ -135,7 +135,9 @@ async def ask_delete_role(request: AdminRequest) -> Response[str]:
     path = f"{HOME}/{SECTION}/{row['id']}/roles/{role['id']}"
     return render(
         request, "form", section=SECTION, heading="Delete?", fields=[], action=f"{path}/delete", label="Delete",
-        subject=facts({"Organisation": row["name"], "Role": role["name"]}), intro="Everyone loses it.", danger=True,
+        subject=facts({"Organisation": row["name"], "Role": role["name"]}), intro=(
+            "Everyone loses the role."
+        ), danger=True,
         back=path,
     )  # fmt: skip
 

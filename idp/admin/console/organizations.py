@@ -70,7 +70,10 @@ def _new_form(request: AdminRequest, error: str | None = None) -> Response[str]:
     fields = [
         Field(
             "slug", "Slug", request.form.get("slug", ""), required=True,
-            help="Names it in requests, and never changes. 1 to 63 lower-case letters a to z, digits and hyphens.",
+            help=(
+                "Names the organisation in requests, and never changes. 1 to 63 lower-case letters a to z,"
+                " digits and hyphens."
+            ),
         ),
         Field("name", "Name", request.form.get("name", ""), required=True),
     ]  # fmt: skip
@@ -194,14 +197,14 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "disable", "Disable", "Its memberships, with the roles there, do not count until it is enabled again.",
+            "disable", "Disable", "Memberships and roles have no effect until the organisation is enabled again.",
             _WRITE, _disable,
         ),
         ConfirmedAction(
-            "enable", "Enable", "Its memberships, with the roles there, count again.", _WRITE, _enable, danger=False
+            "enable", "Enable", "Memberships and roles are active again.", _WRITE, _enable, danger=False
         ),
         ConfirmedAction(
-            "delete", "Delete", "Its memberships and roles are deleted. The users stay.", _WRITE, _delete
+            "delete", "Delete", "Memberships and roles are deleted. The users stay.", _WRITE, _delete
         ),
     ],
 )  # fmt: skip

@@ -87,7 +87,9 @@ async def _warnings(
     if sent.dead and Permission.OUTBOX_READ in allowed:
         found.append((f"{sent.dead} deliveries were given up within a day.", f"{HOME}/deliveries?state=dead", True))
     if request.caller.owner and await count_owners() == 1:
-        text = "There is only one owner. If that account is lost, nobody can administer this server. Add another one."
+        text = (
+            "There is only one owner. If that account is lost, no one can administer this server. Add a second owner."
+        )
         found.append((text, f"{HOME}/admins", False))
     if Permission.KEYS_READ in allowed:
         for key in keys:

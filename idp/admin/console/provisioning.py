@@ -39,7 +39,7 @@ _USERS = (
     ("all", "all"), ("groups", "those in groups"), ("organization", "the members of an organisation"),
     ("client", "those who may use a client"),
 )  # fmt: skip
-_MATCHES = (("userName", "userName"), ("externalId", "externalId: adopts nobody"), ("email", "email address"))
+_MATCHES = (("userName", "userName"), ("externalId", "externalId: adopts no one"), ("email", "email address"))
 _REMOVALS = (("deactivate", "they are deactivated"), ("delete", "they are deleted"))
 
 
@@ -77,18 +77,23 @@ def _fields(values: dict[str, str], *, new: bool) -> list[Field]:
     return [
         Field("name", "Name, for administrators", value("name"), required=True),
         Field(
-            "base_url", "Base URL", value("base_url"), help="Of its SCIM server, such as https://app.example.com/scim/v2.",
+            "base_url", "Base URL", value("base_url"),
+            help="The SCIM server of the application, such as https://app.example.com/scim/v2.",
             required=True,
         ),
         *([token] if new else []),
-        Field("users", "Users that it gets", value("users") or "all", "choice", choices=_USERS),
-        Field("groups", "Of these groups, one per line", value("groups"), "lines", "If it gets those in groups."),
-        Field("organization", "Of this organisation", value("organization"), help="Its slug."),
-        Field("client_id", "Of this client", value("client_id"), help="Its client_id. The access policy decides."),
-        Field("pushed_groups", "Groups that it gets as groups, one per line", value("pushed_groups"), "lines"),
+        Field("users", "Users it gets", value("users") or "all", "choice", choices=_USERS),
+        Field("groups", "Of these groups, one per line", value("groups"), "lines", (
+            "If the target gets users in groups."
+        )),
+        Field("organization", "Of this organisation", value("organization"), help="The slug of the organisation."),
+        Field("client_id", "Of this client", value("client_id"), help=(
+            "The client_id of the client. The access policy decides."
+        )),
+        Field("pushed_groups", "Groups it gets, one per line", value("pushed_groups"), "lines"),
         Field(
             "mapping", "Attributes, one ATTRIBUTE=SOURCE per line", value("mapping"), "lines",
-            "A source is an attribute of users, or attribute:NAME of one that you declared.", required=True,
+            "A source is an attribute of users, or attribute:NAME for one that you declared.", required=True,
         ),
         Field(
             "match", "Adopt accounts that exist there by", value("match") or "userName", "choice", choices=_MATCHES
@@ -97,7 +102,9 @@ def _fields(values: dict[str, str], *, new: bool) -> list[Field]:
             "removal", "When users are deleted here or leave", value("removal") or "deactivate", "choice",
             choices=_REMOVALS,
         ),
-        Field("mends", "Periodic checks mend what differs", value("mends"), "check", "Otherwise they report it."),
+        Field("mends", "Periodic checks repair differences", value("mends"), "check", (
+            "Otherwise they only report differences."
+        )),
     ]  # fmt: skip
 
 
@@ -178,7 +185,7 @@ async def show_target(request: AdminRequest) -> Response[str]:
         "Groups": ", ".join(written["pushed_groups"]),
         "Attributes": ", ".join(written["mapping"]),
         "Adopts by": target.match.value,
-        "Who leaves": dict(_REMOVALS)[target.removal.value],
+        "Users who leave": dict(_REMOVALS)[target.removal.value],
         "Active there": counts["active"],
         "Inactive there": counts["inactive"],
         "Deliveries that wait": Cell(str(row["waiting"]), f"{HOME}/deliveries?stream={target.stream}"),
@@ -225,12 +232,12 @@ def _acts(target: Target, push: Job | None, check: Job | None) -> list[Action]:
         states = {job.state for job in (push, check) if job is not None}
         state = [
             Action("Push all users", f"{path}/push"), Action("Check", f"{path}/check"),
-            Action("Check and mend", f"{path}/mend"),
+            Action("Check and repair", f"{path}/mend"),
         ]  # fmt: skip
         if "running" in states:
             state.append(Action("Stop the jobs", f"{path}/stop"))
         if states & {"stopped", "failed"}:
-            state.append(Action("Go on with the jobs", f"{path}/resume"))
+            state.append(Action("Continue the jobs", f"{path}/resume"))
         state.append(Action("Disable", f"{path}/disable"))
     return [
         Action("Change", f"{path}/change"), Action("Test", f"{path}/test"), Action("New token", f"{path}/token"),
@@ -325,17 +332,19 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "test", "Test", "It is asked for what it supports, and for one user. Nothing is changed there.", _WRITE,
+            "test", "Test", "The target is asked what it supports, and for one user. Nothing is changed there.", _WRITE,
             _test, danger=False,
         ),
         ConfirmedAction(
-            "token", "New token", "Deliveries that wait are sent with it.", _WRITE, _set_token, danger=False,
+            "token", "New token", "Waiting deliveries are sent with the new token.", _WRITE, _set_token, danger=False,
             fields=(Field("token", "Token", "", "password", required=True),),
         ),
-        ConfirmedAction("enable", "Enable", "All its users are sent to it.", _WRITE, _enable, danger=False),
-        ConfirmedAction("disable", "Disable", "It gets nothing more, and what waits is given up.", _WRITE, _disable),
+        ConfirmedAction("enable", "Enable", "All users of the target are sent to it.", _WRITE, _enable, danger=False),
+        ConfirmedAction("disable", "Disable", (
+            "The target gets nothing more, and waiting deliveries are dropped."
+        ), _WRITE, _disable),
         ConfirmedAction(
-            "push", "Push all users", "Every user is looked at, and sent if the last that was sent is something else.",
+            "push", "Push all users", "Every user is checked, and sent if anything changed since the last time.",
             _WRITE, _push, danger=False,
         ),
         ConfirmedAction(
@@ -343,17 +352,17 @@ actions.declare_actions(
             _check, danger=False,
         ),
         ConfirmedAction(
-            "mend", "Check and mend",
-            "All users and groups there are compared with this server, and what differs is sent. Accounts that this"
-            " server neither made nor adopted stay as they are.",
+            "mend", "Check and repair",
+            "All users and groups there are compared with this server, and what differs is sent. Accounts that"
+            " this server neither created nor adopted stay as they are.",
             _WRITE, _mend, danger=False,
         ),
-        ConfirmedAction("stop", "Stop the jobs", "What they have queued is sent.", _WRITE, _stop, danger=False),
+        ConfirmedAction("stop", "Stop the jobs", "Deliveries already queued are sent.", _WRITE, _stop, danger=False),
         ConfirmedAction(
-            "resume", "Go on with the jobs", "They go on where they were stopped.", _WRITE, _resume, danger=False
+            "resume", "Continue the jobs", "The jobs continue where they stopped.", _WRITE, _resume, danger=False
         ),
         ConfirmedAction(
-            "delete", "Delete", "What waits is given up. The accounts there stay as they are.", _WRITE, _delete
+            "delete", "Delete", "Waiting deliveries are dropped. The accounts there stay as they are.", _WRITE, _delete
         ),
     ],
 )  # fmt: skip

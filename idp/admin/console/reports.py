@@ -26,7 +26,7 @@ def show_report(request: AdminRequest, section: str, report: Report, back: str) 
         intro=f"The {report.kind} {report.id} is contained.{alone}",
         tables=[
             Table("What ended", ("What", "How many"), ended),
-            Table("What goes on", ("What", "Where", "Until"), usable, "Nothing."),
+            Table("What continues", ("What", "Where", "Until"), usable, "Nothing."),
         ],
         acts=[Action("Back", back)],
     )

@@ -70,7 +70,7 @@ def _form(
         hint = "The URI that clients name as resource and tokens carry as aud."
         fields.insert(0, Field("identifier", "Identifier", values.get("identifier") or "", help=hint, required=True))
     fields += [
-        Field("scope", "Scopes that it defines", values.get("scope") or "", help="Separated by spaces."),
+        Field("scope", "Scopes", values.get("scope") or "", help="Separated by spaces."),
         Field(
             "access_token_signed_response_alg", "Algorithm of its tokens",
             values.get("access_token_signed_response_alg") or DEFAULT_ALGORITHM, "choice", choices=algorithms,
@@ -87,7 +87,7 @@ def _form(
         Field("witnessed", "New keys wait until it has fetched them", "on" if values.get("witnessed") else "", "check"),
         Field(
             "networks", "Networks that it calls from, one per line", "\n".join(values.get("networks") or ()), "lines",
-            "Only if it uses the common JWKS URL and not its own.",
+            "Only for a server that uses the common JWKS URL.",
         ),
         Field("user_agent", "Beginning of its User-Agent", values.get("user_agent") or ""),
     ]  # fmt: skip
@@ -133,7 +133,7 @@ async def show_server(request: AdminRequest) -> Response[str]:
     row = await one(RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
     shown = {
         "Identifier (aud)": row["identifier"],
-        "Its JWKS URL": f"{settings().issuer}/jwks/{row['jwks_id']}",
+        "JWKS URL": f"{settings().issuer}/jwks/{row['jwks_id']}",
         "New keys wait for it": row["witnessed"],
         "Fetched the keys": when(row["jwks_fetched_at"]),
         "Fetches every": _period(row),
@@ -188,7 +188,11 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "delete", "Delete", "Tokens for it are no longer issued, and its JWKS URL is removed.", _WRITE, _delete
+            "delete",
+            "Delete",
+            "Tokens for the resource server are no longer issued, and its JWKS URL is removed.",
+            _WRITE,
+            _delete,
         )
     ],
 )

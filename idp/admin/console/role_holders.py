@@ -52,7 +52,7 @@ async def ask_to_take(request: AdminRequest) -> Response[str]:
     holder = await one(HOLDERS, role_id=str(row["id"]), user_id=request.params["user_id"])
     path = f"{HOME}/{SECTION}/{row['id']}"
     return render(
-        request, "form", section=SECTION, heading="Take the role from the user?", label="Take", fields=[],
+        request, "form", section=SECTION, heading="Remove the role from the user?", label="Remove", fields=[],
         subject=facts({"Role": row["name"], "Email address": holder["email"], "Name": holder["name"]}),
         intro="The user keeps it if a group or another role gives it too.",
         action=f"{path}/holders/{holder['user_id']}/take", back=path, danger=True,

@@ -63,8 +63,10 @@ async def list_roles(request: AdminRequest) -> Response[str]:
     create = [Action("New role", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else []
     return render(
         request, "list", section=SECTION, heading="Roles", path=f"{HOME}/{SECTION}", acts=create,
-        intro="What users may do in an application, or in all. The roles of administrators are below Admins, those of"
-        " an organisation on its page.",
+        intro=(
+            "What users may do in one application, or in all. Roles of administrators are on the Admins page,"
+            " and roles of an organisation on the page of the organisation."
+        ),
         filters=[
             Field("q", "Name begins with", request.query.get("q", ""), "search"),
             Field("client_id", "client_id", request.query.get("client_id", ""), "search"),
@@ -112,12 +114,12 @@ async def _holders(request: AdminRequest, row: asyncpg.Record, path: str, *, may
             text(each["name"]),
             text(each["origin"]),
             when(each["created_at"]),
-            *([Cell("Take", f"{path}/holders/{each['user_id']}/take")] if may_change else []),
+            *([Cell("Remove", f"{path}/holders/{each['user_id']}/take")] if may_change else []),
         ]
         for each in found.rows
     ]
     columns = ("Email", "Name", "Given by", "Since", *([""] if may_change else []))
-    heading = f"Users who were given it ({await count_holders(row['id']):,})"
+    heading = f"Users who were given the role ({await count_holders(row['id']):,})"
     return Table(heading, columns, holders, next=next_url(request, found))
 
 
@@ -150,7 +152,7 @@ def _form(
         Field("description", "Description", values.get("description", "")),
     ]
     if path.endswith("/new"):
-        hint = "The client_id of the application that it is of. Empty: of the whole server."
+        hint = "The client_id of the application that the role belongs to. Leave empty for a role of the whole server."
         fields.insert(1, Field("client_id", "Client", values.get("client_id", ""), help=hint))
     return render(
         request, "form", section=SECTION, heading=heading, fields=fields, action=f"{HOME}{path}", label="Save",
@@ -208,7 +210,7 @@ async def _contain_form(request: AdminRequest, error: str | None = None) -> Resp
     path = f"{HOME}/{SECTION}/{row['id']}"
     return render(
         request, "form", section=SECTION, heading=f"Let {row['name']} contain a role", label="Save",
-        intro="Whoever has this role has the other one too.", subject=facts(await named_role(str(row["id"]))),
+        intro="Everyone with this role also has the other one.", subject=facts(await named_role(str(row["id"]))),
         fields=named.role_fields(request.form or {"client_id": row["client_id"] or ""}),
         action=f"{path}/contain", back=path, error=error, status=400 if error else 200,
     )  # fmt: skip
@@ -233,7 +235,7 @@ async def ask_to_release(request: AdminRequest) -> Response[str]:
     return render(
         request, "form", section=SECTION, heading="Release the role?", label="Release", fields=[],
         subject=facts({"Role": row["name"], "Contained": contained["name"], "Client": contained["client_id"]}),
-        intro="Whoever has the contained role by the other one loses it.",
+        intro="Users who have the contained role only through the other one lose it.",
         action=f"{path}/contained/{contained['id']}/release", back=path, danger=True,
     )  # fmt: skip
 
@@ -256,12 +258,12 @@ async def named_role(role_id: str) -> dict[str, Any]:
     """Return the facts by which a page of an action names a role."""
     row = await one(OWN_ROLES, id=role_id)
     holders = f"{await count_holders(row['id']):,}"
-    return {"Role": row["name"], "Of": named.owner(row["client_id"]), "Users who were given it": holders}
+    return {"Role": row["name"], "Of": named.owner(row["client_id"]), "Users who were given the role": holders}
 
 
 actions.declare_actions(
     SECTION,
     "role_id",
     named_role,
-    [ConfirmedAction("delete", "Delete", "Everyone loses it, by whatever way they had it.", _WRITE, _delete)],
+    [ConfirmedAction("delete", "Delete", "Everyone loses the role, however they got it.", _WRITE, _delete)],
 )

@@ -34,7 +34,7 @@ async def list_scim_tokens(request: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]  # fmt: skip
-    intro = "Who has one of these tokens manages users and groups, at " + f"{settings().issuer}{PATH}."
+    intro = "Anyone who has one of these tokens can manage users and groups, at " + f"{settings().issuer}{PATH}."
     return render(
         request, "list", section=SECTION, heading="SCIM tokens", path=f"{HOME}/{SECTION}", filters=[],
         acts=[Action("New SCIM token", f"{HOME}/{SECTION}/new")] if _WRITE in request.caller.allowed else [],
@@ -51,13 +51,20 @@ def _manages(row: asyncpg.Record) -> Cell:
 
 def _form(request: AdminRequest, values: dict[str, str], error: str | None = None) -> Response[str]:
     fields = [
-        Field("name", "Name, for administrators", values.get("name", ""), help="Which system has it.", required=True),
+        Field("name", "Name, for administrators", values.get("name", ""), help=(
+            "The system that uses the token."
+        ), required=True),
         Field(
             "organization", "Organisation", values.get("organization", ""),
-            help="Its slug: the token manages only its members and roles. Empty: all users and groups of the server.",
+            help=(
+                "The slug of an organisation, whose members and roles the token manages. Leave empty for all"
+                " users and groups of the server."
+            ),
         ),
         Field("days", "Days until it expires", values.get("days", "366"), "number", required=True),
-        Field("writes", "It may change users and groups", values.get("writes", ""), "check", "Otherwise it may read."),
+        Field("writes", "May change users and groups", values.get("writes", ""), "check", (
+            "Otherwise the system can only read them."
+        )),
     ]  # fmt: skip
     return render(
         request, "form", section=SECTION, heading="New SCIM token", fields=fields, action=f"{HOME}/{SECTION}/new",
@@ -108,9 +115,9 @@ async def _record(request: AdminRequest, token_id: str) -> Response[str]:
         "May": "read and change users and groups" if row["writes"] else "read users and groups",
         "URL": f"{settings().issuer}{PATH}",
         "Expires": row["expires_at"],
-        "The value before is valid until": when(row["old_expires_at"], "no more"),
+        "Previous value is valid until": when(row["old_expires_at"], "no longer"),
         "Last used": when(row["last_used_at"], "never"),
-        "Origin of what it adds": tokens.origin_of(row["id"]),
+        "Origin of what the token adds": tokens.origin_of(row["id"]),
         "Created": row["created_at"],
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
@@ -146,11 +153,15 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "rotate", "New value", "It is valid for a year. The value before stays valid for seven days.", _WRITE,
+            "rotate", "New value", (
+                "The new value is valid for a year. The previous value stays valid for seven days."
+            ), _WRITE,
             _rotate,
         ),
         ConfirmedAction(
-            "delete", "Delete", "Its system can change nothing more. The users and groups that it added stay.", _WRITE,
+            "delete", "Delete", (
+                "The system with this token can change nothing more. The users and groups it added stay."
+            ), _WRITE,
             _delete,
         ),
     ],

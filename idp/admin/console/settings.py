@@ -23,7 +23,7 @@ async def show_settings(request: AdminRequest) -> Response[str]:
     ]
     return render(
         request, "list", section="settings", heading="Settings", path=f"{HOME}/settings", tables=tables, columns=(),
-        rows=[], intro="As this worker read them from its environment. Secrets are masked.",
+        rows=[], intro="The settings this worker read from its environment. Secrets are masked.",
         filters=[
             Field("q", "Part of the name or meaning", asked, "search"),
             Field("changed", "Show", changed, "choice", choices=(("", "All"), ("yes", "Changed from the default"))),

@@ -74,7 +74,9 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
     except InvalidPasswordError as error:
         return _page(token, str(error), email=email, name=name)
     if user is None:
-        return _page(token, "There is an account with this address, with another password.", email=email, name=name)
+        return _page(
+            token, "There is already an account with this address, and the password is wrong.", email=email, name=name
+        )
     async with transaction():
         # A user who registered with this address in the meantime is another person.
         known = await user_by_email(user.email)
@@ -96,7 +98,7 @@ async def _user(email: str, name: str, password: str) -> User | None:
         right = await verify_password(known.password_hash, password)
         return known if right and known.disabled_at is None else None
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InvalidPasswordError("Enter a name of one line.")
+        raise InvalidPasswordError("Enter a name on one line.")
     await check_new_password(password, user_inputs=[email, name])
     # The holder of the token is the operator, so the address counts as verified.
     password_hash = await hash_password(password)

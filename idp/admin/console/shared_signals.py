@@ -21,7 +21,7 @@ SECTION = "shared_signals"
 _READ, _WRITE = Permission.EVENTS_READ, Permission.EVENTS_WRITE
 _MOODS = {"enabled": "good", "disabled": "bad"}
 _POLLED = "polled by the client"
-_TOLD = "The receiver is told, and may set the status again. To stop it, disable the client."
+_TOLD = "The receiver is told, and may set the status again. To stop the stream, disable the client."
 _OFF = "This server is no transmitter: IDP_SHARED_SIGNALS is off."
 
 
@@ -137,7 +137,7 @@ actions.declare_actions(
             for change in CHANGES
         ),
         ConfirmedAction(
-            "delete", "Delete", "What waits is given up. The receiver is not told, and may create another stream.",
+            "delete", "Delete", "Waiting events are dropped. The receiver is not told, and may create another stream.",
             _WRITE, _delete,
         ),
     ],

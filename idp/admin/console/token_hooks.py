@@ -22,7 +22,7 @@ SECTION = "token_hooks"
 _READ, _WRITE = Permission.EVENTS_READ, Permission.EVENTS_WRITE
 _INTRO = (
     "URLs that are asked before tokens of users are issued, by signed requests. They add claims, or deny the tokens."
-    " A client with a hook of its own does not call the one of all others, even if its own is disabled."
+    " A client with its own hook does not call the hook of all other clients, even if its own is disabled."
 )
 _OTHERS = "every client without a hook of its own"
 
@@ -60,15 +60,18 @@ def _form(
         *(
             []
             if hook is not None
-            else [Field("client_id", "Client", values.get("client_id", ""), help=f"Its client_id. Empty: {_OTHERS}.")]
+            else [Field("client_id", "Client", values.get("client_id", ""), help=(
+                f"The client_id of the client. Leave empty for"
+                f" {_OTHERS}."
+            ))]
         ),
         *(
             Field(f"in_{place}", f"Ask about {name}", values.get(f"in_{place}", ""), "check")
             for place, name in _NAMES.items()
         ),
         Field(
-            "fail_open", "Issue tokens without its claims if it fails", values.get("fail_open", ""), "check",
-            "Otherwise nobody gets tokens while it fails.",
+            "fail_open", "If the hook fails, issue tokens without its claims", values.get("fail_open", ""), "check",
+            "Otherwise no one gets tokens while the hook fails.",
         ),
     ]  # fmt: skip
     path = f"{HOME}/{SECTION}" if hook is None else f"{HOME}/{SECTION}/{hook['id']}"
@@ -121,7 +124,7 @@ async def _record(request: AdminRequest, hook_id: str) -> Response[str]:
         "Client": row["client_id"] or _OTHERS,
         "Asked about": list(row["places"]),
         "If it fails, tokens are": "issued without its claims" if row["fail_open"] else "not issued",
-        "The secret before signs too until": when(row["old_secret_until"], "no more"),
+        "Previous secret also signs until": when(row["old_secret_until"], "no longer"),
         "Disabled": when(row["disabled_at"], "no"),
         "Created": row["created_at"],
     }
@@ -188,13 +191,21 @@ actions.declare_actions(
     "hook_id",
     _named,
     [
-        ConfirmedAction("rotate", "New secret", "The one before signs too for a time.", _WRITE, _rotate),
+        ConfirmedAction("rotate", "New secret", "The previous secret also signs for a time.", _WRITE, _rotate),
         ConfirmedAction(
-            "disable", "Disable", "Tokens are issued without its claims, and it denies none.", _WRITE, _disable
+            "disable",
+            "Disable",
+            "Tokens are issued without the claims of the hook, and none are denied.",
+            _WRITE,
+            _disable,
         ),
-        ConfirmedAction("enable", "Enable", "It is asked again, from now on.", _WRITE, _enable, danger=False),
+        ConfirmedAction("enable", "Enable", "The hook is asked again from now on.", _WRITE, _enable, danger=False),
         ConfirmedAction(
-            "delete", "Delete", "Tokens are issued without its claims, and it denies none.", _WRITE, _delete
+            "delete",
+            "Delete",
+            "Tokens are issued without the claims of the hook, and none are denied.",
+            _WRITE,
+            _delete,
         ),
     ],
 )

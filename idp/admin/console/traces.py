@@ -39,7 +39,7 @@ async def list_traces(request: AdminRequest) -> Response[Any]:
     ]
     outcomes = [("", "All"), *((each, each) for each in REQUESTS.filters["outcome"].choices)]
     filters = [
-        Field("id", "Id", help="As on the error page: of a request or of a flow."),
+        Field("id", "Id", help="The id of a request or a flow, as on the error page."),
         Field("user", "User", request.query.get("user", ""), help="Email address or id."),
         Field("client_id", "client_id", request.query.get("client_id", "")),
         Field("outcome", "Outcome", request.query.get("outcome", ""), "choice", choices=outcomes),
@@ -82,7 +82,7 @@ def _timeline(request: ShownRequest) -> Table:
     why = request.reason or request.error
     heading = f"+{request.offset_ms} ms: {request.method} {request.route}"
     ended = [("Request", request.request_id), ("Status", request.status), ("From", request.ip_address)]
-    ended += [("Why", request.hint), ("How to mend it", request.mend)]
+    ended += [("Why", request.hint), ("How to fix it", request.mend)]
     rows = [
         [
             _after(request.duration_ms),

@@ -68,31 +68,35 @@ def _form(
             Field(f"purpose_{name}", label, values.get(f"purpose_{name}", ""), "check")
             for name, label in _PURPOSES.items()
         ),
-        Field("clients", "Clients that may present its tokens, one per line", values.get("clients", ""), "lines"),
+        Field("clients", "Clients that may present the tokens, one per line", values.get("clients", ""), "lines"),
         Field(
-            "subject", "Whom its sub means", values.get("subject", ""), "choice",
+            "subject", "Who the sub refers to", values.get("subject", ""), "choice",
             choices=list(_SUBJECTS.items()), required=True,
         ),
         Field(
-            "email_domains", "Domains of addresses that it vouches for, one per line", values.get("email_domains", ""),
-            "lines", "Whoever has its keys can name every user with an address in these domains.",
+            "email_domains", (
+                "Domains of addresses the issuer vouches for, one per line"
+            ), values.get("email_domains", ""),
+            "lines", "Anyone who has the keys of the issuer can name every user with an address in these domains.",
         ),
         Field("create_users", "Create a user for a new verified address", values.get("create_users", ""), "check"),
-        Field("scope", "Scopes that its tokens can give", values.get("scope", ""), help="Separated by spaces."),
+        Field("scope", "Scopes that the tokens can give", values.get("scope", ""), help="Separated by spaces."),
         Field(
             "audiences", "Other audiences, one per line", values.get("audiences", ""), "lines",
             "For subjects of token exchange only.",
         ),
         Field("max_lifetime", "Longest lifetime of a token, in seconds", values.get("max_lifetime", ""), "number"),
         Field(
-            "jwks_uri", "URL of its keys", values.get("jwks_uri", ""), help="Empty: the one in its discovery document."
+            "jwks_uri", "URL of the keys", values.get("jwks_uri", ""), help=(
+                "Leave empty for the URL in the discovery document."
+            )
         ),
-        Field("jwks", "Its keys, as a JWK Set", values.get("jwks", ""), "lines", "Instead of a URL."),
+        Field("jwks", "Keys, as a JWK Set", values.get("jwks", ""), "lines", "Instead of a URL."),
         Field("algorithms", "Algorithms, one per line", values.get("algorithms", ""), "lines", "Empty: all."),
-        Field("enabled", "Accept its tokens", values.get("enabled", ""), "check"),
+        Field("enabled", "Accept tokens", values.get("enabled", ""), "check"),
     ]  # fmt: skip
     if new:
-        hint = "The iss of its tokens, such as https://idp.example.org."
+        hint = "The iss of the tokens, such as https://idp.example.org."
         fields.insert(0, Field("issuer", "Issuer", values.get("issuer", ""), help=hint, required=True))
     return render(
         request, "form", section=SECTION, heading=heading, fields=fields, action=path, label="Save",
@@ -210,5 +214,5 @@ actions.declare_actions(
     SECTION,
     "issuer_id",
     _named,
-    [ConfirmedAction("remove", "Remove", "Its tokens are no longer accepted.", _WRITE, _remove)],
+    [ConfirmedAction("remove", "Remove", "Tokens of the issuer are no longer accepted.", _WRITE, _remove)],
 )

@@ -14,10 +14,10 @@ from idp.federation.providers.oidc import SWITCHES
 
 SECTION = "upstreams"
 CHECKS = {
-    "trust_email": "Trust its verified email addresses",
-    "keep_tokens": "Keep its tokens, encrypted",
+    "trust_email": "Trust verified email addresses",
+    "keep_tokens": "Keep tokens of the provider, encrypted",
     "logout": "Signing out here signs out there too",
-    "adds_members": "Its users become members of its organisation, if it has one",
+    "adds_members": "Users become members of the organisation of the upstream",
 }
 _TEXTS = ("id", "name", "issuer", "client_id", "scope", "mfa_acr")
 _SECRETS = {"apple": "Private key from the provider, as PEM", "ldap": "Password of the bind DN"}
@@ -47,8 +47,8 @@ def _fields(kind: str, values: Mapping[str, str], checks: Collection[str], *, ne
     def field(name: str, label: str, kind: str = "text", help: str = "", **more: Any) -> Field:
         return Field(name, label, values.get(name, ""), kind, help, **more)
 
-    usual = "Empty: the default of its kind."
-    secret_help = "" if new else "Empty: unchanged."
+    usual = "Leave empty for the default of the provider."
+    secret_help = "" if new else "Leave empty to keep the current value."
     key, directory = kind == "apple", kind == "ldap"
     found = [
         field("name", "Name that users see", help=usual),
@@ -73,18 +73,18 @@ def _fields(kind: str, values: Mapping[str, str], checks: Collection[str], *, ne
         found += [
             field(
                 "required_claims", "Required claims, one per line", "lines",
-                "Such as hd=example.com or groups=staff,admins.",
+                "For example, hd=example.com or groups=staff,admins.",
             ),
-            field("claims", "Mapping of its claims, one per line", "lines", "Such as given_name=profile.first."),
+            field("claims", "Claim mapping, one per line", "lines", "For example, given_name=profile.first."),
             *([] if directory else [field("mfa_acr", "The acr of a sign-in with two factors")]),
         ]  # fmt: skip
     found.append(
         field(
             "rules", "Rules, one per line", "lines",
-            'What its claims give, such as {"claim": "groups", "equals": "staff", "group": "Staff"}.',
+            'What a claim gives, for example {"claim": "groups", "equals": "staff", "group": "Staff"}.',
         )
     )  # fmt: skip
-    labels = CHECKS if not directory else {"trust_email": "Trust addresses of its domains"}
+    labels = CHECKS if not directory else {"trust_email": "Trust addresses of the domains"}
     found += [field(name, label, "check") for name, label in labels.items() if name in checks]
     if new:
         found.insert(0, Field("id", "Id, as in its redirect URI", values.get("id") or kind))
@@ -95,7 +95,7 @@ def _fields(kind: str, values: Mapping[str, str], checks: Collection[str], *, ne
             field(
                 "organization", "Organisation",
                 help="Slug or id. Its verified domains lead to this upstream, which signs in their addresses only."
-                " Empty: an upstream of the whole server. It cannot be changed later.",
+                " Leave empty for an upstream of the whole server. This cannot be changed later.",
             ),
         )  # fmt: skip
     return found
@@ -140,11 +140,11 @@ def _rule(line: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InvalidUpstreamError("A rule is one line, written as a JSON object.") from error
+        raise InvalidUpstreamError("Write each rule on one line, as a JSON object.") from error
 
 
 def _pairs(text: str) -> dict[str, str]:
     pairs = [line.partition("=") for line in text.splitlines() if line.strip()]
     if any(not (name.strip() and sign and value.strip()) for name, sign, value in pairs):
-        raise InvalidUpstreamError("A claim is one line, written as name=value.")
+        raise InvalidUpstreamError("Write each claim on one line, as name=value.")
     return {name.strip(): value.strip() for name, _, value in pairs}

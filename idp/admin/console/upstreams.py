@@ -248,16 +248,20 @@ actions.declare_actions(
     _named,
     [
         ConfirmedAction(
-            "disable", "Disable", "No one can sign in with it. Existing sessions continue.", _WRITE, _disable
+            "disable", "Disable", "No one can sign in with this upstream. Existing sessions continue.", _WRITE, _disable
         ),
-        ConfirmedAction("enable", "Enable", "Users can sign in with it again.", _WRITE, _enable, danger=False),
+        ConfirmedAction(
+            "enable", "Enable", "Users can sign in with this upstream again.", _WRITE, _enable, danger=False
+        ),
         ConfirmedAction(
             "contain",
             "Contain",
-            "It is disabled, and all sessions and tokens from sign-ins with it end.",
+            "The upstream is disabled, and all sessions and tokens from sign-ins with it end.",
             _WRITE,
             _contain,
         ),
-        ConfirmedAction("delete", "Delete", "Linked identities are kept in case it is added again.", _WRITE, _delete),
+        ConfirmedAction(
+            "delete", "Delete", "Linked identities are kept in case the upstream is added again.", _WRITE, _delete
+        ),
     ],
 )

@@ -93,7 +93,7 @@ actions.declare_actions(
         ),
         ConfirmedAction(
             "unlock", "Allow attempts again",
-            "Waits after failed passwords and codes end. Whoever guesses may go on, too.", _WRITE, _unlock,
+            "Waits after failed passwords and codes end. An attacker can also try again at once.", _WRITE, _unlock,
             danger=False, fresh=False,
         ),
         ConfirmedAction(
@@ -102,16 +102,17 @@ actions.declare_actions(
         ),
         ConfirmedAction(
             "reset_factors", "Reset second factors",
-            "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. Verify the"
-            " identity of the person who asks: afterwards the password alone is enough.", _WRITE, _reset_factors,
+            "Authenticator app, passkeys and recovery codes are removed, and all sessions and tokens end. First"
+            " verify the identity of the person who asks: after this, the password alone is enough.",
+            _WRITE, _reset_factors,
         ),
         ConfirmedAction(
-            "reset_password", "Mail a password reset", "The user gets a mail with a link to choose a new password.",
+            "reset_password", "Send a password reset", "The user gets an email with a link to choose a new password.",
             _WRITE, _reset_password, danger=False, fresh=False,
         ),
         ConfirmedAction(
             "contain", "Contain",
-            "For a compromised account. It is disabled, and all sessions, tokens, consents and pending"
+            "For a compromised account. The account is disabled, and all sessions, tokens, consents and pending"
             " sign-ins end immediately. A report shows what stays usable.", _WRITE, _contain,
         ),
         ConfirmedAction(
@@ -128,7 +129,7 @@ async def ask_to_end_session(request: AdminRequest) -> Response[str]:
     named = await _named(str(row["user_id"])) | {"From": row["ip_address"], "Browser": device(row["user_agent"])}
     return render(
         request, "form", section="users", heading="End this session?", fields=[],
-        subject=facts(named), danger=True, label="End it", back=back,
+        subject=facts(named), danger=True, label="End session", back=back,
         intro="That browser is signed out, and the tokens issued in this session are revoked.",
         action=f"{back}/sessions/{request.params['sid']}/end",
     )  # fmt: skip

@@ -39,8 +39,8 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 _HELP = {
     "phone_number": "With the country code, for example +44 20 7946 0000.",
-    "birthdate": "For example 1990-12-31, or the year alone.",
-    "locale": "A language tag, for example en or pt-BR. Mails are written in it.",
+    "birthdate": "For example, 1990-12-31, or only the year.",
+    "locale": "A language tag, for example en or pt-BR. Emails to the user are in this language.",
     "picture": "The URL of an image.",
 }
 
@@ -52,7 +52,7 @@ async def ask_for_new_user(request: AdminRequest) -> Response[str]:
 
 async def _new(request: AdminRequest, error: str | None = None) -> Response[str]:
     form = request.form
-    mail = [Field("send_mail", "Mail a link to choose a password", "on" if not form else form.get("send_mail", ""),
+    mail = [Field("send_mail", "Send a link to choose a password", "on" if not form else form.get("send_mail", ""),
                   "check")] if settings().sends_mail else []  # fmt: skip
     return render(
         request, "form", section="users", heading="New user", error=error, status=400 if error else 200,
@@ -102,7 +102,7 @@ def _edit(request: AdminRequest, user: User, error: str | None = None) -> Respon
     stored = _stored(user)
     values = {name: request.form.get(name, "") for name in stored} if request.form else stored
     path = f"{HOME}/users/{user.id}"
-    changed = "If you change it, it counts as not verified, and all sessions and tokens of the user end."
+    changed = "If you change the address, it becomes unverified, and all sessions and tokens of the user end."
     return render(
         request, "form", section="users", heading=f"Edit {user.email}", error=error, status=400 if error else 200,
         subject=facts({"Id (sub)": str(user.id)}), action=f"{path}/edit", label="Save", back=path,

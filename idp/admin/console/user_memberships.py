@@ -39,7 +39,7 @@ def _roles(found: ExplainedMemberships, user_id: UUID, *, may_change: bool) -> T
             Cell(each.name, None if each.organization_id else f"{HOME}/roles/{each.id}"),
             _owner(each),
             _why(each.direct, [*each.through_groups, *each.through_roles]),
-            Cell("Take", f"{HOME}/roles/{each.id}/holders/{user_id}/take")
+            Cell("Remove", f"{HOME}/roles/{each.id}/holders/{user_id}/take")
             if each.direct and may_change and each.organization_id is None
             else Cell(),
         ]

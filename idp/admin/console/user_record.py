@@ -105,7 +105,7 @@ async def _acts(request: AdminRequest, user: User, *, locked: bool) -> list[Acti
                 if await user_attributes.editable(request.caller)
                 else []
             ),
-            *([Action("Mail a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
+            *([Action("Send a password reset", f"{path}/reset_password")] if settings().sends_mail else []),
             *([Action("Allow attempts again", f"{path}/unlock")] if locked else []),
             Action("Reset second factors", f"{path}/reset_factors", danger=True),
             *([Action("Enable", f"{path}/enable")] if user.disabled_at else []),
@@ -181,7 +181,7 @@ async def _reach(user: User) -> Table | None:
         for each in session.applications
     ]
     columns = ("Ended", "Application", "State", "Response", "At, or next attempt", "Tokens work until")
-    return Table("Where the end of sessions has arrived", columns, rows) if rows else None
+    return Table("Sign-outs sent to applications", columns, rows) if rows else None
 
 
 async def _applications(user: User) -> Table:

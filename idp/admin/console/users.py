@@ -38,7 +38,7 @@ async def list_users(request: AdminRequest) -> Response[str]:
         "fields": [
             *(Field(name, "", request.query[name], "hidden") for name in FILTERS if request.query.get(name)),
             Field("kind", "What to do", "", "choice", choices=kinds),
-            Field("group", "Group", "", help="Its name, to add users to it or to remove them."),
+            Field("group", "Group", "", help="The name of the group to add users to, or to remove them from."),
         ],
         "buttons": (("ticked", "With the ticked users"), ("all", "With all that match")),
     }
@@ -93,7 +93,7 @@ async def ask_whom_to_invite(request: AdminRequest) -> Response[str]:
 def _invitation(request: AdminRequest, error: str | None = None) -> Response[str]:
     return render(
         request, "form", section="users", status=400 if error else 200, heading="Invite a user", error=error,
-        intro="The mail has a link to create an account with this address.",
+        intro="The email has a link to create an account with this address.",
         action=f"{HOME}/users/invite", label="Send invitation", back=f"{HOME}/users",
         fields=[
             Field("email", "Email address", request.form.get("email", ""), "email", required=True),

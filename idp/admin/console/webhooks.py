@@ -17,7 +17,7 @@ from idp.events.repository import WEBHOOKS
 
 SECTION = "webhooks"
 _READ, _WRITE = Permission.EVENTS_READ, Permission.EVENTS_WRITE
-_ENDS = "It gets no more events, and those that wait are given up."
+_ENDS = "The webhook gets no more events, and waiting events are dropped."
 
 
 @screen("GET", f"/{SECTION}", _READ)
@@ -90,7 +90,7 @@ async def _record(request: AdminRequest, webhook_id: str) -> Response[str]:
         "Description": row["description"],
         "Events": list(row["kinds"]),
         "Whole rows": row["whole"],
-        "The secret before signs too until": when(row["old_secret_until"], "no more"),
+        "Previous secret also signs until": when(row["old_secret_until"], "no longer"),
         "Disabled": when(row["disabled_at"], "no"),
         "Created": row["created_at"],
     }
@@ -149,9 +149,11 @@ actions.declare_actions(
             "test", "Send a test event", "An event of the type webhook_test is sent.", _WRITE, _test,
             danger=False, fresh=False,
         ),
-        ConfirmedAction("rotate", "New secret", "The one before signs too for a time.", _WRITE, _rotate),
+        ConfirmedAction("rotate", "New secret", "The previous secret also signs for a time.", _WRITE, _rotate),
         ConfirmedAction("disable", "Disable", _ENDS, _WRITE, _disable),
-        ConfirmedAction("enable", "Enable", "It gets events again, from now on.", _WRITE, _enable, danger=False),
+        ConfirmedAction("enable", "Enable", (
+            "The webhook gets events again from now on."
+        ), _WRITE, _enable, danger=False),
         ConfirmedAction("delete", "Delete", _ENDS, _WRITE, _delete),
     ],
 )  # fmt: skip

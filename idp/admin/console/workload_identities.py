@@ -21,8 +21,8 @@ from idp.settings import settings
 SECTION = "workload_identities"
 _READ, _WRITE = Permission.CLIENTS_READ, Permission.CLIENTS_WRITE
 _INTRO = (
-    "Tokens of a trusted issuer that authenticate a client, so that it needs no secret: of a Kubernetes cluster, of"
-    " GitHub Actions, or of a SPIFFE trust domain. The client is registered with the method workload_identity."
+    "Tokens that authenticate a client without a secret: of a Kubernetes cluster, of GitHub Actions, or of a"
+    " SPIFFE trust domain. The client is registered with the method workload_identity."
 )
 
 
@@ -53,13 +53,13 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         ),
         Field(
             "subject", "Subject", values.get("subject", ""), required=True,
-            help="Their sub, such as repo:octo-org/octo-repo:environment:production. An asterisk stands for one part,"
+            help="The sub, such as repo:octo-org/octo-repo:environment:production. An asterisk stands for one part,"
             " without colons and slashes.",
         ),
-        Field("audience", "Audience", values.get("audience", ""), help="Their only aud.", required=True),
+        Field("audience", "Audience", values.get("audience", ""), help="The only aud of the tokens.", required=True),
         Field(
             "jwks_uri", "URL of the keys of the issuer", values.get("jwks_uri", ""),
-            help="Empty: the one in its discovery document.",
+            help="Leave empty for the URL in the discovery document.",
         ),
         Field("jwks", "Keys of the issuer, as a JWK Set", values.get("jwks", ""), "lines", "Instead of a URL."),
         Field(

@@ -127,41 +127,43 @@ MEMBERS: Final = {
         APPLICATION, "Kind of application", "Which redirect URIs are allowed. It cannot be changed.", APPLICATION_TYPES
     ),
     "profile": Member(
-        APPLICATION, "Security profile", "A set of requirements that its metadata and its requests must meet.",
+        APPLICATION, "Security profile", "A set of requirements for the metadata and the requests of the client.",
         tuple(PROFILES),
     ),
     "redirect_uris": Member(APPLICATION, "Redirect URIs, one per line", "Redirect URI."),
     "post_logout_redirect_uris": Member(
         APPLICATION, "Post-logout redirect URIs, one per line", "Post-logout redirect URI."
     ),
-    "grant_types": Member(APPLICATION, "Grants, one per line", "A grant, instead of those of its type."),
+    "grant_types": Member(APPLICATION, "Grants, one per line", "A grant, instead of the grants of the type."),
     "response_types": Member(
         APPLICATION, "Response types, one per line", "What the authorization endpoint returns. Default: code."
     ),
     "scope": Member(
-        APPLICATION, "Scopes that it may request", "The scopes that it may request, separated by spaces."
+        APPLICATION, "Allowed scopes", "The scopes that the client may request, separated by spaces."
     ),
     "authorization_details_types": Member(
         APPLICATION, "Types of authorization details, one per line",
-        "A type of authorization details that it may request (RFC 9396).",
+        "A type of authorization details that the client may request (RFC 9396).",
     ),
-    "client_uri": Member(APPLICATION, "Its home page", "Its home page."),
-    "logo_uri": Member(APPLICATION, "Its logo", "Its logo, for the sign-in page."),
-    "policy_uri": Member(APPLICATION, "Its privacy policy", "The privacy policy."),
-    "tos_uri": Member(APPLICATION, "Its terms of service", "Its terms of service."),
-    "contacts": Member(APPLICATION, "Contacts, one per line", "How to reach those who operate it, such as an address."),
+    "client_uri": Member(APPLICATION, "Home page", "The home page."),
+    "logo_uri": Member(APPLICATION, "Logo", "The logo, for the sign-in page."),
+    "policy_uri": Member(APPLICATION, "Privacy policy", "The privacy policy."),
+    "tos_uri": Member(APPLICATION, "Terms of service", "The terms of service."),
+    "contacts": Member(APPLICATION, "Contacts, one per line", (
+        "How to reach the people who operate the client, such as an address."
+    )),
     "token_endpoint_auth_method": Member(
         AUTHENTICATION, "How it authenticates", "How it authenticates. With none it has no secret.", AUTH_METHODS,
         "--auth-method",
     ),
     "strict_auth_method": Member(
-        AUTHENTICATION, "Its secret is accepted by this method only",
-        "Whether its secret is accepted by that method only, or both in the header and in the body.",
+        AUTHENTICATION, "Accept the secret by this method only",
+        "Whether the secret is accepted by that method only, or both in the header and in the body.",
         option="--strict-auth-method/--any-auth-method",
     ),
     "token_endpoint_auth_signing_alg": Member(
-        AUTHENTICATION, "Algorithm of its assertions",
-        "The only algorithm that its assertions may have, for client_secret_jwt and private_key_jwt.",
+        AUTHENTICATION, "Algorithm of assertions",
+        "The only algorithm for assertions of client_secret_jwt and private_key_jwt.",
         (*VERIFICATION_ALGORITHMS, *SECRET_ALGORITHMS),
     ),
     "tls_client_auth_subject_dn": _certificate("Subject"),
@@ -169,18 +171,18 @@ MEMBERS: Final = {
     "tls_client_auth_san_uri": _certificate("URI"),
     "tls_client_auth_san_ip": _certificate("IP address"),
     "tls_client_auth_san_email": _certificate("Email address"),
-    "jwks": Member(KEYS, "Its public keys as a JWK Set", "Its public keys: a JWK Set, or the name of a file with one."),
-    "jwks_uri": Member(KEYS, "URL of its public keys", "URL of its JWK Set, which it can change without us."),
+    "jwks": Member(KEYS, "Public keys as a JWK Set", "The public keys: a JWK Set, or the name of a file with one."),
+    "jwks_uri": Member(KEYS, "URL of public keys", "URL of the JWK Set, which the client can change by itself."),
     "subject_type": Member(
         TOKENS, "Subject type", "public: all clients know a user by one id; pairwise: each sector by another.",
         SUBJECT_TYPES,
     ),
     "sector_identifier_uri": Member(
-        TOKENS, "URL of the redirect URIs of its sector",
+        TOKENS, "URL of the redirect URIs of the sector",
         "URL of a JSON list of the redirect URIs of all clients that share their pairwise subjects.",
     ),
     "scope_claims_in_id_token": Member(
-        TOKENS, "Its ID tokens contain the claims of its scopes, such as name and email",
+        TOKENS, "ID tokens contain the claims of the scopes, such as name and email",
         "Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",
     ),
     "id_token_signed_response_alg": _signed("its ID tokens")._replace(option="--id-token-alg"),
@@ -198,15 +200,15 @@ MEMBERS: Final = {
     "authorization_encrypted_response_alg": _key_encryption("authorization responses"),
     "authorization_encrypted_response_enc": _content_encryption("authorization responses"),
     "dpop_bound_access_tokens": Member(
-        TOKENS, "Its tokens are bound to a key by DPoP", "Whether it must always bind its tokens to a key (RFC 9449)."
+        TOKENS, "Bind tokens to a key by DPoP", "Whether tokens must always be bound to a key (RFC 9449)."
     ),
     "tls_client_certificate_bound_access_tokens": Member(
-        TOKENS, "Its tokens are bound to its TLS certificate",
-        "Whether its tokens are bound to its TLS certificate (RFC 8705).",
+        TOKENS, "Bind tokens to the TLS certificate",
+        "Whether tokens are bound to the TLS certificate of the client (RFC 8705).",
     ),
     "refresh_token_cookie": Member(
-        TOKENS, "Its refresh token is delivered in a cookie",
-        "Its refresh token is delivered in a cookie that no script can read.",
+        TOKENS, "Deliver the refresh token in a cookie",
+        "Deliver the refresh token in a cookie that no script can read.",
     ),
     "require_pkce": Member(
         REQUESTS, "PKCE is required",
@@ -214,15 +216,15 @@ MEMBERS: Final = {
         option="--pkce/--no-pkce",
     ),
     "require_pushed_authorization_requests": Member(
-        REQUESTS, "It must push its authorization requests",
-        "Whether it must push its authorization requests (RFC 9126).",
+        REQUESTS, "Require pushed authorization requests",
+        "Whether authorization requests must be pushed (RFC 9126).",
     ),
     "require_signed_request_object": Member(
-        REQUESTS, "It must sign its authorization requests",
-        "Whether it must sign its authorization requests (RFC 9101).",
+        REQUESTS, "Require signed authorization requests",
+        "Whether authorization requests must be signed (RFC 9101).",
     ),
     "request_object_signing_alg": Member(
-        REQUESTS, "Algorithm of its signed requests", "The only algorithm that its signed requests may have.",
+        REQUESTS, "Algorithm of signed requests", "The only algorithm for signed requests.",
         VERIFICATION_ALGORITHMS,
     ),
     "backchannel_token_delivery_mode": Member(
@@ -234,45 +236,45 @@ MEMBERS: Final = {
         REQUESTS, "URL that is called when a user has decided", "URL that is called when a user has decided, for ping."
     ),
     "backchannel_authentication_request_signing_alg": Member(
-        REQUESTS, "Algorithm of its signed authentication requests",
-        "The algorithm that its authentication requests (CIBA) must be signed with. Without it they are not signed.",
+        REQUESTS, "Algorithm of signed authentication requests",
+        "The algorithm that authentication requests (CIBA) must be signed with. By default they are not signed.",
         VERIFICATION_ALGORITHMS,
     ),
     "backchannel_user_code_parameter": Member(
         REQUESTS, "It sends a user code", "Not supported: users sign in to decide, so they need no further code.",
     ),
     "request_object_encryption_alg": Member(
-        REQUESTS, "Algorithm of the key of its encrypted requests",
+        REQUESTS, "Key algorithm of encrypted requests",
         "Not supported: a pushed request hides its content from the browser.", (),
     ),
     "request_object_encryption_enc": Member(
-        REQUESTS, "Algorithm of the content of its encrypted requests",
+        REQUESTS, "Content algorithm of encrypted requests",
         "Not supported: a pushed request hides its content from the browser.", (),
     ),
     "request_uris": Member(
-        REQUESTS, "URLs of its signed requests, one per line", "URL that it publishes signed requests at."
+        REQUESTS, "URLs of signed requests, one per line", "URL where the client publishes signed requests."
     ),
     "default_max_age": Member(
         REQUESTS, "Maximum age of a sign-in, in seconds",
         "Seconds after which a user signs in again if a request does not say.",
     ),
     "require_auth_time": Member(
-        REQUESTS, "Its ID tokens contain the time of the sign-in",
-        "Whether its ID tokens always contain the time of the sign-in.",
+        REQUESTS, "ID tokens contain the time of the sign-in",
+        "Whether ID tokens always contain the time of the sign-in.",
     ),
     "default_acr_values": Member(
-        REQUESTS, "Level that its users must reach (1, 2 or phr)",
-        "The level that its users must reach: 2 for two factors, phr for a passkey.", ACR_VALUES, "--acr",
+        REQUESTS, "Level that users must reach (1, 2 or phr)",
+        "The level that users must reach: 2 for two factors, phr for a passkey.", ACR_VALUES, "--acr",
     ),
     "initiate_login_uri": Member(
         REQUESTS, "URL at which it begins a sign-in", "URL at which another site can have it begin a sign-in."
     ),
     "backchannel_logout_uri": Member(
         LOGOUT, "URL that is told when a session ends",
-        "URL of its server that gets a logout token when a session ends.",
+        "URL of the client that gets a logout token when a session ends.",
     ),
     "backchannel_logout_session_required": Member(
-        LOGOUT, "Logout tokens name the session", "Whether its logout tokens must name the session. They always do."
+        LOGOUT, "Logout tokens name the session", "Whether logout tokens must name the session. They always do."
     ),
     "frontchannel_logout_uri": Member(
         LOGOUT, "URL that the browser loads at sign-out",
@@ -282,8 +284,8 @@ MEMBERS: Final = {
         LOGOUT, "That URL gets the issuer and the session", "Whether that URL gets the parameters iss and sid."
     ),
     "upstreams": Member(
-        ADVANCED, "Upstreams that its users may sign in with, one id per line; empty: all",
-        "An upstream that its users may sign in with. Default: all.",
+        ADVANCED, "Upstreams that users may sign in with, one id per line; empty: all",
+        "An upstream that users may sign in with. Default: all.",
     ),
     "skip_consent": Member(
         ADVANCED, "Users are not asked for consent", "Whether to skip the consent page, for your own application.",
@@ -295,7 +297,7 @@ MEMBERS: Final = {
         option="--single-session/--many-sessions",
     ),
     "authorization_challenge": Member(
-        ADVANCED, "It uses its own sign-in screens",
+        ADVANCED, "The app has its own sign-in screens",
         "Your own app, with its own sign-in screens, at the challenge endpoint.",
     ),
     "hidden_from_users": Member(
@@ -303,8 +305,8 @@ MEMBERS: Final = {
         "Whether it is left out of the list of applications on the account page.",
         option="--hidden-from-users/--listed-for-users",
     ),
-    "software_id": Member(ADVANCED, "Id of its software", "The same for all registrations of a program."),
-    "software_version": Member(ADVANCED, "Version of its software", "The version of the program."),
+    "software_id": Member(ADVANCED, "Software id", "The same for all registrations of a program."),
+    "software_version": Member(ADVANCED, "Software version", "The version of the program."),
 }  # fmt: skip
 
 

@@ -232,7 +232,7 @@ def check_resource_server(server: ResourceServer) -> None:
     try:
         networks = [ipaddress.ip_network(network) for network in server.networks]
     except ValueError as error:
-        raise invalid_metadata("The networks must be such as 10.1.0.0/16.") from error
+        raise invalid_metadata("Write networks like 10.1.0.0/16.") from error
     if len(networks) > MAX_NETWORKS or len(server.user_agent or "") > MAX_NAME_LENGTH:
         raise invalid_metadata(f"There may be up to {MAX_NETWORKS} networks, and a short user agent.")
 

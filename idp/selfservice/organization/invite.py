@@ -47,8 +47,7 @@ async def _form(visit: Visit, error: str | None = None, problems: Mapping[str, s
     return form(
         visit, SECTION, heading=_("Invite people"), fields=fields, label=_("Send invitations"), back="/invitations",
         intro=_(
-            "Each person gets an email with a link. They do not need an account"
-            " yet."
+            "Each person gets an email with a link. They do not need an account yet."
         ), error=error, problems=problems,
     )  # fmt: skip
 

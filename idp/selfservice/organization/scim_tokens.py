@@ -40,8 +40,7 @@ def _lifetime(visit: Visit) -> Field:
 def _form(visit: Visit, error: Any = None) -> Response[Any]:
     fields = [
         Field("name", _("Name"), visit.form.get("name", ""), hint=_(
-            "The name of the system that uses the token, such as Entra"
-            " ID."
+            "The name of the system that uses the token, such as Entra ID."
         )),
         _lifetime(visit),
         Field(
@@ -106,8 +105,7 @@ async def ask_rotate_scim_token(visit: Visit) -> Response[Any]:
         Field(
             "overlap", _("The previous value stays valid for"), kind="choice", choices=overlaps,
             hint=_(
-                "Enter the new value in the other system before then. If the old value was stolen, choose “not"
-                " at all”."
+                "Enter the new value in the other system before then. If the old value was stolen, choose “not at all”."
             ),
         ),
     ]  # fmt: skip

@@ -18,7 +18,7 @@ async def test_from_everybody_to_a_few(owner: Admin, alice: User) -> None:
     client, _ = await register_client(client_name="Payroll", redirect_uris=["https://payroll.example/cb"])
     path = f"/admin/clients/{client.client_id}/access"
     assert "everybody" in (await owner.get(f"/admin/clients/{client.client_id}")).text
-    assert "Everybody may use it." in (await owner.get(path)).text
+    assert "Everyone may use it." in (await owner.get(path)).text
     form = {
         "groups": f"staff {name}\n", "organizations": str(organization.id), "roles": f"editor {name}",
         "networks": "192.0.2.0/24\n2001:db8::/32", "times": "mon-fri 08:00-18:00", "time_zone": "Europe/Berlin",
@@ -58,5 +58,5 @@ async def test_from_everybody_to_a_few(owner: Admin, alice: User) -> None:
     for unreadable in ("nobody@example.com", "x", "@"):
         assert "There is no such user." in (await owner.get(f"{path}?user={unreadable}")).text
     answer = await owner.confirm(f"/admin/clients/{client.client_id}/remove_access_policy")
-    assert "Everybody may use it." in answer.text
+    assert "Everyone may use it." in answer.text
     assert await policy_of(client.client_id) is None

@@ -89,7 +89,7 @@ async def test_a_user_is_contained(owner: Admin, alice: User) -> None:
 async def test_a_user_is_invited(owner: Admin) -> None:
     email = f"{secrets.token_hex(4)}@example.com"
     answer = await owner.confirm("/admin/users/invite", email=email)
-    assert "The invitation is on its way." in answer.text
+    assert "The invitation was sent." in answer.text
     assert await fetchrow("SELECT FROM invitation WHERE email = $1", email) is not None
     answer = await owner.confirm("/admin/users/invite", email="nobody")
     assert answer.status == 400
@@ -193,7 +193,7 @@ async def test_the_old_secret_is_shown_and_ended(owner: Admin) -> None:
     assert "Secret is valid until" in page.text
     assert "Old secret is valid until" in page.text
     answer = await owner.confirm(f"{path}/end_previous_secret")
-    assert "The old secret is not accepted any more." in answer.text
+    assert "The old secret is no longer accepted." in answer.text
     assert "Old secret" not in answer.text
 
 
@@ -660,7 +660,7 @@ async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Admin) -> None:
     assert "The key signs from now on." in answer.text
     old = next(key for key in await lifecycle.list_keys() if key.alg == "EdDSA" and key.state == State.RETIRING)
     answer = await owner.confirm(f"/admin/keys/{old.kid}/contain")
-    assert "What goes on" in answer.text
+    assert "What continues" in answer.text
     assert "destroy" in (await owner.get(f"/admin/keys/{old.kid}")).text
 
 

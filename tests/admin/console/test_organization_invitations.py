@@ -21,7 +21,7 @@ async def test_an_invitation_is_sent_sent_again_and_revoked(owner: Admin, mailbo
     assert refused.status == 400
     assert "&lt;b&gt;nobody" in refused.text
     page = as_page(await owner.browser.post(path, chosen | {"email": email.upper()}))
-    assert "The invitation is on its way." in page.text
+    assert "The invitation was sent." in page.text
     assert editor.name in page.text
     assert reader.name not in page.text
     letter = await mailbox.next(email)

@@ -19,12 +19,12 @@ async def test_who_was_told(owner: Admin, browser: Browser, make_client: MakeCli
         row = await fetchrow("SELECT id FROM session WHERE user_id = $1", alice.id)
         assert row is not None
         path = f"/admin/users/{alice.id}"
-        assert "Where the end of sessions has arrived" not in (await owner.get(path)).text
+        assert "Sign-outs sent to applications" not in (await owner.get(path)).text
         await owner.confirm(f"{path}/sessions/{row['id']}/end")
         async with asyncio.timeout(20):
             while ">told<" not in (page := await owner.get(path)).text.replace(" ", "").replace("\n", ""):
                 await asyncio.sleep(0.05)
-    text = page.text.partition("Where the end of sessions has arrived")[2]
+    text = page.text.partition("Sign-outs sent to applications")[2]
     assert "Orchard" in text
     assert "Quarry" in text
     assert "cannot be told" in text

@@ -63,7 +63,7 @@ async def check(ceiling: Ceiling) -> None:
             "scopes must be standard ones, or of resource servers that are open to self-registered clients."
         )
     if any(not _HOST.fullmatch(host) for host in ceiling.redirect_hosts):
-        raise invalid_metadata("redirect_hosts must be hosts such as app.example.com, or .example.com.")
+        raise invalid_metadata("redirect_hosts must be hosts, such as app.example.com or .example.com.")
 
 
 def of_settings() -> Ceiling:
