@@ -257,7 +257,7 @@ async def _delete(acme: Organization, email: str) -> None:
     ("end", "says"),
     [
         (_expire, "has expired"), (_revoke, "was revoked"), (_resend, "newer email"), (_disable, "switched off"),
-        (_delete, "cannot be used"),
+        (_delete, "no longer works"),
     ],
 )  # fmt: skip
 async def test_46_not_once_it_has_ended(

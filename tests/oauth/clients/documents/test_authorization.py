@@ -101,7 +101,7 @@ async def test_the_consent_page(browser: Browser, party: RelyingParty, site: Cli
     assert "Never before. You would be the first." in text
     assert "consent-changes" not in page.ids
     assert "consent-local" not in page.ids
-    assert "you go back to app.example.com" in text
+    assert "You then return to app.example.com" in text
     assert "<img" not in re.sub(r"<img [^>]*logo\.svg[^>]*>", "", page.text)
 
 
