@@ -102,5 +102,5 @@ async def test_46_an_existing_account_needs_its_password(own_database: str, star
         fields = {"email": "there@example.com", "name": "Mallory", "password": "another long one of mine"}
         answer = as_page(await browser.submit(page, "setup-submit", **fields))
     assert answer.status == 400
-    assert "with another password" in answer.text
+    assert "the password is wrong" in answer.text
     assert await _owners() == []

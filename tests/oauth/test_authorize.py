@@ -110,11 +110,11 @@ async def test_the_id_token_is_lean_by_default(browser: Browser, client: Relying
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("app.immich:///oauth-callback", "addresses beginning with app.immich: belong to"),
-        ("cursor://anysphere.cursor-retrieval/cb", "beginning with cursor://anysphere.cursor-retrieval belong"),
+        ("app.immich:///oauth-callback", "addresses that begin with app.immich:."),
+        ("cursor://anysphere.cursor-retrieval/cb", "begin with cursor://anysphere.cursor-retrieval."),
         ("http://localhost:51123/cb", "a program on this device"),
         ("http://127.0.0.1/cb", "a program on this device"),
-        ("https://app.example.com/cb", "you go back to app.example.com."),
+        ("https://app.example.com/cb", "You then return to app.example.com."),
     ],
 )
 async def test_the_consent_page_says_where_the_browser_goes(

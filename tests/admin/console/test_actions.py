@@ -692,7 +692,7 @@ async def test_the_form_has_the_fields_of_each_kind_of_upstream(owner: Admin) ->
     assert 'name="trust_email" type="checkbox" value="on" checked' in offered
     answer = await owner.confirm("/admin/upstreams/new/apple", **entered | {"claims": "nonsense"})
     assert answer.status == 400
-    assert "A claim is one line" in answer.text
+    assert "Write each claim on one line" in answer.text
     assert "groups=staff, admins" in answer.text
     assert "PRIVATE KEY" not in answer.text
     assert (await owner.confirm("/admin/upstreams/new/apple", **entered | {"option_key_id": ""})).status == 400
@@ -750,7 +750,7 @@ async def test_the_rules_of_an_upstream(owner: Admin) -> None:
         {"claim": "groups", "each": True, "prefix": "idp-"},
     ]
     refused = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules="{")
-    assert (refused.status, "A rule is one line" in refused.text) == (400, True)
+    assert (refused.status, "Write each rule on one line" in refused.text) == (400, True)
     refused = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules='{"claim": "x", "attribute": "none"}')
     assert (refused.status, "There is no attribute none" in refused.text) == (400, True)
     answer = await owner.confirm("/admin/upstreams/new/oidc", **fields, rules="\n".join(map(json.dumps, rules)))

@@ -110,7 +110,7 @@ async def test_the_consent_page_names_them(
         while "Shoe size" not in page.text:
             page = as_page(await client.authorize(browser))
     assert "See these details about you: Cost centre, &lt;i&gt;Level&lt;/i&gt;" in page.text
-    assert "language and the like. Also these details about you: Shoe size." in page.text
+    assert "language and so on. Also these details about you: Shoe size." in page.text
     in_german = await browser.client.get(f"{browser.issuer}{page.path}", headers={"Accept-Language": "de"})
     assert "Kostenstelle" in in_german.text
 
