@@ -134,7 +134,7 @@ async def remove(client_id: str) -> None:
     from idp.oauth.access_policies.registration import remove_policy
 
     await remove_policy(client_id)
-    click.echo(f"Everybody may use {client_id}.")
+    click.echo(f"Everyone may use {client_id}.")
 
 
 @access.command()

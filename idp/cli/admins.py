@@ -68,7 +68,7 @@ async def remove(email: str, role: str) -> None:
     user = await _user(email)
     if not await revoke(user.id, Role(role)):
         raise UnknownAdminError(f"{user.email} is not {role}.")
-    click.echo(f"{user.email} is not {role} any more.")
+    click.echo(f"{user.email} no longer has the role {role}.")
 
 
 async def _user(email: str) -> "User":

@@ -30,8 +30,8 @@ _VALUES = together(
         help="The text in one language, such as: --translation de Kostenstelle. An empty text removes it.",
     ),
     click.option("--choice", "choices", multiple=True, help="A value to choose from. Repeat it for each."),
-    click.option("--min-length", type=int, help="Of text, in characters."),
-    click.option("--max-length", type=int, help="Of text, in characters."),
+    click.option("--min-length", type=int, help="Length of text, in characters."),
+    click.option("--max-length", type=int, help="Length of text, in characters."),
     click.option("--minimum", help="The least number, or the first date."),
     click.option("--maximum", help="The greatest number, or the last date."),
     click.option("--pattern", help="A regular expression that the whole text matches."),
@@ -44,13 +44,13 @@ _VALUES = together(
     click.option(
         "--required-for", multiple=True, help="A client whose users must have it, or * for all. Repeat it for several."
     ),
-    click.option("--position", type=int, help="Its place on pages. Smaller numbers come first."),
+    click.option("--position", type=int, help="Place on pages. Smaller numbers come first."),
 )  # fmt: skip
 
 
 @attributes.command()
 @click.argument("name")
-@click.option("--type", type=_TYPES, default="string", show_default=True, help="The type of its values.")
+@click.option("--type", type=_TYPES, default="string", show_default=True, help="Type of the values.")
 @click.option("--multivalued", is_flag=True, help="A user can have several values.")
 @_VALUES
 @json_option

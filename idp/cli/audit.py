@@ -28,16 +28,18 @@ def _filters(command: Any) -> Any:
         click.option("--token-client", "token_client_id", help="Only tokens issued to this client."),
         click.option("--token-user", "token_user_id", type=click.UUID, help="Only tokens issued to this user."),
         click.option("--jti", help="Only the issue of this access token."),
-        click.option("--request", "request_id", help="Only of this request."),
-        click.option("--ip", "ip_address", help="Only from this address."),
-        click.option("--session", "session_id", type=click.UUID, help="Only of this session."),
-        click.option("--client", "client_id", help="Only of this client."),
-        click.option("--user", "user_id", type=click.UUID, help="Only of this user."),
-        click.option("--actor", help="Only by this actor, such as user:ID, client:ID or cli:NAME."),
-        click.option("--outcome", type=click.Choice(["success", "failure", "denied"]), help="Only with this outcome."),
-        click.option("--event", help="Only of this kind, such as sign_in."),
-        click.option("--until", type=TIME, help="Only before this time (UTC)."),
-        click.option("--since", type=TIME, help="Only from this time on (UTC)."),
+        click.option("--request", "request_id", help="Only events of this request."),
+        click.option("--ip", "ip_address", help="Only events from this address."),
+        click.option("--session", "session_id", type=click.UUID, help="Only events of this session."),
+        click.option("--client", "client_id", help="Only events of this client."),
+        click.option("--user", "user_id", type=click.UUID, help="Only events of this user."),
+        click.option("--actor", help="Only events of this actor, such as user:ID, client:ID or cli:NAME."),
+        click.option(
+            "--outcome", type=click.Choice(["success", "failure", "denied"]), help="Only events with this outcome."
+        ),
+        click.option("--event", help="Only events of this kind, such as sign_in."),
+        click.option("--until", type=TIME, help="Only events before this time (UTC)."),
+        click.option("--since", type=TIME, help="Only events from this time (UTC)."),
     ):
         command = option(command)
     return command

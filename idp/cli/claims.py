@@ -22,21 +22,21 @@ def claims() -> None:
 @claims.command()
 @click.argument("claim")
 @click.option("--client", "client_id", help="The client that gets it. Default: every client with the scope.")
-@click.option("--scope", help="The scope that it needs. Default: none.")
+@click.option("--scope", help="Scope that the claim requires. Default: none.")
 @click.option("--source", "kind", type=click.Choice(_SOURCES), required=True, help="What it is made of.")
-@click.option("--prefix", help="Of groups: only those whose name begins with it.")
-@click.option("--strip-prefix", is_flag=True, help="Of groups: without the prefix.")
-@click.option("--group", "groups", multiple=True, help="Of groups: only this one. May be repeated.")
+@click.option("--prefix", help="For groups: only names that begin with this.")
+@click.option("--strip-prefix", is_flag=True, help="For groups: remove the prefix.")
+@click.option("--group", "groups", multiple=True, help="For groups: only this group. May be repeated.")
 @click.option(
     "--roles-of",
     type=click.Choice(["all", "server", "client"]),
-    help="Of roles: those of the whole server, of a client, or both (default).",
+    help="For roles: those of the whole server, of a client, or both (default).",
 )
-@click.option("--roles-client", help="Of roles: the client. Default: the one that the token is for.")
+@click.option("--roles-client", help="For roles: the client. Default: the client that the token is for.")
 @click.option(
     "--organization-member",
     type=click.Choice(["id", "slug", "name", "roles"]),
-    help="Of the organisation: only this. Default: an object of all.",
+    help="For the organisation: only this member. Default: an object of all.",
 )
 @click.option("--attribute", help="The name of a declared attribute.")
 @click.option("--profile-claim", help="The name of a claim of the profile, such as nickname.")
@@ -84,7 +84,7 @@ async def add(
 
 
 @claims.command("list")
-@click.option("--client", "client_id", help="Only those of this client.")
+@click.option("--client", "client_id", help="Only mappings of this client.")
 @json_option
 @with_database
 async def list_mappings(client_id: str | None, as_json: bool) -> None:

@@ -108,7 +108,7 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
     client = await update_client(client_id, **changes)
     await _show(client_id, as_json)
     if client.has_secret and client.client_secret_hash is None:
-        click.echo(f"It has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
+        click.echo(f"The client has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
 
 
 def _metadata(options: dict[str, Any]) -> dict[str, Any]:
@@ -285,7 +285,7 @@ async def end_old_secret(client_id: str) -> None:
     """End the secret of a client that was replaced, before its overlap is over."""
     from idp.oauth.clients.registration import end_previous_secret
 
-    await _tell(client_id, await end_previous_secret(client_id), "accepts its newest secret only", "has no old secret")
+    await _tell(client_id, await end_previous_secret(client_id), "accepts the newest secret only", "has no old secret")
 
 
 @clients.command("not-before")
@@ -319,7 +319,7 @@ async def admin_role(client_id: str, role: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.confirmation_option(prompt="All its tokens and consents end. Delete it?")
+@click.confirmation_option(prompt="All tokens and consents of the client end. Delete the client?")
 @with_database
 async def delete(client_id: str) -> None:
     """Delete a client and everything issued to it."""

@@ -23,8 +23,8 @@ groups.add_command(import_command)
 
 @groups.command("list")
 @click.option("--name", help="Beginning of the name.")
-@click.option("--in", "parent", metavar="GROUP", help="Only those that are in this group.")
-@click.option("--of", "user", metavar="USER", help="Only those that a user was added to.")
+@click.option("--in", "parent", metavar="GROUP", help="Only groups in this group.")
+@click.option("--of", "user", metavar="USER", help="Only groups that this user was added to.")
 @limit_option
 @json_option
 @with_database
@@ -84,7 +84,7 @@ async def _shown(group: "Group") -> dict[str, Any]:
 @groups.command()
 @click.argument("name")
 @click.option("--description", default="", help="What it is for, in one line.")
-@click.option("--in", "parent", metavar="GROUP", help="The group that it is in.")
+@click.option("--in", "parent", metavar="GROUP", help="The parent group.")
 @json_option
 @with_database
 async def create(*, name: str, description: str, parent: str | None, as_json: bool) -> None:
@@ -216,4 +216,4 @@ async def take_role(group: str, role: str, client_id: str | None) -> None:
 
     found, taken = await find_group(group), await find_role(role, client_id)
     done = await service.take_role(found.id, taken.id)
-    click.echo(f"{found.name} {'does' if done else 'did'} not have the role {taken.name}{' any more' if done else ''}.")
+    click.echo(f"{found.name} {'no longer has' if done else 'did not have'} the role {taken.name}.")

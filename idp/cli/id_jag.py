@@ -23,8 +23,10 @@ def id_jag() -> None:
 @click.option("--resource", "resources", multiple=True, help="A resource there that may be named. Repeat it.")
 @click.option("--scope", help="The scopes there that may be asked for, separated by spaces.")
 @click.option("--email/--no-email", default=False, help="Whether the assertion has the address of the user.")
-@click.option("--email-domain", "email_domains", multiple=True, help="Only users with a verified address in it.")
-@click.option("--user", "user_ids", multiple=True, type=click.UUID, help="Only this user, by id. Repeat it.")
+@click.option(
+    "--email-domain", "email_domains", multiple=True, help="Only users with a verified address in this domain."
+)
+@click.option("--user", "user_ids", multiple=True, type=click.UUID, help="Only this user, by id. May be repeated.")
 @click.option("--acr", help="The level that the sign-in must have reached: 2 for two factors, phr for a passkey.")
 @json_option
 @with_database

@@ -24,7 +24,9 @@ def revoke() -> None:
 
 
 _keep = click.option(
-    "--keep-enabled", is_flag=True, help="Do not disable it, so that it can be used again immediately."
+    "--keep-enabled",
+    is_flag=True,
+    help="Do not disable the account or client, so that it can be used again immediately.",
 )
 _confirm = click.confirmation_option(prompt="All of its sessions, tokens and consents end now. Continue?")
 
@@ -90,4 +92,4 @@ def _print(report: "Report", as_json: bool) -> None:
         until = f"until {text(usable.until)}" if usable.until else "until they expire"
         click.echo(f"Still usable, {until}: {usable.what}." + "".join(f"\n  {place}" for place in usable.where))
     if not report.still_usable:
-        click.echo("Nothing of it is usable.")
+        click.echo("Nothing is still usable.")

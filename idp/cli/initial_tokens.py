@@ -17,7 +17,7 @@ def initial_tokens() -> None:
 
 @initial_tokens.command()
 @click.argument("name")
-@click.option("--uses", type=int, default=1, show_default=True, help="The number of clients that it registers.")
+@click.option("--uses", type=int, default=1, show_default=True, help="Number of clients that can be registered.")
 @click.option("--lifetime", type=DURATION, default="7d", show_default=True, help="Time after which it expires.")
 @click.option("--scope", help="The scopes that the clients may request. Default: the standard scopes.")
 @click.option(

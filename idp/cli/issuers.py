@@ -22,23 +22,27 @@ def issuers() -> None:
 _VALUES = together(
     click.option(
         "--purpose", "purposes", multiple=True, type=click.Choice(PURPOSES),
-        help="What its tokens are accepted for. Repeat it for several.",
+        help="What tokens are accepted for. May be repeated.",
     ),
-    click.option("--client", "clients", multiple=True, help="A client that may present its tokens. Repeat it."),
+    click.option("--client", "clients", multiple=True, help=(
+        "A client that may present tokens of the issuer. May be repeated."
+    )),
     click.option(
         "--subject", type=click.Choice(SUBJECTS),
         help="Whom sub means: the user to whom this identity is linked (default); in addition, the user with the"
         " verified address of the token; or the client itself.",
     ),
-    click.option("--email-domain", "email_domains", multiple=True, help="A domain that it vouches for. Repeat it."),
+    click.option("--email-domain", "email_domains", multiple=True, help=(
+        "A domain that the issuer vouches for. May be repeated."
+    )),
     click.option("--create-users/--known-users", default=None, help="Create a user for a new verified address."),
-    click.option("--scope", help="The scopes that its tokens can give, separated by spaces. Default: none."),
+    click.option("--scope", help="Scopes that the tokens can give, separated by spaces. Default: none."),
     click.option("--audience", "audiences", multiple=True, help="Another aud of subjects of token exchange."),
-    click.option("--jwks-uri", help="URL of its keys. Default: the one in its discovery document."),
-    click.option("--jwks", type=JSON_OBJECT, help="Its keys: a JWK Set, or the name of a file with one."),
+    click.option("--jwks-uri", help="URL of the keys. Default: the URL in the discovery document."),
+    click.option("--jwks", type=JSON_OBJECT, help="The keys: a JWK Set, or the name of a file with one."),
     click.option(
         "--algorithm", "algorithms", multiple=True, type=click.Choice(VERIFICATION_ALGORITHMS),
-        help="An algorithm of its tokens, instead of all. Repeat it.",
+        help="An accepted algorithm, instead of all. May be repeated.",
     ),
     click.option("--max-lifetime", type=int, help="The longest lifetime of a token, in seconds. Default: 300."),
 )  # fmt: skip
@@ -62,7 +66,9 @@ async def add(*, issuer: str, as_json: bool, **options: Any) -> None:
 @issuers.command()
 @click.argument("issuer")
 @_VALUES
-@click.option("--enable/--disable", "enabled", default=None, help="Accept its tokens, or refuse them for now.")
+@click.option(
+    "--enable/--disable", "enabled", default=None, help="Accept tokens of the issuer, or refuse them for now."
+)
 @json_option
 @with_database
 async def update(*, issuer: str, as_json: bool, **options: Any) -> None:

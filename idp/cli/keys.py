@@ -149,7 +149,7 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
         f"The {alg} key {kid} is published. It signs when all have fetched it" + ("." if hold else ", or later.")
     )
     for identifier in waits:
-        click.echo(f"It waits for {identifier}.")
+        click.echo(f"Waiting for {identifier}.")
 
 
 @keys.command(cls=KeyCommand)
@@ -168,7 +168,7 @@ async def activate(kid: str) -> None:
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.confirmation_option(prompt="Tokens that it signed will be refused. Revoke it?")
+@click.confirmation_option(prompt="Tokens signed with this key will be refused. Revoke the key?")
 @json_option
 @with_database
 async def revoke(kid: str, as_json: bool) -> None:
@@ -193,14 +193,14 @@ def _print_report(report: "Revocation") -> None:
         click.echo(f"The key {report.successor} signs from now on.")
     if report.last_token_expires_at:
         until = text(report.last_token_expires_at)
-        click.echo(f"It signed {report.signed} tokens, the last of which expires at {until}.")
+        click.echo(f"The key signed {report.signed} tokens. The last one expires at {until}.")
     click.echo("We refuse them. Each of these services does when it fetches the JWKS again, and accepts new ones then:")
     _print_witnesses(report.services)
 
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.confirmation_option(prompt="This cannot be undone. Erase its private part?")
+@click.confirmation_option(prompt="This cannot be undone. Erase the private part?")
 @with_database
 async def destroy(kid: str) -> None:
     """Erase the private part of a retired key."""
@@ -276,7 +276,7 @@ async def rewrap(finish: bool) -> None:
 
     if finish:
         count = await root_key.forget_others()
-        click.echo(f"{count} other master key{'' if count == 1 else 's'} cannot open this database any more.")
+        click.echo(f"{count} other master key{'' if count == 1 else 's'} can no longer open this database.")
         return
     if settings().master_key is not None:
         raise KeyCommandError("The master key is set by IDP_MASTER_KEY. Unset it and use a file.")

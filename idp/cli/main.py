@@ -12,7 +12,7 @@ from idp import __version__
 COMMANDS = {
     "serve": ("Run the server.", "idp.cli.serve:serve"),
     "doctor": (
-        "Examine the server and its surroundings, and say how to mend what is wrong.",
+        "Examine the server and its surroundings, and say how to fix what is wrong.",
         "idp.cli.doctor:doctor",
     ),
     "db": ("Migrations, and recovery after a restored backup.", "idp.cli.db:db"),

@@ -32,7 +32,7 @@ for _command in (*DOMAIN_COMMANDS, *INVITATION_COMMANDS, *POLICY_COMMANDS, *BRAN
 
 @organizations.command()
 @click.argument("slug")
-@click.option("--name", required=True, help="Its name, for people.")
+@click.option("--name", required=True, help="Display name.")
 @json_option
 @with_database
 async def create(slug: str, name: str, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def _print(organization: "Organization", as_json: bool) -> None:
 
 
 @organizations.command("list")
-@click.option("--user", help="Only those of the user with this email address.")
+@click.option("--user", help="Only organisations of the user with this email address.")
 @json_option
 @with_database
 async def list_organizations(user: str | None, as_json: bool) -> None:
@@ -275,7 +275,7 @@ async def delete_role(organization: str, name: str) -> None:
     found = await service.named(organization)
     role = await _role(found, name)
     await roles.delete(role.id)
-    click.echo(f"{found.slug} does not have the role {role.name} any more.")
+    click.echo(f"{found.slug} no longer has the role {role.name}.")
 
 
 @organizations.command("give-role")

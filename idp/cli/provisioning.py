@@ -33,8 +33,10 @@ _OPTIONS: Callable[[Any], Any] = together(
     ),
     click.option("--group", "groups", multiple=True, help="Name or id of a group whose members it gets. Repeatable."),
     click.option("--organization", help="Slug of the organisation whose members it gets."),
-    click.option("--client", "client_id", help="The client whose users it gets, by its access policy."),
-    click.option("--push-group", "pushed_groups", multiple=True, help="Group that it gets as a group. Repeatable."),
+    click.option("--client", "client_id", help="The client whose users the target gets, by its access policy."),
+    click.option("--push-group", "pushed_groups", multiple=True, help=(
+        "Group that the target gets as a group. May be repeated."
+    )),
     click.option(
         "--map", "mapping", multiple=True,
         help="ATTRIBUTE=SOURCE, such as userName=email or title=attribute:title. Repeatable; replaces the mapping.",
@@ -45,9 +47,9 @@ _OPTIONS: Callable[[Any], Any] = together(
     ),
     click.option(
         "--removal", type=click.Choice(["deactivate", "delete"]),
-        help="What happens there to users who are deleted here, or are no longer among its users.",
+        help="What happens there to users who are deleted here, or no longer belong to the target.",
     ),
-    click.option("--mends/--reports", default=None, help="Whether periodic checks also mend what differs there."),
+    click.option("--mends/--reports", default=None, help="Whether periodic checks also repair differences."),
 )  # fmt: skip
 
 
@@ -142,7 +144,7 @@ def progress(job: "Job") -> str:
 @_OPTIONS
 @with_database
 async def update(target: str, **options: Any) -> None:
-    """Change a target. What is not given stays; --push-group "" pushes no group any more.
+    """Change a target. What is not given stays; --push-group "" stops pushing groups.
 
     All users are looked at again.
     """
@@ -317,7 +319,7 @@ async def drift(target: str, as_json: bool) -> None:
 
 @provisioning.command()
 @click.argument("target")
-@click.option("--refused", is_flag=True, help="Only those whose last delivery was refused.")
+@click.option("--refused", is_flag=True, help="Only users whose last delivery was refused.")
 @json_option
 @with_database
 async def users(target: str, refused: bool, as_json: bool) -> None:

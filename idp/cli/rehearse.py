@@ -42,7 +42,7 @@ class _Size(click.ParamType[int]):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Restore this file of `pg_dump --format=custom`, instead of copying the database in use.",
 )
-@click.option("--template", metavar="NAME", help="Copy this database of the server, which nobody may be connected to.")
+@click.option("--template", metavar="NAME", help="Copy this database of the server. No one may be connected to it.")
 @click.option("--copy", "copy_url", metavar="URL", help="Use this copy, which you have made. It is migrated, and kept.")
 @click.option("--server", metavar="URL", help="A database of the server that gets the copy. [default: the one in use]")
 @click.option(

@@ -17,14 +17,14 @@ def resources() -> None:
 
 #: Resource server metadata that `create` and `update` accept.
 _METADATA = together(
-    click.option("--scope", help="The scopes that it defines, separated by spaces."),
+    click.option("--scope", help="Scopes of the resource server, separated by spaces."),
     click.option(
         "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
-        help=f"Algorithm that signs its access tokens. Default: {DEFAULT_ALGORITHM}.",
+        help=f"Algorithm that signs access tokens. Default: {DEFAULT_ALGORITHM}.",
     ),
     click.option(
         "--token-type", "access_token_type", type=click.Choice(["at+jwt", "JWT"]),
-        help="The typ of its access tokens: at+jwt (RFC 9068), or JWT if its validator refuses that.",
+        help="The typ of access tokens: at+jwt (RFC 9068), or JWT if the validator refuses that.",
     ),
     click.option(
         "--self-registered-clients/--no-self-registered-clients", default=None,
@@ -38,7 +38,7 @@ _METADATA = together(
         "--network", "networks", multiple=True,
         help="Network from which it fetches the common JWKS URL, such as 10.1.0.0/16. May be repeated.",
     ),
-    click.option("--user-agent", help="Beginning of its User-Agent."),
+    click.option("--user-agent", help="Beginning of the User-Agent."),
 )  # fmt: skip
 
 

@@ -26,9 +26,9 @@ def roles() -> None:
 
 @roles.command("list")
 @click.option("--name", help="Beginning of the name.")
-@click.option("--client", "client_id", help="Only those of this client.")
-@click.option("--server", is_flag=True, help="Only those of the whole server.")
-@click.option("--of", "user", metavar="USER", help="Only those that a user was given.")
+@click.option("--client", "client_id", help="Only mappings of this client.")
+@click.option("--server", is_flag=True, help="Only roles of the whole server.")
+@click.option("--of", "user", metavar="USER", help="Only roles that this user was given.")
 @limit_option
 @json_option
 @with_database
@@ -213,4 +213,4 @@ async def release(role: str, contained: str, client_id: str | None, contained_cl
 
     outer, inner = await find_role(role, client_id), await find_role(contained, _other(contained_client, client_id))
     done = await service.release(outer.id, inner.id)
-    click.echo(f"{outer.name} {'does' if done else 'did'} not contain {inner.name}{' any more' if done else ''}.")
+    click.echo(f"{outer.name} {'no longer contains' if done else 'did not contain'} {inner.name}.")

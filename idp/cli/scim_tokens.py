@@ -28,8 +28,8 @@ def _print_token(shown: dict[str, str], as_json: bool) -> None:
 
 @scim_tokens.command()
 @click.argument("name")
-@click.option("--organization", help="It manages only the members and roles of this organization: its slug or id.")
-@click.option("--read-only", is_flag=True, help="It may read users and groups, and not change them.")
+@click.option("--organization", help="Only the members and roles of this organization: its slug or id.")
+@click.option("--read-only", is_flag=True, help="Read users and groups only.")
 @click.option("--lifetime", type=DURATION, default="366d", show_default=True, help="Time after which it expires.")
 @json_option
 @with_database

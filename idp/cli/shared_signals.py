@@ -28,7 +28,9 @@ def shared_signals() -> None:
 
 @shared_signals.command("list")
 @click.option("--client", "client_id", help="Only streams to this client.")
-@click.option("--status", type=click.Choice([change.status for change in CHANGES]), help="Only streams with it.")
+@click.option(
+    "--status", type=click.Choice([change.status for change in CHANGES]), help="Only streams with this status."
+)
 @click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="Maximum number of streams.")
 @json_option
 @with_database

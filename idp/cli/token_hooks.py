@@ -11,7 +11,7 @@ _PLACES = ("access_token", "id_token", "userinfo", "introspection")
 _IN = click.option(
     "--in", "places", multiple=True, type=click.Choice(_PLACES), help="What it is asked about. May be repeated."
 )
-_FAIL_OPEN = "Whether tokens are issued without its claims if it fails, or not at all."
+_FAIL_OPEN = "If the hook fails: issue tokens without its claims, or none."
 
 
 @click.group("token-hooks")
@@ -32,7 +32,7 @@ def _print_secret(shown: dict[str, str], as_json: bool) -> None:
 
 @token_hooks.command()
 @click.argument("url")
-@click.option("--client", "client_id", help="The client. Default: every client without a hook of its own.")
+@click.option("--client", "client_id", help="The client. Default: every client without its own hook.")
 @_IN
 @click.option("--fail-open/--fail-closed", default=False, help=_FAIL_OPEN)
 @json_option

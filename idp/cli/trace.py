@@ -37,8 +37,8 @@ class NoTraceAskedError(OperatorError):
 @click.argument("id", required=False)
 @click.option("--user", "email", help="The requests of the user with this email address.")
 @click.option("--client", "client_id", help="The requests of this client.")
-@click.option("--outcome", type=click.Choice(["success", "refused", "failed"]), help="Only with this outcome.")
-@click.option("--reason", help="Only refused for this reason, such as wrong_redirect_uri.")
+@click.option("--outcome", type=click.Choice(["success", "refused", "failed"]), help="Only events with this outcome.")
+@click.option("--reason", help="Only requests refused for this reason, such as wrong_redirect_uri.")
 @click.option("--last", type=click.IntRange(1, 200), help="Maximum number of requests in the list (by default 20).")
 @json_option
 @with_database

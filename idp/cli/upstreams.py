@@ -37,14 +37,14 @@ _CLIENT_ID = click.option(
 )
 #: Upstream configuration that `add` and `update` accept.
 _CONFIGURATION = together(
-    click.option("--name", help="The text of its button."),
+    click.option("--name", help="Text of the button."),
     click.option(
         "--client-secret-file", "--bind-password-file", "client_secret_file", type=click.File(),
         help="File with the client secret, Apple's private key as PEM, or the password of the bind DN; - for standard"
         " input.",
     ),
     click.option("--scope", help="The scopes to request, separated by spaces."),
-    click.option("--trust-email/--no-trust-email", default=None, help="Whether to trust its email_verified."),
+    click.option("--trust-email/--no-trust-email", default=None, help="Whether to trust email_verified."),
     click.option(
         "--creates-accounts/--no-creates-accounts", default=None,
         help="Whether unknown users get an account. By default as IDP_REGISTRATION says.",
@@ -61,13 +61,15 @@ _CONFIGURATION = together(
         help="Mapping of our claim to one of the provider, such as given_name=profile.first. May be repeated.",
     ),
     click.option("--mfa-acr", help="The acr of a sign-in with two factors."),
-    click.option("--keep-tokens/--no-keep-tokens", default=None, help="Whether to keep its tokens, encrypted."),
+    click.option("--keep-tokens/--no-keep-tokens", default=None, help=(
+        "Whether to keep tokens of the provider, encrypted."
+    )),
     click.option("--logout/--no-logout", default=None, help="Whether signing out here signs out there too."),
-    click.option("--option", "options", multiple=True, callback=_pairs, help="An option of its kind: team_id=X."),
+    click.option("--option", "options", multiple=True, callback=_pairs, help="An option of the provider: team_id=X."),
     click.option("--ca-file", type=click.File(), help="File with the certificate authorities of a directory, as PEM."),
     click.option(
         "--adds-members/--no-adds-members", default=None,
-        help="Whether its users become members of the organisation that it belongs to.",
+        help="Whether users become members of the organisation of the upstream.",
     ),
     click.option(
         "--rule", "rules", multiple=True, callback=_rules,
@@ -91,10 +93,10 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 @click.option(
     "--kind", default="oidc", show_default=True, help="google, github, microsoft, apple, ldap, or oidc for any other."
 )
-@click.option("--id", "id", help="Its id in URLs. By default its kind.")
-@click.option("--issuer", help="Its issuer; for GitHub Enterprise Server, its URL.")
+@click.option("--id", "id", help="Id in URLs. Default: the kind.")
+@click.option("--issuer", help="Issuer; for GitHub Enterprise Server, the URL.")
 @_CLIENT_ID
-@click.option("--organization", help="Slug or id of the organisation that it belongs to. By default the whole server.")
+@click.option("--organization", help="Slug or id of the organisation of the upstream. Default: the whole server.")
 @_CONFIGURATION
 @json_option
 @with_database
@@ -226,9 +228,9 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
         raise click.UsageError("Only the users of a directory can be shown.")
     for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
         click.echo(sentence)
-    click.echo(f"It must know the redirect URI {found[upstream_id].redirect_uri}.")
+    click.echo(f"Register this redirect URI there: {found[upstream_id].redirect_uri}.")
     if isinstance(providers.KINDS[found[upstream_id].kind], OpenIDProvider):
-        click.echo(f"It may report logouts to {found[upstream_id].backchannel_logout_uri}.")
+        click.echo(f"The provider may report logouts to {found[upstream_id].backchannel_logout_uri}.")
 
 
 @upstreams.command()

@@ -127,7 +127,7 @@ async def list_users(limit: int, search: str | None, as_json: bool) -> None:
 
 @users.command()
 @click.argument("subject")
-@click.option("--sector", help="Host of a sector that no client has any more.")
+@click.option("--sector", help="Host of a sector that no client has now.")
 @json_option
 @with_database
 async def identify(subject: str, sector: str | None, as_json: bool) -> None:
@@ -212,7 +212,7 @@ async def remove_factors(user: str) -> None:
 
     found = await find_user(user)
     if await factors.remove_all(found.id, credentials_changed):
-        click.echo(f"{found.email} has no second factor any more.")
+        click.echo(f"{found.email} no longer has a second factor.")
     else:
         click.echo(f"{found.email} had no second factor.")
 

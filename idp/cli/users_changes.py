@@ -15,7 +15,9 @@ _CLAIMS = tuple(sorted(TEXT_CLAIMS - {"email"}))
 
 def _profile_options(command: Any) -> Any:
     for name in reversed(_CLAIMS):
-        command = click.option(f"--{name.replace('_', '-')}", name, help=f"The claim {name}. Empty: none.")(command)
+        command = click.option(f"--{name.replace('_', '-')}", name, help=f'The claim {name}. Give "" for none.')(
+            command
+        )
     return command
 
 

@@ -20,7 +20,7 @@ def workloads() -> None:
 @click.option("--issuer", required=True, help="The iss of its tokens: an https URL, or spiffe:// and a trust domain.")
 @click.option("--subject", required=True, help="Their sub; * stands for one part without colons and slashes.")
 @click.option("--audience", help="Their only aud. Default: the issuer of this server.")
-@click.option("--jwks-uri", help="URL of the keys of the issuer. Default: the one in its discovery document.")
+@click.option("--jwks-uri", help="URL of the keys of the issuer. Default: the URL in the discovery document.")
 @click.option("--jwks", type=JSON_OBJECT, help="The keys of the issuer: a JWK Set, or the name of a file with one.")
 @click.option(
     "--single-use/--reusable",

@@ -27,7 +27,7 @@ async def check(context: Context) -> Findings:
         problems.append(
             error(
                 "cookies_not_returned",
-                "A cookie that a browser sends does not arrive at the server, so nobody can sign in.",
+                "A cookie that a browser sends does not arrive at the server, so no one can sign in.",
                 _MEND,
             )
         )

@@ -73,7 +73,7 @@ def _behaviour(server: Server) -> Iterator[Finding]:
         why = "is a standby" if server.standby else "accepts no writes"
         yield error(
             "database_read_only",
-            f"The database {why}, so nobody can sign in.",
+            f"The database {why}, so no one can sign in.",
             "Name the primary in IDP_DATABASE_URL, or all hosts with target_session_attrs=read-write.",
         )
     if server.isolation != "read committed":

@@ -86,7 +86,9 @@ async def _run(check: Check, context: Context) -> list[Finding]:
 
 def _failed(failure: Exception) -> Finding:
     if (outage := outages.outage(failure)) is not None:
-        return error("check_lost_database", f"{outage.words}.", "Mend the connection to PostgreSQL, and run it again.")
+        return error(
+            "check_lost_database", f"{outage.words}.", "Fix the connection to PostgreSQL, and run the command again."
+        )
     log.error("doctor_check_failed", **exception_fields(failure))
     return error(
         "check_failed",

@@ -18,7 +18,7 @@ async def check(context: Context) -> Findings:
     if not listens_on_loopback(host):
         yield warning(
             "metrics_exposed",
-            f"Metrics are served at {host} port {port}, to everybody who reaches this machine.",
+            f"Metrics are served at {host} port {port}, to everyone who can reach this machine.",
             "Listen on 127.0.0.1, or let a firewall admit only Prometheus.",
         )
     origin = f"http://{_reachable(host)}:{port}"

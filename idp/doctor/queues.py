@@ -60,7 +60,7 @@ async def check_deliveries(_: Context) -> Findings:
         error(
             "provisioning_target_failing",
             f"The provisioning target {target.name} refuses all requests: {target.failing_reason}",
-            f"Mend it or its token, then: idp provisioning test {target.name}",
+            f"Fix the target or its token, then: idp provisioning test {target.name}",
         )
         for target in await enabled_targets()
         if target.failing_since is not None
@@ -75,7 +75,7 @@ def _failing(stream: FailingStream) -> Finding:
     return warning(
         "receiver_failing",
         f"The last {stream.failures} attempts at {stream.stream} failed.",
-        "See its answers: idp deliveries list. Mend the receiver, or disable it.",
+        "See its answers: idp deliveries list. Fix the receiver, or disable it.",
     )
 
 

@@ -49,7 +49,7 @@ async def _test(upstream: Upstream, gate: asyncio.Semaphore) -> list[Finding]:
         found.append(
             error(
                 "directory_fails" if directory else "upstream_fails",
-                f"Nobody can sign in with {upstream.name} ({upstream.id}): {text}",
+                f"No one can sign in with {upstream.name} ({upstream.id}): {text}",
                 f"See each step: idp upstreams test {upstream.id}",
             )
         )

@@ -118,7 +118,7 @@ async def _run_on(server: str, statement: str) -> None:
     try:
         await connection.execute(statement)
     except asyncpg.ObjectInUseError as error:
-        raise CannotRehearseError("The template is in use. Restore a database that nobody is connected to.") from error
+        raise CannotRehearseError("The template is in use. Restore a database that no one is connected to.") from error
     except asyncpg.InsufficientPrivilegeError as error:
         raise CannotRehearseError(
             f"PostgreSQL says: {error}. Grant CREATEDB, name another server with --server, or restore a copy yourself"

@@ -226,7 +226,7 @@ async def test_two_secrets_during_a_change(cli: Cli) -> None:
     assert shown["previous_secret_expires_at"] is not None
     assert not {"previous_secret_hash", "client_secret_encrypted", "previous_secret_encrypted"} & shown.keys()
     assert (await stored(client_id))["previous_secret_hash"] == ids.digest(created["client_secret"])
-    assert "accepts its newest secret only" in cli("clients", "end-old-secret", client_id).out
+    assert "accepts the newest secret only" in cli("clients", "end-old-secret", client_id).out
     assert "has no old secret" in cli("clients", "end-old-secret", client_id).out
     assert cli("clients", "show", client_id, "--json").json["previous_secret_live"] is False
     assert "The overlap must be" in cli.fails("clients", "rotate-secret", client_id, "--overlap", "91d")

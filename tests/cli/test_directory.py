@@ -80,7 +80,7 @@ async def test_roles(cli: Cli, mark: str, make_client: MakeClient) -> None:
     back = ("editor", f"{mark} admin", "--client", client_id, "--contained-client", "")
     assert cli.fails("roles", "contain", *back) == "A role cannot contain itself."
     assert _json(cli, "roles", "show", f"{mark} admin")["contains"] == [f"editor ({client_id})"]
-    assert "does not contain editor any more." in cli("roles", "release", *admin).out
+    assert "no longer contains editor." in cli("roles", "release", *admin).out
     assert [row["name"] for row in _json(cli, "roles", "list", "--client", client_id)] == ["editor", "reader"]
     cli("roles", "update", *editor, "--name", "author")
     asked = cli("roles", "delete", "author", "--client", client_id, input="n\n", code=1)
@@ -110,7 +110,7 @@ async def test_who_has_a_role(cli: Cli, mark: str, alice: User, make_client: Mak
     printed = cli("users", "memberships", alice.email).out
     assert "directly" in printed
     assert f"through {group}" in printed
-    assert "does not have the role editor any more." in cli("groups", "take-role", group, *editor).out
+    assert "no longer has the role editor." in cli("groups", "take-role", group, *editor).out
     assert "did not have the role editor." in cli("groups", "take-role", group, *editor).out
     assert "is taken from 1 user." in cli("roles", "take", f"{mark} admin", alice.email).out
 

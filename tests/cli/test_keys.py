@@ -48,7 +48,7 @@ async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> 
     cli = await own_cli()
     cli("keys", "generate")
     cli("resources", "create", "https://api.example.com", "--name", "Orders")
-    assert "It waits for https://api.example.com." in cli("keys", "rotate", "--deadline", "90m").out
+    assert "Waiting for https://api.example.com." in cli("keys", "rotate", "--deadline", "90m").out
     pending = cli("keys", "list", "--json").json[1]
     shown = cli("keys", "show", pending["kid"]).out
     assert all(word in shown for word in ("Orders", "https://api.example.com", "never", "not known"))

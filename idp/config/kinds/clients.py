@@ -100,7 +100,7 @@ class Clients(KindWithSecret):
         await registration.rotate_secret(entry.client_id, secret=secret)
 
     async def losses(self, entry: ClientEntry) -> str:
-        return "Its roles, policies, consents and tokens end."
+        return "Roles, policies, consents and tokens of the client end."
 
 
 class ResourceServers(Kind):
@@ -132,7 +132,7 @@ class ResourceServers(Kind):
         await service.delete_resource_server(entry.identifier)
 
     async def losses(self, entry: Any) -> str:
-        return "No more tokens are issued for it, and its JWKS URL is gone."
+        return "No more tokens are issued for the resource server, and its JWKS URL is gone."
 
 
 class DetailsTypes(Kind):
@@ -166,7 +166,7 @@ class DetailsTypes(Kind):
         await details.delete_type(stored.id)
 
     async def losses(self, entry: Any) -> str:
-        return "Tokens are issued without its details."
+        return "Tokens are issued without details of this type."
 
     def _values(self, entry: Any, names: Collection[str]) -> dict[str, Any]:
         values = {name: getattr(entry, name) for name in names}

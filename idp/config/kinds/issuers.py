@@ -42,4 +42,4 @@ class TrustedIssuers(Kind):
         return next(stored for stored in await issuers() if stored.issuer == entry.issuer)
 
     async def losses(self, entry: Any) -> str:
-        return "What its tokens gave is revoked."
+        return "Tokens issued for assertions of the issuer are revoked."

@@ -121,4 +121,4 @@ class Organizations(Kind):
         await organizations.delete((await organization_named(entry.slug)).id)
 
     async def losses(self, entry: OrganizationEntry) -> str:
-        return "Its memberships, roles, domains and upstreams are deleted. Its users stay."
+        return "Memberships, roles, domains and upstreams are deleted. The users stay."

@@ -89,7 +89,7 @@ class AccessPolicies(Kind):
         await access.remove_policy(entry.client_id)
 
     async def losses(self, entry: Any) -> str:
-        return "Everybody may use the client then."
+        return "Everyone may then use the client."
 
 
 class SetOfClient(Kind):

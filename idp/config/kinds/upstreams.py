@@ -98,7 +98,7 @@ class Upstreams(KindWithSecret):
         await registry.update(entry.id, client_secret=secret)
 
     async def losses(self, entry: Any) -> str:
-        return "Nobody signs in with it any more. Linked identities stay."
+        return "No one can sign in with the upstream. Linked identities stay."
 
 
 #: Stands for a secret that is not read yet.

@@ -153,7 +153,7 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
         raise InvalidDPoPProofError("The auth_session needs a proof of the key that it began with.", Reason.WRONG_KEY)
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
     if not pending.asked.scope and not pending.asked.authorization_details:
-        raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
+        raise InvalidScopeError("This client may no longer use any of the requested scopes.")
     return _ChallengeRequest(client, pending, flow, form)
 
 

@@ -204,7 +204,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     state = browser_state(request, session) if "openid" in asked.scope else None
     try:
         if not asked.scope and not asked.authorization_details:
-            raise InvalidScopeError("None of the requested scopes is allowed to this client any more.")
+            raise InvalidScopeError("This client may no longer use any of the requested scopes.")
         wanted = acr.requested(asked, client)
         if session is None or not _satisfies_request(asked, client, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)

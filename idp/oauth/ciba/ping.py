@@ -47,7 +47,7 @@ async def compose(delivery: DueDelivery) -> DeliveryRequest:
     """
     client = await receiver(delivery.content["client_id"], "backchannel_client_notification_endpoint")
     if client is None or client.backchannel_client_notification_endpoint is None:
-        raise DeliveryRejectedError("The client is disabled, or has no notification endpoint any more.")
+        raise DeliveryRejectedError("The client is disabled, or no longer has a notification endpoint.")
     headers = {"Authorization": f"Bearer {delivery.content['token']}", "Content-Type": "application/json"}
     body = msgspec.json.encode({"auth_req_id": delivery.content["auth_req_id"]})
     return DeliveryRequest(client.backchannel_client_notification_endpoint, headers, body)

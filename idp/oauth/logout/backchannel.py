@@ -52,7 +52,7 @@ async def _compose(delivery: DueDelivery) -> DeliveryRequest:
     """Make the request of section 2.5. ``jti`` is the same in all attempts."""
     client = await receiver(delivery.content["client_id"], "backchannel_logout_uri")
     if client is None or client.backchannel_logout_uri is None:
-        raise DeliveryRejectedError("The application is disabled, or has no backchannel_logout_uri any more.")
+        raise DeliveryRejectedError("The application is disabled, or no longer has a backchannel_logout_uri.")
     assert delivery.user_id is not None  # noqa: S101 -- every delivery of this kind has them
     assert delivery.session_id is not None  # noqa: S101
     token = await logout_token(client, delivery.user_id, delivery.session_id, delivery.id)

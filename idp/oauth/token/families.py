@@ -60,7 +60,7 @@ async def start_offline_family(
     if stored is None:
         member = grant.organization_id is None or await is_member_of(grant.user_id, grant.organization_id)
         refused = Refused(Reason.USER_DISABLED if member else Reason.NOT_A_MEMBER, grant.user_id)
-        raise InvalidGrantError("What the user allowed is not valid any more.", refused)
+        raise InvalidGrantError("What the user allowed is no longer valid.", refused)
     await check_tokens(client, stored, grant_type, code="access_denied")
     await end_earlier_sign_ins(client, grant.user_id, grant.auth_time)
     return StartedFamily(stored, refresh.token if refresh else UNSET)

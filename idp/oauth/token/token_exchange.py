@@ -139,7 +139,7 @@ async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Excha
     )
     stored = await insert_asserted_family(grant, asked.client.client_id, lifetime, issuer_id)
     if stored is None:
-        raise _refuse("The subject_token is not valid any more.", Reason.CHANGED_MEANWHILE, subject)
+        raise _refuse("The subject_token is no longer valid.", Reason.CHANGED_MEANWHILE, subject)
     return msgspec.structs.replace(subject, directory_version=stored.directory_version)
 
 

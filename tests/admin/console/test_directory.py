@@ -113,7 +113,7 @@ async def test_a_role_from_its_creation_to_its_end(
     assert "A role cannot contain itself." in refused.text
     assert "There is no role with this name" in (await owner.confirm(f"{path}/contain", role="x")).text
     page = await owner.confirm(f"{path}/give", users=alice.email)
-    assert "Users who were given it (1)" in page.text
+    assert "Users who were given the role (1)" in page.text
     group = await groups.create(mark)
     page = await owner.confirm(f"/admin/groups/{group.id}/give_role", role="editor", client_id=client_id)
     assert f'href="{path}"' in page.text

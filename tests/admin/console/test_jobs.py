@@ -98,7 +98,7 @@ async def test_a_deletion_needs_the_number(owner: Admin, make_user: MakeUser) ->
     chosen = await owner.get("/admin/jobs/new")
     names = f"{users[0].email}\n{users[1].id}\nnobody@example.com"
     asked = as_page(await owner.browser.submit(chosen, "confirm", kind="delete", names=names))
-    assert "Enter 3 to confirm it." in asked.text
+    assert "Enter 3 to confirm." in asked.text
     assert "This cannot be undone." in asked.text
     for wrong in ("2", "", "all"):
         refused = as_page(await owner.browser.submit(asked, "confirm", expected=wrong))

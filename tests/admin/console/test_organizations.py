@@ -149,7 +149,7 @@ async def test_the_sign_in_policy(owner: Admin) -> None:
 async def test_the_branding(owner: Admin) -> None:
     made = await an_organization()
     path = f"/admin/organizations/{made.id}/branding"
-    assert "There is none" in (await owner.get(path)).text
+    assert "No branding" in (await owner.get(path)).text
     refused = await owner.confirm(f"{path}/change", color="#ffee00", display_name="Acme Ltd")
     assert refused.status == 400
     assert all(shown in refused.text for shown in ("hard to read", "Acme Ltd"))
