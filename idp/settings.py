@@ -456,7 +456,7 @@ class Settings(BaseSettings):
 
     client_id_metadata_documents: Literal["off", "allow-list", "open"] = _option(
         "off",
-        "Whose Client ID Metadata Documents are accepted, where the URL of a document is the `client_id`: nobody's,"
+        "Whose Client ID Metadata Documents are accepted, where the URL of a document is the `client_id`: none,"
         " those of `client_id_metadata_hosts`, or those of all public hosts.",
         group="Clients that describe themselves",
     )

@@ -109,7 +109,7 @@ def _print(results: "list[Result]", *, everything: bool) -> None:
 
 def _print_finding(finding: "Finding") -> None:
     click.secho(f"  {finding.level.upper():8}{finding.name}".rstrip(), fg=_COLORS[finding.level])
-    for text in filter(None, (finding.text, finding.mend and f"Mend: {finding.mend}")):
+    for text in filter(None, (finding.text, finding.mend and f"Fix: {finding.mend}")):
         click.echo(wrapped(text))
 
 

@@ -109,7 +109,7 @@ async def cancel(job_id: UUID) -> None:
 @job_argument
 @with_database
 async def resume(job_id: UUID) -> None:
-    """Go on with a job that was cancelled or has failed."""
+    """Continue a job that was cancelled or has failed."""
     from idp.admin.bulk import service
 
     click.echo(sentence(await service.resume(job_id, None)))

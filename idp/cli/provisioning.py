@@ -248,10 +248,10 @@ async def stop(target: str) -> None:
 @click.argument("target")
 @with_database
 async def resume(target: str) -> None:
-    """Go on with the push and the check that were stopped or have failed."""
+    """Continue the push and the check that were stopped or have failed."""
     from idp.provisioning import targets
 
-    await _change(target, lambda found: targets.resume(found.id, "push", "check"), "The jobs of {} go on.")
+    await _change(target, lambda found: targets.resume(found.id, "push", "check"), "The jobs of {} continue.")
 
 
 @provisioning.command()

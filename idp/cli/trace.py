@@ -131,7 +131,7 @@ def _lines(requests: "list[ShownRequest]") -> Iterator[str]:
         if request.hint:
             yield from _wrapped("  why:  ", request.hint)
         if request.mend:
-            yield from _wrapped("  mend: ", request.mend)
+            yield from _wrapped("  fix:  ", request.mend)
 
 
 def _outcome(request: "ShownRequest") -> str:

@@ -142,7 +142,7 @@ async def _certificate(settings: Settings, before: Arrival) -> Findings:
     if visit.arrival is not None and CERTIFICATE in visit.arrival.certificate:
         yield error(
             "certificate_header_spoofable",
-            "The proxy passes on the header for client certificates that a client has sent: everybody can be any "
+            "The proxy passes on the header for client certificates that a client has sent: anyone can be any "
             "client that authenticates with a certificate.",
             "Let the proxy set or remove this header in every request.",
         )

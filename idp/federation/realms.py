@@ -86,5 +86,5 @@ async def enforce(id: UUID) -> Domain:
     """
     domain = await domains.found(id)
     if domain.verified_at is not None and not await has_upstream(domain.organization_id):
-        raise NoUpstreamError("The organisation has no enabled upstream, so nobody could sign in. Add one first.")
+        raise NoUpstreamError("The organisation has no enabled upstream, so no one could sign in. Add one first.")
     return await domains.enforce(id, enforced=True)

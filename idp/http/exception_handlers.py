@@ -155,7 +155,7 @@ def _flow_error(request: AnyRequest, error: FlowError) -> Response[Any]:
         response = _oauth_error(request, OAuthError("invalid_session", error.description, error.status))
     else:
         response = _page_error(request, flow_page(error))
-    refusal.set(Refusal("invalid_session", "The sign-in or its request cannot go on.", None, error.reason))
+    refusal.set(Refusal("invalid_session", "The sign-in or its request cannot continue.", None, error.reason))
     return response
 
 

@@ -137,14 +137,14 @@ async def _scope(target: Target) -> _Scope:
     policy, is_disabled = None, False
     if target.users is Users.GROUPS:
         if set(target.groups) - (await names_of_groups(target.groups)).keys():
-            raise ScopeGoneError("A group that says which users it gets does not exist any more. Change the target.")
+            raise ScopeGoneError("A group that says which users the target gets no longer exists. Change the target.")
     elif target.users is Users.ORGANIZATION:
         organization = await organization_by_id(target.organization_id) if target.organization_id else None
         if organization is None:
-            raise ScopeGoneError("The organisation whose members it gets does not exist any more. Change the target.")
+            raise ScopeGoneError("The organisation whose members the target gets no longer exists. Change the target.")
         is_disabled = organization.disabled_at is not None
     elif target.users is Users.CLIENT:
         if target.client_id is None or await find_client(target.client_id) is None:
-            raise ScopeGoneError("The client whose users it gets does not exist any more. Change the target.")
+            raise ScopeGoneError("The client whose users the target gets no longer exists. Change the target.")
         policy = await policy_of(target.client_id)
     return _Scope(target, policy, is_disabled=is_disabled)

@@ -74,7 +74,7 @@ async def _bring(target: Target, http: Client, group_id: UUID, claim: Claim) -> 
     except GoneError as error:
         # The next attempt creates it.
         await groups.record(group_id, target.id, claim, Sent(None, State.ABSENT))
-        raise DeliveryFailedError("There is no such group any more.", receiver=False) from error
+        raise DeliveryFailedError("The group no longer exists.", receiver=False) from error
     async with transaction():
         held = await groups.record(group_id, target.id, claim, Sent(remote_id, State.ACTIVE, sent))
         if not finished:

@@ -146,7 +146,7 @@ async def _deactivate(remote: Remote, remote_id: str) -> _Outcome:
                 USERS, remote_id, documents.replacement(current, {"active": False}, ["active"])
             )
     except GoneError:
-        return _Outcome(None, State.ABSENT, None, "There is no such account any more.")
+        return _Outcome(None, State.ABSENT, None, "The account no longer exists.")
     active = documents.get(answer, "active")
     if active is not None and active is not False:
         raise RefusedError("It accepted the request, and the account is still active.")

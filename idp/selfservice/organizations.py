@@ -88,7 +88,7 @@ async def _ask_leave(
         return await _page(request, account, _("You are not a member of this organisation."))
     text = _("You lose your roles there. To come back, you need a new invitation.")
     if last:
-        text = f"{text} {_('Nobody else manages it: afterwards, only those who run this service can.')}"
+        text = f"{text} {_('No one else manages it: afterwards, only those who run this service can.')}"
     return await confirmation_page(
         request,
         f"{PATH}/{organization_id}/leave",

@@ -5,7 +5,7 @@ from typing import Final
 from idp.reasons import Reason
 
 _ASK = "The client must send the user to a page: repeat the request without prompt=none."
-_NEW_SIGN_IN = "Nothing to mend: the user signs in again."
+_NEW_SIGN_IN = "Nothing to fix: the user signs in again."
 _UPSTREAM = "See the step upstream_failed, and docs/upstreams.md for its reason."
 _POLICY = "Change the access policy of the client (idp access show), or what the user has."
 _ORGANIZATION = "The sign-in policy of the organisation asks for it: the user signs in again as it says."
@@ -44,7 +44,7 @@ HINTS: Final[dict[Reason, str]] = {
     Reason.REVOKED_BY_CLIENT: "The client revoked it itself, and must not use it after that.",
     Reason.REVOKED_BY_ADMIN: _NEW_SIGN_IN,
     Reason.REVOKED_BY_INCIDENT: "An incident was contained (see the audit trail). The user signs in again.",
-    Reason.REVOKED_FOR_REUSE: "An earlier reuse revoked the sign-in: mend how the client stores tokens.",
+    Reason.REVOKED_FOR_REUSE: "An earlier reuse revoked the sign-in: fix how the client stores tokens.",
     Reason.REVOKED_BY_CREDENTIAL_CHANGE: _NEW_SIGN_IN,
     Reason.REVOKED_BY_NEWER_SIGN_IN: "Single-session mode: a newer sign-in of the user ended this one.",
     Reason.REVOKED_BY_RESTORE: _NEW_SIGN_IN,
@@ -56,12 +56,12 @@ HINTS: Final[dict[Reason, str]] = {
     Reason.RESOURCE_NOT_ALLOWED: "Register the resource (idp resources), or correct what the client sends.",
     Reason.TOKEN_MISSING: "Send the access token in the header Authorization.",
     Reason.SCOPE_MISSING: "The client must ask for the scope, and be registered for it.",
-    Reason.NONCE_NEEDED: "Nothing to mend: the client repeats the request with the nonce of the answer.",
+    Reason.NONCE_NEEDED: "Nothing to fix: the client repeats the request with the nonce of the answer.",
     Reason.SIGN_IN_NEEDED: f"{_ASK} If there should be a session, see the step before.",
     Reason.CONSENT_NEEDED: f"{_ASK} Or let the client skip consent, if it is your own.",
     Reason.PAGE_NEEDED: _ASK,
-    Reason.DENIED_BY_USER: "Nothing to mend: the user decided so, or closed the page.",
-    Reason.NOT_DECIDED_YET: "Nothing to mend: the client polls until the user has decided.",
+    Reason.DENIED_BY_USER: "Nothing to fix: the user decided so, or closed the page.",
+    Reason.NOT_DECIDED_YET: "Nothing to fix: the client polls until the user has decided.",
     Reason.POLLED_TOO_OFTEN: "The client must wait for the interval between two polls.",
     Reason.NO_ENCRYPTION_KEY: "Register a key for encryption in jwks or jwks_uri of the client.",
     Reason.OVERLOADED: "Try again. If it lasts, add workers: docs/performance.md.",

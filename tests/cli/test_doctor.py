@@ -30,7 +30,7 @@ async def test_the_report_is_for_people_with_80_columns(own_cli: OwnCli) -> None
     ended = cli("doctor", "--offline", code=2, IDP_SESSION_LIFETIME="60")
     assert max(map(len, ended.out.splitlines())) <= 80
     assert "WARNING session_idle_beyond_lifetime" in ended.out
-    assert "Mend: Set IDP_SESSION_IDLE_LIFETIME to less." in ended.out
+    assert "Fix: Set IDP_SESSION_IDLE_LIFETIME to less." in ended.out
     assert "docs/doctor.md#settings" in ended.out
 
 

@@ -154,7 +154,7 @@ async def test_a_target_whose_group_is_gone_removes_nobody_but_the_disabled(scim
     states = {account["externalId"]: account["active"] for account in scim.users.values()}
     assert states == {str(person.id): False, str(other.id): True}
     (row,) = await fetch("SELECT failing_reason FROM provisioning_target WHERE id = $1", target_id)
-    assert "does not exist any more" in row["failing_reason"]
+    assert "no longer exists" in row["failing_reason"]
     await targets.update(target_id, {"users": "all"})
     await make_due()
     await deliver()

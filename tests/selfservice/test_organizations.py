@@ -35,7 +35,7 @@ async def test_a_user_leaves(home: Browser, alice: User) -> None:
     page = as_page(await home.get(PATH))
     assert all(text in page.text for text in (acme.slug, other.slug, editor.name))
     page = as_page(await home.get(f"{PATH}/{acme.id}/leave"))
-    assert "Nobody else manages it" not in page.text
+    assert "No one else manages it" not in page.text
     assert await _is_member(alice, acme.id)
     page = as_page(await home.submit(page, "ask-confirm"))
     assert "You are no longer a member." in page.text
@@ -56,11 +56,11 @@ async def test_the_last_one_who_manages_it_is_told_first(home: Browser, alice: U
     for user in (alice, bob):
         await organizations.set_admin(acme.id, user.id, admin=True)
     page = as_page(await home.get(f"{PATH}/{acme.id}/leave"))
-    assert "Nobody else manages it" not in page.text
+    assert "No one else manages it" not in page.text
     # The other one goes while the form is open.
     assert await organizations.leave(acme.id, bob.id, last_admin=False)
     page = as_page(await home.submit(page, "ask-confirm"))
-    assert "Nobody else manages it" in page.text
+    assert "No one else manages it" in page.text
     assert await _is_member(alice, acme.id)
     with pytest.raises(LastAdminError):
         await organizations.leave(acme.id, alice.id, last_admin=False)

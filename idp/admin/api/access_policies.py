@@ -40,7 +40,7 @@ async def set_access_policy(call: Call) -> models.AccessPolicy:
     return await show_access_policy(call)
 
 
-@operation("DELETE", _PATH, _WRITE, "Let everybody use a client", current=show_access_policy)
+@operation("DELETE", _PATH, _WRITE, "Let everyone use a client", current=show_access_policy)
 async def remove_access_policy(call: Call) -> None:
     client_id = call.current.client_id
     await check_client(call.caller, client_id)

@@ -68,7 +68,7 @@ async def cancel_job(call: Call) -> models.Job:
 
 
 @operation(
-    "POST", f"{_ONE}/resume", _READ, "Go on with a bulk job that was cancelled or has failed, for this caller",
+    "POST", f"{_ONE}/resume", _READ, "Continue a bulk job that was cancelled or has failed, for this caller",
     content=models.Job,
 )  # fmt: skip
 async def resume_job(call: Call) -> models.Job:

@@ -151,7 +151,7 @@ async def stop_provisioning_push(call: Call) -> models.ProvisioningJob:
     return await show_provisioning_push(call)
 
 
-@operation("POST", f"{_PUSH}/resume", _WRITE, "Go on with a push that was stopped", content=models.ProvisioningJob)
+@operation("POST", f"{_PUSH}/resume", _WRITE, "Continue a push that was stopped", content=models.ProvisioningJob)
 async def resume_provisioning_push(call: Call) -> models.ProvisioningJob:
     return shown_job(await targets.resume(await _id(call), "push"))
 
@@ -162,7 +162,7 @@ async def show_provisioning_check(call: Call) -> models.ProvisioningJob:
 
 
 @operation(
-    "POST", _CHECK, _WRITE, "Compare a provisioning target with this server, and mend it if asked to",
+    "POST", _CHECK, _WRITE, "Compare a provisioning target with this server, and repair differences if asked to",
     body=models.NewProvisioningCheck, content=models.ProvisioningJob,
 )  # fmt: skip
 async def start_provisioning_check(call: Call) -> models.ProvisioningJob:
@@ -175,7 +175,7 @@ async def stop_provisioning_check(call: Call) -> models.ProvisioningJob:
     return await show_provisioning_check(call)
 
 
-@operation("POST", f"{_CHECK}/resume", _WRITE, "Go on with a check that was stopped", content=models.ProvisioningJob)
+@operation("POST", f"{_CHECK}/resume", _WRITE, "Continue a check that was stopped", content=models.ProvisioningJob)
 async def resume_provisioning_check(call: Call) -> models.ProvisioningJob:
     return shown_job(await targets.resume(await _id(call), "check"))
 

@@ -76,7 +76,7 @@ class GitHub:
         if parameters.get("iss", upstream.issuer) not in (upstream.issuer, f"{upstream.issuer}/login/oauth"):
             raise UntrustedResponseError("The response is another issuer's.")
         if parameters.get("error") == "access_denied":
-            raise SignInCancelledError("The person did not go on.")
+            raise SignInCancelledError("The user did not continue.")
         if "error" in parameters or "code" not in parameters:
             raise AccessDeniedError("The provider sent an error.")
         try:

@@ -165,7 +165,7 @@ class OpenIDProvider:
             raise UntrustedResponseError("The response is another issuer's.")
         error = parameters.get("error")
         if error in ("access_denied", "user_cancelled_authorize", "login_required", "interaction_required"):
-            raise SignInCancelledError("The person did not go on.")
+            raise SignInCancelledError("The user did not continue.")
         if error is not None or "code" not in parameters:
             raise AccessDeniedError("The provider sent an error.")
 

@@ -153,7 +153,7 @@ def check(policy: AccessPolicy) -> None:
     """
     lists = (policy.groups, policy.organizations, policy.roles, policy.attributes, policy.networks, policy.times)
     if not any((*lists, policy.acr)):
-        raise InvalidAccessPolicyError("The policy has no condition. Remove it, so that everybody may use the client.")
+        raise InvalidAccessPolicyError("The policy has no condition. Remove it, so that everyone may use the client.")
     if max(map(len, lists)) > MAX_MEMBERS:
         raise InvalidAccessPolicyError(f"A list may have up to {MAX_MEMBERS} members.")
     if not all(1 <= len(values) <= MAX_MEMBERS for values in policy.attributes.values()):

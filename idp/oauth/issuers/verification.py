@@ -190,7 +190,7 @@ async def _user(issuer: TrustedIssuer, subject: str, claims: jose.Claims) -> UUI
     user_id = await people.find_user(issuer, subject, claims)
     user = await user_by_id(user_id) if user_id is not None else None
     if user is None:
-        raise UntrustedTokenError(Reason.UNKNOWN_USER, "The token is about nobody who is known here.")
+        raise UntrustedTokenError(Reason.UNKNOWN_USER, "The token is about a user who is not known here.")
     if user.disabled_at is not None:
         raise UntrustedTokenError(Reason.USER_DISABLED, "The user is disabled.", user.id)
     return user.id
