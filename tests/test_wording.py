@@ -25,7 +25,7 @@ BETTER = {
     r"(is|are|was|does|do|has|have|can|cannot) (not |no )?[^.]*\bany more": "no longer",
     r"parted by": "separated by",
     r"administrat(e|es|ing)": "administer, manage",
-    r"(not|is) at hand": "for when you don’t have …",
+    r"(not|is) at hand": "when you do not have …",
     r"go on": "continue",
     r"goes on": "continues",
     r"at the most": "maximum",
@@ -65,16 +65,17 @@ def _docstrings(tree: ast.AST) -> set[int]:
 
 
 def _literals() -> Iterator[tuple[str, str]]:
-    """Texts in the code: of pages, the console, errors, checks and commands. Not docstrings and comments."""
+    """Texts of two words or more in the code, but no docstrings: pages, the console, errors, checks and commands."""
     for path in sorted((ROOT / "idp").rglob("*.py")):
         if "repository" in str(path):
             continue
         tree = ast.parse(path.read_text())
         unread = _docstrings(tree)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in unread:
-                if " " in node.value and not re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH|/\*|--)\b", node.value):
-                    yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
+            if not isinstance(node, ast.Constant) or id(node) in unread:
+                continue
+            if isinstance(node.value, str) and " " in node.value:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
 
 
 def _commands(command: click.Command, name: str) -> Iterator[tuple[str, str]]:
