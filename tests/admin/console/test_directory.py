@@ -122,7 +122,7 @@ async def test_a_role_from_its_creation_to_its_end(
     page = await owner.confirm(f"/admin/groups/{group.id}/roles/{role.id}/take")
     assert f'href="{path}"' not in page.text
     page = await owner.confirm(f"{path}/holders/{alice.id}/take")
-    assert "Users who were given it (0)" in page.text
+    assert "Users who were given the role (0)" in page.text
     page = await owner.confirm(f"{path}/contained/{contained.id}/release")
     assert f"{mark} reader" not in page.text
     page = await owner.confirm(f"{path}/change", name="author")
