@@ -195,18 +195,19 @@ def _markdown_row(row: dict[str, Any]) -> str:
 async def list_clients(as_json: bool) -> None:
     """List the clients, newest last."""
     from idp.oauth.clients import repository
+    from idp.oauth.clients.kinds import application_kind
 
     found = await repository.clients()
     if as_json:
         print_json([_plain(client) for client in found])
         return
     print_table(
-        ("Client id", "Name", "Application", "Authentication", "Grants", "Registered by", "Expires", "Disabled"),
+        ("Client id", "Name", "Kind", "Authentication", "Grants", "Registered by", "Expires", "Disabled"),
         [
             (
                 client.client_id,
                 client.client_name,
-                client.application_type,
+                application_kind(client),
                 client.token_endpoint_auth_method,
                 client.grant_types,
                 client.origin,
@@ -342,13 +343,14 @@ def _plain(client: "StoredClient") -> dict[str, Any]:
     """Return the fields of a client without its secrets, its id first."""
     import msgspec
 
+    from idp.oauth.clients.kinds import application_kind
     from idp.oauth.clients.models import SECRETS
 
     fields = {name: value for name, value in msgspec.structs.asdict(client).items() if name not in SECRETS}
     live = [secret.live for secret in client.secrets]
     previous = client.previous_secret_hash is not None
     secrets = {"client_secret_live": any(live[:1]), "previous_secret_live": previous and live[-1]}
-    return {"client_id": fields.pop("client_id")} | fields | secrets
+    return {"client_id": fields.pop("client_id"), "kind": application_kind(client)} | fields | secrets
 
 
 def _print_secret(shown: dict[str, str], as_json: bool) -> None:

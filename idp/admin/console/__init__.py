@@ -8,6 +8,10 @@ from idp.admin.console import (
     authorization_details,
     claim_mappings,
     claim_preview,
+    client_actions,
+    client_changes,
+    client_creation,
+    client_record,
     clients,
     deliveries,
     exchange_policies,
@@ -56,13 +60,14 @@ from idp.admin.console.screen import sign_in_with_another_account
 
 __all__ = [
     "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
-    "claim_preview", "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health",
-    "id_jag_policies", "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
+    "claim_preview", "client_actions", "client_changes", "client_creation", "client_record", "clients",
+    "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health", "id_jag_policies",
+    "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains", "organization_invitations", "organization_member_roles", "organization_members",
     "organization_policies", "organization_roles", "organizations", "overview", "provisioning", "resource_servers",
     "role_holders", "roles", "scim_tokens", "search", "settings", "shared_signals", "token_hooks", "traces",
-    "trusted_issuers", "upstreams", "user_actions", "user_attributes", "user_forms", "user_record", "users", "webhooks",
-    "workload_identities",
+    "trusted_issuers", "upstreams", "user_actions", "user_attributes", "user_forms", "user_record", "users",
+    "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, sign_in_with_another_account, *setup.ROUTES]

@@ -31,6 +31,8 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
         explanation: what will happen.
         fresh: whether a recent sign-in is required.
         fields: what the admin may add. The handler finds it in the form.
+        question: the title of the page instead, with facts of the subject, as in ``Delete {Name}?``.
+        typed: the fact that must be typed, for what cannot be undone.
     """
 
     name: str
@@ -41,6 +43,12 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
     danger: bool = True
     fresh: bool = True
     fields: Sequence[Field] = ()
+    question: str = ""
+    typed: str = ""
+
+
+#: The field for :attr:`ConfirmedAction.typed`.
+TYPED = "typed"
 
 
 def declare_actions(section: str, parameter: str, subject: Subject, actions: list[ConfirmedAction]) -> None:
@@ -58,26 +66,40 @@ def declare_actions(section: str, parameter: str, subject: Subject, actions: lis
 def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedAction) -> None:
     path = f"/{section}/{{{parameter}}}/{each.name}"
 
-    @screen("GET", path, each.permission, fresh=each.fresh)
-    async def ask(request: AdminRequest) -> Response[str]:
-        named = await subject(request.params[parameter])
+    def page(request: AdminRequest, named: Mapping[str, Any], error: str | None = None) -> Response[str]:
         # As the browser wrote it.
         back = f"{HOME}/{section}/{request.http.path_params[parameter]}"
         return render(
             request,
             "form",
             section=section,
-            heading=f"{each.title}?",
+            heading=each.question.format_map(named) if each.question else f"{each.title}?",
             subject=facts(named),
             intro=each.explanation,
             action=f"{back}/{each.name}",
-            fields=list(each.fields),
+            fields=[*each.fields, *_typed(each, named)],
             label=each.title,
             danger=each.danger,
             back=back,
+            error=error,
+            status=400 if error else 200,
         )
+
+    @screen("GET", path, each.permission, fresh=each.fresh)
+    async def ask(request: AdminRequest) -> Response[str]:
+        return page(request, await subject(request.params[parameter]))
 
     @screen("POST", path, each.permission, fresh=each.fresh)
     async def act(request: AdminRequest) -> Response[Any]:
+        if each.typed:
+            named = await subject(request.params[parameter])
+            if request.form.get(TYPED, "").strip() != named[each.typed]:
+                return page(request, named, f"Type the {each.typed.lower()} exactly as it is shown.")
         answer = await each.handler(request, request.params[parameter])
         return answer if isinstance(answer, Response) else redirect_with_notice(*answer)
+
+
+def _typed(action: ConfirmedAction, named: Mapping[str, Any]) -> list[Field]:
+    if not action.typed:
+        return []
+    return [Field(TYPED, f"Type “{named[action.typed]}” to confirm", required=True)]

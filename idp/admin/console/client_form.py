@@ -5,12 +5,27 @@ from typing import Any
 
 import msgspec
 
-from idp.admin.console.components import Field
+from idp.admin.console.client_choices import choices_of
+from idp.admin.console.components import Field, checked
 from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, Member, is_optional, kind_of
 from idp.oauth.clients.metadata import FIXED, invalid_metadata
 from idp.oauth.clients.profiles import PROFILES, requirements
 
 HELP = {
+    "client_name": "Users see it when they sign in and consent.",
+    "redirect_uris": "Exactly as the application sends them, one per line.",
+    "post_logout_redirect_uris": "Where users may return to after signing out, one per line.",
+    "contacts": "Addresses or pages of the operators, one per line.",
+    "request_uris": "One per line.",
+    "scope": "Separated by spaces.",
+    "client_uri": "Users find it on their account page.",
+    "policy_uri": "The consent page links to it.",
+    "tos_uri": "The consent page links to it.",
+    "grant_types": "The ways to get tokens. Each kind of application begins with those that it needs.",
+    "upstreams": "Other providers that users may sign in with. None checked: all.",
+    "default_acr_values": "Users must reach one of these levels. None checked: as the request says.",
+    "authorization_challenge": "For your own app only: it asks for passwords and codes on its own screens and sends"
+    " them to this server, so users never see the pages of this server. It sees their passwords.",
     "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
     "passport and Spring by default. Without a secret it is always required.",
     "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
@@ -20,15 +35,21 @@ HELP = {
     + ", ".join(f"{name} ({profile.title})" for name, profile in PROFILES.items())
     + ".",
     "jwks": "A JSON object with a list of keys, without private members.",
+    "token_endpoint_auth_method": "How it proves who it is at the token endpoint.",
 }
 #: What the form of a registered client says in addition.
 HELP_OF_CHANGE = {
     "token_endpoint_auth_method": "A client that becomes public (none) loses its secret, and all its tokens are"
     " revoked. One that is no longer public needs a new secret before it can authenticate.",
 }
+#: Members with a form of their own.
+_ELSEWHERE = ("logo_uri",)
 #: The members of the form, by section. Those that cannot be changed are left out.
 NAMES = [
-    name for section in SECTIONS for name, each in MEMBERS.items() if each.section == section and name not in FIXED
+    name
+    for section in SECTIONS
+    for name, each in MEMBERS.items()
+    if each.section == section and name not in (*FIXED, *_ELSEWHERE)
 ]
 
 
@@ -77,6 +98,8 @@ def _field(name: str, value: Any, reason: str, *, sections: bool) -> Field:
     match kind:
         case Kind.FLAG:
             return found._replace(kind="check", value="on" if value else "")
+        case Kind.LIST if (offered := choices_of(name)) is not None:
+            return _boxes(found, offered, value or ())
         case Kind.LIST:
             return found._replace(kind="lines", value="\n".join(value or ()))
         case Kind.OBJECT:
@@ -84,12 +107,18 @@ def _field(name: str, value: Any, reason: str, *, sections: bool) -> Field:
             return found._replace(kind="lines", value=shown or "")
         case Kind.NUMBER:
             return found._replace(kind="number", value="" if value is None else str(value))
-    if member.choices is None:
+    offered = choices_of(name)
+    if offered is None:
         return found._replace(value=value or "")
-    choices = [(choice, choice) for choice in member.choices]
-    return found._replace(
-        kind="choice", value=value or "", choices=[("", "-"), *choices] if is_optional(name) else choices
-    )
+    choices = [("", "Not set"), *offered] if is_optional(name) else offered
+    return found._replace(kind="choice", value=value or "", choices=choices)
+
+
+def _boxes(field: Field, offered: list[tuple[str, str]], values: Iterable[str]) -> Field:
+    """Return a field with a box for each value. One that is set but not offered can be kept or removed."""
+    known = {value for value, _label in offered}
+    others = [(value, f"{value} (not available)") for value in values if value not in known]
+    return field._replace(kind="choices", value="\n".join(values), choices=[*offered, *others])
 
 
 def _within(field: Field, profile: str | None) -> Field:
@@ -114,6 +143,8 @@ def _read(name: str, form: Mapping[str, str], stored: Mapping[str, Any]) -> Any:
     kind, text = kind_of(name), form.get(name, "").strip()
     if kind is Kind.FLAG:
         return name in form
+    if kind is Kind.LIST and choices_of(name) is not None:
+        return checked(form, name) or (None if is_optional(name) else ())
     if kind is Kind.LIST:
         lines = tuple(line.strip() for line in text.splitlines() if line.strip())
         return lines or (None if is_optional(name) else ())

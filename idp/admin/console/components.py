@@ -24,6 +24,9 @@ class Cell(NamedTuple):
         exact: show date and time to the second instead.
         code: whether it is a name of a program's, which is not broken.
         prose: whether it is a sentence.
+        lines: several values, one below the other, instead of the text.
+        copy: the id of an element with a button that copies the text.
+        note: a badge beside the value.
     """
 
     text: str = ""
@@ -33,14 +36,18 @@ class Cell(NamedTuple):
     exact: bool = False
     code: bool = False
     prose: bool = False
+    lines: Sequence[str] = ()
+    copy: str = ""
+    note: str = ""
 
 
 class Field(NamedTuple):
     """A field of a form.
 
     Attributes:
-        kind: ``text``, ``lines``, ``check``, ``choice``, ``email``, ``password``, ``file``, ``number`` or
-            ``hidden``.
+        kind: ``text``, ``lines``, ``check``, ``choice``, ``choices``, ``email``, ``password``, ``file``, ``number`` or
+            ``hidden``. Those of ``choices`` are boxes, each with a name of :func:`box`; the value has a line for each
+            that is checked.
         choices: values and labels of a choice.
         unavailable: those of the values that cannot be chosen.
         section: the heading under which it stands, with those beside it that have the same.
@@ -57,6 +64,17 @@ class Field(NamedTuple):
     required: bool = False
     section: str = ""
     member: bool = False
+
+
+def box(name: str, value: str) -> str:
+    """Return the name of the box of a value. No parameter of a form is repeated."""
+    return f"{name}:{value}"
+
+
+def checked(form: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return the values whose boxes are checked, in the order of the form."""
+    prefix = box(name, "")
+    return tuple(each.removeprefix(prefix) for each in form if each.startswith(prefix))
 
 
 class Action(NamedTuple):

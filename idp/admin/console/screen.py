@@ -254,7 +254,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
-        *("progress", "refresh", "choose", "query", "total"),
+        *("progress", "refresh", "choose", "query", "total", "sections"),
     )
 )
 
@@ -288,7 +288,12 @@ def render(
 
 def _entered(field: Any, kept: Mapping[str, str]) -> Any:
     """Return a :class:`idp.admin.console.components.Field` with the entered value, except for secrets and files."""
-    return field if field.kind in ("password", "file") else field._replace(value=kept.get(field.name, ""))
+    if field.kind in ("password", "file"):
+        return field
+    if field.kind == "choices":
+        prefix = f"{field.name}:"
+        return field._replace(value="\n".join(name.removeprefix(prefix) for name in kept if name.startswith(prefix)))
+    return field._replace(value=kept.get(field.name, ""))
 
 
 def redirect_with_notice(path: str, what: str = "saved") -> Response[bytes]:
@@ -312,6 +317,7 @@ NOTICES = {
     "ended": "The session has ended.",
     "reset": "All second factors are removed.",
     "deleted": "Deleted.",
+    "tokens-revoked": "All tokens issued until now are revoked.",
     "secret-ended": "The old secret is no longer accepted.",
     "granted": "The role is granted.",
     "given": "The role is given.",

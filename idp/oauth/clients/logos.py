@@ -11,7 +11,7 @@ from idp.audit.events import record
 from idp.http.access import Access
 from idp.http.pictures import picture
 from idp.infra import pictures
-from idp.oauth.clients import repository
+from idp.oauth.clients import repository, service
 from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registration import UnknownClientError, change
 from idp.settings import settings
@@ -32,6 +32,18 @@ async def save_logo(client_id: str, content: bytes) -> None:
         logo_uri = f"{settings().issuer}/logos/{path_id(client_id)}?v={version}"
         await repository.update_metadata(client_id, {"logo_uri": logo_uri})
         await record("client_updated", client_id=client_id, detail={"changed": ["logo_uri"]})
+
+
+async def link_logo(client_id: str, uri: str) -> None:
+    """Set the ``logo_uri`` of a client to a picture elsewhere, instead of an uploaded one.
+
+    Raises:
+        UnknownClientError: there is no such client.
+        OAuthError: ``invalid_client_metadata``, the URI cannot be used.
+    """
+    async with change():
+        await service.update_client(client_id, logo_uri=uri)
+        await repository.delete_logo(client_id)
 
 
 async def remove_logo(client_id: str) -> None:

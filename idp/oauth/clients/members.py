@@ -116,44 +116,44 @@ def _content_encryption(what: str) -> Member:
 def _certificate(what: str) -> Member:
     return Member(
         AUTHENTICATION,
-        f"{what} of its TLS certificate",
+        f"{what} of the TLS certificate",
         f"{what} that its certificate must have. tls_client_auth needs exactly one of these members.",
     )
 
 
 MEMBERS: Final = {
-    "client_name": Member(APPLICATION, "Name that users see", "The name that pages show.", option="--name"),
+    "client_name": Member(APPLICATION, "Name", "The name that pages show.", option="--name"),
     "application_type": Member(
-        APPLICATION, "Kind of application", "Which redirect URIs are allowed. It cannot be changed.", APPLICATION_TYPES
+        APPLICATION, "Application type", "Which redirect URIs are allowed. It cannot be changed.", APPLICATION_TYPES
     ),
     "profile": Member(
         APPLICATION, "Security profile", "A set of requirements for the metadata and the requests of the client.",
         tuple(PROFILES),
     ),
-    "redirect_uris": Member(APPLICATION, "Redirect URIs, one per line", "Redirect URI."),
+    "redirect_uris": Member(APPLICATION, "Redirect URIs", "Redirect URI."),
     "post_logout_redirect_uris": Member(
-        APPLICATION, "Post-logout redirect URIs, one per line", "Post-logout redirect URI."
+        APPLICATION, "Post-logout redirect URIs", "Post-logout redirect URI."
     ),
-    "grant_types": Member(APPLICATION, "Grants, one per line", "A grant, instead of the grants of the type."),
+    "grant_types": Member(APPLICATION, "Grants", "A grant, instead of the grants of the type."),
     "response_types": Member(
-        APPLICATION, "Response types, one per line", "What the authorization endpoint returns. Default: code."
+        APPLICATION, "Response types", "What the authorization endpoint returns. Default: code."
     ),
     "scope": Member(
         APPLICATION, "Allowed scopes", "The scopes that the client may request, separated by spaces."
     ),
     "authorization_details_types": Member(
-        APPLICATION, "Types of authorization details, one per line",
+        APPLICATION, "Types of authorization details",
         "A type of authorization details that the client may request (RFC 9396).",
     ),
     "client_uri": Member(APPLICATION, "Home page", "The home page."),
     "logo_uri": Member(APPLICATION, "Logo", "The logo, for the sign-in page."),
     "policy_uri": Member(APPLICATION, "Privacy policy", "The privacy policy."),
     "tos_uri": Member(APPLICATION, "Terms of service", "The terms of service."),
-    "contacts": Member(APPLICATION, "Contacts, one per line", (
+    "contacts": Member(APPLICATION, "Contacts", (
         "How to reach the people who operate the client, such as an address."
     )),
     "token_endpoint_auth_method": Member(
-        AUTHENTICATION, "How it authenticates", "How it authenticates. With none it has no secret.", AUTH_METHODS,
+        AUTHENTICATION, "Authentication method", "How it authenticates. With none it has no secret.", AUTH_METHODS,
         "--auth-method",
     ),
     "strict_auth_method": Member(
@@ -171,7 +171,7 @@ MEMBERS: Final = {
     "tls_client_auth_san_uri": _certificate("URI"),
     "tls_client_auth_san_ip": _certificate("IP address"),
     "tls_client_auth_san_email": _certificate("Email address"),
-    "jwks": Member(KEYS, "Public keys as a JWK Set", "The public keys: a JWK Set, or the name of a file with one."),
+    "jwks": Member(KEYS, "Public keys (JWK Set)", "The public keys: a JWK Set, or the name of a file with one."),
     "jwks_uri": Member(KEYS, "URL of public keys", "URL of the JWK Set, which the client can change by itself."),
     "subject_type": Member(
         TOKENS, "Subject type", "public: all clients know a user by one id; pairwise: each sector by another.",
@@ -182,12 +182,12 @@ MEMBERS: Final = {
         "URL of a JSON list of the redirect URIs of all clients that share their pairwise subjects.",
     ),
     "scope_claims_in_id_token": Member(
-        TOKENS, "ID tokens contain the claims of the scopes, such as name and email",
+        TOKENS, "Put the claims of the scopes into ID tokens",
         "Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",
     ),
-    "id_token_signed_response_alg": _signed("its ID tokens")._replace(option="--id-token-alg"),
-    "id_token_encrypted_response_alg": _key_encryption("its ID tokens"),
-    "id_token_encrypted_response_enc": _content_encryption("its ID tokens"),
+    "id_token_signed_response_alg": _signed("ID tokens")._replace(option="--id-token-alg"),
+    "id_token_encrypted_response_alg": _key_encryption("ID tokens"),
+    "id_token_encrypted_response_enc": _content_encryption("ID tokens"),
     "userinfo_signed_response_alg": _signed("userinfo")._replace(
         help="Algorithm that signs userinfo. Without it, userinfo is plain JSON."
     ),
@@ -211,7 +211,7 @@ MEMBERS: Final = {
         "Deliver the refresh token in a cookie that no script can read.",
     ),
     "require_pkce": Member(
-        REQUESTS, "PKCE is required",
+        REQUESTS, "Require PKCE",
         "Whether it must use PKCE (default). Off only for a client with a secret whose library sends none.",
         option="--pkce/--no-pkce",
     ),
@@ -228,20 +228,20 @@ MEMBERS: Final = {
         VERIFICATION_ALGORITHMS,
     ),
     "backchannel_token_delivery_mode": Member(
-        REQUESTS, "How it learns that a user has decided",
+        REQUESTS, "Notification of decisions (CIBA)",
         "How it learns that a user has decided (CIBA): poll: it asks; ping: this server calls it. Default: poll.",
         DELIVERY_MODES,
     ),
     "backchannel_client_notification_endpoint": Member(
-        REQUESTS, "URL that is called when a user has decided", "URL that is called when a user has decided, for ping."
+        REQUESTS, "Notification URL (CIBA)", "URL that is called when a user has decided, for ping."
     ),
     "backchannel_authentication_request_signing_alg": Member(
-        REQUESTS, "Algorithm of signed authentication requests",
+        REQUESTS, "Algorithm of signed authentication requests (CIBA)",
         "The algorithm that authentication requests (CIBA) must be signed with. By default they are not signed.",
         VERIFICATION_ALGORITHMS,
     ),
     "backchannel_user_code_parameter": Member(
-        REQUESTS, "It sends a user code", "Not supported: users sign in to decide, so they need no further code.",
+        REQUESTS, "Accept a user code (CIBA)", "Not supported: users sign in to decide, so they need no further code.",
     ),
     "request_object_encryption_alg": Member(
         REQUESTS, "Key algorithm of encrypted requests",
@@ -252,56 +252,57 @@ MEMBERS: Final = {
         "Not supported: a pushed request hides its content from the browser.", (),
     ),
     "request_uris": Member(
-        REQUESTS, "URLs of signed requests, one per line", "URL where the client publishes signed requests."
+        REQUESTS, "URLs of signed requests", "URL where the client publishes signed requests."
     ),
     "default_max_age": Member(
         REQUESTS, "Maximum age of a sign-in, in seconds",
         "Seconds after which a user signs in again if a request does not say.",
     ),
     "require_auth_time": Member(
-        REQUESTS, "ID tokens contain the time of the sign-in",
+        REQUESTS, "Put the time of the sign-in into ID tokens",
         "Whether ID tokens always contain the time of the sign-in.",
     ),
     "default_acr_values": Member(
-        REQUESTS, "Level that users must reach (1, 2 or phr)",
+        REQUESTS, "Level of sign-in",
         "The level that users must reach: 2 for two factors, phr for a passkey.", ACR_VALUES, "--acr",
     ),
     "initiate_login_uri": Member(
-        REQUESTS, "URL at which it begins a sign-in", "URL at which another site can have it begin a sign-in."
+        REQUESTS, "URL that begins a sign-in", "URL at which another site can have it begin a sign-in."
     ),
     "backchannel_logout_uri": Member(
-        LOGOUT, "URL that is told when a session ends",
+        LOGOUT, "Back-channel logout URL",
         "URL of the client that gets a logout token when a session ends.",
     ),
     "backchannel_logout_session_required": Member(
-        LOGOUT, "Logout tokens name the session", "Whether logout tokens must name the session. They always do."
+        LOGOUT, "Name the session in logout tokens", "Whether logout tokens must name the session. They always do."
     ),
     "frontchannel_logout_uri": Member(
-        LOGOUT, "URL that the browser loads at sign-out",
+        LOGOUT, "Front-channel logout URL",
         "URL that the browser loads in a frame at sign-out. It has the origin of a redirect URI.",
     ),
     "frontchannel_logout_session_required": Member(
-        LOGOUT, "That URL gets the issuer and the session", "Whether that URL gets the parameters iss and sid."
+        LOGOUT, "Send the issuer and the session to the front-channel URL",
+        "Whether that URL gets the parameters iss and sid."
     ),
     "upstreams": Member(
-        ADVANCED, "Upstreams that users may sign in with, one id per line; empty: all",
+        ADVANCED, "Upstreams",
         "An upstream that users may sign in with. Default: all.",
     ),
     "skip_consent": Member(
-        ADVANCED, "Users are not asked for consent", "Whether to skip the consent page, for your own application.",
+        ADVANCED, "Skip the consent page", "Whether to skip the consent page, for your own application.",
         option="--skip-consent/--ask-consent",
     ),
     "single_session": Member(
-        ADVANCED, "A new sign-in ends earlier ones",
+        ADVANCED, "End earlier sign-ins of the user",
         "Whether a new sign-in ends the user's earlier ones at this client.",
         option="--single-session/--many-sessions",
     ),
     "authorization_challenge": Member(
-        ADVANCED, "The app has its own sign-in screens",
-        "Your own app, with its own sign-in screens, at the challenge endpoint.",
+        ADVANCED, "Own sign-in screens",
+        "Your own app asks for passwords and codes on its own screens and sends them to the challenge endpoint.",
     ),
     "hidden_from_users": Member(
-        ADVANCED, "Users do not see it among their applications",
+        ADVANCED, "Hide from the list of applications",
         "Whether it is left out of the list of applications on the account page.",
         option="--hidden-from-users/--listed-for-users",
     ),

@@ -15,6 +15,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_SIGNING_METHODS
+from idp.oauth.clients.kinds import APPLICATION_KINDS, KIND_SQL
 from idp.oauth.clients.metadata import ClientMetadata, metadata_of
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.tables import ClientLogo, ClientRow, ResourceServerRow
@@ -304,7 +305,8 @@ async def delete_logo(client_id: str) -> None:
 #: Its rows are read by :func:`flat`.
 CLIENTS = Listing(
     source="client AS c",
-    columns="c.client_id, c.metadata, c.client_secret_expires_at, c.previous_secret_expires_at,"
+    columns="c.client_id, c.metadata, "  # noqa: S608
+    f"{KIND_SQL} AS kind, c.client_secret_expires_at, c.previous_secret_expires_at,"
     " c.client_secret_hash IS NOT NULL AND coalesce(c.client_secret_expires_at > now(), true) AS client_secret_live,"
     " coalesce(c.previous_secret_expires_at > now(), false) AS previous_secret_live,"
     " c.origin, c.expires_at, c.admin_role, c.not_before, c.created_at, c.updated_at, c.disabled_at,"
@@ -320,6 +322,7 @@ CLIENTS = Listing(
             help="Part of the name, or of the URL of the document.",
         ),
         "grant_type": Filter("c.metadata -> 'grant_types' ? {}", help="May use this grant."),
+        "kind": Filter(f"({KIND_SQL}) = {{}}", help="The kind of application.", choices=tuple(APPLICATION_KINDS)),
         "origin": Filter(
             "c.origin = {}",
             help="Who registered it.",

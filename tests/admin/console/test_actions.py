@@ -161,7 +161,7 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     assert secret not in (await owner.get(path)).text
     assert "server_metadata_url" in answer.text
     form = next(form for form in (await owner.get(f"{path}/change")).forms if form.action == f"{path}/change")
-    entered = {"client_name": "Shop 2", "scope": "openid", "grant_types": "authorization_code", "require_pkce": "on"}
+    entered = {"client_name": "Shop 2", "scope": "openid", "grant_types:authorization_code": "on", "require_pkce": "on"}
     uris = {"redirect_uris": "https://shop.example/cb\nhttps://shop.example/b", "id_token_signed_response_alg": "RS256"}
     changed = await owner.browser.post(form.action, _kept(form) | entered | uris)
     assert isinstance(changed, Page)
@@ -180,7 +180,9 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     await update_metadata(client.client_id, {"logo_uri": "https://shop.example/logo.png"})
     answer = await owner.confirm(f"{path}/remove_logo")
     assert "logo.png" not in answer.text
-    await owner.confirm(f"{path}/delete")
+    assert (await owner.confirm(f"{path}/delete", typed="Shop")).status == 400
+    assert (await owner.get(path)).status == 200
+    await owner.confirm(f"{path}/delete", typed="Shop 2")
     assert (await owner.get(path)).status == 404
 
 
@@ -221,7 +223,7 @@ async def test_a_profile(owner: Admin) -> None:
     form = next(form for form in page.forms if form.action == f"{path}/change")
     clear = {name for name in MEMBERS if kind_of(name) is Kind.FLAG and not getattr(client, name)}
     entered = {name: value for name, value in form.fields.items() if name not in clear} | {
-        "grant_types": "authorization_code", "response_types": "code", "redirect_uris": uris[0], "scope": "openid",
+        "redirect_uris": uris[0], "scope": "openid",
         "jwks": json.dumps(keys), "profile": "fapi2", "application_type": "web", "require_pkce": "on",
         **{name: value for name in MEMBERS if name.endswith("signed_response_alg") and (value := default_of(name))},
         "token_endpoint_auth_method": "client_secret_basic", "subject_type": "public",
@@ -234,8 +236,8 @@ async def test_a_profile(owner: Admin) -> None:
     assert (found.profile, found.token_endpoint_auth_method) == ("fapi2", "private_key_jwt")
     page = await owner.get(f"{path}/change")
     methods = page.text.partition('id="f-token_endpoint_auth_method"')[2].partition("</div>")[0]
-    assert '<option value="client_secret_basic" disabled>client_secret_basic (not with fapi2)</option>' in methods
-    assert '<option value="tls_client_auth">tls_client_auth</option>' in methods
+    assert '<option value="client_secret_basic" disabled>Secret in the header (client_secret_basic) (not' in methods
+    assert '<option value="tls_client_auth">TLS certificate of an authority' in methods
     assert "The profile fapi2 requires token_endpoint_auth_method to be one of private_key_jwt" in methods
     assert "The profile fapi2 requires require_pkce." in page.text
     refused = await owner.browser.post(form.action, entered | {"id_token_signed_response_alg": "RS256"} | {
@@ -270,15 +272,14 @@ async def test_every_member_has_a_field(owner: Admin) -> None:
     client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])
     path = f"/admin/clients/{client.client_id}"
     page = await owner.get(f"{path}/change")
-    assert all(f'id="f-{name}"' in page.text for name in MEMBERS if name not in FIXED)
+    assert all(f'id="f-{name}"' in page.text for name in MEMBERS if name not in (*FIXED, "logo_uri"))
+    assert 'id="f-logo_uri"' in (await owner.get(f"{path}/logo")).text
     assert "require_signed_request_object needs jwks or jwks_uri." in page.text
     form = next(form for form in page.forms if form.action == f"{path}/change")
     jwks = {"keys": [jose.generate("ES256").public_jwk]}
     # As a browser does: without the boxes that are not checked.
     clear = {name for name in MEMBERS if kind_of(name) is Kind.FLAG and not getattr(client, name)}
     entered = {name: value for name, value in form.fields.items() if name not in clear} | {
-        "grant_types": "authorization_code",
-        "response_types": "code",
         "redirect_uris": "https://shop.example/cb",
         "jwks": json.dumps(jwks),
         "contacts": "ops@shop.example\nsecurity@shop.example",
@@ -619,7 +620,7 @@ async def test_a_form_that_is_outdated_overwrites_nothing(owner: Admin) -> None:
     server = await register_resource_server(f"https://{name}.example", "Shop")
     provider = registry.configure(kind="oidc", id=name, name="Shop", issuer="https://op.example.com", client_id="x")
     await registry.add(provider)
-    uris = {"grant_types": "authorization_code", "redirect_uris": "https://shop.example/cb", "scope": "openid"}
+    uris = {"grant_types:authorization_code": "on", "redirect_uris": "https://shop.example/cb", "scope": "openid"}
     uris |= {"id_token_signed_response_alg": "RS256", "require_pkce": "on"}
     for path, field, more in (
         (f"/admin/clients/{client.client_id}", "client_name", uris),

@@ -323,7 +323,7 @@ async def test_a_client_admin_cannot_act_on_admin_clients(admins: dict[Role, Adm
         client_name="Terraform", grant_types=["client_credentials"], scope=str(Permission.USERS_READ)
     )
     for act in ("rotate_secret", "disable", "contain", "delete", "not_before"):
-        answer = await admin.confirm(f"/admin/clients/{client.client_id}/{act}")
+        answer = await admin.confirm(f"/admin/clients/{client.client_id}/{act}", typed="Terraform")
         assert answer.status == 403, act
     answer = await admin.confirm(
         "/admin/clients/new/web", client_name="Mine", redirect_uris="https://x.example/cb", scope="admin:keys:write"

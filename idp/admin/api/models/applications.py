@@ -16,10 +16,12 @@ class Client(ClientMetadata, frozen=True, kw_only=True, forbid_unknown_fields=Fa
     """A client with the names of RFC 7591. ``origin`` is admin, dynamic (RFC 7591) or document (its id is a URL).
 
     ``client_secret_live`` and ``previous_secret_live``: whether its newest secret, and the one before, are accepted. In
-    a path, an id that is a URL is written as ``~`` and its base64url without padding.
+    a path, an id that is a URL is written as ``~`` and its base64url without padding. ``kind`` follows from the grants,
+    the application type and the authentication: web, spa, native, device or service.
     """
 
     client_id: str
+    kind: str
     client_secret_live: bool
     client_secret_expires_at: datetime | None
     previous_secret_live: bool

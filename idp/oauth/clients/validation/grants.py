@@ -80,20 +80,31 @@ def redirect_uris_are_fit(metadata: ClientMetadata) -> None:
             "invalid_redirect_uri",
             "redirect_uris are needed for the authorization_code grant, and only for it.",
         )
-    for uri in metadata.redirect_uris:
-        try:
-            check_redirect_uri(uri, metadata.application_type)
-        except InvalidURIError as error:
-            raise OAuthError("invalid_redirect_uri", f"A redirect URI {error}.") from error
+    if problems := _unfit(metadata.redirect_uris, metadata.application_type, "redirect URI"):
+        raise OAuthError("invalid_redirect_uri", problems)
 
 
 def post_logout_redirect_uris_are_fit(metadata: ClientMetadata) -> None:
     """OpenID Connect RP-Initiated Logout section 3.1."""
-    for uri in metadata.post_logout_redirect_uris:
+    uris = metadata.post_logout_redirect_uris
+    if problems := _unfit(uris, metadata.application_type, "post-logout redirect URI"):
+        raise invalid_metadata(problems)
+
+
+#: Refused URIs that an error names. Metadata may have many, and responses are short.
+_MAX_NAMED = 5
+
+
+def _unfit(uris: tuple[str, ...], application_type: str, what: str) -> str:
+    """Return what is wrong with each of several URIs, by its number in the list; empty: nothing."""
+    found = []
+    for number, uri in enumerate(uris, 1):
         try:
-            check_redirect_uri(uri, metadata.application_type)
+            check_redirect_uri(uri, application_type)
         except InvalidURIError as error:
-            raise invalid_metadata(f"A post-logout redirect URI {error}.") from error
+            found.append(f"{what[0].upper()}{what[1:]} {number} {error}." if len(uris) > 1 else f"A {what} {error}.")
+    more = [f"{len(found) - _MAX_NAMED} more are refused."] if len(found) > _MAX_NAMED else []
+    return " ".join([*found[:_MAX_NAMED], *more])
 
 
 def cookie_delivery_is_possible(metadata: ClientMetadata) -> None:
