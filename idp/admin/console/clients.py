@@ -43,7 +43,7 @@ async def list_clients(request: AdminRequest) -> Response[str]:
             request, CLIENTS, ("Name", "Client id", "Kind", "State", "Created"),
             {"Name": "client_name", "Created": "created_at"},
         ),
-        rows=rows, next=next_url(request, found), empty="No clients yet.",
+        rows=rows, next=next_url(request, found),
     )  # fmt: skip
 
 

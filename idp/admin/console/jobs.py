@@ -55,7 +55,7 @@ async def list_jobs(request: AdminRequest) -> Response[str]:
     states = [("", "All"), *((state.value, state.value) for state in State)]
     may_import = KINDS[IMPORT].permission in request.caller.allowed
     return render(
-        request, "list", section="jobs", heading="Jobs", path=f"{HOME}/jobs", rows=rows, empty="There is no such job.",
+        request, "list", section="jobs", heading="Jobs", path=f"{HOME}/jobs", rows=rows,
         intro="Acts on many users, which a server does in the background.", next=next_url(request, found),
         filters=[
             Field("kind", "Kind", request.query.get("kind", ""), "choice", choices=kinds),

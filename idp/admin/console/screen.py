@@ -17,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.admin.access import Caller, hold_roles, person
+from idp.admin.console.empty import empty_text, first_step
 from idp.admin.console.menu import allowed_menu, section_of
 from idp.admin.roles import Permission
 from idp.errors import (
@@ -252,7 +253,7 @@ def _secret(request: AnyRequest) -> str:
 #: Optional values of the templates.
 _NOTHING: dict[str, Any] = dict.fromkeys(
     (
-        *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty"),
+        *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty", "nothing", "step"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
         *("progress", "refresh", "choose", "query", "total", "sections"),
     )
@@ -267,6 +268,9 @@ def render(
         values["fields"] = [_entered(field, admin_request.kept) for field in values["fields"]]
         values["version"] = admin_request.kept.get("version") or values.get("version")
         values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
+    if template == "list" and not values.get("empty"):
+        values["nothing"] = empty_text(str(admin_request.http.scope["path"]))
+        values["step"] = first_step(values.get("acts") or (), values.get("forms") or ())
     shown = cookies.read(admin_request.http, SECRET_COOKIE) is not None
     return page(
         f"admin/{template}.html",

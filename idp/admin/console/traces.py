@@ -50,7 +50,6 @@ async def list_traces(request: AdminRequest) -> Response[Any]:
         request, "list", section=SECTION, heading="Traces", path=f"{HOME}/{SECTION}", filters=filters,
         intro="What happened in sign-ins, and why requests were refused. No secrets are kept.",
         columns=("When", "Request", "Outcome", "Reason", "User", "Client"), rows=rows, next=next_url(request, found),
-        empty="Nothing is recorded.",
     )  # fmt: skip
 
 

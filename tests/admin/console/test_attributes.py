@@ -123,11 +123,11 @@ async def test_users_are_found_by_an_attribute(
     for value in ("4712", "x", "'", "4711.5"):
         page = await owner.get(f"/admin/users?attribute={number.name}&value={value}")
         assert page.status == 200
-        assert "Nothing was found." in page.text, value
+        assert "Nothing matches." in page.text, value
     assert alice.email in (await owner.get(f"/admin/users?attribute={hidden.name}&value=LOW")).text
     page = await admins[Role.SUPPORT].get(f"/admin/users?attribute={hidden.name}&value=nothing")
     assert "Rating" not in page.text
-    assert "Nothing was found." not in page.text
+    assert "Nothing matches." not in page.text
 
 
 async def test_progress_is_shown(owner: Admin, declare: Declare, make_user: MakeUser) -> None:

@@ -25,7 +25,7 @@ async def test_an_unknown_user_has_no_events(owner: Admin) -> None:
     for user in ("nobody@example.com", "no address@", "no-id"):
         page = await owner.get(f"/admin/audit?user={quote(user)}")
         assert page.status == 200
-        assert "Nothing was found." in page.text
+        assert "Nothing matches." in page.text
 
 
 async def test_filters_are_choices(owner: Admin) -> None:
@@ -35,8 +35,8 @@ async def test_filters_are_choices(owner: Admin) -> None:
     assert '<details class="more">' in page.text
     later = await owner.get("/admin/audit?since=2999-01-01T00:00")
     assert '<details class="more" open>' in later.text
-    assert "Nothing was found." in later.text
-    assert "Nothing was found." in (await owner.get("/admin/audit?until=2001-01-01")).text
+    assert "Nothing matches." in later.text
+    assert "Nothing matches." in (await owner.get("/admin/audit?until=2001-01-01")).text
 
 
 async def test_the_overview_has_its_numbers_as_a_table(owner: Admin) -> None:
