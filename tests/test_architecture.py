@@ -117,6 +117,7 @@ def test_no_cycles_between_modules() -> None:
 #: Modules without routes that read requests or make responses for the routes of their package.
 HELPERS_OF_ROUTES = {
     "idp.admin.console.once",
+    "idp.admin.api.endpoint",
     "idp.admin.api.openapi",
     "idp.admin.api.operation",
     "idp.admin.api.problems",
@@ -237,7 +238,7 @@ def test_one_module_accepts_access_tokens() -> None:
         "idp.oauth.introspection",
         "idp.oauth.revocation",
         "idp.oauth.exchange.parties",
-        "idp.admin.api.operation",
+        "idp.admin.api.endpoint",
         "idp.scim.access",
     }
 

@@ -32,8 +32,9 @@ from idp.admin.api import (
     webhooks,
     workload_identities,
 )
+from idp.admin.api.endpoint import route_of
 from idp.admin.api.openapi import openapi
-from idp.admin.api.operation import OPERATIONS, route_of
+from idp.admin.api.operation import OPERATIONS
 
 __all__ = [
     "ROUTES",

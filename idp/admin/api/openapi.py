@@ -98,7 +98,7 @@ def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str,
         success["headers"] = {"ETag": {"schema": {"type": "string"}}}
     problem = {"application/problem+json": {"schema": schemas[Problem]}}
     found: dict[str, Any] = {
-        "operationId": each.handler.__name__ if not each.listing else "_".join(["list", *_fixed_parts(each.path)]),
+        "operationId": operation_id(each),
         "summary": each.summary,
         "tags": [each.tag],
         "security": [{"oauth2": [str(each.permission)] if each.permission else []}],
@@ -113,6 +113,11 @@ def _operation(each: Operation, schemas: dict[Any, dict[str, Any]]) -> dict[str,
         content = {"application/json": {"schema": schemas[each.body]}}
         found["requestBody"] = {"required": True, "content": content}
     return found
+
+
+def operation_id(each: Operation) -> str:
+    """Return the name of an operation in the document."""
+    return each.handler.__name__ if not each.listing else "_".join(["list", *_fixed_parts(each.path)])
 
 
 def _page(item: dict[str, Any]) -> dict[str, Any]:

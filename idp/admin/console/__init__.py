@@ -3,6 +3,7 @@
 from idp.admin.console import (
     access_policies,
     admins,
+    api_reference,
     attributes,
     audit,
     authorization_details,
@@ -59,10 +60,10 @@ from idp.admin.console.screen import ROUTES as SCREENS
 from idp.admin.console.screen import sign_in_with_another_account
 
 __all__ = [
-    "ROUTES", "access_policies", "admins", "attributes", "audit", "authorization_details", "claim_mappings",
-    "claim_preview", "client_actions", "client_changes", "client_creation", "client_record", "clients",
-    "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health", "id_jag_policies",
-    "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
+    "ROUTES", "access_policies", "admins", "api_reference", "attributes", "audit", "authorization_details",
+    "claim_mappings", "claim_preview", "client_actions", "client_changes", "client_creation", "client_record",
+    "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health",
+    "id_jag_policies", "import_users", "initial_access_tokens", "jobs", "keys", "new_job", "organization_branding",
     "organization_domains", "organization_invitations", "organization_member_roles", "organization_members",
     "organization_policies", "organization_roles", "organizations", "overview", "provisioning", "resource_servers",
     "role_holders", "roles", "scim_tokens", "search", "settings", "shared_signals", "token_hooks", "traces",

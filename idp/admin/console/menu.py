@@ -11,13 +11,13 @@ class Section(NamedTuple):
 
     Attributes:
         name: the first segment of its path after ``/admin``.
-        permission: what all its screens need.
+        permission: what all its screens need; None: any admin sees them.
         screens: names and labels of its lists, the first of them its own, if there are several.
     """
 
     name: str
     label: str
-    permission: Permission
+    permission: Permission | None
     screens: tuple[tuple[str, str], ...] = ()
 
 
@@ -86,6 +86,7 @@ MENU: tuple[tuple[str, tuple[Section, ...]], ...] = (
         (
             Section("keys", "Keys", Permission.KEYS_READ),
             Section("admins", "Admins", Permission.ADMINS_READ),
+            Section("api_reference", "API", None),
             Section("settings", "Settings", Permission.SETTINGS_READ, (("settings", "Settings"), ("health", "Health"))),
         ),
     ),
@@ -100,7 +101,10 @@ _BY_SCREEN = {
 
 def allowed_menu(permissions: Collection[Permission]) -> list[tuple[str, list[Section]]]:
     """Return the groups with the sections that these permissions allow, without empty groups."""
-    shown = ((group, [each for each in sections if each.permission in permissions]) for group, sections in MENU)
+    shown = (
+        (group, [each for each in sections if each.permission is None or each.permission in permissions])
+        for group, sections in MENU
+    )
     return [(group, sections) for group, sections in shown if sections]
 
 

@@ -255,7 +255,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty", "nothing", "step"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
-        *("progress", "refresh", "choose", "query", "total", "sections"),
+        *("progress", "refresh", "choose", "query", "total", "sections", "links", "fields"),
     )
 )
 
@@ -264,7 +264,7 @@ def render(
     admin_request: AdminRequest, template: str, *, section: str = "", status: int = HTTPStatus.OK, **values: Any
 ) -> Response[str]:
     """Render a screen. The query parameter ``done`` selects a notice. A form shows the entries of before a sign-in."""
-    if admin_request.kept and template == "form":
+    if admin_request.kept and "fields" in values:
         values["fields"] = [_entered(field, admin_request.kept) for field in values["fields"]]
         values["version"] = admin_request.kept.get("version") or values.get("version")
         values["intro"] = f"{SIGNED_IN_AGAIN} {values.get('intro') or ''}".rstrip()
