@@ -88,8 +88,8 @@ actions.declare_actions(
         ConfirmedAction(
             "disable",
             "Disable",
-            "The requests of the client are refused, and all its tokens are revoked. You can enable it again; users then"
-            " sign in again.",
+            "The requests of the client are refused, and all its tokens are revoked. You can enable it again; users"
+            " then sign in again.",
             _WRITE,
             _disable,
             question="Disable {Name}?",
@@ -114,8 +114,8 @@ actions.declare_actions(
         ConfirmedAction(
             "contain",
             "Contain",
-            "For a compromised client. The client is disabled, and all its tokens and consents end. You can enable it again."
-            " Tokens and consents do not come back.",
+            "For a compromised client. The client is disabled, and all its tokens and consents end. You can"
+            " enable it again. Tokens and consents do not come back.",
             _WRITE,
             _contain,
             question="Contain {Name}?",

@@ -57,7 +57,7 @@ async def _about(row: dict[str, Any]) -> dict[str, Any]:
 
 async def _who(client_id: str) -> Cell:
     policy = await policy_of(client_id)
-    return Cell("everybody" if policy is None else "see its access policy", f"{HOME}{access_policies.path(client_id)}")
+    return Cell("everyone" if policy is None else "see its access policy", f"{HOME}{access_policies.path(client_id)}")
 
 
 def _secrets(row: dict[str, Any]) -> dict[str, Cell]:
