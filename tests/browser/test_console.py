@@ -223,3 +223,30 @@ async def test_the_console_by_keyboard(page: Page, owner: Person) -> None:
     await page.focus("text=Rotate")
     await page.keyboard.press("Enter")
     await expect(page.locator("h1")).to_have_text("Rotate a key")
+
+
+async def test_a_request_is_sent_without_javascript(script_free: Page, owner: Person) -> None:
+    """From the menu to the response. Without a script no copy button is offered."""
+    page = script_free
+    await enter(page, owner)
+    await page.goto("/admin/api_reference")
+    await page.fill("#f-q", "register a client")
+    await page.click("text=Show")
+    await page.click("#results td a")
+    await expect(page.locator(".copy").first).to_be_hidden()
+    await page.fill("#f-body", '{"client_name": "Sent", "redirect_uris": ["https://sent.example/cb"]}')
+    await page.click("#confirm")
+    await expect(page.locator("#answer-status")).to_have_text("201 Created")
+    await expect(page.locator("#answer-body")).to_contain_text('"client_secret"')
+    await page.reload()
+    await expect(page.locator("#answer")).to_have_count(0)
+
+
+async def test_the_id_of_a_client_is_copied(page: Page, owner: Person) -> None:
+    client, _ = await register_client(client_name="Copied", redirect_uris=["https://copied.example/cb"])
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await enter(page, owner)
+    await page.goto(f"/admin/clients/{client.client_id}")
+    await page.click('[data-copy="client-id"]')
+    await expect(page.locator('[data-copy="client-id"]')).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == client.client_id

@@ -9,7 +9,7 @@ from idp.admin.console.client_choices import choices_of
 from idp.admin.console.components import Field, checked
 from idp.oauth.clients.members import MEMBERS, SECTIONS, Kind, Member, is_optional, kind_of
 from idp.oauth.clients.metadata import FIXED, invalid_metadata
-from idp.oauth.clients.profiles import PROFILES, requirements
+from idp.oauth.clients.profiles import requirements
 
 HELP = {
     "client_name": "Users see it when they sign in and consent.",
@@ -28,12 +28,11 @@ HELP = {
     " them to this server, so users never see the pages of this server. It sees their passwords.",
     "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
     "passport and Spring by default. Without a secret it is always required.",
-    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie.",
+    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie. Without it, the app"
+    " gets the refresh token in the response and must keep it safe itself.",
     "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
     "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
-    "profile": "It sets what it requires, and forbids the rest: "
-    + ", ".join(f"{name} ({profile.title})" for name, profile in PROFILES.items())
-    + ".",
+    "profile": "A profile sets the values that it requires and forbids others.",
     "jwks": "A JSON object with a list of keys, without private members.",
     "token_endpoint_auth_method": "How it proves who it is at the token endpoint.",
 }

@@ -17,7 +17,7 @@ async def test_from_everybody_to_a_few(owner: Admin, alice: User) -> None:
     role = await roles.create(f"editor {name}")
     client, _ = await register_client(client_name="Payroll", redirect_uris=["https://payroll.example/cb"])
     path = f"/admin/clients/{client.client_id}/access"
-    assert "everybody" in (await owner.get(f"/admin/clients/{client.client_id}")).text
+    assert "everyone" in (await owner.get(f"/admin/clients/{client.client_id}")).text
     assert "Everyone may use it." in (await owner.get(path)).text
     form = {
         "groups": f"staff {name}\n", "organizations": str(organization.id), "roles": f"editor {name}",
