@@ -28,8 +28,8 @@ HELP = {
     " them to this server, so users never see the pages of this server. It sees their passwords.",
     "require_pkce": "Leave it on unless its library sends none: oauth2-proxy, django-allauth, mozilla-django-oidc, "
     "passport and Spring by default. Without a secret it is always required.",
-    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie. Without it, the app"
-    " gets the refresh token in the response and must keep it safe itself.",
+    "refresh_token_cookie": "For an app on the same site as this server. Scripts cannot read the cookie. Without it,"
+    " the response has the refresh token, and the app must keep it safe itself.",
     "scope_claims_in_id_token": "For libraries that never call userinfo, such as Auth.js, express-openid-connect, "
     "react-oidc-context and kube-apiserver. Otherwise they do not learn the names of users.",
     "profile": "A profile sets the values that it requires and forbids others.",
