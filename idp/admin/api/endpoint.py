@@ -11,7 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from idp.admin.access import Caller, api_resource, hold_client, hold_roles, person, speaks_for_roles
 from idp.admin.api import problems
 from idp.admin.api.operation import PREFIX, Operation
-from idp.admin.api.running import HEADERS, Message, run
+from idp.admin.api.running import Message, run
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.directory import delegation
 from idp.errors import (
@@ -121,7 +121,11 @@ def _client(client_id: str) -> Caller:
 
 
 def _headers(request: AnyRequest) -> dict[str, str]:
-    found = {name: request_header(request.scope, name.encode()) for name in HEADERS}
+    found = {
+        "content-type": request_header(request.scope, b"content-type"),
+        "if-match": request_header(request.scope, b"if-match"),
+        "idempotency-key": request_header(request.scope, b"idempotency-key"),
+    }
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -19,8 +19,6 @@ from idp.admin.api.problems import Answer, OutdatedError, ProblemError
 from idp.settings import settings
 
 MAX_KEY_LENGTH = 200
-#: The headers that operations read.
-HEADERS = ("content-type", "if-match", "idempotency-key")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -29,7 +27,7 @@ class Message(msgspec.Struct, frozen=True):
     Attributes:
         path: the whole path of the URL.
         params: the decoded parameters of the path.
-        headers: by their names in lower case.
+        headers: ``content-type``, ``if-match`` and ``idempotency-key``, those that were sent.
         read: returns the body.
     """
 

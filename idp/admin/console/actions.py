@@ -33,6 +33,7 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
         fields: what the admin may add. The handler finds it in the form.
         question: the title of the page instead, with facts of the subject, as in ``Delete {Name}?``.
         typed: the fact that must be typed, for what cannot be undone.
+        allowed: refuses a caller who may not act on the record, before what was typed is compared.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ConfirmedAction(msgspec.Struct, frozen=True):
     fields: Sequence[Field] = ()
     question: str = ""
     typed: str = ""
+    allowed: Callable[[AdminRequest, str], Awaitable[object]] | None = None
 
 
 #: The field for :attr:`ConfirmedAction.typed`.
@@ -91,6 +93,8 @@ def _declare(section: str, parameter: str, subject: Subject, each: ConfirmedActi
 
     @screen("POST", path, each.permission, fresh=each.fresh)
     async def act(request: AdminRequest) -> Response[Any]:
+        if each.allowed is not None:
+            await each.allowed(request, request.params[parameter])
         if each.typed:
             named = await subject(request.params[parameter])
             if request.form.get(TYPED, "").strip() != named[each.typed]:

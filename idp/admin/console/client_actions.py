@@ -129,6 +129,7 @@ actions.declare_actions(
             _delete,
             question="Delete {Name}?",
             typed="Name",
+            allowed=allowed_client,
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import html
 import json
 import secrets
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -122,7 +123,7 @@ async def test_forms_of_other_sites_are_refused(owner: Admin) -> None:
     for token in dict[str, str](), {"csrf_token": "x"}:
         assert as_page(await owner.browser.post(f"{PATH}/create_client", token | {"body": body})).status == 400
     # A change is not sent by GET.
-    assert 'id="answer"' not in (await owner.get(f"{PATH}/create_client?send=1&body={body}")).text
+    assert 'id="answer"' not in (await owner.get(f"{PATH}/create_client?send=1&body={quote(body)}")).text
     assert not await fetch("SELECT FROM client WHERE metadata ->> 'client_name' = $1", name)
 
 
