@@ -23,6 +23,6 @@ async def test_a_client_by_document_is_found_disabled_and_deleted(owner: Admin) 
     assert stored.disabled_at is not None
     changed = await owner.confirm(f"{path}/change", client_name="Another")
     assert "is what the document of the client says." in changed.text
-    await owner.confirm(f"{path}/delete", typed=NAME)
+    await owner.confirm(f"{path}/delete", typed=stored.client_name)
     assert await find_client(url) is None
     await execute("DELETE FROM client WHERE client_id = $1", url)
