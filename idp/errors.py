@@ -426,13 +426,28 @@ class OperatorError(IdpError):
 
 
 class FlowError(IdpError):
-    """A sign-in flow or pending authorization request cannot continue."""
+    """A sign-in flow or pending authorization request cannot continue.
+
+    Attributes:
+        return_to: the path to which the sign-in leads, if known.
+        application: name and URL of the application that asked for it, if known.
+        on_behalf: an application asked for the sign-in, whose request is at :attr:`return_to`.
+    """
 
     code = "invalid_session"
     status = HTTPStatus.BAD_REQUEST
 
-    def __init__(self, description: str = "The auth_session is unknown, expired or finished.") -> None:
-        super().__init__(description)
+    def __init__(
+        self,
+        return_to: str | None = None,
+        *,
+        application: tuple[str, str] | None = None,
+        on_behalf: bool = False,
+    ) -> None:
+        super().__init__("The auth_session is unknown, expired or finished.")
+        self.return_to = return_to
+        self.application = application
+        self.on_behalf = on_behalf
 
 
 class FlowExpiredError(FlowError):
@@ -455,19 +470,9 @@ class FlowNotBoundError(FlowError):
 
 
 class FlowFinishedError(FlowError):
-    """The flow is finished, or has advanced since it was read.
-
-    Attributes:
-        return_to: the path to which the sign-in led, if known.
-        application: name and URL of the application that got the response, if known.
-    """
+    """The flow is finished, or has advanced since it was read."""
 
     reason = Reason.FLOW_FINISHED
-
-    def __init__(self, return_to: str | None = None, *, application: tuple[str, str] | None = None) -> None:
-        super().__init__()
-        self.return_to = return_to
-        self.application = application
 
 
 class SessionEndedError(IdpError):

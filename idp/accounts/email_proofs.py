@@ -1,14 +1,14 @@
 """Email proofs verify that a user reads mail at an address, by a code or a link in a mail.
 
 A code is short. It is valid only in the flow or session that requested it (``flow_id``), for :data:`TRIES` attempts,
-and is stored as an HMAC. The token of a link is long and stored as a hash. Using either consumes the proof.
+and is stored as an HMAC. The token of a link is long and stored as a hash. Using either consumes the proof. The code
+follows from the token, so that a link which is opened in another browser can show it.
 
 Unique indexes allow one live proof per purpose and flow, or per purpose and user if there is no flow. Callers act only
 on the :class:`VerifiedEmail` that a proof returns, never on an address from elsewhere.
 """
 
 import hmac
-import secrets
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -43,6 +43,11 @@ class CodeAndToken(NamedTuple):
     token: str
 
 
+def _code_of(token: str) -> str:
+    number = int.from_bytes(hmac.digest(vault.derive("code-of-link"), token.encode(), "sha256"))
+    return f"{number % 10**DIGITS:0{DIGITS}}"
+
+
 def _code_hash(purpose: Purpose, flow_id: str, code: str) -> bytes:
     return hmac.digest(vault.derive("one-time-code"), f"{purpose}\0{flow_id}\0{code}".encode(), "sha256")
 
@@ -64,8 +69,8 @@ async def create(
         user_id: the user who has the address. Required without ``flow_id``, unless it is a decoy.
         decoy: neither will be accepted. Used if no account has the address, to do the same work.
     """
-    code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     token = ids.random_token()
+    code = _code_of(token)
     code_hash = _code_hash(purpose, flow_id, code) if flow_id is not None and not decoy else None
     await email_proofs.insert_proof(
         purpose,
@@ -108,6 +113,11 @@ async def consume_code(purpose: Purpose, flow_id: str, code: str, *, lock: bool 
 async def verify_token(token: str, purpose: Purpose, flow_id: str | None = None) -> VerifiedEmail | None:
     """Verify the token of a link without consuming it."""
     return await email_proofs.proof_by_token(ids.digest(token), purpose, flow_id)
+
+
+async def code_of_link(token: str, purpose: Purpose, flow_id: str | None = None) -> str | None:
+    """Return the code of the mail with this link; None if the link is not valid. The mail has both."""
+    return _code_of(token) if await verify_token(token, purpose, flow_id) is not None else None
 
 
 async def consume_token(

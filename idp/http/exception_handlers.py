@@ -163,7 +163,12 @@ def flow_page(error: FlowError) -> PageError:
     """Return the page for a sign-in flow or authorization request that cannot continue."""
     match error:
         case FlowFinishedError():
-            return _finished_page(error)
+            return _gone_page(
+                _("This sign-in is already finished"),
+                _("You can close this tab, or go back to the application that you came from."),
+                _("Continue"),
+                error,
+            )
         case FlowNotBoundError(sends_keys=True):
             return PageError(
                 _("This sign-in was started in another browser"),
@@ -177,28 +182,25 @@ def flow_page(error: FlowError) -> PageError:
                     "Then go back to the application and sign in again."
                 ),
             )
-    return PageError(
-        _("This sign-in has expired"),
-        _(
+    if error.application is None and error.return_to is None:
+        message = _(
             "The page was open for too long, or you started in another browser. Go back to the application and"
             " sign in again."
-        ),
-    )
+        )
+    else:
+        message = _("The page was open for too long. Nothing was changed.")
+    return _gone_page(_("This sign-in has expired"), message, _("Sign in again"), error)
 
 
-def _finished_page(error: FlowFinishedError) -> PageError:
+def _gone_page(title: str, message: str, again: str, error: FlowError) -> PageError:
+    """Return the page for what is over, with a link to where it led."""
     way_out: tuple[tuple[str, str], ...] = ()
     if error.return_to is not None:
-        way_out = ((_("Continue"), error.return_to),)
+        way_out = ((again, error.return_to),)
     elif error.application is not None:
         name, url = error.application
         way_out = ((_("Continue to %(application)s") % {"application": name}, url),)
-    return PageError(
-        _("This sign-in is already finished"),
-        _("You can close this tab, or go back to the application that you came from."),
-        way_out=way_out,
-        template="flow_gone.html",
-    )
+    return PageError(title, message, way_out=way_out, template="flow_gone.html")
 
 
 def _session_ended(request: AnyRequest, error: SessionEndedError) -> Response[Any]:

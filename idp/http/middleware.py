@@ -17,7 +17,15 @@ from idp.http.routes import Route
 from idp.infra.i18n import explicit, from_header, locale
 from idp.infra.metrics.declared import Counter, Histogram
 from idp.infra.observers import observing
-from idp.infra.request_context import client_address, client_certificate, refusal, request_id, response_headers, span
+from idp.infra.request_context import (
+    client_address,
+    client_certificate,
+    head,
+    refusal,
+    request_id,
+    response_headers,
+    span,
+)
 from idp.infra.tracing import spans
 from idp.settings import Settings
 from idp.trace import recorder
@@ -103,7 +111,8 @@ class Middleware:
             REFUSALS.add(route or OTHER, refused.error, refused.reason or "")
         # The authorization endpoint refuses with a redirect.
         succeeded = 0 < status < HTTPStatus.BAD_REQUEST and refused is None
-        everyday = quiet == ALWAYS or (quiet == ON_SUCCESS and succeeded)
+        # HEAD asks whether a page is still of use, again and again.
+        everyday = quiet == ALWAYS or ((quiet == ON_SUCCESS or head.get()) and succeeded)
         if not everyday or self.tells_everything:
             log.log(
                 self.of_refusals if refused else DEBUG if everyday else INFO,

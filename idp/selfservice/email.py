@@ -19,9 +19,9 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.selfservice.account_page import AccountRequest, account_page, require_form, require_session
-from idp.signin import enforcement, limits, sessions
+from idp.signin import enforcement, limits, other_browser, sessions
 from idp.signin.factors.repository import delete_factors
-from idp.signin.http import browser_of, session_cookies
+from idp.signin.http import browser_of, current_session, session_cookies
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -45,10 +45,21 @@ async def _page(
 @get(PATH, opt=PAGE)
 async def show_email(request: AnyRequest) -> Response[Any]:
     """Show the form for the new address, then for its code; for the mail's link, a page with a button."""
+    token = forms.query(request).get("token")
+    if token is not None and (shown := await _show_elsewhere(request, token)) is not None:
+        return shown
     account = await require_session(request, PATH, fresh=True)
     if isinstance(account, Response):
         return account
-    return await _page(request, account, token=forms.query(request).get("token"))
+    return await _page(request, account, token=token)
+
+
+async def _show_elsewhere(request: AnyRequest, token: str) -> Response[str] | None:
+    """Return the page with the code of a valid link, if another session asked for the mail."""
+    proved, session = await email_proofs.verify_token(token, Purpose.EMAIL_CHANGE), await current_session(request)
+    if proved is None or proved.flow_id is None or (session is not None and str(session.id) == proved.flow_id):
+        return None
+    return await other_browser.show_code(token, Purpose.EMAIL_CHANGE, proved.flow_id)
 
 
 @post(PATH, opt=PAGE)

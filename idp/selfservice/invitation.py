@@ -24,7 +24,10 @@ async def _invited(token: str) -> PendingInvitation:
     invited = await invitations.find_pending(token)
     if invited is None:
         raise PageError(
-            _("This invitation no longer works"), _("The link was already used or has expired. Ask for a new one.")
+            _("This invitation no longer works"),
+            _("The link was already used or has expired. Ask for a new one."),
+            way_out=((_("Sign in"), "/login"),),
+            template="flow_gone.html",
         )
     return invited
 

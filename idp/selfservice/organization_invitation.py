@@ -58,30 +58,30 @@ async def _offered(token: str) -> Offer:
     """
     offer = await invited.by_token(token)
     if offer is None:
-        raise PageError(
+        raise _over(
             _("This invitation no longer works"),
             _(
                 "The invitation was revoked or replaced by a newer email. Look for a newer email, or ask for"
                 " another invitation."
             ),
         )
-    mine = ((_("Your organisations"), "/account/organizations"),)
     match offer.state:
         case InvitationState.ACCEPTED:
-            raise PageError(
-                _("This invitation was already accepted"), _("Your account lists your organisations."), way_out=mine
-            )
+            raise _over(_("This invitation was already accepted"), _("Your account lists your organisations."))
         case InvitationState.DECLINED:
-            raise PageError(
-                _("This invitation was declined"), _("If you declined by mistake, ask for a new invitation.")
-            )
+            raise _over(_("This invitation was declined"), _("If you declined by mistake, ask for a new invitation."))
         case InvitationState.REVOKED:
-            raise PageError(_("This invitation was revoked"), _("If you expected it, ask the person who invited you."))
+            raise _over(_("This invitation was revoked"), _("If you expected it, ask the person who invited you."))
         case InvitationState.EXPIRED:
-            raise PageError(_("This invitation has expired"), _("Ask for a new one."))
+            raise _over(_("This invitation has expired"), _("Ask for a new one."))
     if offer.organization_disabled:
         raise PageError(_("This organisation is switched off"), _("No one can join at the moment. Try again later."))
     return offer
+
+
+def _over(title: str, message: str) -> PageError:
+    mine = ((_("Your organisations"), "/account/organizations"),)
+    return PageError(title, message, way_out=mine, template="flow_gone.html")
 
 
 async def _page(request: AnyRequest, token: str, offer: Offer, *, declined: bool = False) -> Response[str]:

@@ -19,15 +19,17 @@ from idp.http.pages import page, see_other
 from idp.infra.i18n import gettext as _
 from idp.oauth.credentials import credentials_changed
 from idp.signin import flow as flows
-from idp.signin import limits, pages
+from idp.signin import limits, onward, pages
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
-from idp.signin.http import browser_of
+from idp.signin.http import browser_of, key_cookies, new_flow_key
+from idp.signin.other_browser import dead_link
 from idp.signin.password_reset import request_reset, reset_by_code, reset_by_link
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
+FORGOT = "/forgot"
 
 
 def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | None = None) -> Response[str]:
@@ -42,13 +44,23 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
         error=error,
         others=[],
         cancel=False,
+        scripts=True,
     )
+
+
+@get(FORGOT, opt=PAGE)
+async def start_forgot(request: AnyRequest) -> Response[Any]:
+    """Start a sign-in with its page for a forgotten password. Links that are no longer valid lead here."""
+    key = await new_flow_key(request)
+    return see_other(f"{flows.path(await flows.start(key, '/'))}/{pages.FORGOT}", key_cookies(key))
 
 
 @get("/login/{flow_id:str}/forgot", opt=PAGE)
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address and, once the mail is sent, for the code and a new password."""
-    flow = await flows.load(browser_of(request), flow_id)
+    flow = await onward.load_or_leave(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     return _forgot_page(
         flow, flow.login_hint, await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
     )
@@ -57,12 +69,15 @@ async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[A
 @post("/login/{flow_id:str}/forgot", opt=PAGE)
 async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Send the mail, or verify its code and set the new password."""
-    flow = await flows.load(browser_of(request), flow_id)
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, "login")
     waiting = await email_proofs.pending_email(Purpose.PASSWORD_RESET, flow.binding.id)
     if form.get("action") == "send":
         username = form.get("username") or waiting or ""
+        flow = await pages.keep_address(flow, {"username": username})
         try:
             await request_reset(flow, username, browser_of(request))
         except EnforcedDomainError as error:
@@ -90,7 +105,7 @@ async def forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
 
 
 def _too_old() -> PageError:
-    return PageError(_("This link no longer works"), _("The link was already used or has expired. Ask for a new one."))
+    return dead_link(_("Ask for a new one"), FORGOT)
 
 
 def _reset_page(token: str, email: str, error: str | None = None) -> Response[str]:
@@ -127,7 +142,9 @@ async def reset(request: AnyRequest) -> Response[Any]:
         return slowed_down(_reset_page(token, proved.email if proved else "", wait_sentence(error)), error)
     if not changed:
         raise _too_old()
-    return page("password_reset.html", login="/login")
+    # The sign-in that asked for the mail, if it was in this browser.
+    started = browser_of(request).binding(proved.flow_id) if proved is not None and proved.flow_id is not None else None
+    return page("password_reset.html", login=flows.path(started) if started is not None else "/login")
 
 
 @get("/unlock", opt=PAGE)
@@ -135,7 +152,7 @@ async def show_unlock(request: AnyRequest) -> Response[Any]:
     """Show the target of the unlock link, which is mailed after too many failed passwords."""
     token = forms.query(request).get("token", "")
     if await email_proofs.verify_token(token, Purpose.UNLOCK) is None:
-        raise _too_old()
+        raise dead_link(_("Sign in"), "/login")
     return page("unlock.html", token=token, done=False)
 
 
@@ -144,10 +161,10 @@ async def unlock(request: AnyRequest) -> Response[Any]:
     """Unlock the account."""
     proved = await email_proofs.consume_token((await forms.form(request)).get("token", ""), Purpose.UNLOCK)
     if proved is None:
-        raise _too_old()
+        raise dead_link(_("Sign in"), "/login")
     await limits.unlock(proved.email)
     await record("account_unlocked", user_id=proved.user_id)
     return page("unlock.html", token="", done=True)
 
 
-ROUTES = [show_forgot, forgot, show_reset, reset, show_unlock, unlock]
+ROUTES = [start_forgot, show_forgot, forgot, show_reset, reset, show_unlock, unlock]

@@ -14,7 +14,7 @@ import msgspec
 
 from idp import clock
 from idp.directory.branding_models import Brand
-from idp.errors import FlowExpiredError, FlowFinishedError, FlowNotBoundError
+from idp.errors import FlowError, FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import UpstreamSession
 from idp.infra import i18n
@@ -198,7 +198,7 @@ def path(binding: BrowserBinding) -> str:
     return f"{_PATH}{binding.id}"
 
 
-def moved(error: FlowFinishedError) -> bool:
+def moved(error: FlowError) -> bool:
     """Return whether the flow goes on at another address, under the key that it got when its user became known."""
     return error.return_to is not None and error.return_to.startswith(_PATH)
 
@@ -226,10 +226,12 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
     if row is not None:
         recorder.follow(row.trace_id)
         recorder.about(user_id=row.user_id, session_id=row.session_id)
-    if binding is None or row is None or not row.live:
+    if binding is None or row is None:
         raise FlowExpiredError
     if row.finished:
-        raise FlowFinishedError(row.return_to)
+        raise FlowFinishedError(row.return_to, on_behalf=row.display is not None)
+    if not row.live:
+        raise FlowExpiredError(row.return_to, on_behalf=row.display is not None)
     display = msgspec.json.decode(row.display, type=Display) if row.display else None
     if display is not None:
         i18n.prefer(display.ui_locales)

@@ -1,5 +1,7 @@
 """The pages of the sign-in flow, one for each step that may follow."""
 
+from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -15,18 +17,21 @@ from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import service, transitions
+from idp.signin import limits, onward, other_browser, service, transitions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, result_cookies
 from idp.signin.service import AUTHENTICATION_METHODS, StepNotAllowedError, StepResult
 from idp.signin.steps import StepRefusedError, passkey, upstream
+from idp.signin.steps.password import MAX_LENGTH
 from idp.signin.transitions import State, Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PURPOSE = "login"
+#: The last part of the path at which a forgotten password is replaced (:mod:`idp.selfservice.recovery`).
+FORGOT = "forgot"
 
 
 @get("/login", opt=PAGE)
@@ -41,7 +46,7 @@ async def start_login(request: AnyRequest) -> Response[Any]:
 @get("/login/{flow_id:str}", opt=PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Return the page of the next step."""
-    flow = await load_or_leave(request, flow_id)
+    flow = await onward.load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     return await _show_next(request, flow)
@@ -52,11 +57,8 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     """Return the page of one of the steps that may follow. A link from a mail leads to a page with a button."""
     token = forms.query(request).get("token")
     if token is not None and browser_of(request).binding(flow_id) is None:
-        raise PageError(
-            _("Open this link where you started"),
-            _("The link works only in the browser where you asked for it. You can also type the code there."),
-        )
-    flow = await load_or_leave(request, flow_id)
+        return await other_browser.show_code(token, other_browser.PURPOSES.get(step), flow_id)
+    flow = await onward.load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     state = await service.state_of(browser_of(request), flow)
@@ -66,39 +68,14 @@ async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     return await _show(request, flow, state, wanted, token=token)
 
 
-async def load_or_leave(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
-    """Return the flow; or a redirect to where it leads, if a user signed in at this browser after it started.
-
-    That was in this flow, whose page the browser shows once more, or in another tab. The target decides whether the
-    session is good enough; if not, it starts a flow that is newer than the session. An invitation, and an upstream
-    identity that is to be linked, need this very flow.
-    """
-    try:
-        flow = await flows.load(browser_of(request), flow_id)
-    except FlowFinishedError as error:
-        if error.return_to is None or not (flows.moved(error) or await current_session(request) is not None):
-            raise
-        return see_other(error.return_to)
-    if flow.identity is not None or (flow.registration is not None and flow.registration.invited):
-        return flow
-    session = await current_session(request)
-    if session is not None and flow.created_at is not None and session.auth_time >= flow.created_at:
-        return see_other(flow.return_to)
-    return flow
-
-
 @post("/login/{flow_id:str}/{step:str}", opt=PAGE)
 async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
     """Take a step with the entered values, and redirect to the next step or to the target of the flow."""
     wanted = _step(step)
     service.check_load(wanted)
-    try:
-        flow = await flows.load(browser_of(request), flow_id)
-    except FlowFinishedError as error:
-        if error.return_to is None or not flows.moved(error):
-            raise
-        # A second click.
-        return see_other(error.return_to)
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     if wanted is None:
@@ -107,8 +84,14 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
         result = await service.take_step(browser_of(request), flow, wanted, form)
     except StepNotAllowedError:
         return see_other(flows.path(flow.binding))
+    except FlowFinishedError:
+        # A second click. The first one has finished or moved the flow.
+        over = await onward.load(request, flow_id)
+        if isinstance(over, Response):
+            return over
+        raise
     except StepRefusedError as error:
-        flow = await flows.load(browser_of(request), flow_id)
+        flow = await keep_address(await flows.load(browser_of(request), flow_id), form)
         shown = await _show_refused(request, flow, wanted, error, form)
         if error.unavailable:
             shown.status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -117,6 +100,8 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
         state = await service.state_of(browser_of(request), flow)
         shown = await _show(request, flow, state, wanted, error=wait_sentence(error), entered=form)
         return slowed_down(shown, error)
+    if result.session is None:
+        await keep_address(result.flow, form)
     return after(flow, wanted, result)
 
 
@@ -164,7 +149,9 @@ async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = Non
 @post("/login/{flow_id:str}/address", opt=PAGE)
 async def enter_address(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Go on with the entered address: to the upstream of its organization, or to the page for the password."""
-    flow = await flows.load(browser_of(request), flow_id)
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     state = await service.state_of(browser_of(request), flow)
@@ -195,11 +182,37 @@ async def _show_refused(
 @post("/login/{flow_id:str}", opt=PAGE)
 async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Return to the application without signing in."""
-    flow = await flows.load(browser_of(request), flow_id)
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     form = await forms.form(request)
     check_form_token(form, flow.binding.secret, PURPOSE)
     await flows.finish(flow)
     return navigate(flow.cancel_to or "/")
+
+
+@post("/login/{flow_id:str}/way", opt=PAGE)
+async def take_way(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
+    """Redirect to another page of the sign-in, which knows the address that was entered here."""
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
+    form = await forms.form(request)
+    check_form_token(form, flow.binding.secret, PURPOSE)
+    # Its domain decides what the pages offer, so it is counted like an entered address.
+    with suppress(TooManyRequestsError):
+        await limits.count_step(browser_of(request))
+        await keep_address(flow, form)
+    way, path = form.get("way", ""), flows.path(flow.binding)
+    return see_other(f"{path}/{way}" if way == FORGOT or _step(way) is not None else path)
+
+
+async def keep_address(flow: Flow, form: Mapping[str, str]) -> Flow:
+    """Store the address that was entered before the user is known, so that the next page shows it."""
+    if flow.user_id is not None or flow.identity is not None or "username" not in form:
+        return flow
+    entered = "".join(filter(str.isprintable, form["username"][:MAX_LENGTH])).strip()
+    return await flows.store_address(flow, entered) if entered != flow.login_hint else flow
 
 
 def _step(text: str) -> Step | None:
@@ -231,7 +244,7 @@ async def _show(
     return page(
         f"{step or 'address'}.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        scripts="passkey_options" in context,
+        scripts=True,
         path=flows.path(flow.binding),
         csrf_token=form_token(flow.binding.secret, PURPOSE),
         client=flow.display,
@@ -252,4 +265,4 @@ async def _show(
     )
 
 
-ROUTES = [start_login, show_login, show_step, enter_address, take_step, leave_login]
+ROUTES = [start_login, show_login, show_step, enter_address, take_way, take_step, leave_login]

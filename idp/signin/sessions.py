@@ -12,7 +12,7 @@ from idp import clock, ids
 from idp.audit.events import record
 from idp.errors import SessionEndedError
 from idp.infra.db.engine import authority, transaction
-from idp.infra.request_context import client_address
+from idp.infra.request_context import client_address, head
 from idp.settings import settings
 from idp.signin import session_tokens, transitions
 from idp.signin.browser import Browser
@@ -64,12 +64,14 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 
 async def find(token: str | None) -> SignedIn | None:
-    """Return the live session of a token, if any. Finding it resets its idle timeout."""
+    """Return the live session of a token, if any. Finding it resets its idle timeout, except for a page that asks by
+    itself whether it is still of use.
+    """
     named, idle_lifetime = session_tokens.parse(token), settings().session_idle_lifetime
     row = await sessions.find_session(named, idle_lifetime, LAST_SEEN_PRECISION) if named else None
     if named is None or row is None:
         return None
-    if row.stale:
+    if row.stale and not head.get():
         await sessions.touch_session(named, idle_lifetime)
     done = tuple(map(CompletedStep.parse, row.steps))
     return SignedIn(row.id, row.user_id, row.auth_time, done, tuple(row.amr), row.acr, row.pause)

@@ -19,7 +19,7 @@ from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, pages, service, sessions, transitions, upstream_accounts, upstream_errors
+from idp.signin import limits, onward, pages, service, sessions, transitions, upstream_accounts, upstream_errors
 from idp.signin.csrf import check_form_token
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.service import StepNotAllowedError
@@ -40,7 +40,7 @@ MAX_LENGTH = 4096
 @get("/login/{flow_id:str}/to/{upstream_id:str}", opt=PAGE)
 async def leave(request: AnyRequest, flow_id: FromPath[str], upstream_id: FromPath[str]) -> Response[Any]:
     """Send the user to a provider. A link, because the ``form-action`` of the page would have to name each provider."""
-    flow = await pages.load_or_leave(request, flow_id)
+    flow = await onward.load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow
     chosen = next((known for known in step.available(flow) if known.id == upstream_id), None)
@@ -118,7 +118,9 @@ def _response(parameters: dict[str, str]) -> dict[str, str]:
 
 
 async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) -> Response[Any]:
-    flow = await flows.load(browser_of(request), flow_id)
+    flow = await onward.load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
     try:
         result = await service.take_step(browser_of(request), flow, Step.UPSTREAM, answer)
     except StepNotAllowedError:

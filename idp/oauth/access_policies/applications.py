@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from typing import NamedTuple
-from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
 from idp import clock
@@ -10,9 +9,9 @@ from idp.accounts.attributes.repository import values_of_user
 from idp.directory.effective import memberships
 from idp.oauth.access_policies.decision import Situation, is_for
 from idp.oauth.clients.documents.identifiers import shown_name
+from idp.oauth.clients.login_uri import login_uri
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
-from idp.settings import settings
 
 
 class Application(NamedTuple):
@@ -48,13 +47,8 @@ async def applications_of(user_id: UUID, used: Collection[str]) -> list[Applicat
 def _start_uri(client: Client) -> str | None:
     """Return the address at which a client starts, if it may be shown.
 
-    At ``initiate_login_uri`` it begins a sign-in with the issuer that it is told (OpenID Connect Core section 4). The
-    addresses of a client by document are whatever its document says.
+    The addresses of a client by document are whatever its document says.
     """
     if client.hidden_from_users or client.origin == "document":
         return None
-    if client.initiate_login_uri is None:
-        return client.client_uri
-    parts = urlsplit(client.initiate_login_uri)
-    query = "&".join(filter(None, (parts.query, urlencode({"iss": settings().issuer}))))
-    return parts._replace(query=query).geturl()
+    return login_uri(client) or client.client_uri

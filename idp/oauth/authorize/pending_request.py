@@ -1,5 +1,6 @@
 """Authorization requests that wait for the user to sign in or consent: validated, stored, bound to one browser."""
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from idp.infra import i18n
 from idp.oauth.authorize import repository
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.documents.identifiers import shown_name
+from idp.oauth.clients.login_uri import login_uri
+from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
@@ -83,26 +86,32 @@ async def load_bound(binding: BrowserBinding | None) -> PendingRequest:
         FlowError: it is unknown, expired or finished.
     """
     stored = await repository.find_request(binding.id, binding.hash) if binding else None
-    if binding is None or stored is None or not stored.live:
+    if binding is None or stored is None:
         raise FlowExpiredError
     asked = AuthorizationRequest.from_json(stored.request)
     recorder.follow(asked.trace_id)
     recorder.about(client_id=asked.client_id)
     if stored.finished:
-        raise FlowFinishedError(application=_application(asked))
+        raise FlowFinishedError(application=_application(asked, None))
+    if not stored.live:
+        raise FlowExpiredError(application=_application(asked, login_uri))
     i18n.prefer(asked.ui_locales)
     return PendingRequest(
         binding, asked, stored.created_at, stored.consented_by, stored.organization_id, stored.chosen_by
     )
 
 
-def _application(asked: AuthorizationRequest) -> tuple[str, str] | None:
-    """Name and URL of the application that has the answer to a request."""
+def _application(asked: AuthorizationRequest, begin: Callable[[Client], str | None] | None) -> tuple[str, str] | None:
+    """Name and URL of the application that asked.
+
+    Args:
+        begin: returns the URL at which it begins a sign-in. None: its home page.
+    """
     client = registry.client(asked.client_id)
     if client is None:
         return None
-    # The home page of a client by document may be anywhere.
-    home = client.client_uri if client.origin != "document" else None
+    # The addresses of a client by document may be anywhere.
+    home = (begin and begin(client)) or client.client_uri if client.origin != "document" else None
     url = home or origin_of(asked.redirect_uri)
     return (shown_name(client.client_id, client.client_name), url) if url is not None else None
 

@@ -157,7 +157,12 @@ async def confirm_device(request: AnyRequest) -> Response[Any]:
         return await _to_login(request, user_code)
     found = await _find(user_code or "")
     if found is None:
-        raise PageError(_("This code has expired"), _("Start again on your device to get another code."))
+        raise PageError(
+            _("This code has expired"),
+            _("Start again on your device to get another code."),
+            way_out=((_("Enter another code"), PATH),),
+            template="flow_gone.html",
+        )
     match form.get("action"):
         case "confirm":
             key = await new_flow_key(request)
