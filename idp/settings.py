@@ -422,6 +422,9 @@ class Settings(BaseSettings):
         "open", "Who can create an account: everyone, invited users only, or no one.", group="Accounts"
     )
     email_code_sign_in: bool = _option(True, "Allow sign-in with a code sent by email.")
+    new_browser_mail: bool = _option(
+        True, "Mail users after a sign-in from a browser that is not known for their account, with a link to end it."
+    )
     email_code_lifetime: int = _duration(10 * MINUTE, "Lifetime of a code or link for signing in by email.", ge=60)
     password_reset_lifetime: int = _duration(HOUR, "Lifetime of a link for choosing a new password.", ge=60)
     invitation_lifetime: int = _duration(
@@ -639,6 +642,11 @@ class Settings(BaseSettings):
     def sends_mail(self) -> bool:
         """Whether mails leave: by SMTP, or captured in development mode."""
         return not self.isolated and (self.dev or self.smtp_url is not None)
+
+    @property
+    def registers_by_mail(self) -> bool:
+        """Whether people may create accounts by themselves. A mail proves their address."""
+        return self.registration == "open" and self.sends_mail
 
     @property
     def sends_traces(self) -> bool:

@@ -204,7 +204,7 @@ def server(
 
 
 @pytest.fixture
-def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+def start_server(db: str, mailbox: Mailbox, tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Start servers with other settings, by default on the shared database."""
     started: list[Server] = []
 
@@ -216,6 +216,7 @@ def start_server(db: str, tmp_path: Path) -> Iterator[Callable[..., Server]]:
                 {
                     "IDP_DATABASE_URL": db,
                     "IDP_MASTER_KEY": MASTER_KEY,
+                    "IDP_SMTP_URL": mailbox.url,
                     "IDP_ADDRESS_LIMITS": "false",
                     "IDP_CIBA": "true",
                 }

@@ -129,6 +129,8 @@ HELPERS_OF_ROUTES = {
     "idp.scim.answers",
     "idp.selfservice.account_page",
     "idp.signin.http",
+    "idp.signin.onward",
+    "idp.signin.other_browser",
 }
 
 

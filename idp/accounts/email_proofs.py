@@ -34,6 +34,8 @@ class Purpose(StrEnum):
     PASSWORD_RESET = "password_reset"
     #: Ends the lock of an account after wrong passwords.
     UNLOCK = "unlock"
+    #: Ends a session that began in a browser which the user did not know. ``flow_id`` is the session.
+    NEW_BROWSER = "new_browser"
 
 
 class CodeAndToken(NamedTuple):

@@ -46,9 +46,12 @@ async def invite(*, email: str, name: str | None, as_json: bool) -> None:
     """Mail an invitation to create an account and print its link."""
     from idp.accounts import invitations
     from idp.mail import outbox
+    from idp.settings import settings
 
     link = await invitations.invite(email, name)
     await outbox.deliver_due()
+    if not settings().sends_mail:
+        click.echo("No mail is sent, because IDP_SMTP_URL is not set. Pass the link on yourself.", err=True)
     if as_json:
         print_json({"email": email, "link": link})
     else:

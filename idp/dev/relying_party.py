@@ -191,7 +191,12 @@ async def _signed_in(found: dict[str, Any], answer: dict[str, Any], expected: Cl
     return SignedIn(
         _shown("ID token", "Who signed in, for this client only.", id_token, id_claims),
         _shown("Access token", "For APIs, which verify it as this demo does.", access_token, access_claims),
-        Token("Refresh token", False, "For the server only, replaced at every use.", answer["refresh_token"]),
+        Token(
+            "Refresh token",
+            False,
+            "Replaced at every use. Only the server reads it.",
+            answer["refresh_token"],
+        ),
         id_claims,
         _pretty(userinfo),
     )

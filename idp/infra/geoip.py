@@ -26,6 +26,21 @@ def device(user_agent: str) -> str:
     return browser or system or _("An application")
 
 
+#: Names that a mail may contain. Others may be text from the header, of whoever signed in.
+_COMMON = frozenset(
+    {"Chrome", "Chrome Mobile", "Chrome Mobile iOS", "Chromium", "HeadlessChrome", "Edge", "Edge Mobile", "Firefox"}
+    | {"Firefox Mobile", "Firefox iOS", "Mobile Safari", "Safari", "Opera", "Opera Mobile", "Samsung Internet"}
+    | {"Android", "Chrome OS", "Fedora", "iOS", "Linux", "Mac OS X", "Ubuntu", "Windows"}
+)
+
+
+def common_device(user_agent: str) -> str:
+    """Like :func:`device`, with well-known names only."""
+    found = ua_parser.parse(user_agent)
+    families = [part.family for part in (found.user_agent, found.os) if part]
+    return device(user_agent) if families and _COMMON.issuperset(families) else _("An unknown browser")
+
+
 @cache
 def _database() -> "maxminddb.Reader | None":
     path = settings().geoip_database

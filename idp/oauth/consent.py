@@ -42,7 +42,7 @@ from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_c
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.flow import Display
+from idp.signin.flow import Display, Occasion
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.trace import recorder
@@ -217,6 +217,7 @@ async def sign_in_as_another(request: AnyRequest, pending: PendingRequest, clien
         cancel_to=f"{pending_request.path(pending)}/cancel",
         display=display(client, pending.asked.ui_locales),
         max_age=pending.asked.max_proof_age,
+        occasion=Occasion.SWITCH,
     )
     return see_other(flows.path(binding), key_cookies(key))
 

@@ -25,6 +25,7 @@ REVOKED = {
     "revoked_by_client": Reason.REVOKED_BY_CLIENT,
     "consent_withdrawn": Reason.REVOKED_BY_USER,
     "signed_out_by_user": Reason.REVOKED_BY_USER,
+    "not_me": Reason.REVOKED_BY_USER,
     "signed_out_by_admin": Reason.REVOKED_BY_ADMIN,
     "client_made_public": Reason.REVOKED_BY_ADMIN,
     "client_deleted": Reason.REVOKED_BY_ADMIN,

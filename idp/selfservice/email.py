@@ -22,6 +22,7 @@ from idp.selfservice.account_page import AccountRequest, account_page, require_f
 from idp.signin import enforcement, limits, other_browser, sessions
 from idp.signin.factors.repository import delete_factors
 from idp.signin.http import browser_of, current_session, session_cookies
+from idp.signin.mail_needed import require_mail
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -48,6 +49,7 @@ async def show_email(request: AnyRequest) -> Response[Any]:
     token = forms.query(request).get("token")
     if token is not None and (shown := await _show_elsewhere(request, token)) is not None:
         return shown
+    require_mail()
     account = await require_session(request, PATH, fresh=True)
     if isinstance(account, Response):
         return account
@@ -97,6 +99,7 @@ async def change_email(request: AnyRequest) -> Response[Any]:
 
 
 async def _send(request: AnyRequest, account: AccountRequest, entered: str) -> Response[Any]:
+    require_mail()
     try:
         email = normalise_email(entered)
     except InvalidEmailError:

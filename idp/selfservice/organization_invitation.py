@@ -23,7 +23,7 @@ from idp.infra.i18n import gettext as _
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.flow import Registration
+from idp.signin.flow import Occasion, Registration
 from idp.signin.http import current_session, key_cookies, new_flow_key
 
 AnyRequest = Request[Any, Any, Any]
@@ -147,6 +147,7 @@ async def _sign_in(request: AnyRequest, token: str, offer: Offer) -> Response[An
         key,
         f"{PATH}?{urlencode({KEPT: binding.id})}",
         login_hint=offer.email,
+        occasion=Occasion.SWITCH,
         registration=registration,
         binding=binding,
     )

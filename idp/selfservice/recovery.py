@@ -24,6 +24,7 @@ from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow
 from idp.signin.http import browser_of, key_cookies, new_flow_key
+from idp.signin.mail_needed import require_mail
 from idp.signin.other_browser import dead_link
 from idp.signin.password_reset import request_reset, reset_by_code, reset_by_link
 
@@ -51,6 +52,7 @@ def _forgot_page(flow: Flow, username: str, sent_to: str | None, error: str | No
 @get(FORGOT, opt=PAGE)
 async def start_forgot(request: AnyRequest) -> Response[Any]:
     """Start a sign-in with its page for a forgotten password. Links that are no longer valid lead here."""
+    require_mail()
     key = await new_flow_key(request)
     return see_other(f"{flows.path(await flows.start(key, '/'))}/{pages.FORGOT}", key_cookies(key))
 
@@ -58,6 +60,7 @@ async def start_forgot(request: AnyRequest) -> Response[Any]:
 @get("/login/{flow_id:str}/forgot", opt=PAGE)
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address and, once the mail is sent, for the code and a new password."""
+    require_mail()
     flow = await onward.load_or_leave(request, flow_id)
     if isinstance(flow, Response):
         return flow

@@ -11,7 +11,7 @@ from idp.audit.events import record
 from idp.errors import FlowFinishedError
 from idp.federation.models import UpstreamSession
 from idp.settings import settings
-from idp.signin import devices, limits, sessions
+from idp.signin import devices, limits, new_browser, sessions
 from idp.signin import flow as flows
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
@@ -58,6 +58,7 @@ async def complete(
     started = await _start_session(browser, person, steps, proved=first)
     if finished.upstream is not None:
         await upstream_sessions.insert(person.id, started.session.id, finished.upstream)
+    await new_browser.tell_owner(browser, person, started.session, steps)
     # Devices before sessions, as in a sign-out: rows of other users of this browser are among both.
     device_token = await devices.remember(browser, person.id, trust=trust, second_step=proves(steps, SECOND))
     await _end_other_sessions(browser, started.session)

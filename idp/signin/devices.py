@@ -52,6 +52,16 @@ async def remember(browser: Browser, user_id: UUID, *, trust: bool, second_step:
     return token
 
 
+async def has_any(user_id: UUID) -> bool:
+    """Return whether there is a browser in which the user signed in before."""
+    return await devices.has_devices(user_id)
+
+
+async def forget_all(user_id: UUID) -> None:
+    """Make all browsers of a user unknown, in the caller's transaction."""
+    await devices.expire_devices(user_id)
+
+
 async def distrust_all(user_id: UUID) -> None:
     """End the trust in all browsers of a user, which stay known devices. In the caller's transaction."""
     await devices.distrust_devices(user_id)

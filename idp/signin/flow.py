@@ -7,6 +7,7 @@ cancelled. :mod:`idp.signin.transitions` decides its steps.
 import hmac
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -73,6 +74,15 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.invitation_id is not None or self.organization_invitation_id is not None
 
 
+class Occasion(StrEnum):
+    """Why a flow starts, where its first page says so."""
+
+    #: A user who is signed in wants to use another account.
+    SWITCH = "switch"
+    #: The account was just created, by the link for the first owner.
+    CREATED = "created"
+
+
 class Flow(msgspec.Struct, frozen=True):
     """An unfinished flow of this browser.
 
@@ -87,6 +97,7 @@ class Flow(msgspec.Struct, frozen=True):
         upstream: the session at an upstream provider that a step was proved with.
         attributes: those that the application requires of its users.
         ways: the first steps that may be taken; empty: all.
+        occasion: why it starts, if the first page says so.
         key: the key to which the flow moves with its next change, if any.
     """
 
@@ -107,6 +118,7 @@ class Flow(msgspec.Struct, frozen=True):
     upstream: UpstreamSession | None = None
     attributes: tuple[str, ...] = ()
     ways: tuple[str, ...] = ()
+    occasion: Occasion | None = None
     created_at: datetime | None = None
     key: BrowserKey | None = None
 
@@ -130,6 +142,7 @@ async def start(
     registration: Registration | None = None,
     attributes: Collection[str] = (),
     ways: Collection[str] = (),
+    occasion: Occasion | None = None,
     binding: BrowserBinding | None = None,
 ) -> BrowserBinding:
     """Start a flow. Send the browser to :func:`path` with the cookies of the key.
@@ -143,6 +156,7 @@ async def start(
         registration: the known data of an account that an invitation allows.
         attributes: those of which the user must have a value. The flow asks for them after the identity is proved.
         ways: the first steps that may be taken; empty: all.
+        occasion: why it starts, if the first page says so.
         binding: a binding that the caller shares with its own request.
     """
     binding = binding or key.bind()
@@ -167,6 +181,7 @@ async def start(
             registration=_to_json(registration) if registration else None,
             attributes=list(attributes) or None,
             ways=list(ways) or None,
+            occasion=occasion,
             lifetime=settings().flow_lifetime,
             trace_id=recorder.trace_id(),
         )
@@ -252,6 +267,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
         identity=_identity(row.identity),
         attributes=tuple(row.attributes or ()),
         ways=tuple(row.ways or ()),
+        occasion=Occasion(row.occasion) if row.occasion else None,
         created_at=row.created_at,
     )
 

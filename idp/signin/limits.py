@@ -46,6 +46,8 @@ MAILS_FROM_NETWORK = Rate("mails from a network", burst=100, interval=10)
 #: outbox sends to one address in an hour.
 MAILS_TO_PERSON = Rate("mails to a person", burst=3, interval=MINUTE)
 MAILS_TO_PERSON_A_DAY = Rate("mails to a person a day", burst=10, interval=DAY / 10)
+#: Mails about sign-ins in new browsers. Some people sign in with a private window each time.
+NEW_BROWSERS_OF_PERSON = Rate("new browsers of a person", burst=3, interval=HOUR)
 #: Password attempts at one account. The longest wait is a lock: it is mailed to the owner, who can lift it.
 PASSWORDS = Escalation("passwords of an account", free=5, longest=HOUR)
 LOCK_AFTER = 16
@@ -125,6 +127,15 @@ async def count_mail(email: str, browser: Browser) -> None:
         host, network = subjects(client_address.get())
         events += [(MAILS_FROM_HOST, host), (MAILS_FROM_NETWORK, network)]
     await spend(*events)
+
+
+async def count_new_browser(user_id: UUID) -> None:
+    """Count a mail about a sign-in in a new browser.
+
+    Raises:
+        TooManyRequestsError: there were too many.
+    """
+    await spend((NEW_BROWSERS_OF_PERSON, str(user_id)))
 
 
 async def count_password(email: str | None, entered: str, browser: Browser) -> SignInSubject | None:

@@ -20,7 +20,7 @@ from idp.signin import flow as flows
 from idp.signin import limits, onward, other_browser, service, transitions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import EnforcedDomainError
-from idp.signin.flow import Flow
+from idp.signin.flow import Flow, Occasion
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, result_cookies
 from idp.signin.service import AUTHENTICATION_METHODS, StepNotAllowedError, StepResult
 from idp.signin.steps import StepRefusedError, passkey, upstream
@@ -258,9 +258,13 @@ async def _show(
         wrong=wrong,
         token=token,
         cancel=flow.cancel_to is not None,
+        mails=settings().sends_mail,
         others=[other for other in allowed if other is not step],
         may_trust=settings().trusted_device_lifetime > 0 and step in transitions.SECOND and flow.user_id is not None,
-        reauthenticate=flow.user_id is None and await current_session(request) is not None,
+        reauthenticate=flow.user_id is None
+        and flow.occasion is not Occasion.SWITCH
+        and await current_session(request) is not None,
+        created=flow.occasion is Occasion.CREATED and flow.user_id is None,
         **context,
     )
 

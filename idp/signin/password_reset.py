@@ -12,6 +12,7 @@ from idp.ids import uuid7
 from idp.signin import enforcement, limits
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
+from idp.signin.mail_needed import require_mail
 
 
 async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
@@ -21,7 +22,9 @@ async def request_reset(flow: Flow, username: str, browser: Browser) -> None:
         InvalidEmailError: it is not an address.
         EnforcedDomainError: the domain of the address is enforced.
         TooManyRequestsError: too many mails were sent.
+        PageError: this server sends no mail.
     """
+    require_mail()
     email = normalise_email(username)
     await limits.count_mail(email, browser)
     await enforcement.check_address(email)

@@ -16,7 +16,7 @@ from idp.settings import settings
 from idp.signin import completion, enforcement, sessions, transitions, upstream_accounts
 from idp.signin import flow as flows
 from idp.signin.browser import Browser, BrowserKey
-from idp.signin.flow import Flow
+from idp.signin.flow import Flow, Registration
 from idp.signin.repository.subjects import subject_by_id
 from idp.signin.sessions import SignedIn
 from idp.signin.steps import (
@@ -100,19 +100,21 @@ async def _state(flow: Flow, done: tuple[CompletedStep, ...], person: SignInSubj
 
 def _offered(flow: Flow) -> frozenset[Step]:
     config = settings()
-    left_out = set() if config.email_code_sign_in else {Step.EMAIL_CODE}
-    kept = flow.registration
-    # An invitation into an organization lets its person register in every mode.
-    to_organization = kept is not None and kept.organization_invitation_id is not None
-    invited = kept is not None and kept.invited
-    if not to_organization and (
-        config.registration == "closed" or (config.registration == "invitation" and not invited)
-    ):
+    left_out = set() if config.email_code_sign_in and config.sends_mail else {Step.EMAIL_CODE}
+    if not _may_register(flow.registration):
         left_out.add(Step.REGISTRATION)
     if not upstream.available(flow) and flow.identity is None:
         left_out.add(Step.UPSTREAM)
     offered = frozenset(FIRST) - left_out
     return offered & set(flow.ways) if flow.ways else offered
+
+
+def _may_register(kept: Registration | None) -> bool:
+    # An invitation into an organization lets its person register in every mode. Either invitation proves the address.
+    if kept is not None and kept.organization_invitation_id is not None:
+        return True
+    invited = kept is not None and kept.invited
+    return settings().registers_by_mail or (invited and settings().registration != "closed")
 
 
 def check_load(step: Step | None) -> None:

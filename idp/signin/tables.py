@@ -100,6 +100,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     - ``upstream``: the session at an upstream provider that a step was proved with.
     - ``attributes``: those that the application requires; null for none.
     - ``ways``: the first steps that may be taken; null for all.
+    - ``occasion``: why it starts, where the first page says so.
     - ``kept_form``: the encrypted form that the sign-in returns to.
     - ``trace_id``: of the record for support (:mod:`idp.trace`).
     """
@@ -122,6 +123,7 @@ class Flow(Table, tablename="signin_flow", db=engine):
     display = JSONB(null=True)
     attributes = Array(Text(), null=True)
     ways = Array(Text(), null=True)
+    occasion = Text(null=True)
     kept_form = Bytea(null=True, secret=True)
     trace_id = Text()
     created_at = Timestamptz(default=TimestamptzNow())

@@ -105,6 +105,11 @@ async def _address(browser: Browser, client: RelyingParty, email: str) -> Filled
     return Filled(browser, form.path.replace("/password", "/address"), fields)
 
 
+async def _way(browser: Browser, client: RelyingParty, email: str) -> Filled:
+    form = await _login(browser, client, email)
+    return Filled(browser, form.path.replace("/password", "/way"), form.fields | {"way": "forgot"})
+
+
 async def _device_confirm(browser: Browser, client: RelyingParty, email: str) -> Filled:
     return _filled(browser, Page(await (await _device(browser, client, email)).send()), "device-confirm")
 
@@ -222,12 +227,13 @@ WAYS: dict[str, Way] = {
     "/login/{flow_id:str}": _cancel,
     "/login/{flow_id:str}/address": _address,
     "/login/{flow_id:str}/forgot": _forgot,
+    "/login/{flow_id:str}/way": _way,
     "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,
 }
 #: The link from a mail is the proof, in any browser: only the origin of the request is checked. A session accepts an
 #: invitation into an organization by its own form: test_46_organization_invitations.py.
-LINKS = {"/invitation", "/invitation/organization", "/reset", "/unlock"}
+LINKS = {"/invitation", "/invitation/organization", "/not-me", "/reset", "/unlock"}
 PATHS = list(WAYS)
 
 

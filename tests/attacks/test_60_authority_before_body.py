@@ -74,10 +74,12 @@ WITHOUT_SESSION = {
     "/login/{flow_id:str}": "the turn of the flow",
     "/login/{flow_id:str}/address": "the turn of the flow",
     "/login/{flow_id:str}/forgot": "the code, used up by the statement of the change",
+    "/login/{flow_id:str}/way": "the secret of the flow; only the address that its pages show changes",
     "/login/{flow_id:str}/{step:str}": "the turn of the flow; see below for those that carry on a session",
     "/logout/confirm": "to sign out ends a session, if it has not ended",
     "/reset": "the token, used up by the statement of the change",
     "/unlock": "the token, used up",
+    "/not-me": "the token, used up",
 }
 #: Tables that a change could modify. Of mails, only a new one counts: their state changes in the background.
 TABLES = (

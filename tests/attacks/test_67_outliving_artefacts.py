@@ -96,6 +96,7 @@ PURPOSES = {
     Purpose.EMAIL_CHANGE: "ended",
     Purpose.PASSWORD_RESET: "ended",
     Purpose.UNLOCK: "ended",
+    Purpose.NEW_BROWSER: "ended",
     Purpose.REGISTRATION: "of no user yet",
 }
 #: How a row of each table refers to its user.

@@ -145,6 +145,9 @@ DECLARED = {
     "/static/{name:path}": "public",
     "/token": "client",
     "/unlock": "page",
+    "/not-me": "page",
+    "/forgot": "page",
+    "/login/{flow_id:str}/way": "page",
     "/upstreams/{upstream_id:str}/backchannel-logout": "client",
     "/upstreams/{upstream_id:str}/callback": "entry",
     "/userinfo": "bearer",
@@ -253,4 +256,6 @@ def test_the_forms_of_our_pages_are_found() -> None:
         "POST /logout/confirm",
         "POST /reset",
         "POST /unlock",
+        "POST /not-me",
+        "POST /login/{flow_id:str}/way",
     }

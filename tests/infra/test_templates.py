@@ -318,6 +318,8 @@ STEP: dict[str, Any] = {
     "linking": None,
     "may_trust": True,
     "reauthenticate": False,
+    "mails": True,
+    "created": False,
 }
 #: The context of every page of the account.
 ACCOUNT: dict[str, Any] = {
@@ -378,6 +380,8 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/organizations.html": ACCOUNT
     | {"organizations": [Organization()], "managed": {Organization.id}, "invitations": [Offered()]},
     "unlock.html": {"token": "abc", "done": False},
+    "not_me.html": {"token": "abc"},
+    "code_elsewhere.html": {"code": "123456"},
     "account_deleted.html": {},
     "account/profile.html": ACCOUNT
     | {
@@ -664,6 +668,7 @@ PAGES: dict[str, dict[str, Any]] = {
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("password.html", {"client": None, "error": None, "username": None, "cancel": False, "others": []}),
     ("password.html", {"error": None, "reauthenticate": True}),
+    ("password.html", {"error": None, "created": True, "mails": False}),
     ("password.html", {"client": None, "error": None, "reauthenticate": True}),
     ("password.html", {"client": Client("Northwind", None, None, None, None)}),
     ("password.html", {"upstreams": [], "linking": Identity()}),
@@ -890,8 +895,10 @@ def test_page_keeps_to_the_content_security_policy(pages: Templates, name: str, 
     page = Elements(pages.render(name, **context))
     mail, form_post = name.startswith("mail/"), name == "form_post.html"
     # A page of the sign-in also watches for other tabs.
-    files = ["passkey.js", *([] if name.startswith("account/") else ["tab.js"])] if "passkey_options" in context else []
-    ours = [{"src": pages.static_url(file), "defer": None} for file in files]
+    ours = [{"src": pages.static_url("passkey.js"), "defer": None}] if "passkey_options" in context else []
+    if "others" in context:
+        waits = {"data-waits": None} if context.get("sent_to") else {}
+        ours.append({"src": pages.static_url("tab.js"), "defer": None} | waits)
     if context.get("onward"):
         # It must run before the frames load.
         ours = [{"src": pages.static_url("logged_out.js")}]

@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from pydantic import SecretStr
 
 from idp import settings as settings_module
 from idp.accounts.tables import User
@@ -70,12 +71,33 @@ async def test_a_signed_in_user_can_create_another_account(browser: Browser, cli
 @pytest.mark.parametrize("registration", ["invitation", "closed"])
 def test_no_new_account_where_registration_is_closed(registration: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(client_id="c", client_name="C")
+    smtp = SecretStr("smtp://127.0.0.1:25")
+    monkeypatch.setattr(checks, "settings", lambda: settings_module.load(smtp_url=smtp))
     prompt_is_consistent({"prompt": "create"}, client)
-    closed = settings_module.load(registration=registration)
+    closed = settings_module.load(smtp_url=smtp, registration=registration)
     monkeypatch.setattr(checks, "settings", lambda: closed)
     assert "create" not in checks.prompts()
     with pytest.raises(InvalidRequestError, match="cannot register themselves"):
         prompt_is_consistent({"prompt": "create"}, client)
+
+
+def test_no_new_account_where_no_mail_is_sent() -> None:
+    """A mail proves the address."""
+    assert "create" not in checks.prompts()
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+@pytest.mark.parametrize("prompt", ["create login", "create none", "select_account create"])
+async def test_create_stands_alone(browser: Browser, client: RelyingParty, prompt: str, *, pushed: bool) -> None:
+    """Initiating User Registration via OpenID Connect 1.0, section 4.1"""
+    if pushed:
+        refused = await client.post("/par", **client.parameters(prompt=prompt))
+        assert refused.status_code == 400
+        assert refused.json()["error"] == "invalid_request"
+        return
+    answer = await client.authorize(browser, prompt=prompt)
+    assert isinstance(answer, Redirect)
+    assert answer.parameters["error"] == "invalid_request"
 
 
 # Claims of scopes in the ID token

@@ -15,6 +15,7 @@ MAILS: dict[str, dict[str, Any]] = {
     "identity_linked": {"upstream": "Google"},
     "identity_unlinked": {"upstream": "Google"},
     "invitation": {"link": LINK, "days": 7},
+    "new_browser": {"link": LINK, "browser": "Firefox on Windows", "place": "Lisbon, Portugal"},
     "organization_invitation": {"organization": "Acme", "inviter": "Ada", "link": LINK, "days": 7},
     "passkey_added": {},
     "passkey_removed": {},

@@ -22,6 +22,9 @@ CHEAP_HASHING = {"IDP_ARGON2_MEMORY_COST": "8", "IDP_ARGON2_TIME_COST": "1", "ID
 #: The servers that the server calls in tests are on this machine.
 LOOPBACK = {"IDP_OUTBOUND_ALLOW_HTTP": "true", "IDP_OUTBOUND_ALLOWED_HOSTS": "127.0.0.0/8,::1/128"}
 
+#: Tests sign in from many browsers, and read the next mail.
+QUIET = {"IDP_NEW_BROWSER_MAIL": "false"}
+
 #: Shared by the HTTP clients of the tests, because loading the certificate authorities of the machine takes 30 ms.
 TLS = httpx.create_ssl_context()
 
@@ -82,7 +85,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = folder / f"server-{self.port}-{time.monotonic_ns()}.log"
         folder.mkdir(parents=True, exist_ok=True)
-        environment = clean_environment() | CHEAP_HASHING | LOOPBACK | {"IDP_ISSUER": self.issuer} | settings
+        environment = clean_environment() | CHEAP_HASHING | LOOPBACK | QUIET | {"IDP_ISSUER": self.issuer} | settings
         command = ["serve", "--port", str(self.port), *arguments]
         self._ended = False
         self.process: prefork.Forked | subprocess.Popen[bytes]

@@ -42,6 +42,7 @@ from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import speaks_for_administrators
+from idp.signin.flow import Occasion
 from idp.signin.http import current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import ACR_VALUES
@@ -140,7 +141,7 @@ def screen(
 @get(SWITCH, opt={"access": Access.PAGE, "permission": None}, status_code=200)
 async def sign_in_with_another_account(request: AnyRequest) -> Response[Any]:
     """Start a sign-in that leads to the console, whoever is signed in."""
-    return await _sign_in(request, HOME, max_age=0)
+    return await sign_in(request, HOME, max_age=0, occasion=Occasion.SWITCH)
 
 
 async def _may(permission: Permission | None, request: AnyRequest) -> bool:
@@ -163,7 +164,7 @@ async def _authorize(
     back = f"{HOME}{page}" if page else _back_to(request)
     session = await current_session(request)
     if session is None:
-        return await _sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
+        return await sign_in(request, back, max_age=settings().reauthentication_lifetime if fresh else None)
     user = await user_by_id(session.user_id)
     caller = await person(session.user_id)
     if user is None or not caller.roles:
@@ -182,11 +183,11 @@ async def _authorize(
         form, file = await forms.form_with_file(request) if upload else (await forms.form(request), b"")
         check_form_token(form, _secret(request), "admin")
     if not speaks_for_administrators(session.done):
-        return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
+        return await sign_in(request, back, login_hint=user.email, max_age=0, form=form)
     if fresh and session.age() > settings().reauthentication_lifetime:
-        return await _sign_in(request, back, login_hint=user.email, max_age=0, form=form)
+        return await sign_in(request, back, login_hint=user.email, max_age=0, form=form)
     if ACR_VALUES.index(session.acr) < ACR_VALUES.index(settings().admin_acr):
-        return await _sign_in(request, back, step_up=session, login_hint=user.email, form=form)
+        return await sign_in(request, back, step_up=session, login_hint=user.email, form=form)
     authority.set(partial(_hold, session, caller, fresh=fresh))
     request_context.actor.set(caller.actor)
     query = forms.query(request)
@@ -206,7 +207,7 @@ def _back_to(request: AnyRequest) -> str:
     return f"{path}?{query}" if query and request.method != HttpMethod.POST else path
 
 
-async def _sign_in(
+async def sign_in(
     request: AnyRequest,
     back: str,
     *,
@@ -214,6 +215,7 @@ async def _sign_in(
     login_hint: str = "",
     max_age: int | None = None,
     form: Mapping[str, str] | None = None,
+    occasion: Occasion | None = None,
 ) -> Response[Any]:
     """Redirect to a sign-in.
 
@@ -234,6 +236,7 @@ async def _sign_in(
         max_age=max_age,
         step_up=step_up,
         login_hint=login_hint,
+        occasion=occasion,
         binding=binding,
     )
     if entered:

@@ -11,15 +11,16 @@ from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import Origin, User
 from idp.accounts.users import MAX_NAME_LENGTH, insert_user
 from idp.admin import setup
-from idp.admin.console.screen import HOME
+from idp.admin.console.screen import HOME, sign_in
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.pages import page, see_other
+from idp.http.pages import page
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import locale
 from idp.signin import limits
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.flow import Occasion
 from idp.signin.http import app_of
 
 AnyRequest = Request[Any, Any, Any]
@@ -84,7 +85,7 @@ async def do_setup(request: AnyRequest) -> Response[Any]:
             await insert_user(user)
         if (known is not None and known.id != user.id) or not await setup.complete(token, user):
             raise _shut()
-    return see_other(HOME)
+    return await sign_in(request, HOME, login_hint=user.email, occasion=Occasion.CREATED)
 
 
 async def _user(email: str, name: str, password: str) -> User | None:

@@ -42,8 +42,8 @@ def response_mode(parameters: Parameters) -> str:
 
 
 def prompts() -> tuple[str, ...]:
-    """Return the supported values of ``prompt``; ``create`` only if registration is open."""
-    create = ("create",) if settings().registration == "open" else ()
+    """Return the supported values of ``prompt``; ``create`` only if people can register themselves."""
+    create = ("create",) if settings().registers_by_mail else ()
     return ("none", "login", "consent", "select_account", *create)
 
 
@@ -123,8 +123,9 @@ def prompt_is_consistent(parameters: Parameters, client: Client) -> None:
         raise InvalidRequestError("prompt create is not possible: people cannot register themselves here.")
     if not prompt <= set(prompts()):
         raise InvalidRequestError("prompt has an unknown value.")
-    if "none" in prompt and len(prompt) > 1:
-        raise InvalidRequestError("prompt none cannot be combined with others.")
+    for alone in ("none", "create"):
+        if alone in prompt and len(prompt) > 1:
+            raise InvalidRequestError(f"prompt {alone} cannot be combined with others.")
 
 
 def resources_are_registered(parameters: Parameters, client: Client) -> None:

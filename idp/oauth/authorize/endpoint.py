@@ -50,6 +50,7 @@ from idp.oauth.token.families import lock_sign_ins
 from idp.reasons import Reason
 from idp.signin import flow as flows
 from idp.signin import limits
+from idp.signin.flow import Occasion
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
@@ -318,6 +319,7 @@ async def _send_to_login(
         max_age=asked.max_proof_age,
         step_up=step_up,
         attributes=declared.required_for(client.client_id),
+        occasion=Occasion.SWITCH if "select_account" in asked.prompt else None,
     )
     path = flows.path(binding)
     upstream = asked.idp_hint if step_up is None and asked.idp_hint in upstreams.offered(asked, client) else None

@@ -17,6 +17,7 @@ from idp.oauth.clients.models import Client
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.flow import Occasion
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 
@@ -90,6 +91,7 @@ async def choose_organization(request: AnyRequest, request_id: FromPath[str]) ->
                 cancel_to=f"{pending_request.path(pending)}/cancel",
                 display=consent.display(client, pending.asked.ui_locales, pending.asked.organization),
                 max_age=pending.asked.max_proof_age,
+                occasion=Occasion.SWITCH,
             )
             return see_other(flows.path(binding), key_cookies(key))
     if (chosen := await organization_decision.chosen_in(form, session.user_id)) is None:

@@ -34,6 +34,7 @@ from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
+from idp.signin.flow import Occasion
 from idp.signin.http import current_session, key_cookies, new_flow_key
 from idp.signin.sessions import SignedIn
 
@@ -63,9 +64,9 @@ async def _signed_in(request: AnyRequest, user_code: str | None) -> SignedIn | R
     return session
 
 
-async def _to_login(request: AnyRequest, user_code: str | None) -> Response[Any]:
+async def _to_login(request: AnyRequest, user_code: str | None, occasion: Occasion | None = None) -> Response[Any]:
     key = await new_flow_key(request)
-    binding = await flows.start(key, f"{PATH}?user_code={user_code}" if user_code else PATH)
+    binding = await flows.start(key, f"{PATH}?user_code={user_code}" if user_code else PATH, occasion=occasion)
     return see_other(flows.path(binding), key_cookies(key))
 
 
@@ -154,7 +155,7 @@ async def confirm_device(request: AnyRequest) -> Response[Any]:
         return session
     check_form_token(form, _secret(request), _purpose(user_code or ""))
     if form.get("action") == "switch":
-        return await _to_login(request, user_code)
+        return await _to_login(request, user_code, Occasion.SWITCH)
     found = await _find(user_code or "")
     if found is None:
         raise PageError(

@@ -66,6 +66,11 @@ _INSERT_DEVICE = """
     VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), CASE WHEN $5::boolean THEN now() END,
             now() + make_interval(secs => $6))
 """
+_HAS_DEVICES = "SELECT EXISTS (SELECT FROM device WHERE user_id = $1 AND expires_at > now()) AS has"
+_EXPIRE_DEVICES = """
+    UPDATE device SET trusted_until = NULL, second_step_at = NULL, expires_at = now()
+    WHERE user_id = $1 AND expires_at > now()
+"""
 _DISTRUST_ALL_DEVICES = "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"
 _DISTRUST_DEVICES = """
     UPDATE device SET trusted_until = NULL, second_step_at = NULL
@@ -95,6 +100,17 @@ async def move_device(token_hash: bytes, use: DeviceUse) -> bool:
 async def insert_device(id: UUID, use: DeviceUse) -> None:
     """Insert a device with its lookup."""
     await execute(_INSERT_DEVICE, use.user_id, id, use.token_hash, use.trusted_for, use.second_step, use.lifetime)
+
+
+async def has_devices(user_id: UUID) -> bool:
+    """Return whether a user has a device."""
+    row = await fetchrow(_HAS_DEVICES, user_id)
+    return row is not None and bool(row["has"])
+
+
+async def expire_devices(user_id: UUID) -> None:
+    """Make all devices of a user unknown. The clean-up deletes them."""
+    await execute(_EXPIRE_DEVICES, user_id)
 
 
 async def distrust_all_devices() -> int:

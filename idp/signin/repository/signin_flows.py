@@ -32,6 +32,7 @@ class NewFlow(msgspec.Struct, frozen=True):
     registration: str | None
     attributes: list[str] | None
     ways: list[str] | None
+    occasion: str | None
     lifetime: float
     trace_id: str
 
@@ -54,6 +55,7 @@ class FlowRow(msgspec.Struct, frozen=True):
     identity: str | None
     attributes: list[str] | None
     ways: list[str] | None
+    occasion: str | None
     trace_id: str
     created_at: datetime
     finished: bool
@@ -80,15 +82,15 @@ class NotedStep(msgspec.Struct, frozen=True):
 
 _INSERT_FLOW = """
     INSERT INTO signin_flow (id, browser_hash, return_to, cancel_to, login_hint, display, acr, required_acr,
-                             max_age, user_id, session_id, done, registration, attributes, ways, turn, created_at,
-                             expires_at, trace_id)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, now(),
-            now() + make_interval(secs => $16), $17)
+                             max_age, user_id, session_id, done, registration, attributes, ways, occasion, turn,
+                             created_at, expires_at, trace_id)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0, now(),
+            now() + make_interval(secs => $17), $18)
 """
 _FIND_FLOW = """
     SELECT return_to, cancel_to, login_hint, display, acr, required_acr, max_age, user_id, session_id, done, turn,
-           registration, identity, attributes, ways, trace_id, created_at, finished_at IS NOT NULL AS finished,
-           expires_at > now() AS live
+           registration, identity, attributes, ways, occasion, trace_id, created_at,
+           finished_at IS NOT NULL AS finished, expires_at > now() AS live
     FROM signin_flow WHERE id = $1 AND browser_hash = $2
 """
 _TRACE_OF_LIVE_FLOW = "SELECT trace_id FROM signin_flow WHERE id = $1 AND finished_at IS NULL AND expires_at > now()"
@@ -142,7 +144,7 @@ async def insert_flow(new: NewFlow) -> None:
     await execute(
         _INSERT_FLOW, new.binding.id, new.binding.hash, new.return_to, new.cancel_to, new.login_hint, new.display,
         new.acr, new.required, new.max_age, new.user_id, new.session_id, new.done, new.registration, new.attributes,
-        new.ways, new.lifetime, new.trace_id,
+        new.ways, new.occasion, new.lifetime, new.trace_id,
     )  # fmt: skip
 
 

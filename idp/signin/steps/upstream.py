@@ -26,6 +26,7 @@ from idp.signin import enforcement, limits
 from idp.signin import flow as flows
 from idp.signin.browser import Browser
 from idp.signin.flow import Flow
+from idp.signin.mail_needed import require_mail
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.steps.email_code import mail_link, proved_address, recipient
 from idp.signin.transitions import Step
@@ -149,6 +150,7 @@ async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedSt
 
 
 async def _send(flow: Flow, username: str, browser: Browser) -> None:
+    require_mail()
     email = await recipient(username, browser)
     if flow.identity is not None:
         await enforcement.check_address(email, by=flow.identity.organization_id)

@@ -555,7 +555,7 @@ CREATE INDEX upstream_sid_session ON upstream_sid (user_id, session_id);
 -- One attempt to sign in, named in the URL and bound to one browser. "acr" is the level to reach, "required_acr" the
 -- one without which the sign-in does not end, "max_age" the age in seconds up to which a step counts. "turn" is raised
 -- by every step, so that each counts once. "session_id" is the session whose steps it continues. "ways" are the first
--- steps to choose from (null: all). "registration" and "identity" hold an account that is not made or not known yet;
+-- steps to choose from (null: all). "occasion" is why it starts, where the first page says so. "registration" and "identity" hold an account that is not made or not known yet;
 -- "kept_form" (encrypted) the form to return to.
 CREATE TABLE signin_flow (
     id           text PRIMARY KEY,
@@ -576,6 +576,7 @@ CREATE TABLE signin_flow (
     display      jsonb,
     attributes   text[],
     ways         text[],
+    occasion     text,
     kept_form    bytea,
     trace_id     text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),

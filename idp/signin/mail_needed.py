@@ -1,0 +1,24 @@
+"""What needs a mail is refused where none is sent: the person would wait for it."""
+
+from http import HTTPStatus
+
+from idp.errors import PageError
+from idp.infra.i18n import gettext as _
+from idp.reasons import Reason
+from idp.settings import settings
+
+
+def require_mail() -> None:
+    """Refuse a request that needs a mail.
+
+    Raises:
+        PageError: this server sends none.
+    """
+    if not settings().sends_mail:
+        raise PageError(
+            _("This server sends no mail at the moment"),
+            _("This needs a mail to you. Ask an administrator for help."),
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            hint="IDP_SMTP_URL is not set, or IDP_ISOLATED is.",
+            reason=Reason.NOT_SUPPORTED,
+        )

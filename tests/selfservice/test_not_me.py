@@ -1,0 +1,119 @@
+"""The mail about a sign-in from a new browser, and its link "This was not me"."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from idp.accounts.tables import User
+from idp.infra.db.engine import execute, fetchrow
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, as_page, open_browser
+from tests.support.mailbox import Letter, Mailbox
+from tests.support.oauth import PASSWORD
+from tests.support.server import Server
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+LURE = "Visit evil.example now/1.0 (Windows NT 10.0)"
+
+
+@pytest.fixture
+async def telling(start_server: Callable[..., Server], mailbox: Mailbox) -> Server:
+    return start_server(IDP_NEW_BROWSER_MAIL="true", IDP_SMTP_URL=mailbox.url)
+
+
+@pytest.fixture
+async def own(telling: Server) -> AsyncIterator[Browser]:
+    async with open_browser(telling.issuer) as browser:
+        yield browser
+
+
+@pytest.fixture
+async def other(telling: Server) -> AsyncIterator[Browser]:
+    async with open_browser(telling.issuer) as browser:
+        browser.client.headers["user-agent"] = FIREFOX
+        yield browser
+
+
+async def _sign_in(browser: Browser, user: User) -> None:
+    assert as_page(await browser.sign_in(as_page(await browser.get("/login")), user.email, PASSWORD)).path == "/"
+
+
+async def _mails(user: User) -> int:
+    row = await fetchrow("SELECT count(*) FROM mail WHERE recipient = $1 AND template = 'new_browser'", user.email)
+    assert row is not None
+    return int(row["count"])
+
+
+async def _told(own: Browser, other: Browser, user: User, mailbox: Mailbox) -> Letter:
+    await _sign_in(own, user)
+    await _sign_in(other, user)
+    return await mailbox.next(user.email)
+
+
+async def test_only_a_new_browser_is_told_of(own: Browser, other: Browser, alice: User, mailbox: Mailbox) -> None:
+    await _sign_in(own, alice)
+    assert await _mails(alice) == 0, "the first sign-in of a user"
+    await _sign_in(other, alice)
+    mail = await mailbox.next(alice.email)
+    assert mail.subject.startswith("New sign-in to your ")
+    assert "Firefox on Linux\n" in mail.text.replace("\r", "")
+    assert "This computer" in mail.text
+    for browser in (own, other):
+        browser.cookies.pop("session", None)
+        await execute("UPDATE session SET ended_at = now(), announced_at = now() WHERE user_id = $1", alice.id)
+        await _sign_in(browser, alice)
+    assert await _mails(alice) == 1, "both are known"
+
+
+async def test_it_contains_no_text_of_the_browser(own: Browser, other: Browser, alice: User, mailbox: Mailbox) -> None:
+    other.client.headers["user-agent"] = LURE
+    mail = await _told(own, other, alice, mailbox)
+    assert "evil" not in mail.text
+    assert "An unknown browser" in mail.text
+
+
+async def test_there_is_a_bound(own: Browser, telling: Server, alice: User) -> None:
+    await _sign_in(own, alice)
+    for _ in range(5):
+        async with open_browser(telling.issuer) as private:
+            await _sign_in(private, alice)
+    assert await _mails(alice) == 3
+
+
+async def test_it_can_be_switched_off(start_server: Callable[..., Server], mailbox: Mailbox, alice: User) -> None:
+    server = start_server(IDP_NEW_BROWSER_MAIL="false", IDP_SMTP_URL=mailbox.url)
+    for _ in range(2):
+        async with open_browser(server.issuer) as browser:
+            await _sign_in(browser, alice)
+    assert await _mails(alice) == 0
+
+
+async def test_this_was_not_me(
+    own: Browser, other: Browser, telling: Server, make_client: MakeClient, alice: User, mailbox: Mailbox
+) -> None:
+    """The link works signed out, once. It ends that session with its tokens, and no other."""
+    mail = await _told(own, other, alice, mailbox)
+    client = await make_client(at=telling, skip_consent=True)
+    answer = await client.authorize(other)
+    tokens = (await client.redeem(answer.parameters["code"])).json()  # type: ignore[union-attr]
+    async with open_browser(telling.issuer) as mailer:
+        page = as_page(await mailer.get(mail.path))
+        assert "login-submit" not in as_page(await other.get("/account")).ids, "opening it changes nothing"
+        forgot = as_page(await mailer.submit(page, "not-me"))
+        assert forgot.path.endswith("/forgot")
+        assert f'value="{alice.email}"' in forgot.text
+        assert as_page(await mailer.submit(page, "not-me")).status == 400
+    assert "login-submit" in as_page(await other.get("/account")).ids
+    assert "login-submit" not in as_page(await own.get("/account")).ids
+    assert (await client.userinfo(tokens["access_token"])).status_code == 401
+    # That browser is new again.
+    await _sign_in(other, alice)
+    assert await _mails(alice) == 2
+
+
+async def test_an_old_link_offers_a_new_password(own: Browser, other: Browser, alice: User, mailbox: Mailbox) -> None:
+    mail = await _told(own, other, alice, mailbox)
+    await execute("UPDATE email_proof SET expires_at = now() WHERE purpose = 'new_browser' AND user_id = $1", alice.id)
+    page = as_page(await other.get(mail.path))
+    assert page.status == 400
+    assert 'href="/forgot"' in page.text
