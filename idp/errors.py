@@ -325,10 +325,15 @@ class TryLaterError(IdpError):
 
 
 class TooManyRequestsError(TryLaterError):
-    """A rate limit is exceeded; answered with 429 and Retry-After (RFC 6585 section 4)."""
+    """A rate limit is exceeded; answered with 429 and Retry-After (RFC 6585 section 4).
+
+    Attributes:
+        user_id: the account that was tried, if known, for the audit trail. The caller is not told.
+    """
 
     reason = Reason.TOO_MANY_TRIES
     status = HTTPStatus.TOO_MANY_REQUESTS
+    user_id: UUID | None = None
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"allowed again in {retry_after} s")

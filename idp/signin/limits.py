@@ -9,6 +9,7 @@ from uuid import UUID
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.audit.events import record
+from idp.errors import TooManyRequestsError
 from idp.infra import rate_limits
 from idp.infra.db.engine import transaction
 from idp.infra.networks import subjects
@@ -155,7 +156,11 @@ async def count_password(email: str | None, entered: str, browser: Browser) -> S
     person = await subject_by_email(email, browser)
     known = person is not None and person.known
     device_id = person.device_id if person is not None else None
-    attempts = await spend((PASSWORDS, _subject(entered, device_id)), *_steps(entered if known else None))
+    try:
+        attempts = await spend((PASSWORDS, _subject(entered, device_id)), *_steps(entered if known else None))
+    except TooManyRequestsError as error:
+        error.user_id = person.id if person is not None else None
+        raise
     if attempts == LOCK_AFTER and not known:
         await _tell_owner(entered, person)
     return person

@@ -151,14 +151,15 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         recorder.refused(error.reason, error.user_id)
         await _record_refusal(flow, step, error)
         raise
-    except TooManyRequestsError:
+    except TooManyRequestsError as error:
         STEPS.add(step, "denied", Reason.TOO_MANY_TRIES)
         recorder.step("step_refused", step=step, reason=Reason.TOO_MANY_TRIES)
-        recorder.refused(Reason.TOO_MANY_TRIES, flow.user_id)
+        tried = flow.user_id or error.user_id
+        recorder.refused(Reason.TOO_MANY_TRIES, tried)
         await record(
             "sign_in",
             outcome="denied",
-            user_id=flow.user_id,
+            user_id=tried,
             detail={"reason": Reason.TOO_MANY_TRIES, "step": step},
             limit_key=unauthenticated_limit.limit_key(flow.user_id),
         )

@@ -176,8 +176,7 @@ async def test_a_sign_out_of_the_account_page(
     await _sign_in(page, server, alice, await _client(make_client, shop))
     await page.goto("/account")
     await arrived(page)
-    await page.click("a[href='/logout']")
-    await page.click("#logout-confirm")
+    await page.click("#sign-out")
     await expect(page.locator("#logout-done")).to_be_visible()
     async with asyncio.timeout(30):
         while not shop.told:

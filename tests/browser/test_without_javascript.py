@@ -172,7 +172,7 @@ async def test_the_order_of_the_login_page(page: Page) -> None:
 
 
 MENU = [
-    "/logout",
+    "sign-out",
     "/account",
     "/account/security",
     "/account/sessions",

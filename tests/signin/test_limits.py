@@ -293,3 +293,14 @@ async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Serv
         assert not busy.done()
         assert unread.status_code == 503
         await busy
+
+
+async def test_every_try_is_attributed_to_its_account(browser: Browser, alice: User) -> None:
+    """Also one that came too often. The browser is not told whether there is such an account."""
+    page = as_page(await browser.get("/login"))
+    for _ in range(7):
+        answer = as_page(await browser.sign_in(page, alice.email, "not her password"))
+    assert answer.status == 429
+    events = await fetch("SELECT outcome FROM audit_event WHERE user_id = $1 AND event = 'sign_in'", alice.id)
+    assert {event["outcome"] for event in events} == {"failure", "denied"}
+    assert len(events) == 7
