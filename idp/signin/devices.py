@@ -59,7 +59,7 @@ async def has_any(user_id: UUID) -> bool:
 
 async def forget_all(user_id: UUID) -> None:
     """Make all browsers of a user unknown, in the caller's transaction."""
-    await devices.expire_devices(user_id)
+    await devices.forget_devices(user_id)
 
 
 async def distrust_all(user_id: UUID) -> None:

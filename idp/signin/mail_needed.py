@@ -16,8 +16,8 @@ def require_mail() -> None:
     """
     if not settings().sends_mail:
         raise PageError(
-            _("This server sends no mail at the moment"),
-            _("This needs a mail to you. Ask an administrator for help."),
+            _("This server cannot send email at the moment"),
+            _("This needs an email to you. Ask an administrator for help."),
             status=HTTPStatus.SERVICE_UNAVAILABLE,
             hint="IDP_SMTP_URL is not set, or IDP_ISOLATED is.",
             reason=Reason.NOT_SUPPORTED,

@@ -46,8 +46,8 @@ def dead_link(way: str, path: str) -> PageError:
         way, path: the label and the path of a link to continue.
     """
     return PageError(
-        _("This link cannot be used any more"),
-        _("It was used already, or is too old."),
+        _("This link no longer works"),
+        _("The link was already used or has expired."),
         way_out=((way, path),),
         template="flow_gone.html",
     )

@@ -261,9 +261,7 @@ async def _show(
         mails=settings().sends_mail,
         others=[other for other in allowed if other is not step],
         may_trust=settings().trusted_device_lifetime > 0 and step in transitions.SECOND and flow.user_id is not None,
-        reauthenticate=flow.user_id is None
-        and flow.occasion is None
-        and await current_session(request) is not None,
+        reauthenticate=flow.user_id is None and flow.occasion is None and await current_session(request) is not None,
         created=flow.occasion is Occasion.CREATED and flow.user_id is None,
         **context,
     )

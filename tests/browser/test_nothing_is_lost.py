@@ -175,7 +175,7 @@ async def test_a_link_in_another_browser_shows_its_code(
     await page.click("#code-submit")
     await expect(page).to_have_url(HOME)
     await script_free.goto(mail.path)
-    await _mild(script_free, "This link cannot be used any more", "Sign in", "/login")
+    await _mild(script_free, "This link no longer works", "Sign in", "/login")
 
 
 async def test_the_link_of_a_new_address_shows_its_code_too(
@@ -194,7 +194,7 @@ async def test_the_link_of_a_new_address_shows_its_code_too(
 
 async def test_a_dead_link_offers_a_new_one(page: Page) -> None:
     await page.goto("/reset?token=used")
-    await _mild(page, "This link cannot be used any more", "Ask for a new one", "/forgot")
+    await _mild(page, "This link no longer works", "Ask for a new one", "/forgot")
     await page.click("text=Ask for a new one")
     await expect(page.locator("#forgot-submit")).to_be_visible()
 

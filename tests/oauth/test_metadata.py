@@ -92,7 +92,8 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "response_modes_supported": [
             *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")
         ],
-        "prompt_values_supported": ["none", "login", "consent", "select_account", "create"],
+        # No mail is sent here, so nobody can register: tests/admin/console/test_without_mail.py.
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
         "grant_types_supported": [
             *("authorization_code", "refresh_token", "client_credentials"),
             *(token_exchange.GRANT_TYPE, jwt_bearer.GRANT_TYPE, DEVICE_GRANT),

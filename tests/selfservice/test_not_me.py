@@ -1,4 +1,4 @@
-"""The mail about a sign-in from a new browser, and its link "This was not me"."""
+"""The mail about a sign-in from a new browser, and its link "This wasn't me"."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -13,7 +13,7 @@ from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-LURE = "Visit evil.example now/1.0 (Windows NT 10.0)"
+LURE = "Call evil.example FooBot/1.0 (X)"
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_only_a_new_browser_is_told_of(own: Browser, other: Browser, alice
 async def test_it_contains_no_text_of_the_browser(own: Browser, other: Browser, alice: User, mailbox: Mailbox) -> None:
     other.client.headers["user-agent"] = LURE
     mail = await _told(own, other, alice, mailbox)
-    assert "evil" not in mail.text
+    assert "evil" not in mail.text.lower()
     assert "An unknown browser" in mail.text
 
 

@@ -67,9 +67,11 @@ _INSERT_DEVICE = """
             now() + make_interval(secs => $6))
 """
 _HAS_DEVICES = "SELECT EXISTS (SELECT FROM device WHERE user_id = $1 AND expires_at > now()) AS has"
-_EXPIRE_DEVICES = """
-    UPDATE device SET trusted_until = NULL, second_step_at = NULL, expires_at = now()
-    WHERE user_id = $1 AND expires_at > now()
+# No browser has the token of the new hash. The rows stay, because the user has signed in before.
+_FORGET_DEVICES = """
+    UPDATE device SET token_hash = sha256(token_hash || uuid_send(gen_random_uuid())), trusted_until = NULL,
+                      second_step_at = NULL
+    WHERE user_id = $1
 """
 _DISTRUST_ALL_DEVICES = "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"
 _DISTRUST_DEVICES = """
@@ -108,9 +110,9 @@ async def has_devices(user_id: UUID) -> bool:
     return row is not None and bool(row["has"])
 
 
-async def expire_devices(user_id: UUID) -> None:
-    """Make all devices of a user unknown. The clean-up deletes them."""
-    await execute(_EXPIRE_DEVICES, user_id)
+async def forget_devices(user_id: UUID) -> None:
+    """Make all devices of a user unknown to their browsers."""
+    await execute(_FORGET_DEVICES, user_id)
 
 
 async def distrust_all_devices() -> int:

@@ -34,18 +34,21 @@ async def test_pages_offer_nothing_that_needs_mail(start_server: Callable[..., S
         for path in ("/forgot", f"{page.path}/forgot"):
             refused = as_page(await browser.get(path))
             assert refused.status == 503
-            assert "sends no mail" in refused.text
+            assert "cannot send email" in refused.text
         for step in ("registration", "email_code"):
             assert as_page(await browser.get(f"{page.path}/{step}")).path == page.path
         metadata = await browser.client.get(f"{server.issuer}/.well-known/openid-configuration")
         assert "create" not in metadata.json()["prompt_values_supported"]
         await browser.sign_in(page, alice.email, PASSWORD)
-        assert "sends no mail" in as_page(await browser.get("/account/email")).text
+        assert "cannot send email" in as_page(await browser.get("/account/email")).text
 
 
 async def test_no_warning_if_mail_is_configured(server: Server, alice: User) -> None:
     assert "serves_without_mail" not in server.log
     async with open_browser(server.issuer) as browser:
+        assert {"forgot", "register", "email-code-send"} <= as_page(await browser.get("/login")).ids
+        metadata = await browser.client.get(f"{server.issuer}/.well-known/openid-configuration")
+        assert "create" in metadata.json()["prompt_values_supported"]
         admin = await sign_in_admin(server, browser, Role.OWNER)
         assert "IDP_SMTP_URL" not in (await admin.get("/admin")).text
         assert "/admin/users/invite" in (await admin.get("/admin/users")).text
