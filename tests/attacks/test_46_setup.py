@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections.abc import Callable
 
+import pyotp
+
 from idp.accounts.users import create_user
 from idp.admin import setup
 from idp.admin.roles import Role
@@ -104,3 +106,21 @@ async def test_46_an_existing_account_needs_its_password(own_database: str, star
     assert answer.status == 400
     assert "the password is wrong" in answer.text
     assert await _owners() == []
+
+
+async def test_46_the_first_owner_is_told_and_gets_recovery_codes(own_database: str, start_server: Start) -> None:
+    """The sign-in that follows says that the account was made, knows its address, and asks for a second factor."""
+    server = start_server(IDP_DATABASE_URL=own_database)
+    link = re.search(r"/admin/setup\?token=([\w-]+)", server.log)
+    assert link is not None, server.log
+    async with open_browser(server.issuer) as browser:
+        page = as_page(await browser.get("/admin/setup", token=link[1]))
+        fields = {"email": "owner@example.com", "name": "Olga Owner", "password": PASSWORD}
+        page = as_page(await browser.submit(page, "setup-submit", **fields))
+        assert "account-created" in page.ids
+        assert 'value="owner@example.com"' in page.text
+        page = as_page(await browser.sign_in(page, "owner@example.com", PASSWORD))
+        secret = re.search(r'id="totp-secret"[^>]*>([A-Z2-7 ]+)<', page.text)
+        assert secret is not None
+        page = as_page(await browser.submit(page, "totp-confirm", code=pyotp.TOTP(secret[1].replace(" ", "")).now()))
+        assert "recovery-codes" in page.ids

@@ -31,6 +31,7 @@ from idp.oauth.authorize import pending_request
 from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.registry import registry
 from idp.oauth.credentials import credentials_changed
+from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import service, sessions
 from idp.signin.browser import Browser, BrowserKey
@@ -50,6 +51,16 @@ PASSWORDS = ("five odd fishes swim", "seven tired otters nap")
 #: With a request of an app: its flow remains, so that an old request finds it.
 APP = Browser(keeps_cookies=False)
 PASSWORD = CompletedStep(Step.PASSWORD, ("pwd",))
+
+
+@pytest.fixture(autouse=True)
+def mails(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process may send mail, so that the steps that need one are offered."""
+    monkeypatch.setenv("IDP_SMTP_URL", "smtp://127.0.0.1:9")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 class Letter(NamedTuple):
