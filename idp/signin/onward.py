@@ -33,9 +33,9 @@ async def load(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
 async def _lead_on(request: AnyRequest, error: FlowError) -> Response[Any]:
     if error.return_to is None:
         raise error
-    if request.method == "GET":
+    if request.method == "GET" or flows.moved(error):
         return see_other(error.return_to)
-    if error.on_behalf or flows.moved(error) or await current_session(request) is not None:
+    if error.on_behalf or await current_session(request) is not None:
         return navigate(error.return_to)
     raise error
 
