@@ -1,5 +1,6 @@
 """The statements on devices."""
 
+import secrets
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -69,8 +70,7 @@ _INSERT_DEVICE = """
 _HAS_DEVICES = "SELECT EXISTS (SELECT FROM device WHERE user_id = $1 AND expires_at > now()) AS has"
 # No browser has the token of the new hash. The rows stay, because the user has signed in before.
 _FORGET_DEVICES = """
-    UPDATE device SET token_hash = sha256(token_hash || uuid_send(gen_random_uuid())), trusted_until = NULL,
-                      second_step_at = NULL
+    UPDATE device SET token_hash = sha256(token_hash || $2), trusted_until = NULL, second_step_at = NULL
     WHERE user_id = $1
 """
 _DISTRUST_ALL_DEVICES = "UPDATE device SET trusted_until = NULL WHERE trusted_until IS NOT NULL"
@@ -112,7 +112,7 @@ async def has_devices(user_id: UUID) -> bool:
 
 async def forget_devices(user_id: UUID) -> None:
     """Make all devices of a user unknown to their browsers."""
-    await execute(_FORGET_DEVICES, user_id)
+    await execute(_FORGET_DEVICES, user_id, secrets.token_bytes(32))
 
 
 async def distrust_all_devices() -> int:
