@@ -1,13 +1,16 @@
 """`idp upstreams`: the upstream identity providers."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import given, together
 from idp.cli.output import json_option, print_details, print_json, print_table
+
+if TYPE_CHECKING:
+    from idp.federation.models import Finding
 
 
 @click.group()
@@ -97,11 +100,12 @@ def _configuration(values: dict[str, Any]) -> dict[str, Any]:
 @click.option("--issuer", help="Issuer; for GitHub Enterprise Server, the URL.")
 @_CLIENT_ID
 @click.option("--organization", help="Slug or id of the organisation of the upstream. Default: the whole server.")
+@click.option("--disabled", is_flag=True, help="Do not offer it until `idp upstreams enable`, for a test before.")
 @_CONFIGURATION
 @json_option
 @with_database
 async def add(*, organization: str | None, as_json: bool, **values: Any) -> None:
-    """Add a provider. Register the printed redirect URI with it. A directory needs none.
+    """Add a provider. `idp upstreams guide` says what to register there. A directory needs nothing.
 
     Without --client-secret-file the command prompts for the secret. A directory without a bind DN has none.
     """
@@ -198,12 +202,33 @@ async def list_upstreams(as_json: bool) -> None:
 
 
 @upstreams.command()
+@click.argument("provider", required=False)
+@click.option("--id", "id", help="The id that the upstream will have. By default the name of the provider.")
+def guide(provider: str | None, id: str | None) -> None:
+    """Say what to register at PROVIDER before you add it. Without PROVIDER, list those that there are."""
+    from idp.cli import development
+    from idp.federation.guides import GUIDES, steps
+
+    development.adopt()
+    if provider is None:
+        print_table(("Provider", "Name", "Kind"), [(name, one.label, one.kind) for name, one in GUIDES.items()])
+        return
+    if provider not in GUIDES:
+        raise click.UsageError(f"The providers are {', '.join(GUIDES)}.")
+    print_details({step.where: step.what for step in steps(GUIDES[provider], id or provider)})
+
+
+def _sentence(finding: "Finding") -> str:
+    return finding.text if finding.passed else f"FAILED: {finding.text}"
+
+
+@upstreams.command()
 @click.argument("upstream_id", metavar="ID")
 @click.option("--user", help="At a directory: also show this user, by what they enter at the sign-in.")
 @click.option("--ask-password", is_flag=True, help="At a directory: also try the password of the user.")
 @with_database
 async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
-    """Check the provider's metadata and keys, without a user's sign-in.
+    """Check the provider's metadata and keys and whether it accepts our secret, without a user's sign-in.
 
     For a directory, show step by step how it answers: connection, TLS, bind, search and, with --user, the user's
     address, claims and groups.
@@ -221,13 +246,13 @@ async def test(upstream_id: str, user: str | None, ask_password: bool) -> None:
         from idp.federation.ldap import diagnosis
 
         password = click.prompt("Password", hide_input=True) if user and ask_password else None
-        async for sentence in diagnosis.steps(found[upstream_id], user, password):
-            click.echo(sentence)
+        async for finding in diagnosis.steps(found[upstream_id], user, password):
+            click.echo(_sentence(finding))
         return
     if user is not None or ask_password:
         raise click.UsageError("Only the users of a directory can be shown.")
-    for sentence in await providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
-        click.echo(sentence)
+    async for finding in providers.KINDS[found[upstream_id].kind].test(found[upstream_id]):
+        click.echo(_sentence(finding))
     click.echo(f"Register this redirect URI there: {found[upstream_id].redirect_uri}.")
     if isinstance(providers.KINDS[found[upstream_id].kind], OpenIDProvider):
         click.echo(f"The provider may report logouts to {found[upstream_id].backchannel_logout_uri}.")

@@ -9,8 +9,7 @@ import msgspec
 
 from idp import clock
 from idp.doctor.models import Context, Finding, Findings, error, ok, warning
-from idp.errors import IdpError
-from idp.federation import providers, registry
+from idp.federation import checks, registry
 from idp.federation.models import Upstream
 from idp.settings import DAY
 
@@ -40,16 +39,14 @@ async def check(context: Context) -> Findings:
 
 async def _test(upstream: Upstream, gate: asyncio.Semaphore) -> list[Finding]:
     found = _secret(upstream)
-    try:
-        async with gate, asyncio.timeout(SECONDS):
-            await providers.KINDS[upstream.kind].test(upstream)
-    except (IdpError, TimeoutError) as failure:
-        text = failure.description if isinstance(failure, IdpError) else "It does not answer in time."
+    async with gate:
+        findings = await checks.run(upstream, SECONDS)
+    if findings and not findings[-1].passed:
         directory = upstream.kind == "ldap"
         found.append(
             error(
                 "directory_fails" if directory else "upstream_fails",
-                f"No one can sign in with {upstream.name} ({upstream.id}): {text}",
+                f"No one can sign in with {upstream.name} ({upstream.id}): {findings[-1].text}",
                 f"See each step: idp upstreams test {upstream.id}",
             )
         )

@@ -60,7 +60,7 @@ OTHERS: Final = (
     "initial_access_token_deleted", "master_key_added", "master_key_removed", "scim_token_created",
     "scim_token_deleted", "scim_token_rotated", "token_exchange_policy_added",
     "token_exchange_policy_removed", "trusted_issuer_added", "trusted_issuer_removed", "trusted_issuer_updated",
-    "upstreams_ordered", "workload_identity_added",
+    "upstream_tested", "upstreams_ordered", "workload_identity_added",
     "workload_identity_removed",
     # Acts on many users, which have an event for each.
     "bulk_job_cancelled", "bulk_job_created", "bulk_job_finished", "bulk_job_resumed",

@@ -159,6 +159,13 @@ class UserInfo(NamedTuple):
     proved: ProvedClaims = MappingProxyType({})
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """The result of one check of a provider, as a sentence."""
+
+    text: str
+    passed: bool = True
+
+
 class UpstreamSession(msgspec.Struct, frozen=True):
     """The session at a provider that a sign-in came from. ``sid`` is empty if the provider does not name it."""
 

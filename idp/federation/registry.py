@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +56,17 @@ def configure(**values: Any) -> Upstream:
     rules.check(upstream.rules)
     providers.KINDS[kind].check(upstream)
     return providers.with_issuer(upstream)
+
+
+def is_id(text: str) -> bool:
+    """Return whether an upstream can have this id."""
+    return _ID.fullmatch(text) is not None
+
+
+async def free_id(name: str) -> str:
+    """Return a name, or the first of ``name-2``, ``name-3`` that no upstream has."""
+    taken = {known.id for known in from_settings(settings())} | {row.id for row in await repository.upstreams()}
+    return next(each for number in count(1) if (each := name if number == 1 else f"{name}-{number}") not in taken)
 
 
 def from_settings(config: Settings) -> list[Upstream]:
@@ -143,7 +155,7 @@ async def add(upstream: Upstream) -> bool:
         upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules))
         config, sealed = _to_row(upstream)
         if upstream.id in {known.id for known in from_settings(settings())} or not await repository.insert_upstream(
-            upstream.id, config, sealed, upstream.organization_id
+            upstream.id, config, sealed, upstream.organization_id, disabled=upstream.disabled
         ):
             return False
         await record("upstream_added", detail=_named(upstream))

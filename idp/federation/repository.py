@@ -23,17 +23,21 @@ _UPSTREAMS = """
 """
 _HAS_UPSTREAM = "SELECT FROM upstream WHERE organization_id = $1 AND disabled_at IS NULL LIMIT 1"
 _INSERT_UPSTREAM = """
-    INSERT INTO upstream (id, config, client_secret, organization_id, position, created_at)
-    SELECT $1, $2, $3, $4, coalesce(max(position), 0) + 1, now() FROM upstream ON CONFLICT (id) DO NOTHING
+    INSERT INTO upstream (id, config, client_secret, organization_id, disabled_at, position, created_at)
+    SELECT $1, $2, $3, $4, CASE WHEN $5::boolean THEN now() END, coalesce(max(position), 0) + 1, now() FROM upstream
+    ON CONFLICT (id) DO NOTHING
 """
 _REORDER_UPSTREAMS = """
     UPDATE upstream SET position = given.place FROM unnest($1::text[]) WITH ORDINALITY AS given (id, place)
     WHERE upstream.id = given.id
 """
 _UPDATE_UPSTREAM = """
-    UPDATE upstream SET config = $2, client_secret = coalesce($3, client_secret), updated_at = now()
+    UPDATE upstream
+    SET config = $2, client_secret = coalesce($3, client_secret), tested_at = NULL, findings = NULL, updated_at = now()
     WHERE id = $1 AND ($4::timestamptz IS NULL OR updated_at = $4)
 """
+_VERSION = "SELECT updated_at FROM upstream WHERE id = $1"
+_STORE_TEST = "UPDATE upstream SET tested_at = now(), findings = $2 WHERE id = $1 AND updated_at = $3"
 _DELETE_UPSTREAM = "DELETE FROM upstream WHERE id = $1 AND ($2::timestamptz IS NULL OR updated_at = $2)"
 _DISABLE_UPSTREAM = "UPDATE upstream SET disabled_at = now(), updated_at = now() WHERE id = $1 AND disabled_at IS NULL"
 _ENABLE_UPSTREAM = """
@@ -61,9 +65,11 @@ async def has_upstream(organization_id: UUID) -> bool:
     return await fetchrow(_HAS_UPSTREAM, organization_id) is not None
 
 
-async def insert_upstream(id: str, config: str, client_secret: bytes | None, organization_id: UUID | None) -> bool:
+async def insert_upstream(
+    id: str, config: str, client_secret: bytes | None, organization_id: UUID | None, *, disabled: bool
+) -> bool:
     """Add a provider at the end. Returns False if the id is taken."""
-    return bool(await execute(_INSERT_UPSTREAM, id, config, client_secret, organization_id))
+    return bool(await execute(_INSERT_UPSTREAM, id, config, client_secret, organization_id, disabled))
 
 
 async def update_upstream(id: str, config: str, client_secret: bytes | None, expected: datetime | None) -> bool:
@@ -73,6 +79,17 @@ async def update_upstream(id: str, config: str, client_secret: bytes | None, exp
         expected: if given, the provider must not have changed since.
     """
     return bool(await execute(_UPDATE_UPSTREAM, id, config, client_secret, expected))
+
+
+async def version_of_upstream(id: str) -> datetime | None:
+    """Return the ``updated_at`` of a provider; None if there is none."""
+    row = await fetchrow(_VERSION, id)
+    return row["updated_at"] if row is not None else None
+
+
+async def store_test(id: str, findings: str, expected: datetime) -> bool:
+    """Store the findings of a test, as JSON. Returns False if the provider has changed since ``expected``."""
+    return bool(await execute(_STORE_TEST, id, findings, expected))
 
 
 async def delete_upstream(id: str, expected: datetime | None) -> bool:
@@ -333,7 +350,7 @@ async def consume_all_requests() -> int:
 UPSTREAMS = Listing(
     source="upstream AS p",
     columns="p.id, p.organization_id, p.config, p.position, p.client_secret IS NOT NULL AS has_client_secret,"
-    " p.created_at, p.updated_at, p.disabled_at",
+    " p.created_at, p.updated_at, p.disabled_at, p.tested_at, p.findings",
     key=Sort("p.id", "text"),
     sorts={"position": Sort("p.position", "int")},
     default_sort="position",

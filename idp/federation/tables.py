@@ -26,7 +26,7 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
 
     ``client_secret`` is encrypted. ``position`` is the display order. With an ``organization_id`` it signs in the users
     of this organization only. ``check_due_at`` is when the users of a directory are compared with those here; null: as
-    soon as possible.
+    soon as possible. ``findings`` are those of the last test, at ``tested_at``; null since a change.
     """
 
     id = Text(primary_key=True)
@@ -38,6 +38,8 @@ class UpstreamRow(Table, tablename="upstream", db=engine):
     updated_at = Timestamptz(default=TimestamptzNow())
     disabled_at = Timestamptz(null=True)
     check_due_at = Timestamptz(null=True)
+    tested_at = Timestamptz(null=True)
+    findings = JSONB(null=True)
 
 
 class Identity(Table, tablename="identity", db=engine):

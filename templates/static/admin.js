@@ -1,4 +1,4 @@
-/* Ctrl+K or Command+K goes to the search. Buttons copy secrets and snippets.
+/* Ctrl+K or Command+K goes to the search. Buttons copy secrets, URLs and snippets.
 
    Search as one types: the form is sent in the background, and its results take the place of those that are there.
    Without this script the form has its button. */
@@ -28,6 +28,14 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   document.getElementById("search").select();
 });
+
+// URLs that contain the id which the form gives a new record.
+for (const shown of document.querySelectorAll("[data-template]")) {
+  const field = document.getElementById(shown.dataset.idField);
+  field?.addEventListener("input", () => {
+    shown.textContent = shown.dataset.template.replace("{}", field.value.trim() || "ID");
+  });
+}
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = !navigator.clipboard;

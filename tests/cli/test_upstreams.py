@@ -17,7 +17,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import MASTER_KEY
 from tests.support.isolated import own_database
 from tests.support.server import LOOPBACK
-from tests.support.stand_ins import GitHub, OpenIDProvider
+from tests.support.stand_ins import CLIENT_ID, CLIENT_SECRET, GitHub, OpenIDProvider
 
 __all__ = ["own_database"]
 
@@ -55,9 +55,15 @@ async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
     assert "client_secret" not in listed
     assert "/upstreams/acme/callback" in cli("upstreams", "list", COLUMNS="300").out
 
-    tested = cli("upstreams", "test", "acme", **LOOPBACK)
+    assert "refuses the client id" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
+    ours = ("upstreams", "add", "--disabled", "--client-secret-file", "-", "--client-id", CLIENT_ID)
+    cli(*ours, "--id", "ours", "--name", "Ours", "--issuer", provider.issuer, input=CLIENT_SECRET)
+    tested = cli("upstreams", "test", "ours", **LOOPBACK)
     assert provider.issuer in tested.out
     assert "1 keys" in tested.out
+    assert "accepts the client id" in tested.out
+    cli("upstreams", "enable", "ours")
+    cli("upstreams", "delete", "ours", "--yes")
 
     cli("upstreams", "disable", "acme")
     assert "no upstream acme" in cli.fails("upstreams", "disable", "acme")
@@ -85,6 +91,8 @@ def test_github_enterprise_server(cli: Cli) -> None:
     github = GitHub()
     try:
         cli(*ADD, "--kind", "github", "--id", "acme", "--issuer", github.url, **SECRET)
+        assert "refuses the client id" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
+        cli("upstreams", "update", "acme", "--client-id", CLIENT_ID, "--client-secret-file", "-", input=CLIENT_SECRET)
         assert f"{github.url}/api/v3 answers" in cli("upstreams", "test", "acme", **LOOPBACK).out
         github.faults.add("error_500")
         assert "does not answer" in cli.fails("upstreams", "test", "acme", **LOOPBACK)
@@ -214,3 +222,10 @@ async def test_the_commands_of_the_document(cli: Cli) -> None:
     assert "rules" in cli.fails("upstreams", "update", "okta", "--rule", "7")
     cli("upstreams", "update", "okta", "--rule", "")
     assert [one.rules for one in await load_stored() if one.id == "okta"] == [()]
+
+
+def test_what_to_register(cli: Cli) -> None:
+    assert "http://localhost:8000/upstreams/google/callback" in cli("upstreams", "guide", "google", COLUMNS="200").out
+    assert "/upstreams/code/callback" in cli("upstreams", "guide", "gitlab", "--id", "code", COLUMNS="200").out
+    assert "keycloak" in cli("upstreams", "guide").out
+    assert "The providers are google" in cli("upstreams", "guide", "facebook", code=2).err

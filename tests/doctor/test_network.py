@@ -102,6 +102,7 @@ def provider() -> Iterator[OpenIDProvider]:
 
 
 async def add(provider: OpenIDProvider, secret: str = "a-client-secret") -> None:
+    provider.client_secret = secret
     upstream = registry.configure(
         id="staff", name="Staff", issuer=provider.issuer, client_id=CLIENT_ID, client_secret=secret
     )
@@ -122,6 +123,14 @@ async def test_an_upstream_with_the_metadata_of_another_issuer(provider: OpenIDP
     assert named(findings) == {("upstream_fails", Level.ERROR)}
     assert "another issuer" in one(findings, "upstream_fails").text
     assert "idp upstreams test staff" in one(findings, "upstream_fails").mend
+
+
+@pytest.mark.usefixtures("own_database")
+async def test_an_upstream_that_refuses_our_secret(provider: OpenIDProvider) -> None:
+    await add(provider)
+    provider.client_secret = "another"
+    found = one(await run("upstreams"), "upstream_fails")
+    assert "refuses the client id or the client secret" in found.text
 
 
 @pytest.mark.usefixtures("own_database")

@@ -29,6 +29,14 @@ def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
+def _client(parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> tuple[str | None, str | None]:
+    """Return the credentials of a token request."""
+    if (header := handler.headers.get("authorization", "")).startswith("Basic "):
+        name, _, secret = base64.b64decode(header[6:]).decode().partition(":")
+        return unquote(name), unquote(secret)
+    return parameters.get("client_id"), parameters.get("client_secret")
+
+
 class StandIn:
     """A server in a thread.
 
@@ -42,6 +50,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.faults: set[str] = set()
+        self.client_secret = CLIENT_SECRET
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.headers: list[dict[str, str]] = []
         self.codes: dict[str, dict[str, str]] = {}
@@ -115,10 +124,7 @@ class StandIn:
 
     def _redeemed(self, parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> dict[str, str] | None:
         """Return the authorization request of a code, if the redemption is valid."""
-        given = (parameters.get("client_id"), parameters.get("client_secret"))
-        if (header := handler.headers.get("authorization", "")).startswith("Basic "):
-            name, _, secret = base64.b64decode(header[6:]).decode().partition(":")
-            given = (unquote(name), unquote(secret))
+        given = _client(parameters, handler)
         asked = self.codes.pop(parameters.get("code", ""), None)
         if asked is None or not self.knows(*given) or asked["redirect_uri"] != parameters.get("redirect_uri"):
             return None
@@ -129,7 +135,7 @@ class StandIn:
 
     def knows(self, client_id: str | None, client_secret: str | None) -> bool:
         """Return whether these are the credentials of our client."""
-        return (client_id, client_secret) == (CLIENT_ID, CLIENT_SECRET)
+        return (client_id, client_secret) == (CLIENT_ID, self.client_secret)
 
 
 @dataclass
@@ -230,6 +236,8 @@ class OpenIDProvider(StandIn):
 
     def _token(self, parameters: dict[str, str], handler: BaseHTTPRequestHandler) -> Answer:
         asked = self._redeemed(parameters, handler)
+        if not self.knows(*_client(parameters, handler)):
+            return _json({"error": "invalid_client"}, 401)
         if asked is None or "token_error" in self.faults:
             return _json({"error": "invalid_grant"}, 400)
         access_token = self.access_token or secrets.token_urlsafe(16)
@@ -311,6 +319,8 @@ class GitHub(StandIn):
             back |= {"error": self.error} if self.error else {"code": self._code(parameters)}
             return 302, "", f"{parameters['redirect_uri']}?{urlencode(back)}"
         if path == "/login/oauth/access_token":
+            if not self.knows(*_client(parameters, handler)):
+                return _json({"error": "incorrect_client_credentials"})
             if self._redeemed(parameters, handler) is None:
                 # GitHub returns errors with a status of success.
                 return _json({"error": "bad_verification_code", "error_description": "It is wrong or has expired."})

@@ -13,7 +13,7 @@ from idp.admin.configuration import settings_in_effect
 from idp.admin.incidents import Report, contain_key, contain_upstream
 from idp.admin.roles import Permission
 from idp.audit.repository.audit_events import EVENTS
-from idp.federation import registry
+from idp.federation import checks, registry
 from idp.federation.repository import UPSTREAMS
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import KeyInfo
@@ -194,6 +194,21 @@ async def disable_upstream(call: Call) -> models.Upstream:
 async def enable_upstream(call: Call) -> models.Upstream:
     await registry.enable(call.params["upstream_id"])
     return await show_upstream(call)
+
+
+@operation(
+    "POST",
+    "/upstreams/{upstream_id}/test",
+    Permission.UPSTREAMS_WRITE,
+    "Test an upstream, without a user's sign-in",
+    content=models.UpstreamTest,
+)
+async def test_upstream(call: Call) -> models.UpstreamTest:
+    findings = await checks.test(call.params["upstream_id"])
+    if findings is None:
+        raise not_found()
+    shown = [models.UpstreamFinding(text=each.text, passed=each.passed) for each in findings]
+    return models.UpstreamTest(passed=checks.passed(findings), findings=shown)
 
 
 @operation("PUT", "/upstreams", Permission.UPSTREAMS_WRITE, "Set the order of upstreams", body=models.Order)

@@ -39,7 +39,7 @@ async def list_attributes(request: AdminRequest) -> Response[str]:
             Cell(attribute.name, f"{HOME}/{SECTION}/{attribute.name}"), Cell(attribute.label[DEFAULT]),
             Cell(_type(attribute)), Cell(_names(attribute.visible_to)), Cell(_names(attribute.editable_by)),
             Cell("not yet" if attribute.indexing else "yes" if attribute.searchable else "no"),
-            Cell(attribute.claim or "-"),
+            Cell(attribute.claim or ""),
         ]
         for attribute in known(read, found.rows, "attribute")
     ]  # fmt: skip

@@ -16,7 +16,7 @@ MORE = "More filters"
 
 
 class Cell(NamedTuple):
-    """A value in a table or a list of facts.
+    """A value in a table or a list of facts. A page shows an empty one as a dash.
 
     Attributes:
         mood: style of a badge: ``good``, ``bad``, ``plain`` or ``changed``.
@@ -124,8 +124,8 @@ def text(value: Any) -> Cell:
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, list | tuple):
-        return Cell(" ".join(map(str, value)) or "-")
-    return Cell("-" if value is None or value == "" else str(value))
+        return Cell(" ".join(map(str, value)))
+    return Cell("" if value is None else str(value))
 
 
 def facts(values: Mapping[str, Any]) -> list[tuple[str, Cell]]:

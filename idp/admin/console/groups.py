@@ -98,7 +98,7 @@ async def show_group(request: AdminRequest) -> Response[str]:
     may_change = _WRITE in request.caller.allowed
     where = (await above([row]))[row["id"]]
     shown = {
-        "Above": Cell(where, f"{HOME}/{SECTION}/{row['parent_id']}") if row["parent_id"] else "-",
+        "Above": Cell(where, f"{HOME}/{SECTION}/{row['parent_id']}") if row["parent_id"] else "",
         "Description": row["description"],
         "Id": str(row["id"]),
         "Created": row["created_at"],

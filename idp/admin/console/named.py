@@ -67,7 +67,7 @@ async def user_cells(request: AdminRequest, user_ids: Iterable[UUID | None]) -> 
     """Return the address of each user with a link, or the id if the user is deleted or the caller may not see users."""
     wanted = {each for each in user_ids if each is not None}
     emails = await emails_by_id(wanted) if wanted and Permission.USERS_READ in request.caller.allowed else {}
-    cells: dict[UUID | None, Cell] = {None: Cell("-")}
+    cells: dict[UUID | None, Cell] = {None: Cell("")}
     for each in wanted:
         cells[each] = Cell(emails[each], f"{HOME}/users/{each}") if each in emails else Cell(str(each))
     return cells
@@ -122,6 +122,6 @@ def owner(client_id: str | None) -> Cell:
 def client_cell(client_id: str | None) -> Cell:
     """Return the name of a client with a link; the client_id if it is not registered."""
     if client_id is None:
-        return Cell("-")
+        return Cell("")
     client = registry.client(client_id)
     return Cell(client.client_name or client_id, f"{HOME}/clients/{path_id(client_id)}") if client else Cell(client_id)

@@ -32,7 +32,7 @@ _FIELDS = {
 async def show_branding(request: AdminRequest) -> Response[str]:
     row = await organization(request)
     path, found = f"{HOME}/{SECTION}/{row['id']}", await service.branding_of(row["id"])
-    shown = {label: getattr(found, name) or "-" for name, (label, _) in _FIELDS.items()} if found is not None else {}
+    shown = {label: getattr(found, name) or "" for name, (label, _) in _FIELDS.items()} if found is not None else {}
     if found is not None:
         shown["Uploaded logo"] = Cell("yes", service.logo_uri(found)) if found.logo_version is not None else "no"
     acts = [Action("Organisation", path)]

@@ -79,7 +79,7 @@ async def show_domain(request: AdminRequest) -> Response[str]:
         "Enforced": domain["enforced"],
         "Verified": when(domain["verified_at"], "not yet"),
         "Checked": when(domain["checked_at"], "never"),
-        "Missing since": when(domain["missing_since"], "-"),
+        "Missing since": when(domain["missing_since"], ""),
         "Claimed": domain["created_at"],
     }
     here = f"{HOME}{_DOMAINS.path(domain)}"

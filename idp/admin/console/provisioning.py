@@ -215,9 +215,9 @@ def _drift(rows: Sequence[Any]) -> list[Table]:
     cells = [
         [
             Cell(row["kind"].replace("_", " "), mood="plain"),
-            Cell(str(row["user_id"]), f"{HOME}/users/{row['user_id']}") if row["user_id"] else Cell("-"),
-            Cell(str(row["group_id"]), f"{HOME}/groups/{row['group_id']}") if row["group_id"] else Cell("-"),
-            Cell(row["remote_id"] or "-"), Cell(", ".join(row["details"])),
+            Cell(str(row["user_id"]), f"{HOME}/users/{row['user_id']}") if row["user_id"] else Cell(""),
+            Cell(str(row["group_id"]), f"{HOME}/groups/{row['group_id']}") if row["group_id"] else Cell(""),
+            Cell(row["remote_id"] or ""), Cell(", ".join(row["details"])),
         ]
         for row in rows[:200]
     ]  # fmt: skip

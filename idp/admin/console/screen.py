@@ -258,7 +258,7 @@ _NOTHING: dict[str, Any] = dict.fromkeys(
     (
         *("error", "intro", "subject", "acts", "filters", "forms", "next", "empty", "nothing", "step"),
         *("facts", "tables", "snippets", "snippets_heading", "secret", "shown_once", "danger", "multipart", "version"),
-        *("progress", "refresh", "choose", "query", "total", "sections", "links", "fields"),
+        *("progress", "refresh", "guide", "choose", "query", "total", "sections", "links", "fields"),
     )
 )
 
@@ -319,6 +319,9 @@ NOTICES = {
     "mailed": "The email was sent.",
     "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",
+    "offered": "Enabled. Users can sign in with it.",
+    "test-passed": "The test passed.",
+    "test-failed": "The test failed. See the check below.",
     "unlocked": "The user can try again now.",
     "signed-out": "Signed out everywhere.",
     "ended": "The session has ended.",

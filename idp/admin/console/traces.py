@@ -100,4 +100,4 @@ def _after(milliseconds: int) -> Cell:
 
 def _fields(step: ShownStep) -> str:
     fields = step.fields.items()
-    return "; ".join(f"{name.replace('_', ' ')}: {reading.in_words(name, value)}" for name, value in fields) or "-"
+    return "; ".join(f"{name.replace('_', ' ')}: {reading.in_words(name, value)}" for name, value in fields) or ""

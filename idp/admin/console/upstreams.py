@@ -6,20 +6,17 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 
-from idp.admin.console import actions, reports
-from idp.admin.console.actions import ConfirmedAction
-from idp.admin.console.components import Action, Cell, Field, asked_page, facts, one, seen, when
-from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
+from idp.admin.console.components import Action, Cell, Field, Table, asked_page, facts, one, seen, when
+from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.console.upstream_form import CHECKS, SECTION, configuration, show_form
-from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
-from idp.directory import organizations
 from idp.directory.repository.groups import names_of_groups
 from idp.directory.repository.organizations import slugs_of_organizations
 from idp.directory.repository.roles import roles_by_ids
 from idp.errors import VersionConflictError
-from idp.federation import registry
-from idp.federation.errors import InvalidUpstreamError
+from idp.federation import checks, registry
+from idp.federation.guides import KIND_LABELS
+from idp.federation.models import Finding
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import OpenIDProvider
 from idp.federation.repository import UPSTREAMS
@@ -27,6 +24,12 @@ from idp.federation.rules import uuid_or_none
 from idp.settings import settings
 
 _WRITE = Permission.UPSTREAMS_WRITE
+_PASSED, _FAILED = Cell("passed", mood="good"), Cell("failed", mood="bad")
+_NEXT = "It is not offered to users yet. Test it, then enable it."
+_LABELS = {
+    "required_claims": "Required claims", "organizations": "Organizations", "claims": "Claim mapping",
+    "mfa_acr": "MFA acr value",
+}  # fmt: skip
 
 
 @screen("GET", "/upstreams", Permission.UPSTREAMS_READ)
@@ -36,7 +39,6 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
     rows = []
     for row in found.rows:
         config = msgspec.json.decode(row["config"])
-        state = Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good")
         owner = row["organization_id"]
         rows.append(
             [
@@ -44,15 +46,16 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
                 Cell(row["id"]),
                 Cell(config["issuer"]),
                 Cell(slugs.get(owner, ""), f"{HOME}/organizations/{owner}") if owner is not None else Cell(""),
-                state,
+                _state(row),
+                _tested(row),
             ]
         )
     rows += [
-        [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell(""), Cell("by the settings", mood="plain")]
+        [Cell(each.name), Cell(each.id), Cell(each.issuer), Cell(""), Cell("by the settings", mood="plain"), Cell("")]
         for each in registry.from_settings(settings())
     ]
     may = _WRITE in request.caller.allowed
-    create = [Action(f"Add {kind}", f"{HOME}/{SECTION}/new/{kind}") for kind in sorted(KINDS)] if may else []
+    create = [Action("Add an upstream", f"{HOME}/{SECTION}/new")] if may else []
     order = {
         "heading": "The order on the sign-in page",
         "action": f"{HOME}/{SECTION}",
@@ -62,9 +65,25 @@ async def list_upstreams(request: AdminRequest) -> Response[str]:
     return render(
         request, "list", section=SECTION, heading="Upstreams", path=f"{HOME}/{SECTION}", acts=create,
         intro="Upstream providers that users may sign in with.",
-        columns=("Name", "Id", "Issuer", "Organisation", "State"), rows=rows,
+        columns=("Name", "Id", "Issuer", "Organisation", "State", "Last test"), rows=rows,
+        empty="There are no upstreams. Add one, and users can sign in with the account that they have there.",
         forms=[order] if may and len(found.rows) > 1 else [],
     )  # fmt: skip
+
+
+def _state(row: Any) -> Cell:
+    return Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good")
+
+
+def _findings(row: Any) -> list[Finding]:
+    """Return the findings of the last test."""
+    return msgspec.json.decode(row["findings"], type=list[Finding]) if row["findings"] else []
+
+
+def _tested(row: Any) -> Cell:
+    if row["tested_at"] is None:
+        return Cell("not tested", mood="plain")
+    return when(row["tested_at"]) if checks.passed(_findings(row)) else Cell("failed", mood="bad")
 
 
 @screen("POST", "/upstreams", _WRITE)
@@ -81,36 +100,6 @@ async def order_upstreams(request: AdminRequest) -> Response[Any]:
     return redirect_with_notice(f"/{SECTION}")
 
 
-def _kind(request: AdminRequest) -> str:
-    kind = request.params["kind"]
-    if kind not in KINDS:
-        raise not_found()
-    return kind
-
-
-@screen("GET", "/upstreams/new/{kind}", _WRITE)
-async def new_upstream(request: AdminRequest) -> Response[str]:
-    kind = _kind(request)
-    return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None)
-
-
-@screen("POST", "/upstreams/new/{kind}", _WRITE, fresh=True)
-async def add_upstream(request: AdminRequest) -> Response[Any]:
-    kind = _kind(request)
-    try:
-        values, organization = configuration(request.form, kind), request.form.get("organization", "").strip()
-        if organization:
-            values["organization_id"] = (await organizations.named(organization)).id
-        else:
-            values["adds_members"] = False
-        upstream = registry.configure(kind=kind, **values)
-        if not await registry.add(upstream):
-            raise InvalidUpstreamError("An upstream with this id already exists.")
-    except FORM_ERRORS as error:
-        return show_form(request, f"{HOME}/{SECTION}/new/{kind}", kind, None, error.description)
-    return redirect_with_notice(f"/{SECTION}/{upstream.id}")
-
-
 @screen("GET", "/upstreams/{upstream_id}", Permission.UPSTREAMS_READ)
 async def show_upstream(request: AdminRequest) -> Response[str]:
     row = await one(UPSTREAMS, id=request.params["upstream_id"])
@@ -119,29 +108,27 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
     provider = KINDS.get(config["kind"])
     shown = {
         "Id": row["id"],
-        "Kind": config["kind"] if provider else Cell(f"{config['kind']} (not known to this version)", mood="bad"),
+        "Kind": KIND_LABELS.get(config["kind"], config["kind"])
+        if provider
+        else Cell(f"{config['kind']} (not known to this version)", mood="bad"),
         **(await _organization(row["organization_id"]) if row["organization_id"] is not None else {}),
-        "State": Cell("disabled", mood="bad") if row["disabled_at"] else Cell("enabled", mood="good"),
+        "State": _state(row),
         "Redirect URI to register there": (
-            f"{settings().issuer}/upstreams/{row['id']}/callback"
+            Cell(f"{settings().issuer}/upstreams/{row['id']}/callback", copy="redirect-uri")
             if provider is not None and provider.redirects
             else None
         ),
         "Back-channel logout URI to register there": (
-            f"{settings().issuer}/upstreams/{row['id']}/backchannel-logout"
+            Cell(f"{settings().issuer}/upstreams/{row['id']}/backchannel-logout", copy="logout-uri")
             if isinstance(provider, OpenIDProvider)
             else None
         ),
         "Issuer": config["issuer"],
-        "client_id": config["client_id"],
-        "client_secret": "kept, sealed" if row["has_client_secret"] else "none",
+        "Client id": config["client_id"],
+        "Client secret": "stored, encrypted" if row["has_client_secret"] else "none",
         "Scopes": config["scope"],
         **{label: config["options"].get(name) for name, label in (provider.OPTIONS if provider else {}).items()},
-        **{
-            name.replace("_", " ").capitalize(): msgspec.json.encode(config[name]).decode()
-            for name in ("required_claims", "organizations", "claims", "mfa_acr")
-            if config[name]
-        },
+        **{label: msgspec.json.encode(config[name]).decode() for name, label in _LABELS.items() if config[name]},
         "Create accounts for unknown users": {None: "as IDP_REGISTRATION says"}.get(
             config["creates_accounts"], config["creates_accounts"]
         ),
@@ -150,17 +137,22 @@ async def show_upstream(request: AdminRequest) -> Response[str]:
         "Created": when(row["created_at"]),
     }
     path = f"{HOME}/{SECTION}/{row['id']}"
+    tested = _findings(row)
+    rows = [[Cell(each.text, prose=True), _PASSED if each.passed else _FAILED] for each in tested]
+    tests = Table("Last test", ("Check", "Result"), rows, "It was not tested since the last change.")
     switch = (
         Action("Enable", f"{path}/enable") if row["disabled_at"] else Action("Disable", f"{path}/disable", danger=True)
     )
     buttons = [
+        Action("Test", f"{path}/test"),
         Action("Change", f"{path}/change"),
         switch,
         Action("Contain", f"{path}/contain", danger=True),
         Action("Delete", f"{path}/delete", danger=True),
     ]
     return render(
-        request, "record", section=SECTION, heading=config["name"], facts=facts(shown),
+        request, "record", section=SECTION, heading=config["name"], facts=facts(shown), tables=[tests],
+        intro=_NEXT if row["disabled_at"] and row["tested_at"] is None else None,
         acts=buttons if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
@@ -211,57 +203,3 @@ async def save_upstream(request: AdminRequest) -> Response[Any]:
     except FORM_ERRORS as error:
         return _change(request, row, error.description)
     return redirect_with_notice(f"/{SECTION}/{row['id']}")
-
-
-async def _disable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(UPSTREAMS, id=upstream_id)
-    await registry.disable(row["id"])
-    return f"/{SECTION}/{row['id']}", "saved"
-
-
-async def _enable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(UPSTREAMS, id=upstream_id)
-    await registry.enable(row["id"])
-    return f"/{SECTION}/{row['id']}", "enabled"
-
-
-async def _contain(request: AdminRequest, upstream_id: str) -> Response[str]:
-    row = await one(UPSTREAMS, id=upstream_id)
-    return reports.show_report(request, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
-
-
-async def _delete(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
-    row = await one(UPSTREAMS, id=upstream_id)
-    await registry.delete(row["id"])
-    return f"/{SECTION}", "deleted"
-
-
-async def _named(upstream_id: str) -> dict[str, Any]:
-    row = await one(UPSTREAMS, id=upstream_id)
-    config = msgspec.json.decode(row["config"])
-    return {"Name": config["name"], "Id": row["id"], "Issuer": config["issuer"]}
-
-
-actions.declare_actions(
-    SECTION,
-    "upstream_id",
-    _named,
-    [
-        ConfirmedAction(
-            "disable", "Disable", "No one can sign in with this upstream. Existing sessions continue.", _WRITE, _disable
-        ),
-        ConfirmedAction(
-            "enable", "Enable", "Users can sign in with this upstream again.", _WRITE, _enable, danger=False
-        ),
-        ConfirmedAction(
-            "contain",
-            "Contain",
-            "The upstream is disabled, and all sessions and tokens from sign-ins with it end.",
-            _WRITE,
-            _contain,
-        ),
-        ConfirmedAction(
-            "delete", "Delete", "Linked identities are kept in case the upstream is added again.", _WRITE, _delete
-        ),
-    ],
-)

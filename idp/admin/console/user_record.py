@@ -156,7 +156,7 @@ async def _sessions(request: AdminRequest, user: User) -> Table:
 def _from(address: str | None) -> Cell:
     """Return an address with its place, if that is known."""
     known = place(address) if address else ""
-    return Cell(f"{address} ({known})" if known and known != address else address or "-")
+    return Cell(f"{address} ({known})" if known and known != address else address or "")
 
 
 def _ended(row: Mapping[str, Any]) -> str:
@@ -173,9 +173,9 @@ async def _reach(user: User) -> Table | None:
             when(session.ended_at),
             Cell(each.client_name or each.client_id),
             Cell(each.state.replace("_", " "), mood=_MOODS.get(each.state, "bad")),
-            text(each.response or "-"),
-            when(each.next_attempt_at or each.at, "-"),
-            Cell("offline access") if each.offline_access else when(each.tokens_until, "-"),
+            text(each.response or ""),
+            when(each.next_attempt_at or each.at, ""),
+            Cell("offline access") if each.offline_access else when(each.tokens_until, ""),
         ]
         for session in await reach.of_user(user.id)
         for each in session.applications
@@ -188,7 +188,7 @@ async def _applications(user: User) -> Table:
     rows = [
         [
             Cell(each.client_name),
-            Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims, *_types(each.details))) or "-"),
+            Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims, *_types(each.details))) or ""),
             when(each.granted_at),
             when(each.last_used_at),
         ]

@@ -24,9 +24,9 @@ async def list_users(request: AdminRequest) -> Response[str]:
     rows = [
         [
             Cell(row["email"], f"{HOME}/users/{row['id']}"),
-            Cell(row["name"] or "-"),
+            Cell(row["name"] or ""),
             state(row),
-            Cell(", ".join(row["roles"]).replace("_", " ") or "-"),
+            Cell(", ".join(row["roles"]).replace("_", " ") or ""),
             when(row["created_at"]),
         ]
         for row in found.rows

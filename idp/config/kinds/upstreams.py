@@ -74,8 +74,6 @@ class Upstreams(KindWithSecret):
         upstream = await self._configured(entry, secret)
         if not await registry.add(upstream):
             raise InvalidUpstreamError("A setting configures an upstream with this id.")
-        if entry.disabled:
-            await registry.disable(entry.id)
 
     async def update(self, before: Any, after: Any, changed: Collection[str]) -> None:
         values = {name: getattr(after, name) for name in changed if name not in ("disabled", "organization")}

@@ -12,24 +12,15 @@ from idp.federation.ldap.connection import Connection, describe
 from idp.federation.ldap.logins import normalise
 from idp.federation.ldap.options import Directory, Server, read
 from idp.federation.ldap.pool import bind_as_idp
-from idp.federation.models import Upstream
+from idp.federation.models import Finding, Upstream
 from idp.infra import outbound
 
 #: Groups of a user that are shown.
 _SHOWN = 20
 
 
-async def check(upstream: Upstream) -> list[str]:
-    """Check a directory without a user. Returns the results as sentences.
-
-    Raises:
-        UpstreamUnavailableError: a check failed. The message says how to fix it.
-    """
-    return [sentence async for sentence in steps(upstream)]
-
-
-async def steps(upstream: Upstream, user: str | None = None, password: str | None = None) -> AsyncIterator[str]:
-    """Check a directory, and how it shows a user. Each result is a sentence.
+async def steps(upstream: Upstream, user: str | None = None, password: str | None = None) -> AsyncIterator[Finding]:
+    """Check a directory, and how it shows a user.
 
     Args:
         user: what the user enters at the sign-in.
@@ -44,17 +35,17 @@ async def steps(upstream: Upstream, user: str | None = None, password: str | Non
         try:
             connection = await _opened(directory, server)
         except UpstreamUnavailableError as error:
-            yield f"FAILED: {error}"
+            yield Finding(str(error), passed=False)
             continue
-        yield f"{server.url} answers, {_protection(server)}."
+        yield Finding(f"{server.url} answers, {_protection(server)}.")
         working = working or connection
         if connection is not working:
             await connection.close()
     if working is None:
         raise UpstreamUnavailableError("No server of the directory can be used.")
     try:
-        async for sentence in _directory_steps(working, directory, user, password):
-            yield sentence
+        async for finding in _directory_steps(working, directory, user, password):
+            yield finding
     finally:
         await working.close()
 
@@ -85,19 +76,19 @@ def _fix_of_connection(error: UpstreamUnavailableError) -> str:
 
 async def _directory_steps(
     connection: Connection, directory: Directory, user: str | None, password: str | None
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Finding]:
     try:
         await bind_as_idp(connection, directory)
     except UpstreamUnavailableError as error:
         raise UpstreamUnavailableError(f"{error} Check the bind DN and its password.") from error
-    yield f"The bind as {directory.bind_dn or 'nobody'} is accepted."
+    yield Finding(f"The bind as {directory.bind_dn or 'nobody'} is accepted.")
     base = directory.option("base_dn")
     anything = sansldap.FilterPresent(attribute="objectClass")
     if not await connection.search(base, anything, ["1.1"], limit=1, scope=SearchScope.BASE):
         raise UpstreamUnavailableError(
             f"There is no {base}, or the bind DN may not see it. Check the option base_dn and the access rules."
         )
-    yield f"The base {base} exists."
+    yield Finding(f"The base {base} exists.")
     some = await connection.search(base, directory.anybody, [directory.id_attribute], limit=1)
     if not some:
         raise UpstreamUnavailableError("No entry matches the filter of users. Check the option user_filter.")
@@ -105,15 +96,15 @@ async def _directory_steps(
         raise UpstreamUnavailableError(
             f"{some[0].dn} has no usable {directory.id_attribute}. Check the option id_attribute and the access rules."
         )
-    yield f"There are users, identified by {directory.id_attribute}."
+    yield Finding(f"There are users, identified by {directory.id_attribute}.")
     if user is not None:
-        async for sentence in _user_steps(connection, directory, user, password):
-            yield sentence
+        async for finding in _user_steps(connection, directory, user, password):
+            yield finding
 
 
 async def _user_steps(
     connection: Connection, directory: Directory, user: str, password: str | None
-) -> AsyncIterator[str]:
+) -> AsyncIterator[Finding]:
     login = normalise(user)
     found = await find(connection, directory, Wanted(login)) if login is not None else None
     if found is None:
@@ -122,17 +113,21 @@ async def _user_steps(
             f"There is no user {user}, or more than one. Users are found by {names}. Check the options user_filter and"
             " login_attributes."
         )
-    yield f"{user} is {found.entry.dn}, with the id {found.subject}."
+    yield Finding(f"{user} is {found.entry.dn}, with the id {found.subject}.")
     email, verified = entries.email(directory, found.entry)
     trust = "trusted" if verified else "not trusted, so the user proves an address by mail"
-    yield f"The address is {email}, {trust}." if email else "There is no address, so the user proves one by mail."
+    yield Finding(
+        f"The address is {email}, {trust}." if email else "There is no address, so the user proves one by mail."
+    )
     shown = ", ".join(f"{name}={value}" for name, value in sorted(entries.claims(directory, found.entry).items()))
-    yield f"The claims are {shown}." if shown else "There are no claims."
+    yield Finding(f"The claims are {shown}." if shown else "There are no claims.")
     problem = entries.problem_of(directory, found.entry)
-    yield f"The account may not be used: {problem.replace('_', ' ')}." if problem else "The account may be used."
-    yield await _group_step(connection, directory, found)
+    yield Finding(
+        f"The account may not be used: {problem.replace('_', ' ')}." if problem else "The account may be used."
+    )
+    yield Finding(await _group_step(connection, directory, found))
     if password is not None:
-        yield await _password_step(connection, directory, found, password)
+        yield Finding(await _password_step(connection, directory, found, password))
 
 
 async def _group_step(connection: Connection, directory: Directory, found: Found) -> str:

@@ -1,11 +1,12 @@
 """The interface of a kind of provider, and the OAuth client that all use."""
 
 import warnings
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authlib.deprecate import AuthlibDeprecationWarning
 
-from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
 from idp.infra import outbound
 
 if TYPE_CHECKING:
@@ -53,11 +54,11 @@ class Provider(Protocol):
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """Return the URL that ends the session at the provider, or None if it has none."""
 
-    async def test(self, upstream: Upstream) -> list[str]:
-        """Check the provider without a user. Returns the results as sentences.
+    def test(self, upstream: Upstream) -> AsyncIterator[Finding]:
+        """Check the provider without a user, step by step.
 
         Raises:
-            UpstreamError: a check failed.
+            UpstreamError: a check failed, and nobody can sign in.
         """
 
 

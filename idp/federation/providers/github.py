@@ -1,14 +1,14 @@
 """GitHub (OAuth 2.0; https://docs.github.com/apps/oauth-apps) and GitHub Enterprise Server."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 import msgspec
 from authlib.common.errors import AuthlibBaseError
 
-from idp.federation import claims_mapping, rules
+from idp.federation import claims_mapping, credentials, rules
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -17,7 +17,7 @@ from idp.federation.errors import (
     UntrustedResponseError,
     UpstreamUnavailableError,
 )
-from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
 from idp.federation.providers.base import SECONDS, oauth_client
 from idp.infra import outbound
 
@@ -173,12 +173,15 @@ class GitHub:
         """GitHub has no logout endpoint."""
         return None
 
-    async def test(self, upstream: Upstream) -> list[str]:
+    async def test(self, upstream: Upstream) -> AsyncIterator[Finding]:
         try:
             await outbound.get(f"{_api(upstream)}/meta", HEADERS, max_bytes=outbound.MAX_BYTES)
         except outbound.CallFailed as error:
             raise UpstreamUnavailableError("The API does not answer.") from error
-        return [f"The API at {_api(upstream)} answers.", f"People are sent to {upstream.issuer}/login/oauth/authorize."]
+        yield Finding(f"The API at {_api(upstream)} answers.")
+        yield Finding(f"Users are sent to {upstream.issuer}/login/oauth/authorize.")
+        async with _client(upstream) as client:
+            yield await credentials.check(client, f"{upstream.issuer}/login/oauth/access_token")
 
 
 def _client(upstream: Upstream) -> "AsyncOAuth2Client":

@@ -1,10 +1,11 @@
 """LDAP directories: OpenLDAP, Active Directory and others. Users enter their password here (docs/ldap.md)."""
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from idp.federation.errors import UpstreamUnavailableError
 from idp.federation.ldap.option_names import OPTIONS
-from idp.federation.models import AuthorizationRequest, Upstream, UserInfo
+from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
 
 if TYPE_CHECKING:
     from idp.federation.ldap.options import Directory
@@ -41,11 +42,11 @@ class DirectoryProvider:
         """A directory has no sessions."""
         return None
 
-    async def test(self, upstream: Upstream) -> list[str]:
-        # Imported late: only this command needs it.
-        from idp.federation.ldap.diagnosis import check
+    def test(self, upstream: Upstream) -> AsyncIterator[Finding]:
+        # Imported late: only a test needs it.
+        from idp.federation.ldap.diagnosis import steps
 
-        return await check(upstream)
+        return steps(upstream)
 
 
 def _read(upstream: Upstream) -> "Directory":

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import re
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
@@ -10,7 +11,7 @@ import structlog
 from authlib.common.errors import AuthlibBaseError
 
 from idp import clock
-from idp.federation import claims_mapping, discovery, logout_tokens, rules
+from idp.federation import claims_mapping, credentials, discovery, logout_tokens, rules
 from idp.federation.errors import (
     AccessDeniedError,
     InvalidUpstreamError,
@@ -19,7 +20,7 @@ from idp.federation.errors import (
     UntrustedResponseError,
     UpstreamUnavailableError,
 )
-from idp.federation.models import AuthorizationRequest, LogoutToken, Upstream, UserInfo
+from idp.federation.models import AuthorizationRequest, Finding, LogoutToken, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
 from idp.infra import outbound
 from idp.keys import jose
@@ -297,16 +298,27 @@ class OpenIDProvider:
             raise UntrustedResponseError("The logout token is another issuer's.")
         return logout_tokens.read(claims, upstream.client_id)
 
-    async def test(self, upstream: Upstream) -> list[str]:
+    async def test(self, upstream: Upstream) -> AsyncIterator[Finding]:
         metadata = await self._metadata(upstream)
+        yield Finding(f"It is the issuer {metadata['issuer']}.")
         keys = (await discovery.fetch_json(metadata["jwks_uri"])).get("keys")
         if not isinstance(keys, list) or not keys:
             raise UpstreamUnavailableError("It publishes no keys.")
-        return [
-            f"It is the issuer {metadata['issuer']}.",
-            f"It publishes {len(keys)} keys.",
-            f"People are sent to {metadata['authorization_endpoint']}.",
-        ]
+        yield Finding(f"It publishes {len(keys)} keys.")
+        if not (algorithms := _algorithms(metadata)):
+            raise UpstreamUnavailableError("It signs ID tokens by no algorithm that this server supports.")
+        yield Finding(f"It signs ID tokens by {', '.join(algorithms)}.")
+        if (known := _names(metadata, "scopes_supported")) and (lacking := sorted({*upstream.scope.split()} - known)):
+            yield Finding(f"Its metadata do not name the scopes {' '.join(lacking)}.", passed=False)
+        yield Finding(f"Users are sent to {metadata['authorization_endpoint']}.")
+        async with self._client(upstream, metadata) as client:
+            yield await credentials.check(client, metadata["token_endpoint"])
+
+
+def _names(metadata: dict[str, Any], member: str) -> set[str]:
+    """Return a member of the metadata that is an array of names; empty if it is absent or something else."""
+    value = metadata.get(member)
+    return {name for name in value if isinstance(name, str)} if isinstance(value, list) else set()
 
 
 def _algorithms(metadata: dict[str, Any], what: str = "id_token") -> tuple[str, ...]:

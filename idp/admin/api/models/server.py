@@ -32,8 +32,18 @@ class Rotation(Sent):
     now: bool = False
 
 
+class UpstreamFinding(Shown):
+    """The result of one check of a provider, as a sentence."""
+
+    text: str
+    passed: bool
+
+
 class Upstream(Shown):
-    """``organization_id``: it signs in the users of this organization only."""
+    """``organization_id``: it signs in the users of this organization only.
+
+    ``tested_at``: the last test of this configuration.
+    """
 
     id: str
     organization_id: UUID | None
@@ -43,6 +53,14 @@ class Upstream(Shown):
     created_at: datetime
     updated_at: datetime
     disabled_at: datetime | None
+    tested_at: datetime | None
+
+
+class UpstreamTest(Shown):
+    """The result of each check, and whether all passed."""
+
+    passed: bool
+    findings: list[UpstreamFinding]
 
 
 class NewUpstream(Sent):
@@ -51,7 +69,7 @@ class NewUpstream(Sent):
     Of a directory, ``client_id`` is the bind DN and ``client_secret`` its password.
 
     ``organization_id``: it signs in the users of this organization only, and never changes. ``adds_members``: they
-    become members of it. ``organizations`` are those of GitHub.
+    become members of it. ``organizations`` are those of GitHub. ``disabled``: it is not offered until it is enabled.
     """
 
     client_id: str
@@ -73,6 +91,7 @@ class NewUpstream(Sent):
     rules: list[Rule] = []
     organization_id: UUID | None = None
     adds_members: bool = False
+    disabled: bool = False
 
 
 class UpstreamChange(Sent):

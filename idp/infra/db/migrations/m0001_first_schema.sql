@@ -1423,7 +1423,7 @@ CREATE INDEX organization_invitation_user_id ON organization_invitation (user_id
 
 -- An upstream provider (idp.federation). "config" is its configuration; "client_secret" is encrypted. With an
 -- "organization_id" it signs in the users of this organization only. "check_due_at" is when the users of a directory are
--- compared with those here; null: as soon as possible.
+-- compared with those here; null: as soon as possible. "findings" are those of the last test; null after a change.
 CREATE TABLE upstream (
     id              text PRIMARY KEY,
     organization_id uuid REFERENCES organization ON DELETE CASCADE,
@@ -1433,7 +1433,9 @@ CREATE TABLE upstream (
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     disabled_at     timestamptz,
-    check_due_at    timestamptz
+    check_due_at    timestamptz,
+    tested_at       timestamptz,
+    findings        jsonb
 );
 
 CREATE INDEX upstream_organization_id ON upstream (organization_id);
