@@ -5,7 +5,9 @@ resource servers validate offline cannot be revoked.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,11 +19,13 @@ from idp.accounts.repository import invitations
 from idp.accounts.repository.users import lock_user
 from idp.admin.bulk import service as bulk
 from idp.audit.events import record
+from idp.audit.repository.audit_events import EVENTS
 from idp.directory.repository import invitations as organization_invitations
 from idp.errors import NotFoundError
 from idp.federation import registry
 from idp.federation import repository as federation
 from idp.infra.db.engine import transaction
+from idp.infra.db.listing import find
 from idp.keys import lifecycle
 from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed_of_client
 from idp.oauth.ciba import repository as backchannel
@@ -35,6 +39,9 @@ from idp.settings import settings
 from idp.signin.factors.repository import count_without_other_method
 from idp.signin.repository import signin_flows
 from idp.signin.repository.sessions import end_sessions, sessions_of_upstream
+
+#: Names of a list that the audit trail keeps.
+MAX_NAMES = 50
 
 
 class StillUsable(msgspec.Struct, frozen=True):
@@ -59,6 +66,7 @@ class Report(msgspec.Struct, frozen=True):
         ended: the number of revoked records of each kind.
         still_usable: what stays usable.
         alone: for an upstream, the number of users without another authentication method.
+        event_id: its event in the audit trail, from which :func:`report_of` makes the report again.
     """
 
     kind: str
@@ -66,6 +74,7 @@ class Report(msgspec.Struct, frozen=True):
     ended: dict[str, int]
     still_usable: list[StillUsable]
     alone: int = 0
+    event_id: UUID | None = None
 
 
 class UnknownSubjectError(NotFoundError):
@@ -102,8 +111,9 @@ async def contain_user(user_id: UUID, *, disable: bool = True, keep_owner: bool 
         ended["invitations"] = await invitations.revoke_invitations_of_user(user_id)
         ended["organization_invitations"] = await organization_invitations.revoke_invitations_of_user(user_id)
         ended["bulk_jobs"] = await bulk.cancel_of(f"user:{user_id}")
-        await record("user_contained", user_id=user_id, detail={"ended": ended, "disabled": disable})
-    return Report("user", str(user_id), dict(ended), usable)
+        report = Report("user", str(user_id), dict(ended), usable)
+        event_id = await record("user_contained", user_id=user_id, detail=_detail(report) | {"disabled": disable})
+    return msgspec.structs.replace(report, event_id=event_id)
 
 
 async def _nothing(_user_id: UUID, _reason: str) -> None:
@@ -131,8 +141,9 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
         ended["authorization_requests"] = await finish_requests_of_client(client_id)
         ended["pushed_requests"] = await use_pushed_of_client(client_id)
         ended["bulk_jobs"] = await bulk.cancel_of(f"client:{client_id}")
-        await record("client_contained", client_id=client_id, detail={"ended": ended, "disabled": disable})
-    return Report("client", client_id, dict(ended), usable)
+        report = Report("client", client_id, dict(ended), usable)
+        event_id = await record("client_contained", client_id=client_id, detail=_detail(report) | {"disabled": disable})
+    return msgspec.structs.replace(report, event_id=event_id)
 
 
 async def contain_key(kid: str) -> Report:
@@ -145,15 +156,20 @@ async def contain_key(kid: str) -> Report:
         revoked = await lifecycle.revoke(kid)
     except lifecycle.UnknownKeyError as error:
         raise UnknownSubjectError("published key") from error
+    periods = {server.identifier: server.period for server in revoked.services}
+    return msgspec.structs.replace(_report_of_key(kid, periods), event_id=revoked.event_id)
+
+
+def _report_of_key(kid: str, periods: Mapping[str, float | None]) -> Report:
     # Not the expiry of its last token: the holder of a stolen key can sign tokens of any lifetime.
     usable = [
         StillUsable(
             "Tokens signed with it, until the service fetches the JWKS again"
-            + (f", which it does every {server.period:.0f} s" if server.period else ""),
-            [server.identifier],
+            + (f", which it does every {period:.0f} s" if period else ""),
+            [identifier],
             None,
         )
-        for server in revoked.services
+        for identifier, period in periods.items()
     ]
     usable.append(StillUsable("ID tokens signed with it, until an application fetches the JWKS again", [], None))
     return Report("key", kid, {"keys": 1}, usable)
@@ -189,10 +205,51 @@ async def contain_upstream(upstream_id: str) -> Report:
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)
-        await record("upstream_contained", detail={"upstream": upstream_id, "ended": ended})
-    return Report(
-        "upstream", upstream_id, dict(ended), _tokens([]) if sessions or ended["token_families"] else [], alone
-    )
+        usable = _tokens([]) if sessions or ended["token_families"] else []
+        report = Report("upstream", upstream_id, dict(ended), usable, alone)
+        event_id = await record("upstream_contained", detail=_detail(report) | {"upstream": upstream_id})
+    return msgspec.structs.replace(report, event_id=event_id)
+
+
+def _detail(report: Report) -> dict[str, Any]:
+    """Return what the audit trail keeps of a report: without names beyond the first of a long list."""
+    usable = [msgspec.structs.replace(each, where=each.where[:MAX_NAMES]) for each in report.still_usable]
+    alone = {"alone": report.alone} if report.alone else {}
+    return {"ended": report.ended, "still_usable": msgspec.to_builtins(usable), **alone}
+
+
+class _Detail(msgspec.Struct):
+    """The detail of an event of a containment."""
+
+    ended: dict[str, int] = {}
+    still_usable: list[StillUsable] = []
+    alone: int = 0
+    upstream: str = ""
+    kid: str = ""
+    services: dict[str, float | None] = {}
+
+
+async def report_of(event_id: str) -> Report:
+    """Return the report of a containment, from its event in the audit trail.
+
+    Raises:
+        UnknownSubjectError: there is no such event.
+    """
+    row = await find(EVENTS, id=event_id)
+    if row is None or row["event"] not in REPORTED:
+        raise UnknownSubjectError("containment")
+    detail = msgspec.json.decode(row["detail"], type=_Detail)
+    if row["event"] == "key_revoked":
+        return msgspec.structs.replace(_report_of_key(detail.kid, detail.services), event_id=row["id"])
+    ids = {"user": str(row["user_id"]), "client": row["client_id"], "upstream": detail.upstream}
+    kind = _CONTAINED[row["event"]]
+    return Report(kind, ids[kind], detail.ended, detail.still_usable, detail.alone, row["id"])
+
+
+#: Events of containments, and what was contained.
+_CONTAINED = {"user_contained": "user", "client_contained": "client", "upstream_contained": "upstream"}
+#: Events with a report.
+REPORTED = (*_CONTAINED, "key_revoked")
 
 
 def _tokens(resources: list[str]) -> list[StillUsable]:

@@ -44,10 +44,13 @@ class About(TypedDict, total=False):
     limit_key: str | None
 
 
-async def record(event: str, **about: Unpack[About]) -> None:
+async def record(event: str, **about: Unpack[About]) -> UUID | None:
     """Record an event in the caller's transaction, so that it commits with the change it describes.
 
     The log line is written at once, even if the transaction is rolled back.
+
+    Returns:
+        the id of the event; None if it is over the limit of its ``limit_key``.
 
     Args:
         event: its kind, such as ``sign_in`` or ``token_family_revoked``.
@@ -60,6 +63,7 @@ async def record(event: str, **about: Unpack[About]) -> None:
         private = about.get("private")
         text = msgspec.json.encode(storable(private)).decode() if private else None
         await audit_events.insert_event(row, row_hmac.content_hash(row), text)
+    return row.id if row is not None else None
 
 
 async def record_many(event: str, subjects: Sequence[tuple[str | None, About]]) -> None:

@@ -9,6 +9,7 @@ have expired. Each change is one transaction; changes by several replicas run on
 import asyncio
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 import msgspec
 
@@ -26,6 +27,8 @@ from idp.keys.repository.signing_keys import MARGIN, NewKey, StoredKey
 from idp.settings import settings
 
 TOPIC = "keys"
+#: Resource servers that the event of a revocation names.
+MAX_SERVICES = 50
 
 
 class RotationPendingError(ConflictError):
@@ -82,6 +85,7 @@ class Revocation(msgspec.Struct, frozen=True):
         last_token_expires_at: when the last of these tokens expires. This server refuses them from now on, and each
             resource server once it has fetched the JWKS again.
         services: the resource servers whose tokens the key signs, and whether each has fetched the successor.
+        event_id: its event in the audit trail.
     """
 
     kid: str
@@ -91,6 +95,7 @@ class Revocation(msgspec.Struct, frozen=True):
     signed: int
     last_token_expires_at: datetime | None
     services: list[propagation.Witness]
+    event_id: UUID | None = None
 
 
 def _overlap() -> int:
@@ -208,10 +213,12 @@ async def revoke(kid: str) -> Revocation:
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await signing_keys.revoke(kid):
             raise UnknownKeyError("There is no key with this id, or it is revoked already.")
-        await record("key_revoked", detail={"kid": kid, "alg": found.alg, "successor": successor})
         services = await propagation.view(successor or kid)
+        periods = {server.identifier: server.period for server in services[:MAX_SERVICES]}
+        detail = {"kid": kid, "alg": found.alg, "successor": successor, "services": periods}
+        event_id = await record("key_revoked", detail=detail)
     return Revocation(
-        kid, found.alg, found.state, successor, found.signed, found.last_token_expires_at, services
+        kid, found.alg, found.state, successor, found.signed, found.last_token_expires_at, services, event_id
     )  # fmt: skip
 
 

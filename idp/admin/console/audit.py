@@ -8,7 +8,8 @@ import msgspec
 from litestar import Response
 from litestar.response import Stream
 
-from idp.admin.console import named
+from idp.admin import incidents
+from idp.admin.console import named, reports
 from idp.admin.console.components import MORE, Action, Cell, Field, asked_page, exactly, facts, next_url, one, text
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
@@ -86,7 +87,12 @@ async def show_event(admin_request: AdminRequest) -> Response[str]:
         shown["checkpoint"], shown["checkpoint at"] = str(proof.number), exactly(proof.at)
     for name, value in msgspec.json.decode(row["detail"]).items():
         shown[name] = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else value
-    return render(admin_request, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown))
+    reported = row["event"] in incidents.REPORTED
+    report = reports.path_of(await incidents.report_of(str(row["id"]))) if reported else ""
+    return render(
+        admin_request, "record", section="audit", heading=row["event"].replace("_", " "), facts=facts(shown),
+        acts=[Action("Report", f"{HOME}{report}")] if report else [],
+    )  # fmt: skip
 
 
 @screen("GET", "/audit/export/{form}", Permission.AUDIT_READ)

@@ -1,11 +1,13 @@
 """The actions on a client, each with its confirmation page."""
 
+from typing import Any
+
 from litestar import Response
 
 from idp import clock
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
-from idp.admin.console.client_paths import allowed_client, named_client, path_of, url_of
+from idp.admin.console.client_paths import allowed_client, named_client, path_of
 from idp.admin.console.once import show_once
 from idp.admin.console.screen import AdminRequest
 from idp.admin.incidents import contain_client
@@ -43,9 +45,9 @@ async def _not_before(request: AdminRequest, client_id: str) -> tuple[str, str]:
     return path_of(client_id), "tokens-revoked"
 
 
-async def _contain(request: AdminRequest, client_id: str) -> Response[str]:
+async def _contain(request: AdminRequest, client_id: str) -> Response[Any]:
     report = await contain_client(await allowed_client(request, client_id))
-    return reports.show_report(request, "clients", report, url_of(client_id))
+    return reports.to_report(report)
 
 
 async def _delete(request: AdminRequest, client_id: str) -> tuple[str, str]:

@@ -150,11 +150,11 @@ async def _activate(_visit: AdminRequest, kid: str) -> tuple[str, str]:
     return f"/keys/{kid}", "activated"
 
 
-async def _contain(request: AdminRequest, kid: str) -> tuple[str, str] | Response[str]:
+async def _contain(_visit: AdminRequest, kid: str) -> tuple[str, str] | Response[Any]:
     key = await _key(kid)
     if key.revoked_at is not None:
         return f"/keys/{kid}", ""
-    return reports.show_report(request, "keys", await contain_key(kid), f"{HOME}/keys")
+    return reports.to_report(await contain_key(kid))
 
 
 async def _destroy(_visit: AdminRequest, kid: str) -> tuple[str, str]:

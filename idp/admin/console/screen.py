@@ -319,6 +319,7 @@ NOTICES = {
     "mailed": "The email was sent.",
     "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",
+    "contained": "Contained. This is what ended, and what continues elsewhere.",
     "offered": "Enabled. Users can sign in with it.",
     "test-passed": "The test passed.",
     "test-failed": "The test failed. See the check below.",

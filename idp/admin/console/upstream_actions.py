@@ -8,7 +8,7 @@ from litestar import Response
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import one
-from idp.admin.console.screen import HOME, AdminRequest, not_found
+from idp.admin.console.screen import AdminRequest, not_found
 from idp.admin.console.upstream_form import SECTION
 from idp.admin.incidents import contain_upstream
 from idp.admin.roles import Permission
@@ -30,9 +30,9 @@ async def _enable(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:
     return f"/{SECTION}/{row['id']}", "offered"
 
 
-async def _contain(request: AdminRequest, upstream_id: str) -> Response[str]:
+async def _contain(_visit: AdminRequest, upstream_id: str) -> Response[Any]:
     row = await one(UPSTREAMS, id=upstream_id)
-    return reports.show_report(request, SECTION, await contain_upstream(row["id"]), f"{HOME}/{SECTION}")
+    return reports.to_report(await contain_upstream(row["id"]))
 
 
 async def _delete(_visit: AdminRequest, upstream_id: str) -> tuple[str, str]:

@@ -59,9 +59,9 @@ async def _reset_password(request: AdminRequest, user_id: str) -> tuple[str, str
     return f"/users/{user.id}", "mailed"
 
 
-async def _contain(request: AdminRequest, user_id: str) -> Response[str]:
+async def _contain(request: AdminRequest, user_id: str) -> Response[Any]:
     user = await _allowed(request, user_id)
-    return reports.show_report(request, "users", await contain_user(user.id), f"{HOME}/users/{user.id}")
+    return reports.to_report(await contain_user(user.id))
 
 
 async def _delete(request: AdminRequest, user_id: str) -> tuple[str, str]:

@@ -83,6 +83,14 @@ async def test_one_session_is_ended(owner: Admin, browser: Browser, alice: User)
 async def test_a_user_is_contained(owner: Admin, alice: User) -> None:
     answer = await owner.confirm(f"/admin/users/{alice.id}/contain")
     assert "What ended" in answer.text
+    # It follows a redirect, so a reload contains nobody again, and it stays where the audit trail finds it.
+    report = answer.path.partition("?")[0]
+    assert report.startswith(f"/admin/users/{alice.id}/contained/")
+    event = await owner.get(f"/admin/audit/{report.rpartition('/')[2]}")
+    assert f'href="{report}"' in event.text
+    assert "ID tokens, at applications that received them" in (await owner.get(report)).text
+    assert (await owner.get(report.replace(str(alice.id), str(owner.user.id)))).status == 404
+    assert (await owner.get(report.replace("users", "keys"))).status == 404
     assert await fetchrow("SELECT FROM users WHERE id = $1 AND disabled_at IS NOT NULL", alice.id) is not None
 
 
@@ -662,6 +670,7 @@ async def test_a_key_is_rotated_and_its_witnesses_shown(owner: Admin) -> None:
     old = next(key for key in await lifecycle.list_keys() if key.alg == "EdDSA" and key.state == State.RETIRING)
     answer = await owner.confirm(f"/admin/keys/{old.kid}/contain")
     assert "What continues" in answer.text
+    assert answer.path.startswith(f"/admin/keys/{old.kid}/contained/")
     assert "destroy" in (await owner.get(f"/admin/keys/{old.kid}")).text
 
 
@@ -674,6 +683,7 @@ async def test_an_upstream_is_added_and_contained(owner: Admin) -> None:
     assert "hush-hush" not in (await owner.get(f"/admin/upstreams/{name}/change")).text
     answer = await owner.confirm(f"/admin/upstreams/{name}/contain")
     assert "Contained" in answer.text
+    assert answer.path.startswith(f"/admin/upstreams/{name}/contained/")
     answer = await owner.confirm(f"/admin/upstreams/{name}/delete")
     assert "Deleted." in answer.text
 

@@ -96,6 +96,7 @@ async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver
     assert "no such organisation" in (await owner.confirm(new, **entered, organization="nobody-has-this")).text
     upstream = await owner.confirm(new, **entered, organization=made.slug, adds_members="on")
     assert f"/admin/organizations/{made.id}" in upstream.text
+    await owner.confirm(f"{upstream.path}/enable")
     assert made.slug in (await owner.get(f"/admin/upstreams?id={entered['id']}")).text
     await owner.confirm(f"{page.path}/enforce")
     assert f"{page.path}/release" in (await owner.get(page.path)).text

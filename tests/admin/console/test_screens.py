@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pyotp
 import pytest
@@ -66,6 +67,16 @@ async def _job() -> str:
     return str(job.id)
 
 
+async def _reports(user_id: UUID, client_id: str, upstream: str) -> dict[str, str]:
+    """The event of a containment of each kind, by its section."""
+    contained = {"users": "user_contained", "clients": "client_contained", "upstreams": "upstream_contained"}
+    detail = {"upstream": upstream, "kid": (await lifecycle.list_keys())[0].kid}
+    return {
+        f"report of {section}": str(await record(event, user_id=user_id, client_id=client_id, detail=detail))
+        for section, event in (contained | {"keys": "key_revoked"}).items()
+    }
+
+
 @pytest.fixture(scope="module")
 async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[dict[str, str]]:
     """One record of each kind, by the name that paths have for it."""
@@ -108,6 +119,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     directory = await make_directory(auditor.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
+    reports = await _reports(auditor.id, client.client_id, provider.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
     hook_id, _ = await token_hooks.add(client.client_id, "https://receiver.example/hook")
     stream = await make_stream("Shown")
@@ -121,36 +133,40 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
         "sid": await fetchrow("SELECT id FROM session WHERE user_id = $1", auditor.id),
     }
     found = {name: str(row["id"]) for name, row in rows.items() if row is not None}
-    yield found | {
-        "trace_id": await request_of(auditor.id),
-        "user_id": str(auditor.id),
-        "webhook_id": str(webhook_id),
-        "hook_id": str(hook_id),
-        "scim_token_id": str(scim_token_id),
-        "target_id": str(target_id),
-        "stream_id": str(stream.id),
-        "delivery_id": str(delivery_id),
-        "job_id": await _job(),
-        "client_id": client.client_id,
-        "organization_id": str(organization.id),
-        "domain_id": str(domain.id),
-        "invitation_id": str(invitation.id),
-        "mapping_id": str(mapping.id),
-        "organization_role_id": str(role.id),
-        **directory,
-        "identity_id": str(rule.id),
-        "policy_id": str(policy.id),
-        "issuer_id": trusted.id,
-        "id_jag_id": str(assertions.id),
-        "jwks_id": shown.jwks_id,
-        "token_id": str(token_id),
-        "type_id": details.id,
-        "kid": (await lifecycle.list_keys())[0].kid,
-        "upstream_id": provider.id,
-        "attribute": attribute.name,
-        "form": "csv",
-        "operation_id": "create_client",
-    }
+    yield (
+        found
+        | reports
+        | {
+            "trace_id": await request_of(auditor.id),
+            "user_id": str(auditor.id),
+            "webhook_id": str(webhook_id),
+            "hook_id": str(hook_id),
+            "scim_token_id": str(scim_token_id),
+            "target_id": str(target_id),
+            "stream_id": str(stream.id),
+            "delivery_id": str(delivery_id),
+            "job_id": await _job(),
+            "client_id": client.client_id,
+            "organization_id": str(organization.id),
+            "domain_id": str(domain.id),
+            "invitation_id": str(invitation.id),
+            "mapping_id": str(mapping.id),
+            "organization_role_id": str(role.id),
+            **directory,
+            "identity_id": str(rule.id),
+            "policy_id": str(policy.id),
+            "issuer_id": trusted.id,
+            "id_jag_id": str(assertions.id),
+            "jwks_id": shown.jwks_id,
+            "token_id": str(token_id),
+            "type_id": details.id,
+            "kid": (await lifecycle.list_keys())[0].kid,
+            "upstream_id": provider.id,
+            "attribute": attribute.name,
+            "form": "csv",
+            "operation_id": "create_client",
+        }
+    )
     await declaration.delete(attribute.name)
     await webhooks.remove(webhook_id)
     await token_hooks.remove(hook_id)
@@ -168,6 +184,8 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
 
 def url(path: str, records: dict[str, str]) -> str:
     kind = "oidc" if "/upstreams/" in path else "web"
+    if "/contained/{event_id" in path:
+        path = path.replace("{event_id:str}", records[f"report of {path.split('/')[2]}"])
     role = records["organization_role_id" if "/organizations/" in path else "role_id"]
     for name, value in (records | {"kind": kind, "role_id": role}).items():
         path = path.replace(f"{{{name}:str}}", value)
