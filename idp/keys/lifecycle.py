@@ -98,7 +98,7 @@ class Revocation(msgspec.Struct, frozen=True):
     event_id: UUID | None = None
 
 
-def _overlap() -> int:
+def overlap() -> int:
     """Return the seconds for which a key stays published after its successor has become active."""
     return max(settings().access_token_lifetime, settings().id_token_lifetime) + MARGIN
 
@@ -187,7 +187,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
         UnknownKeyError: no pending key has this ``kid``.
     """
     async with exclusive_change(TOPIC):
-        key = await signing_keys.activate(kid, _overlap())
+        key = await signing_keys.activate(kid, overlap())
         if key is None:
             raise UnknownKeyError("There is no pending key with this id.")
         detail = {"kid": kid, "alg": key.alg, "predecessor": key.predecessor, "unseen": unseen}

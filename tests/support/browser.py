@@ -136,7 +136,7 @@ class Browser:
         own = self.issuer.removesuffix(urlsplit(self.issuer).path)
         headers = {} if origin is None else {"Origin": own if origin == "own" else origin}
         response = await self.client.post(self._url(path), data=data, headers=headers)
-        # A reload of the answer must not send the form again. A list of users that is too long for a URL is only counted.
+        # A reload must not send the form again. A list of users that is too long for a URL is only counted.
         where = response.request.url.path.removeprefix(urlsplit(self.issuer).path)
         console = where.startswith("/admin/") and where != "/admin/jobs/new"
         assert not (console and response.is_success), f"A POST to {path} is answered by a page."

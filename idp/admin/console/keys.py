@@ -7,6 +7,7 @@ from litestar import Response
 from idp.admin.console import actions, reports
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, Table, facts, text, when
+from idp.admin.console.key_timeline import signs_from, timeline, verifies_until
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.incidents import contain_key
 from idp.admin.roles import Permission
@@ -18,6 +19,8 @@ from idp.settings import DAY, HOUR
 
 _WRITE = Permission.KEYS_WRITE
 _MOODS = {State.ACTIVE: "good", State.DESTROYED: "plain", State.RETIRED: "plain"}
+#: Seconds after which the page of a pending key is loaded again.
+REFRESH_SECONDS = 10
 DEADLINES = (
     ("day", "at most a day", DAY),
     ("hour", "at most an hour", HOUR),
@@ -33,8 +36,8 @@ async def list_keys(request: AdminRequest) -> Response[str]:
             Cell(key.kid, f"{HOME}/keys/{key.kid}"),
             Cell(key.alg),
             Cell(key.state, mood=_MOODS.get(key.state, "plain")),
-            when(key.activates_at, "when all have fetched it"),
-            when(key.retires_at, "it has a successor"),
+            signs_from(key, await propagation.view(key.kid) if key.state == State.PENDING else ()),
+            verifies_until(key),
             Cell(f"{key.signed:,}"),
         ]
         for key in reversed(await lifecycle.list_keys())
@@ -43,7 +46,7 @@ async def list_keys(request: AdminRequest) -> Response[str]:
     return render(
         request, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
         intro="A new key is published first, and signs when every resource server has fetched it.",
-        columns=("Key id", "Algorithm", "State", "Signs from", "Published until", "Tokens"), rows=rows,
+        columns=("Key id", "Algorithm", "State", "Signs from", "Verifies until", "Tokens"), rows=rows,
     )  # fmt: skip
 
 
@@ -89,28 +92,24 @@ async def _key(kid: str) -> KeyInfo:
 
 @screen("GET", "/keys/{kid}", Permission.KEYS_READ)
 async def show_key(request: AdminRequest) -> Response[str]:
-    key = await _key(request.params["kid"])
+    key, servers = await _key(request.params["kid"]), await propagation.view(request.params["kid"])
     shown = {
         "Key id (kid)": key.kid,
         "State": Cell(key.state, mood=_MOODS.get(key.state, "plain")),
         "Algorithm": key.alg,
-        "Published": key.created_at,
-        "Signs from": when(key.activates_at, "when all have fetched it"),
-        "Waits until": when(key.deadline_at, "all have fetched it") if key.state == State.PENDING else None,
-        "Published until": when(key.retires_at, "it has a successor"),
-        "Revoked": key.revoked_at,
-        "Destroyed": key.destroyed_at,
         "Tokens signed": f"{key.signed:,}",
         "The last one expires": key.last_token_expires_at,
     }
     kept = {name: value for name, value in shown.items() if value is not None}
-    seen = [_witness(server) for server in await propagation.view(key.kid)]
+    seen = [_witness(server) for server in servers]
     columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
     table = Table(
         "Resource servers that have fetched it", columns, seen, "No resource server is registered for this algorithm."
     )
     return render(
-        request, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept), tables=[table],
+        request, "record", section="keys", heading=f"Key {key.kid[:8]}…", facts=facts(kept),
+        tables=[timeline(key, await lifecycle.list_keys(), servers), table],
+        refresh=REFRESH_SECONDS if key.state == State.PENDING else None,
         acts=_acts(key) if _WRITE in request.caller.allowed else [],
     )  # fmt: skip
 
