@@ -6,7 +6,7 @@ from uuid import UUID
 
 from idp.accounts import kept_subjects
 from idp.accounts.attributes import records, service
-from idp.accounts.claims import TEXT_CLAIMS, VERIFICATION_CLAIMS, claims_of
+from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS, claims_of
 from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.audit.events import record
@@ -15,6 +15,13 @@ PAGE_SIZE = 1000
 _FIRST = UUID(int=0)
 #: The claims of a record. The time of the last change is not imported.
 CLAIMS = sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"address"})
+
+
+def columns() -> list[str]:
+    """Return the columns of a table of users. An attribute that is declared later has none."""
+    names = [name for name in CLAIMS if name != "address"]
+    found = ["sub", *names, *(f"address.{member}" for member in ADDRESS_MEMBERS), "disabled"]
+    return found + sorted(records.columns() - {records.COLUMN})
 
 
 async def export_users() -> AsyncIterator[list[dict[str, Any]]]:

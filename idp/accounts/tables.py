@@ -126,6 +126,6 @@ class Invitation(Table, tablename="invitation", db=engine):
     email = Text(index=True)
     name = Text(null=True)
     token_hash = Bytea(secret=True, unique=True)
-    created_at = Timestamptz(default=TimestamptzNow())
+    created_at = Timestamptz(default=TimestamptzNow(), index=True)
     expires_at = Timestamptz(index=True)
     consumed_at = Timestamptz(null=True)

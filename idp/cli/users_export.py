@@ -30,21 +30,16 @@ async def export_command(file: Path, format_: str | None) -> None:
     """
     import msgspec
 
-    from idp.accounts.attributes import records
     from idp.accounts.attributes.registry import attributes
-    from idp.accounts.claims import ADDRESS_MEMBERS
-    from idp.accounts.exports import CLAIMS, as_columns, export_users
+    from idp.accounts.exports import as_columns, columns, export_users
 
     format_ = format_ or FORMATS.get(file.suffix.lower())
     if format_ is None:
         raise UnknownFormatError
     await attributes.load()
-    names = [name for name in CLAIMS if name != "address"]
-    columns = ["sub", *names, *(f"address.{member}" for member in ADDRESS_MEMBERS), "disabled"]
-    columns += sorted(records.columns() - {records.COLUMN})
     number = 0
     with _opened(file) as output:
-        table = _table(output, columns) if format_ == "csv" else None
+        table = _table(output, columns()) if format_ == "csv" else None
         async for page in export_users():
             if table is not None:
                 table.writerows(map(as_columns, page))

@@ -66,6 +66,7 @@ OTHERS: Final = (
     "bulk_job_cancelled", "bulk_job_created", "bulk_job_finished", "bulk_job_resumed",
     # Reading by administrators.
     "audit_exported", "data_exported", "key_exported", "subject_identified", "trace_read", "users_exported",
+    "user_invitation_revoked",
     # The trail and the deliveries themselves.
     "audit_rows_deleted", "delivery_replayed", "event_stream_created", "event_stream_deleted",
     "event_stream_status_set", "event_stream_updated", "webhook_added", "webhook_disabled", "webhook_enabled",

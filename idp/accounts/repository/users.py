@@ -446,25 +446,39 @@ async def release_email(email: str) -> UUID | None:
     return row.id if row is not None else None
 
 
-def _prefix(expression: str) -> str:
+def _plain(expression: str) -> str:
+    """Return an expression without case and accents, as the indexes of names have it: López is lopez."""
+    return f"lower(regexp_replace(normalize({expression}, NFD), '[\\u0300-\\u036f]', '', 'g'))"
+
+
+def _prefix(expression: str, value: str = "lower({})") -> str:
     """Return a prefix condition in byte order for the indexes ending in ``_prefix``. The value has no wildcards."""
-    return f"{expression} ~>=~ lower({{}}) AND {expression} ~<~ (lower({{}}) || chr(1114111))"
+    return f"{expression} ~>=~ {value} AND {expression} ~<~ ({value} || chr(1114111))"
 
 
+def _named(column: str) -> str:
+    """Return the condition that a name begins with the value."""
+    return _prefix(_plain(column), _plain("{}::text"))
+
+
+#: The whole domain of the address, with or without its @.
+_AT_DOMAIN = "split_part(email, '@', -1) = lower(ltrim({}, '@'))"
 #: Maximum number of matches of each kind to examine.
 _MATCHES = 300
 _SEARCH = f"""
 (SELECT id FROM users WHERE {_prefix("email")} ORDER BY email USING ~<~ LIMIT {_MATCHES})
-UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")} ORDER BY lower(name) USING ~<~ LIMIT {_MATCHES})
-UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")}
-    ORDER BY lower(family_name) USING ~<~ LIMIT {_MATCHES})
+UNION ALL (SELECT id FROM users WHERE {_AT_DOMAIN} ORDER BY id LIMIT {_MATCHES})
+UNION ALL (SELECT id FROM users WHERE {_named("name")} ORDER BY {_plain("name")} USING ~<~ LIMIT {_MATCHES})
+UNION ALL (SELECT id FROM users WHERE {_named("family_name")}
+    ORDER BY {_plain("family_name")} USING ~<~ LIMIT {_MATCHES})
 UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
 """  # noqa: S608
 
 #: As :data:`_SEARCH`, without its limit: for work on every match.
 _SEARCH_ALL = f"""u.id IN (
-    (SELECT id FROM users WHERE {_prefix("email")}) UNION ALL (SELECT id FROM users WHERE {_prefix("lower(name)")})
-    UNION ALL (SELECT id FROM users WHERE {_prefix("lower(family_name)")})
+    (SELECT id FROM users WHERE {_prefix("email")}) UNION ALL (SELECT id FROM users WHERE {_AT_DOMAIN})
+    UNION ALL (SELECT id FROM users WHERE {_named("name")})
+    UNION ALL (SELECT id FROM users WHERE {_named("family_name")})
     UNION ALL (SELECT CASE WHEN {{}} ~ '^[0-9a-f-]+$' AND length({{}}) = 36 THEN {{}}::uuid END)
 )"""  # noqa: S608
 
@@ -477,7 +491,10 @@ USERS = Listing(
     sorts={"created_at": Sort("u.created_at"), "email": Sort("u.email", "text")},
     default_sort="-created_at",
     filters={
-        "q": Filter(keys=_SEARCH, help="Beginning of the address, the name or the family name, or the id."),
+        "q": Filter(
+            keys=_SEARCH,
+            help="Beginning of the address or of a name, without accents; the domain of the address; the id.",
+        ),
         "id": Filter("u.id = {}", "uuid", "One user."),
         "email": Filter("u.email = lower({})", help="The whole address."),
         "disabled": Filter("(u.disabled_at IS NOT NULL) = {}", "boolean", "Whether the account is disabled."),

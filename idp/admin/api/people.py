@@ -9,6 +9,7 @@ import msgspec
 from idp.accounts import invitations, profile, recovery, users
 from idp.accounts.attributes import search
 from idp.accounts.repository.admin_roles import ADMINS
+from idp.accounts.repository.invitations import INVITATIONS
 from idp.accounts.repository.users import USERS, user_by_id
 from idp.accounts.tables import User
 from idp.admin import roles, user_accounts
@@ -204,6 +205,26 @@ async def send_password_reset(call: Call) -> None:
 async def end_all_of_user(call: Call) -> Report:
     user = await named_user(call)
     return await contain_user(user.id, disable=call.body.disable)
+
+
+listed(
+    "/invitations",
+    Permission.USERS_READ,
+    "List pending invitations",
+    listing=INVITATIONS,
+    read=reader(models.Invitation),
+    item=models.Invitation,
+)
+
+
+@operation("DELETE", "/invitations/{invitation_id}", Permission.USERS_WRITE, "Revoke an invitation")
+async def revoke_invitation(call: Call) -> None:
+    await invitations.revoke(uuid_of(call.params["invitation_id"]))
+
+
+@operation("POST", "/invitations/{invitation_id}/resend", Permission.USERS_WRITE, "Mail an invitation again")
+async def resend_invitation(call: Call) -> None:
+    await invitations.resend(uuid_of(call.params["invitation_id"]))
 
 
 @operation("POST", "/invitations", Permission.USERS_WRITE, "Invite a user by mail", body=models.NewInvitation)

@@ -25,7 +25,12 @@ MENU: tuple[tuple[str, tuple[Section, ...]], ...] = (
     (
         "People",
         (
-            Section("users", "Users", Permission.USERS_READ, (("users", "Users"), ("jobs", "Jobs"))),
+            Section(
+                "users",
+                "Users",
+                Permission.USERS_READ,
+                (("users", "Users"), ("invitations", "Invitations"), ("jobs", "Jobs")),
+            ),
             Section("groups", "Groups", Permission.GROUPS_READ, (("groups", "Groups"), ("roles", "Roles"))),
             Section("organizations", "Organisations", Permission.ORGANIZATIONS_READ),
             Section("attributes", "Attributes", Permission.ATTRIBUTES_READ),

@@ -316,6 +316,7 @@ NOTICES = {
     "job-cancelled": "The job is cancelled.",
     "job-resumed": "The job is queued again.",
     "invited": "The invitation was sent.",
+    "invitation-revoked": "The invitation is revoked.",
     "mailed": "The email was sent.",
     "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",

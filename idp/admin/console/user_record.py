@@ -23,6 +23,7 @@ from idp.infra.db.listing import list_page
 from idp.infra.geoip import device, place
 from idp.mail import repository as mails
 from idp.oauth import consent
+from idp.oauth.clients.path_ids import path_id
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.details.models import Details
 from idp.oauth.logout import reach
@@ -50,7 +51,7 @@ async def show_user(request: AdminRequest) -> Response[str]:
     tables = [
         *([await _events(user)] if Permission.AUDIT_READ in allowed else []),
         *([await _sessions(request, user), await _reach(user)] if Permission.SESSIONS_READ in allowed else []),
-        *([await _applications(user)] if Permission.CONSENTS_READ in allowed else []),
+        *([await _applications(request, user)] if Permission.CONSENTS_READ in allowed else []),
         *(await user_memberships.tables(request, user.id) if Permission.GROUPS_READ in allowed else []),
         *([await _organizations(user)] if Permission.ORGANIZATIONS_READ in allowed else []),
         await user_attributes.table(request, user),
@@ -184,17 +185,21 @@ async def _reach(user: User) -> Table | None:
     return Table("Sign-outs sent to applications", columns, rows) if rows else None
 
 
-async def _applications(user: User) -> Table:
+async def _applications(request: AdminRequest, user: User) -> Table:
+    may = Permission.CONSENTS_WRITE in request.caller.allowed
+    path = f"{HOME}/users/{user.id}/consents"
     rows = [
         [
             Cell(each.client_name),
             Cell(", ".join((*(_words(pair) for pair in each.grants), *each.claims, *_types(each.details))) or ""),
             when(each.granted_at),
             when(each.last_used_at),
+            *([Cell("Withdraw", f"{path}/{path_id(each.client_id)}/withdraw")] if may else []),
         ]
         for each in await consent.authorized_applications(user.id)
     ]
-    return Table("Applications", ("Application", "Allowed", "Since", "Last used"), rows)
+    columns = ("Application", "Allowed", "Since", "Last used", *([""] if may else []))
+    return Table("Applications", columns, rows, "The user has allowed no application.")
 
 
 def _types(details: Details) -> list[str]:

@@ -6,7 +6,7 @@ from litestar import Response
 
 from idp.accounts import invitations, users
 from idp.accounts.repository.users import USERS, count_users
-from idp.admin.console import user_attributes
+from idp.admin.console import user_attributes, user_export
 from idp.admin.console.components import Action, Cell, Field, asked_page, next_url, sortable, when
 from idp.admin.console.new_job import FILTERS, PICK, kinds_of
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
@@ -49,7 +49,7 @@ async def list_users(request: AdminRequest) -> Response[str]:
         heading="Users",
         path=f"{HOME}/users",
         filters=[
-            Field("q", "Address, name or id begins with", request.query.get("q", ""), "search"),
+            Field("q", "Address, name, domain or id", request.query.get("q", ""), "search"),
             Field(
                 "disabled", "State", request.query.get("disabled", ""), "choice",
                 choices=(("", "All"), ("false", "Active"), ("true", "Disabled")),
@@ -82,6 +82,9 @@ def _list_acts(request: AdminRequest) -> list[Action]:
         found.append(Action("New user", f"{HOME}/users/new"))
         found += [Action("Invite a user", f"{HOME}/users/invite")] if settings().sends_mail else []
         found.append(Action("Import users", f"{HOME}/jobs/import"))
+    found += (
+        [Action("Export users", f"{HOME}/users/export")] if user_export.PERMISSION in request.caller.allowed else []
+    )
     return [*found, Action("Find by subject", f"{HOME}/users/subject")]
 
 
@@ -109,7 +112,7 @@ async def invite(request: AdminRequest) -> Response[Any]:
         await invitations.invite(request.form.get("email", ""), name)
     except FORM_ERRORS as error:
         return _invitation(request, error.description)
-    return redirect_with_notice("/users", "invited")
+    return redirect_with_notice("/invitations", "invited")
 
 
 @screen("GET", "/users/subject", Permission.USERS_READ)

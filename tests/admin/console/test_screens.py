@@ -9,6 +9,7 @@ import pyotp
 import pytest
 
 from idp.accounts.attributes import declaration
+from idp.accounts.invitations import invite
 from idp.admin.bulk import service as bulk
 from idp.admin.bulk.kinds import NoParameters, kind_of
 from idp.admin.bulk.models import Selection
@@ -119,6 +120,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     directory = await make_directory(auditor.id)
     await outbox.queue(auditor.email, "welcome", name="Ada")
     await record("shown", user_id=auditor.id)
+    await invite(invited := f"{secrets.token_hex(6)}@example.com")
     reports = await _reports(auditor.id, client.client_id, provider.id)
     webhook_id, _ = await webhooks.add("https://receiver.example/shown", ["user_deleted"])
     hook_id, _ = await token_hooks.add(client.client_id, "https://receiver.example/hook")
@@ -129,6 +131,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
         "event_id": await fetchrow("SELECT id FROM audit_event WHERE event = 'shown' AND user_id = $1", auditor.id),
+        "user_invitation_id": await fetchrow("SELECT id FROM invitation WHERE email = $1", invited),
         "admin_id": await fetchrow("SELECT id FROM admin_role WHERE user_id = $1", auditor.id),
         "sid": await fetchrow("SELECT id FROM session WHERE user_id = $1", auditor.id),
     }
@@ -165,6 +168,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
             "attribute": attribute.name,
             "form": "csv",
             "operation_id": "create_client",
+            "format": "csv",
         }
     )
     await declaration.delete(attribute.name)

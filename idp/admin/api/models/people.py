@@ -61,6 +61,17 @@ class ProfileChange(Sent):
     phone_number: str | UnsetType | None = UNSET
 
 
+class Invitation(Shown):
+    """An invitation that was neither used nor revoked. ``expired``: it works again when it is mailed again."""
+
+    id: UUID
+    email: str
+    name: str | None
+    created_at: datetime
+    expires_at: datetime
+    expired: bool
+
+
 class NewInvitation(Sent):
     email: str
     name: str | None = None

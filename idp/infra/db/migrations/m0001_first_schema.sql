@@ -383,10 +383,13 @@ CREATE TABLE users (
 CREATE INDEX users_created_at ON users (created_at, id);
 -- The order of lists.
 CREATE INDEX users_email ON users (email, id);
--- Search by prefix, whatever the collation of the database.
+-- Search by prefix, whatever the collation of the database; of names without accents; and by domain.
 CREATE INDEX users_email_prefix ON users (email text_pattern_ops);
-CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id);
-CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id);
+CREATE INDEX users_name_prefix ON users
+    (lower(regexp_replace(normalize(name, NFD), '[\u0300-\u036f]', '', 'g')) text_pattern_ops, id);
+CREATE INDEX users_family_name_prefix ON users
+    (lower(regexp_replace(normalize(family_name, NFD), '[\u0300-\u036f]', '', 'g')) text_pattern_ops, id);
+CREATE INDEX users_email_domain ON users (split_part(email, '@', -1), id);
 -- What SCIM clients ask for again and again: who has changed, and who is disabled.
 CREATE INDEX users_updated_at ON users (updated_at, id);
 CREATE INDEX users_disabled ON users (id) WHERE disabled_at IS NOT NULL;
@@ -444,6 +447,7 @@ CREATE TABLE invitation (
 );
 
 CREATE INDEX invitation_email ON invitation (email);
+CREATE INDEX invitation_created_at ON invitation (created_at);
 CREATE INDEX invitation_expires_at ON invitation (expires_at);
 
 
