@@ -1,6 +1,8 @@
 """`/admin/health`: the checks of `idp doctor` that call no other server."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -62,11 +64,21 @@ async def _examine() -> list[Result]:
     return await examine(checks, Context(settings=settings(), provides=provides, network=False), at_once=AT_ONCE)
 
 
+def _visible(results: list[Result], allowed: Collection[Permission]) -> list[Result]:
+    return [one for one in results if one.check not in NEEDED or NEEDED[one.check] in allowed]
+
+
+async def counts(allowed: Collection[Permission]) -> dict[Level, int]:
+    """Return how many findings of each level an admin with these permissions sees."""
+    results = _visible((await _doctor.latest()).results, allowed)
+    return Counter(one.level for result in results for one in result.findings)
+
+
 @screen("GET", "/health", Permission.SETTINGS_READ)
 async def health(request: AdminRequest) -> Response[str]:
     found = await _doctor.latest()
     allowed = request.caller.allowed
-    shown = [one for one in found.results if one.check not in NEEDED or NEEDED[one.check] in allowed]
+    shown = _visible(found.results, allowed)
     bad = [(result, one) for result in shown for one in result.findings if one.level is not Level.OK]
     bad.sort(key=lambda pair: pair[1].level.severity, reverse=True)
     wrong = [

@@ -8,11 +8,14 @@ from litestar import Response
 from idp import __version__, clock
 from idp.accounts.repository.admin_roles import count_owners
 from idp.accounts.repository.users import count_users
-from idp.admin.console.components import Cell, facts
+from idp.admin.console import health
+from idp.admin.console.components import Cell, facts, when
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.audit import activity
+from idp.audit.repository.audit_checkpoints import last_checkpoint
 from idp.delivery.repository import DeliveryCounts, count_deliveries
+from idp.doctor.models import Level
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.mail.repository import MailCounts, count_mails
@@ -22,6 +25,8 @@ from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
 HOURS = 24
+#: Levels of findings that need attention.
+_ATTENTION = (Level.ERROR, Level.WARNING)
 #: Height of the highest bar, in pixels.
 HEIGHT = 44
 
@@ -43,6 +48,11 @@ async def overview(request: AdminRequest) -> Response[str]:
         "Mail waiting": linked(str(mails.waiting), "outbox?state=deferred", Permission.OUTBOX_READ),
         "Deliveries waiting": linked(str(sent.waiting), "deliveries", Permission.OUTBOX_READ),
         **{f"{key.alg} key, {key.state}": linked(key.kid, f"keys/{key.kid}", Permission.KEYS_READ) for key in keys},
+        "Mail server": linked(
+            "configured" if settings().sends_mail else "not configured", "settings?q=smtp", Permission.SETTINGS_READ
+        ),
+        **await _health(request),
+        **await _trail(request),
         "Version": __version__,
     }
     return render(
@@ -53,6 +63,22 @@ async def overview(request: AdminRequest) -> Response[str]:
         warnings=await _warnings(request, mails, sent, keys),
         facts=facts(shown),
     )
+
+
+async def _health(request: AdminRequest) -> dict[str, Cell]:
+    """Return what `idp doctor` finds without calling other servers."""
+    if Permission.SETTINGS_READ not in request.caller.allowed:
+        return {}
+    found = await health.counts(request.caller.allowed)
+    said = [f"{found[level]} {level}{'' if found[level] == 1 else 's'}" for level in _ATTENTION if found[level]]
+    return {"Health": Cell(", ".join(said) or "all checks pass", f"{HOME}/health")}
+
+
+async def _trail(request: AdminRequest) -> dict[str, Cell]:
+    if Permission.AUDIT_READ not in request.caller.allowed:
+        return {}
+    last = await last_checkpoint()
+    return {"Last checkpoint of the audit trail": when(last.at if last else None)}
 
 
 async def _charts() -> list[dict[str, Any]]:

@@ -76,6 +76,8 @@ actions.declare_actions(
             _WRITE,
             _contain,
         ),
-        ConfirmedAction("delete", "Delete", "Linked identities are kept in case the upstream is added again.", _WRITE, _delete),
+        ConfirmedAction(
+            "delete", "Delete", "Linked identities are kept in case the upstream is added again.", _WRITE, _delete
+        ),
     ],
 )  # fmt: skip

@@ -12,7 +12,7 @@ _INSERT_CHECKPOINT = """
 INSERT INTO audit_checkpoint (number, at, first_seq, last_seq, root, previous, statement)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
-_LAST_CHECKPOINT = "SELECT number, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
+_LAST_CHECKPOINT = "SELECT number, at, last_seq, statement FROM audit_checkpoint ORDER BY number DESC LIMIT 1"
 _LAST_STATEMENTS = "SELECT statement FROM audit_checkpoint ORDER BY number DESC LIMIT 100"
 _LAST_STATEMENT_BEFORE = """
 SELECT statement FROM audit_checkpoint WHERE at < $1 AND number < (SELECT max(number) FROM audit_checkpoint)
@@ -38,6 +38,7 @@ _END_LEASE = "UPDATE audit_export SET leased_until = now() WHERE place = $1 AND 
 
 class LastCheckpoint(msgspec.Struct, frozen=True):
     number: int
+    at: datetime
     last_seq: int
     statement: str
 
