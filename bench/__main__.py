@@ -44,7 +44,7 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
-    from bench import claims, deliveries, directory, large, scrapes
+    from bench import claims, deliveries, directory, large, lists, scrapes
     from bench.figures import FIGURES, Bench, Figure
     from bench.report import show
     from bench.setting import prepared
@@ -57,6 +57,9 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     rows["growth"] = lambda bench: large.growth(bench, scale)
     rows["clean_up"] = lambda bench: large.clean_up(bench, scale)
     rows["directory"] = lambda bench: directory.directory(bench, directory.Scale().of(arguments.scale))
+    rows["lists"] = lambda bench: lists.lists(
+        bench, large.Scale(audit_events_of_user=2, refresh_tokens_of_user=0).of(arguments.scale)
+    )
     machine, found = _machine(), []
     async with prepared(port, arguments.seconds, arguments.rounds) as bench:
         for row in arguments.figures or rows:
