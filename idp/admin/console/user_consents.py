@@ -10,16 +10,16 @@ from idp.admin.console.components import facts
 from idp.admin.console.screen import HOME, AdminRequest, not_found, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
 from idp.oauth import consent
-from idp.oauth.clients.path_ids import path_id
+from idp.oauth.clients.path_ids import decoded, path_id
 from idp.oauth.clients.repository import find_client
 
-_PATH = "/users/{user_id}/consents/{client_id}/withdraw"
+_PATH = "/users/{user_id}/consents/{application_id}/withdraw"
 
 
 @screen("GET", _PATH, Permission.CONSENTS_WRITE)
 async def ask_to_withdraw(request: AdminRequest) -> Response[str]:
     user = await user_attributes.user_by(request.params["user_id"])
-    client = await find_client(request.params["client_id"])
+    client = await find_client(decoded({"client_id": request.params["application_id"]})["client_id"])
     if client is None:
         raise not_found()
     back = f"{HOME}/users/{user.id}"
@@ -41,5 +41,5 @@ async def ask_to_withdraw(request: AdminRequest) -> Response[str]:
 async def withdraw(request: AdminRequest) -> Response[Any]:
     user = await user_attributes.user_by(request.params["user_id"])
     await check_user(request.caller, user.id)
-    await consent.withdraw(user.id, request.params["client_id"])
+    await consent.withdraw(user.id, decoded({"client_id": request.params["application_id"]})["client_id"])
     return redirect_with_notice(f"/users/{user.id}", "withdrawn")

@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import secrets
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
 
+from idp.accounts import invitations as guests
 from idp.accounts.attributes import declaration
 from idp.accounts.tables import User
 from idp.admin.bulk import service as bulk
@@ -146,11 +148,17 @@ async def names(  # noqa: PLR0915 -- one of each kind
     assert mail is not None
     directory = await make_directory(alice.id, "Named")
     customer = await _make_customer(alice)
+    await guests.invite(invitation_email := f"{secrets.token_hex(6)}@example.com", "Named guest")
+    invited = await fetchrow("SELECT id FROM invitation WHERE email = $1", invitation_email)
+    assert invited is not None
     yield {
         "groups": (directory | {"user_id": str(alice.id)}, ["Named", "group"]),
         "roles": (directory | {"user_id": str(alice.id)}, ["Named", "role"]),
         "organizations": (customer, ["Named customer"]),
-        "users": ({"user_id": str(alice.id), "sid": str(session["id"])}, [alice.email, str(alice.id)]),
+        "users": (
+            {"client_id": workload.client_id, "user_id": str(alice.id), "sid": str(session["id"])},
+            [alice.email, str(alice.id)],
+        ),
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
@@ -172,6 +180,7 @@ async def names(  # noqa: PLR0915 -- one of each kind
         "attributes": ({"attribute": attribute.name}, [attribute.name, "Named attribute", "Values that go with it"]),
         "keys": ({"kid": key.kid}, [key.kid, key.alg]),
         "upstreams": ({"upstream_id": provider.id}, ["Named provider", provider.id]),
+        "invitations": ({"user_invitation_id": str(invited["id"])}, [invitation_email, "Named guest"]),
     }
     await declaration.delete(attribute.name)
     await delete_directory(directory)

@@ -8,6 +8,7 @@ import pytest
 from idp import clock
 from idp.admin.console.components import Cell
 from idp.admin.console.key_timeline import signs_from, timeline
+from idp.keys import rotation_job
 from idp.keys.lifecycle import KeyInfo, State
 from idp.keys.propagation import Witness
 
@@ -34,7 +35,8 @@ def test_a_pending_key_names_what_it_waits_for() -> None:
     assert (state, found["Signs until"]) == ("to come", ("its successor signs", "to come"))
 
 
-def test_a_pending_key_that_all_have_fetched_says_when_it_signs() -> None:
+def test_a_pending_key_that_all_have_fetched_says_when_it_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotation_job, "publication", lambda: 3600)
     all_seen = [server("Orders", seen=True)]
     cell = signs_from(PENDING, all_seen)
     assert cell.exact

@@ -150,6 +150,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
             "delivery_id": str(delivery_id),
             "job_id": await _job(),
             "client_id": client.client_id,
+            "application_id": client.client_id,
             "organization_id": str(organization.id),
             "domain_id": str(domain.id),
             "invitation_id": str(invitation.id),

@@ -385,9 +385,11 @@ CREATE INDEX users_created_at ON users (created_at, id);
 CREATE INDEX users_email ON users (email, id);
 -- Search by prefix, whatever the collation of the database; of names without accents; and by domain.
 CREATE INDEX users_email_prefix ON users (email text_pattern_ops);
-CREATE INDEX users_name_prefix ON users
+CREATE INDEX users_name_prefix ON users (lower(name) text_pattern_ops, id);
+CREATE INDEX users_family_name_prefix ON users (lower(family_name) text_pattern_ops, id);
+CREATE INDEX users_name_plain ON users
     (lower(regexp_replace(normalize(name, NFD), '[\u0300-\u036f]', '', 'g')) text_pattern_ops, id);
-CREATE INDEX users_family_name_prefix ON users
+CREATE INDEX users_family_name_plain ON users
     (lower(regexp_replace(normalize(family_name, NFD), '[\u0300-\u036f]', '', 'g')) text_pattern_ops, id);
 CREATE INDEX users_email_domain ON users (split_part(email, '@', -1), id);
 -- What SCIM clients ask for again and again: who has changed, and who is disabled.
