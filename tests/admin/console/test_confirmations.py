@@ -156,7 +156,7 @@ async def names(  # noqa: PLR0915 -- one of each kind
         "roles": (directory | {"user_id": str(alice.id)}, ["Named", "role"]),
         "organizations": (customer, ["Named customer"]),
         "users": (
-            {"client_id": workload.client_id, "user_id": str(alice.id), "sid": str(session["id"])},
+            {"application_id": workload.client_id, "user_id": str(alice.id), "sid": str(session["id"])},
             [alice.email, str(alice.id)],
         ),
         "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
