@@ -28,6 +28,7 @@ async def ask_to_withdraw(request: AdminRequest) -> Response[str]:
         "Client id": client.client_id,
         "Email address": user.email,
         "Name": user.name,
+        "Id (sub)": str(user.id),
     }
     return render(
         request, "form", section="users", heading="Withdraw this consent?", subject=facts(shown), fields=[],
