@@ -93,7 +93,7 @@ from idp.selfservice import (
 from idp.selfservice import attributes as account_attributes
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
-from idp.signin import home, organization_logos, upstream_pages
+from idp.signin import home, organization_logos, password_strength, upstream_pages
 from idp.signin import pages as signin
 from idp.trace import worker as trace_worker
 
@@ -130,6 +130,7 @@ MODULES = (
     organization_logos,
     organizations,
     passkeys,
+    password_strength,
     probe,
     profile,
     pushed,

@@ -284,7 +284,8 @@ class PageError(IdpError):
         title, message: plain words without jargon.
         code: the protocol's error code, if there is one.
         status: the HTTP status.
-        hint: the cause, for the log, in English and in terms of the protocol.
+        hint: the cause, for the log, in English and in terms of the protocol. The page has it in development mode only.
+        facts: labels and values for the developer of a client. Only the page has them, in development mode only.
         way_out: links to continue, as pairs of label and URL; the start page if empty.
         template: the name of the template.
     """
@@ -298,6 +299,7 @@ class PageError(IdpError):
         status: int = HTTPStatus.BAD_REQUEST,
         hint: str | None = None,
         reason: Reason | None = None,
+        facts: tuple[tuple[str, str], ...] = (),
         way_out: tuple[tuple[str, str], ...] = (),
         template: str = "error.html",
     ) -> None:
@@ -308,6 +310,7 @@ class PageError(IdpError):
         self.status = status
         self.hint = hint
         self.reason = reason or BY_CODE.get(code or "")
+        self.facts = facts
         self.way_out = way_out
         self.template = template
 

@@ -17,7 +17,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -53,6 +53,43 @@ class InvalidPasswordError(ValidationError):
     code = "invalid_password"
 
 
+class Assessment(NamedTuple):
+    """How good a new password is.
+
+    Attributes:
+        score: from 0 to 4.
+        accepted: whether the policy accepts it, as far as it does not ask for breaches.
+        text: the same as a sentence, in the user's language. It advises how to improve a password that is refused.
+    """
+
+    score: int
+    accepted: bool
+    text: str
+
+
+async def assess(password: str, *, user_inputs: Sequence[str] = ()) -> Assessment:
+    """Return how good a new password is, for somebody who is still typing it.
+
+    Args:
+        user_inputs: as for :func:`check_new_password`.
+
+    Raises:
+        OverloadedError: too many passwords are being hashed.
+    """
+    try:
+        _check_length(password)
+    except InvalidPasswordError as error:
+        return Assessment(0, False, str(error))
+    found = await _estimate(password, user_inputs)
+    if found.score < settings().password_min_score:
+        return Assessment(found.score, False, strength.explain_weakness(found))
+    return Assessment(found.score, True, strength.describe(found.score))
+
+
+async def _estimate(password: str, user_inputs: Sequence[str]) -> strength.Strength:
+    return await _pool().run(strength.estimate, password, [*user_inputs, settings().product_name])
+
+
 async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:
     """Check a new password against the policy.
 
@@ -64,8 +101,7 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
         OverloadedError: too many passwords are being hashed.
     """
     _check_length(password)
-    known = [*user_inputs, settings().product_name]
-    found = await _pool().run(strength.estimate, password, known)
+    found = await _estimate(password, user_inputs)
     if found.score < settings().password_min_score:
         raise InvalidPasswordError(strength.explain_weakness(found))
     if await is_breached(_normalised(password)):

@@ -44,6 +44,12 @@ def explain_weakness(strength: Strength) -> str:
     return " ".join([_("The password is too easy to guess."), *advice])
 
 
+def describe(score: int) -> str:
+    """Return how strong a password is that is accepted, in the user's language."""
+    words = (_("This password is acceptable."), _("This password is good."), _("This password is strong."))
+    return words[max(0, score - 2)]
+
+
 def _normalise(text: str) -> str:
     return unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode()[:MAX_ESTIMATED_LENGTH]
 

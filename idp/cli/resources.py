@@ -1,5 +1,6 @@
 """`idp resources`: register and change resource servers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import rich_click as click
@@ -18,6 +19,10 @@ def resources() -> None:
 #: Resource server metadata that `create` and `update` accept.
 _METADATA = together(
     click.option("--scope", help="Scopes of the resource server, separated by spaces."),
+    click.option(
+        "--scope-description", "scope_descriptions", multiple=True, metavar="SCOPE=TEXT",
+        help="What a scope allows, as the consent page says it: 'orders:read=Read your orders'. May be repeated.",
+    ),
     click.option(
         "--alg", "access_token_signed_response_alg", type=SIGNING_ALGORITHM,
         help=f"Algorithm that signs access tokens. Default: {DEFAULT_ALGORITHM}.",
@@ -97,7 +102,18 @@ async def update(*, identifier: str, as_json: bool, **options: Any) -> None:
 
 def _metadata(options: dict[str, Any]) -> dict[str, Any]:
     named = given(options)
-    return named if named.get("scope", "") is not None else named | {"scope": ""}
+    if named.get("scope", "") is None:
+        named["scope"] = ""
+    if "scope_descriptions" in named:
+        named["scope_descriptions"] = _descriptions(named["scope_descriptions"] or ())
+    return named
+
+
+def _descriptions(entered: Iterable[str]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in entered]
+    if any(not sign for _, sign, _ in pairs):
+        raise click.UsageError("A description looks like 'orders:read=Read your orders'.")
+    return {scope.strip(): text.strip() for scope, _, text in pairs}
 
 
 def _print(server: Any, as_json: bool) -> None:

@@ -163,7 +163,13 @@ async def _service(kept: str) -> str:
 
 async def _api() -> None:
     try:
-        await register_resource_server(API, "Orders", scope="orders:read orders:write", client_id=SERVICE_CLIENT_ID)
+        await register_resource_server(
+            API,
+            "Orders",
+            scope="orders:read orders:write",
+            scope_descriptions={"orders:read": "See your orders", "orders:write": "Place and change orders"},
+            client_id=SERVICE_CLIENT_ID,
+        )
     except OAuthError as error:
         if error.code != "invalid_target":
             raise

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.federation.icons import icon_names
 from idp.settings import settings
 
 #: A value of a claim that rules read.
@@ -89,6 +90,11 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def origin(self) -> str:
         """The origin of what its rules give."""
         return origin_of(self.id)
+
+    @property
+    def icons(self) -> tuple[str, ...]:
+        """The names of the icons that its button can have, the best one first."""
+        return icon_names(self.kind, self.issuer, self.id)
 
     def lacks(self, option: str) -> bool:
         """Return whether the operator switched off a feature that OpenID providers have."""

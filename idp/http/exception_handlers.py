@@ -41,6 +41,7 @@ from idp.infra.logs import exception_fields
 from idp.infra.request_context import Refusal, actor, refusal
 from idp.keys.algorithms import PROOF_ALGORITHMS
 from idp.reasons import Reason
+from idp.settings import settings
 from idp.trace import recorder
 
 log = structlog.get_logger()
@@ -59,8 +60,15 @@ def error_page(error: PageError) -> Response[str]:
         title=error.title,
         message=error.message,
         error=error.code,
+        developer=_for_developers(error) if settings().dev else [],
         way_out=error.way_out or [(_("Go to the start page"), "/")],
     )
+
+
+def _for_developers(error: PageError) -> list[tuple[str, str]]:
+    """Return what development mode says about the cause: it may name what a client registered."""
+    told = [*([("Cause", error.hint)] if error.hint else []), *error.facts]
+    return [*told, ("Note", "Development mode shows this. In production, it is in the log.")] if told else []
 
 
 def json_error(
@@ -285,11 +293,24 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         return _unexpected(request, error)
     headers = {name: value for name, value in (error.headers or {}).items() if name.lower() in ("allow", "connection")}
     if _wants_page(request):
-        title = _("There is no such page") if status == HTTPStatus.NOT_FOUND else _("This request cannot be answered")
-        response: Response[Any] = error_page(PageError(title, f"{status.phrase}.", status=status))
+        response: Response[Any] = error_page(_page_of(status))
         response.headers.update(headers)
         return response
     return json_error("invalid_request", f"{status.phrase}.", status, headers)
+
+
+def _page_of(status: HTTPStatus) -> PageError:
+    title = _("This request cannot be answered")
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            title, message = _("There is no such page"), _("The address may be wrong, or the page no longer exists.")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            message = _("This address opens no page. Go back and try again.")
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            message = _("What was sent is too large.")
+        case _:
+            message = _("It is not in a form that this server accepts.")
+    return PageError(title, message, status=status)
 
 
 def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:

@@ -4,6 +4,7 @@ from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from idp.accounts.repository.users import user_by_id
+from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.directory.branding import brand_of
 from idp.directory.branding_models import Brand
@@ -32,13 +34,13 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.consent_changes import document_facts, documents_hash, shown_metadata
 from idp.oauth.consent_grant import ConsentedScope, ConsentGrant, at_resources
-from idp.oauth.details import words
+from idp.oauth.consent_words import in_words
 from idp.oauth.details.granted import from_json, must_ask, to_json, unique
 from idp.oauth.details.models import Details
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.repository import consents, families
 from idp.oauth.repository.consents import AuthorizedClient, StoredConsent
-from idp.oauth.scopes import SCOPE_OF_CLAIM, describe, describe_claim, visible_claims
+from idp.oauth.scopes import SCOPE_OF_CLAIM, visible_claims
 from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
@@ -135,16 +137,13 @@ def form_purpose(asked: AuthorizationRequest, client: Client, session: SignedIn)
     return f"consent {session.user_id} {documents_hash(client).hex()} {shown}"
 
 
-def shown(asked: AuthorizationRequest, client: Client) -> dict[str, Any]:
+def shown(asked: AuthorizationRequest, client: Client, user: User) -> dict[str, Any]:
     """Return the values of the page for what a client asks: who it is, and what it would be able to do."""
-    resources = [registry.resource_server(identifier) for identifier in asked.resource]
     return {
         "client": display(client),
         "unchecked": client.origin == "dynamic",
-        "scopes": [describe(scope) for scope in asked.scope if scope != "openid"],
-        "claims": [describe_claim(claim) for claim in asked.claims_by_name],
-        "details": words.describe(asked.authorization_details),
-        "resources": [resource.name for resource in resources if resource is not None],
+        "site": urlsplit(client.client_uri).netloc if client.origin == "admin" and client.client_uri else "",
+        **in_words(asked, client, user),
     }
 
 
@@ -155,9 +154,9 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     if isinstance(asking, Response):
         return asking
     pending, client, session = asking
-    user = await user_by_id(session.user_id)
-    asked = pending.asked
-    values = shown(asked, client)
+    asked, user = pending.asked, await user_by_id(session.user_id)
+    assert user is not None  # noqa: S101 -- a session is deleted with its user
+    values = shown(asked, client, user)
     values["client"] = msgspec.structs.replace(values["client"], brand=await _brand(pending, client, session))
     return page(
         "consent.html",
@@ -209,13 +208,13 @@ async def decide_consent(request: AnyRequest, request_id: FromPath[str]) -> Resp
 
 
 async def sign_in_as_another(request: AnyRequest, pending: PendingRequest, client: Client) -> Response[Any]:
-    """Redirect to a sign-in that returns to the request, whoever is signed in now."""
+    """Redirect to a sign-in with another account, which returns to the request."""
     key = await new_flow_key(request)
     binding = await flows.start(
         key,
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
-        display=display(client, pending.asked.ui_locales),
+        display=display(client, pending.asked.ui_locales, pending.asked.organization),
         max_age=pending.asked.max_proof_age,
         occasion=Occasion.SWITCH,
     )

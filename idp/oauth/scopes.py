@@ -28,11 +28,18 @@ CLAIMS = ("sub", "iss", "auth_time", "acr", "amr", "sid", *SCOPE_OF_CLAIM)
 
 
 class ScopeDescription(msgspec.Struct, frozen=True):
-    """The text of a scope on the consent page, after `It will be able to`."""
+    """The text of a scope on the consent page, after `It will be able to`.
+
+    Attributes:
+        values: what the client sees of this user with it: labels and values.
+        code: its name, if the text does not come from us.
+    """
 
     name: str
     title: str
     description: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+    code: str = ""
 
 
 def _descriptions() -> Mapping[str, tuple[str, ...]]:
@@ -49,18 +56,20 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
     }
 
 
-def describe(scope: str) -> ScopeDescription:
+def describe(scope: str, values: tuple[tuple[str, str], ...] = ()) -> ScopeDescription:
     """Return the text of a scope. A scope of a resource server is shown by its name.
 
-    Attributes that are released with the scope are named.
+    Attributes that are released with the scope are named. Values of the user take the place of a general text.
     """
     labels = ", ".join(one.text(locale.get()) for one in attributes.released([scope]))
     if labels and scope not in STANDARD_SCOPES:
         return ScopeDescription(scope, _("See these details about you: %(labels)s", labels=labels))
     title, *texts = _descriptions().get(scope, (scope,))
+    if values:
+        texts = []
     if labels:
         texts.append(_("Also these details about you: %(labels)s.", labels=labels))
-    return ScopeDescription(scope, title, " ".join(texts))
+    return ScopeDescription(scope, title, " ".join(texts), values)
 
 
 def _claim_names() -> Mapping[str, str]:

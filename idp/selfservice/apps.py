@@ -12,8 +12,9 @@ from idp.oauth import consent
 from idp.oauth.access_policies.applications import applications_of
 from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registry import registry
+from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.details import words
-from idp.oauth.scopes import describe, describe_claim
+from idp.oauth.scopes import STANDARD_SCOPES, describe, describe_claim
 from idp.selfservice.account_page import account_page, require_form, require_session
 
 AnyRequest = Request[Any, Any, Any]
@@ -37,7 +38,7 @@ def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
     at: dict[str | None, list[str]] = {}
     for granted in app.grants:
         if granted.scope != "openid":
-            at.setdefault(granted.resource, []).append(describe(granted.scope).title)
+            at.setdefault(granted.resource, []).append(_title(granted))
     for detail in words.describe(app.details):
         at.setdefault(detail.resource, []).append(detail.sentence or detail.title)
     scopes = at.pop(None, []) + [describe_claim(claim) for claim in app.claims]
@@ -47,6 +48,13 @@ def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
         "scopes": scopes,
         "services": sorted(services),
     }
+
+
+def _title(granted: ConsentedScope) -> str:
+    server = registry.resource_server(granted.resource) if granted.resource is not None else None
+    if server is None or granted.scope in STANDARD_SCOPES:
+        return describe(granted.scope).title
+    return server.scope_descriptions.get(granted.scope) or granted.scope
 
 
 def _name(resource: str) -> str:

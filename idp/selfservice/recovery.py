@@ -114,6 +114,7 @@ def _too_old() -> PageError:
 def _reset_page(token: str, email: str, error: str | None = None) -> Response[str]:
     return page(
         "reset.html",
+        scripts=True,
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         token=token,
         username=email,

@@ -66,7 +66,7 @@ async def show_password(request: AnyRequest) -> Response[Any]:
 def _password_page(
     request: AnyRequest, account: AccountRequest, error: str | None = None, *, elsewhere: bool = False
 ) -> Response[str]:
-    return account_page(request, "password", account, error=error, elsewhere=elsewhere)
+    return account_page(request, "password", account, error=error, elsewhere=elsewhere, scripts=True)
 
 
 def _elsewhere(request: AnyRequest, account: AccountRequest, directory: str) -> Response[str]:
@@ -155,7 +155,7 @@ async def show_new_codes(request: AnyRequest, account: AccountRequest) -> Respon
     async with transaction():
         codes = await recovery_codes.generate(account.user.id)
         await notify_change(account.user, "recovery_codes_made")
-    return account_page(request, "recovery_codes", account, codes=codes)
+    return account_page(request, "recovery_codes", account, codes=codes, scripts=True)
 
 
 ROUTES = [

@@ -36,7 +36,7 @@ async def _page(request: AnyRequest, account: AccountRequest, error: str | None 
         setup = await totp.start_setup(account.user.id, str(account.session.id), account.user.email)
     except totp.AlreadyEnabledError:
         return see_other(SECURITY)
-    return account_page(request, "totp", account, setup=setup, error=error, action=PATH)
+    return account_page(request, "totp", account, setup=setup, error=error, action=PATH, scripts=True)
 
 
 @get(PATH, opt=PAGE)

@@ -37,6 +37,9 @@ PUSHED_OF_CLIENT = Rate("pushed requests of a client", burst=600, interval=0.1)
 PUSHED_OF_HOST = Rate("pushed requests of a host", burst=1200, interval=0.1)
 #: Logout tokens of upstream providers from one host. Each is verified, perhaps with keys that must be fetched.
 LOGOUT_TOKENS_OF_HOST = Rate("logout tokens of a host", burst=1200, interval=0.1)
+#: Estimates of a new password while it is typed, from one host and one network.
+STRENGTHS_OF_HOST = Rate("password strengths of a host", burst=60, interval=1)
+STRENGTHS_OF_NETWORK = Rate("password strengths of a network", burst=600, interval=0.1)
 #: Mails to one address: a small burst, and no more per day than a user needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)
@@ -112,6 +115,17 @@ async def count_logout_token() -> None:
     """
     if settings().address_limits:
         await spend((LOGOUT_TOKENS_OF_HOST, subjects(client_address.get())[0]))
+
+
+async def count_strength() -> None:
+    """Count an estimate of a password that is being typed.
+
+    Raises:
+        TooManyRequestsError: there were too many from this host or network.
+    """
+    if settings().address_limits:
+        host, network = subjects(client_address.get())
+        await spend((STRENGTHS_OF_HOST, host), (STRENGTHS_OF_NETWORK, network))
 
 
 async def count_mail(email: str, browser: Browser) -> None:

@@ -17,7 +17,7 @@ from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
-from idp.signin import limits, onward, other_browser, service, transitions
+from idp.signin import limits, onward, other_browser, service, transitions, ways
 from idp.signin.csrf import check_form_token, form_token
 from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow, Occasion
@@ -110,7 +110,7 @@ def after(flow: Flow, step: Step, result: StepResult) -> Response[Any]:
     cookies = result_cookies(result)
     if result.recovery_codes:
         following = flow.return_to if result.session is not None else flows.path(result.flow.binding)
-        return page("recovery_codes.html", cookies=cookies, codes=result.recovery_codes, next=following)
+        return page("recovery_codes.html", cookies=cookies, codes=result.recovery_codes, next=following, scripts=True)
     if result.session is not None:
         return navigate(flow.return_to, cookies)
     path, identity = flows.path(result.flow.binding), result.flow.identity
@@ -259,7 +259,8 @@ async def _show(
         token=token,
         cancel=flow.cancel_to is not None,
         mails=settings().sends_mail,
-        others=[other for other in allowed if other is not step],
+        order=ways.ordered(allowed),
+        others=ways.ordered(other for other in allowed if other is not step),
         may_trust=settings().trusted_device_lifetime > 0 and step in transitions.SECOND and flow.user_id is not None,
         reauthenticate=flow.user_id is None and flow.occasion is None and await current_session(request) is not None,
         created=flow.occasion is Occasion.CREATED and flow.user_id is None,

@@ -58,9 +58,12 @@
   };
 
   for (const form of document.querySelectorAll("form[data-passkey]")) {
-    const button = form.querySelector("button[id^=passkey-]");
+    // It may stand elsewhere on the page.
+    const button = [...form.elements].find((field) => field.id.startsWith("passkey-"));
     const conditional = "conditional" in form.dataset;
     button.hidden = false;
+    const way = button.closest(".way");
+    if (way) way.hidden = false;
     button.addEventListener("click", async (event) => {
       event.preventDefault();
       tell(form, "");

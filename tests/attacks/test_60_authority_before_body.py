@@ -77,6 +77,7 @@ WITHOUT_SESSION = {
     "/login/{flow_id:str}/way": "the secret of the flow; only the address that its pages show changes",
     "/login/{flow_id:str}/{step:str}": "the turn of the flow; see below for those that carry on a session",
     "/logout/confirm": "to sign out ends a session, if it has not ended",
+    "/password/strength": "nothing changes: a password is judged",
     "/reset": "the token, used up by the statement of the change",
     "/unlock": "the token, used up",
     "/not-me": "the token, used up",

@@ -167,7 +167,7 @@ async def test_the_order_of_the_login_page(page: Page) -> None:
     # The script has run, so the button for passkeys is there.
     await expect(page.locator("#passkey-get")).to_be_visible()
     await expect(page.locator("#username")).to_be_focused()
-    rest = ["password", "login-submit", "email-code-send", "passkey-get", "forgot", "register"]
+    rest = ["password", "reveal-password", "login-submit", "email-code-send", "forgot", "register"]
     assert (await _tab_order(page))[:6] == rest
 
 

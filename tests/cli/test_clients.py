@@ -254,6 +254,12 @@ def test_resource_servers(cli: Cli) -> None:
     assert "already" in cli.fails(*create)
     changed = cli("resources", "update", identifier, "--token-type", "JWT", "--json").json
     assert changed["access_token_type"] == "JWT"
+    described = cli("resources", "update", identifier, "--scope-description", "read=Read = see all", "--json").json
+    assert described["scope_descriptions"] == {"read": "Read = see all"}
+    cli("resources", "update", identifier, "--scope-description", "read", code=2)
+    assert "does not define" in cli.fails("resources", "update", identifier, "--scope-description", "write=Write")
+    cleared = cli("resources", "update", identifier, "--scope-description", "", "--json").json
+    assert cleared["scope_descriptions"] == {}
     assert identifier in cli("resources", "list").out
     found = [server for server in cli("resources", "list", "--json").json if server["identifier"] == identifier]
     assert [(server["name"], server["scope"]) for server in found] == [("The API", "read")]

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from idp.errors import (
     OverloadedError,
     PageError,
 )
-from idp.http import pages
+from idp.http import exception_handlers, pages
 from idp.http.access import Access
 from idp.http.body import MAX_BODY_BYTES
 from idp.infra.db.outages import DatabaseUnavailableError
@@ -340,3 +341,24 @@ def test_descriptions_stay_inside_their_character_set() -> None:
     found = list(_descriptions())
     assert len(found) > 50
     assert [text for text in found if text and not ALLOWED.fullmatch(text)] == []
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nope", 404), ("PUT", "/page/unexpected", 405)])
+async def test_a_page_for_an_address_that_opens_none(
+    small: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    """The whole page is in the language of the browser, and has no phrase of HTTP."""
+    headers = {"Accept": "text/html", "Accept-Language": "de"}
+    response = await small.request(method, path, headers=headers)
+    assert response.status_code == status
+    assert HTTPStatus(status).phrase not in response.text
+
+
+@pytest.mark.parametrize("dev", [True, False])
+async def test_causes_are_shown_in_development_mode_only(monkeypatch: pytest.MonkeyPatch, dev: bool) -> None:
+    changed = settings().model_copy(update={"dev": dev})
+    monkeypatch.setattr(exception_handlers, "settings", lambda: changed)
+    error = PageError("It has expired", "Begin again.", hint="A cause.", facts=(("Sent", "https://<evil>.example"),))
+    shown = exception_handlers.error_page(error).content
+    assert ("A cause." in shown) is dev
+    assert ("https://&lt;evil&gt;.example" in shown) is dev

@@ -68,6 +68,8 @@ class Scope:
     name: str = "profile"
     title: str = "See your profile"
     description: str = "Your name, picture and language."
+    values: tuple[tuple[str, str], ...] = (("Full name", "Ada Lovelace"), ("Birthday", "1815-12-10"))
+    code: str = "orders:read"
 
 
 @dataclass(frozen=True)
@@ -286,6 +288,7 @@ class Upstream:
     id: str = "google"
     name: str = "Google"
     href: str = "/account/upstreams/google/link?csrf_token=token"
+    icons: tuple[str, ...] = ("oidc", "google")
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,11 @@ class Identity:
 
 
 #: The server draws the picture, so the page contains it unescaped.
-SETUP = SimpleNamespace(secret="ABCD", qr_svg='<svg viewBox="0 0 9 9"><path d="M0 0"/></svg>')
+SETUP = SimpleNamespace(
+    secret="ABCDEFGH",
+    uri="otpauth://totp/idp:ada?secret=ABCDEFGH",
+    qr_svg='<svg viewBox="0 0 9 9"><path d="M0 0"/></svg>',
+)
 
 #: The context of every step of a sign-in.
 STEP: dict[str, Any] = {
@@ -311,6 +318,7 @@ STEP: dict[str, Any] = {
     "error": "The email or the password is not right.",
     "token": None,
     "cancel": True,
+    "order": ["passkey", "password", "upstream", "email_code", "registration"],
     "others": ["password", "email_code", "passkey", "upstream", "registration", "totp", "recovery_code"],
     "upstreams": [Upstream(), Upstream("github", "GitHub")],
     "directories": [],
@@ -519,6 +527,8 @@ PAGES: dict[str, dict[str, Any]] = {
         "claimed_name": "Northwind",
         "unchecked": False,
         "destination": "You then return to northwind.example.",
+        "lasting": "Until you remove it.",
+        "site": "northwind.example",
         "resources": ["Northwind Orders API"],
     },
     "organization.html": {
@@ -560,6 +570,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "scopes": [Scope()],
         "claims": [],
         "details": [],
+        "lasting": "Until you remove it.",
         "resources": [],
         "organizations": [],
     },
@@ -568,6 +579,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "title": "This sign-in link does not work",
         "message": "The application asked to send you to an address that it has not registered.",
         "error": "invalid_request",
+        "developer": [("Sent", "https://northwind.example/cb")],
         "way_out": WAY_OUT,
         "request_id": "0198c1d2-7a40-7c3e-9d2f-52b2b4a1e0aa",
     },
@@ -576,6 +588,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "error": None,
         "title": "This sign-in has expired",
         "message": "It was open for too long. Go back to the application and begin again.",
+        "developer": [("Sent", "https://northwind.example/cb")],
         "way_out": WAY_OUT,
     },
     "logout.html": {
@@ -721,11 +734,12 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/data.html", {"error": "No.", "done": None}),
     ("access_denied.html", {"contacts": [], "may_switch": False, "request_id": ""}),
     ("consent.html", {"resources": [], "user": User(name=None)}),
-    ("consent.html", {"unchecked": True}),
+    ("consent.html", {"unchecked": True, "site": ""}),
+    ("consent.html", {"scopes": [Scope(values=(), description="", code="")]}),
     ("consent.html", {"document": Document(), "details": [Detail()]}),
     ("consent.html", {"document": Document(first_seen=None, local=None, changes=())}),
     ("consent.html", {"scopes": [], "claims": [], "resources": ["Orders", "Stock"]}),
-    ("error.html", {"error": None, "request_id": "", "way_out": []}),
+    ("error.html", {"error": None, "developer": [], "request_id": "", "way_out": []}),
     ("logout.html", {"hidden": {}, "user": None, "client": None}),
     ("organization.html", {"lost": True}),
     ("organization_invitation.html", {"user": None, "offer": Offered(inviter=None, admin=False)}),
@@ -863,7 +877,7 @@ def pages() -> Templates:
 
 def test_every_template_is_covered() -> None:
     frames = {"base.html", "parts.html", "signin.html", "account/frame.html", "dev/frame.html", "mail/base.html"}
-    frames |= {"organization/frame.html", "organization/lists.html"}
+    frames |= {"organization/frame.html", "organization/lists.html", "first.html", "providers.html"}
     root = templates_path()
     shipped = {path.relative_to(root).as_posix() for path in root.rglob("*.html")}
     # Pages of the console show plain values, and are tested with it. The frame of session management shows nothing.
@@ -890,19 +904,29 @@ def test_page_is_well_formed(pages: Templates, name: str, context: dict[str, Any
                 assert target in page.ids
 
 
+def _scripts(name: str, context: dict[str, Any]) -> list[str]:
+    """Return the files that a page has: help for its fields, passkeys, and what copies codes and keys."""
+    in_flow, has_setup = "others" in context, context.get("setup") is not None
+    files = ["passkey.js"] if "passkey_options" in context else []
+    new_password = name == "reset.html" or (name == "account/password.html" and not context["elsewhere"])
+    files += ["fields.js"] if in_flow or new_password or name == "account/totp.html" else []
+    return [*files, "copy.js"] if has_setup or name.endswith("recovery_codes.html") else files
+
+
 @every_page
 def test_page_keeps_to_the_content_security_policy(pages: Templates, name: str, context: dict[str, Any]) -> None:
     page = Elements(pages.render(name, **context))
     mail, form_post = name.startswith("mail/"), name == "form_post.html"
-    # A page of the sign-in also watches for other tabs.
-    ours = [{"src": pages.static_url("passkey.js"), "defer": None}] if "passkey_options" in context else []
+    ours = [{"src": pages.static_url(file), "defer": None} for file in _scripts(name, context)]
     if "others" in context:
+        # A page of the sign-in also watches for other tabs.
         waits = {"data-waits": None} if context.get("sent_to") else {}
         ours.append({"src": pages.static_url("tab.js"), "defer": None} | waits)
     if context.get("onward"):
         # It must run before the frames load.
         ours = [{"src": pages.static_url("logged_out.js")}]
-    assert page.all("script") == ([{"nonce": "bm9uY2U"}] if form_post else ours)
+    found = sorted(page.all("script"), key=lambda one: one.get("src") or "")
+    assert found == ([{"nonce": "bm9uY2U"}] if form_post else sorted(ours, key=lambda one: one["src"] or ""))
     assert len(page.all("style")) == (1 if mail else 0)
     for _, attributes in page.elements:
         assert not any(attribute.startswith("on") for attribute in attributes)

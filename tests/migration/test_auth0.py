@@ -157,6 +157,7 @@ def test_a_tenant_becomes_configuration(tmp_path: Path) -> None:
     assert clients["Machine"].redirect_uris == ()
     (api,) = (item.entry for item in document.items["resource_servers"])
     assert (api.identifier, api.scope, api.access_token_type) == (auth0.API, "orders:read orders:write", "JWT")
+    assert api.scope_descriptions == {"orders:read": "Read"}
     assert [item.entry.id for item in document.items["upstreams"]] == ["google", "corp-okta"]
     assert [item.entry.slug for item in document.items["organizations"]] == ["partner"]
     assert export.settings == {"IDP_SESSION_LIFETIME": "604800", "IDP_SESSION_IDLE_LIFETIME": "259200"}

@@ -165,3 +165,18 @@ async def test_after_signing_out_on_any_port(browser: Browser, make_client: Make
             "/logout", id_token_hint=tokens["id_token"], post_logout_redirect_uri="http://localhost:50123/bye"
         )
         assert isinstance(answer, Redirect) == known, json.dumps(metadata)
+
+
+async def test_a_request_without_client_id(browser: Browser, client: RelyingParty) -> None:
+    """The page tells it from a client that is not registered."""
+    missing = as_page(await client.authorize(browser, client_id=None))
+    assert "The application did not say which one it is." in missing.text
+    unknown = as_page(await client.authorize(browser, client_id="unknown"))
+    assert "The application is not registered here, or was disabled." in unknown.text
+
+
+async def test_a_wrong_redirect_uri_in_production(browser: Browser, client: RelyingParty) -> None:
+    """What is registered is told in development mode only."""
+    page = as_page(await client.authorize(browser, redirect_uri="https://evil.example/"))
+    assert client.redirect_uri not in page.text
+    assert "evil.example" not in page.text

@@ -14,7 +14,7 @@ from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import registration, resource_metadata, service
-from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat
+from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat, with_descriptions
 from idp.settings import settings
 
 
@@ -23,7 +23,7 @@ def _read_client(row: asyncpg.Record) -> models.Client:
 
 
 def _read_server(row: asyncpg.Record) -> models.ResourceServer:
-    values = dict(row) | {"jwks_uri": f"{settings().issuer}/jwks/{row['jwks_id']}"}
+    values = with_descriptions(row) | {"jwks_uri": f"{settings().issuer}/jwks/{row['jwks_id']}"}
     return msgspec.convert(values, models.ResourceServer)
 
 

@@ -1,5 +1,6 @@
 """Screens of resource servers: metadata, and when each fetched the keys."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from litestar import Response
@@ -23,7 +24,7 @@ from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_w
 from idp.admin.roles import Permission
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.oauth.clients import registration, service
-from idp.oauth.clients.repository import RESOURCE_SERVERS
+from idp.oauth.clients.repository import RESOURCE_SERVERS, with_descriptions
 from idp.oauth.token_types import ACCESS_TOKEN_TYPES
 from idp.settings import settings
 
@@ -72,6 +73,11 @@ def _form(
     fields += [
         Field("scope", "Scopes", values.get("scope") or "", help="Separated by spaces."),
         Field(
+            "scope_descriptions", "What they allow, as the consent page says it",
+            _lines(values.get("scope_descriptions") or {}), "lines",
+            "One scope per line, for example: orders:read = Read your orders",
+        ),
+        Field(
             "access_token_signed_response_alg", "Algorithm of its tokens",
             values.get("access_token_signed_response_alg") or DEFAULT_ALGORITHM, "choice", choices=algorithms,
         ),
@@ -99,10 +105,20 @@ def _form(
     )  # fmt: skip
 
 
+def _lines(descriptions: Mapping[str, str]) -> str:
+    return "\n".join(f"{scope} = {text}" for scope, text in descriptions.items())
+
+
+def _read_lines(text: str) -> dict[str, str]:
+    pairs = (line.partition("=") for line in text.splitlines() if line.strip())
+    return {scope.strip(): words.strip() for scope, _, words in pairs}
+
+
 def _entered(request: AdminRequest) -> dict[str, Any]:
     return {
         "name": request.form.get("name", "").strip(),
         "scope": request.form.get("scope", "").strip(),
+        "scope_descriptions": _read_lines(request.form.get("scope_descriptions", "")),
         "access_token_signed_response_alg": request.form.get("access_token_signed_response_alg", DEFAULT_ALGORITHM),
         "access_token_type": request.form.get("access_token_type", "at+jwt"),
         "self_registered_clients": "self_registered_clients" in request.form,
@@ -140,6 +156,7 @@ async def show_server(request: AdminRequest) -> Response[str]:
         "Networks": row["networks"],
         "User-Agent begins with": row["user_agent"],
         "Scopes": row["scope"],
+        "What they allow": _lines(with_descriptions(row)["scope_descriptions"]).splitlines(),
         "Algorithm": row["access_token_signed_response_alg"],
         "Type of its tokens": row["access_token_type"],
         "Open to clients that registered themselves": row["self_registered_clients"],
@@ -156,7 +173,7 @@ async def show_server(request: AdminRequest) -> Response[str]:
 @screen("GET", "/resource_servers/{jwks_id}/change", _WRITE)
 async def change_server(request: AdminRequest) -> Response[str]:
     row = await one(RESOURCE_SERVERS, jwks_id=request.params["jwks_id"])
-    return _form(request, f"{HOME}/{SECTION}/{row['jwks_id']}/change", dict(row), new=False)
+    return _form(request, f"{HOME}/{SECTION}/{row['jwks_id']}/change", with_descriptions(row), new=False)
 
 
 @screen("POST", "/resource_servers/{jwks_id}/change", _WRITE, fresh=True)

@@ -48,6 +48,7 @@ async def show_setup(request: AnyRequest) -> Response[str]:
 def _page(token: str, error: str | None = None, **entered: str) -> Response[str]:
     return page(
         "admin/setup.html",
+        scripts=True,
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         # The token protects against CSRF: another site does not know it.
         csrf_token=form_token(token, "setup"),

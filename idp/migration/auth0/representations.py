@@ -73,6 +73,7 @@ class Client(msgspec.Struct, frozen=True, kw_only=True):
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
     value: str
+    description: str = ""
 
 
 class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):

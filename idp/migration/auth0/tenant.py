@@ -7,6 +7,7 @@ from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.migration import redirects, secrets
 from idp.migration.auth0.representations import Client, Connection, ResourceServer, Tenant
 from idp.migration.models import Export
+from idp.oauth.clients.metadata import MAX_NAME_LENGTH
 from idp.oauth.grant_types import DEVICE_CODE
 from idp.settings import HOUR
 
@@ -62,10 +63,17 @@ def _add_api(export: Export, api: ResourceServer) -> None:
             "identifier": api.identifier,
             "name": api.name or api.identifier,
             "scope": " ".join(scope.value for scope in api.scopes),
+            "scope_descriptions": _descriptions(api) or None,
             "access_token_signed_response_alg": api.signing_alg if api.signing_alg in SIGNING_ALGORITHMS else None,
             "access_token_type": None if profile else "JWT",
         },
     )
+
+
+def _descriptions(api: ResourceServer) -> dict[str, str]:
+    """Return the descriptions of scopes, each in one line."""
+    lines = {scope.value: " ".join(scope.description.split())[:MAX_NAME_LENGTH] for scope in api.scopes}
+    return {scope: line for scope, line in lines.items() if line}
 
 
 def _add_client(export: Export, tenant: Tenant, client: Client) -> None:

@@ -39,7 +39,7 @@ from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
-from idp.oauth.clients import redirects
+from idp.oauth.clients import nearest_redirect, redirects
 from idp.oauth.clients.documents import service as documents
 from idp.oauth.clients.dynamic import expiry
 from idp.oauth.clients.models import Client
@@ -65,13 +65,22 @@ async def _validated_client(parameters: Parameters) -> Client:
     Raises:
         PageError: shown to the user (RFC 6749 section 4.1.2.1).
     """
-    client = await find_client(parameters.get("client_id", ""))
+    title = _("This application sent a request that we cannot answer")
+    if "client_id" not in parameters:
+        raise PageError(
+            title,
+            _("The application did not say which one it is."),
+            code="invalid_request",
+            hint="client_id is missing.",
+            reason=Reason.UNKNOWN_CLIENT,
+        )
+    client = await find_client(parameters["client_id"])
     if client is None:
         raise PageError(
-            _("This application sent a request that we cannot answer"),
+            title,
             _("The application is not registered here, or was disabled."),
             code="invalid_client",
-            hint="client_id is missing, or names no client that is registered and enabled.",
+            hint="client_id names no client that is registered and enabled.",
             reason=Reason.UNKNOWN_CLIENT,
         )
     return client
@@ -99,6 +108,7 @@ def _validated_redirect_uri(parameters: Parameters, client: Client) -> str:
             _("The application asked to send you to an address that is not registered for it."),
             code="invalid_request",
             hint=f"redirect_uri is none of those that {client.client_id} registered. They are compared exactly.",
+            facts=nearest_redirect.in_facts(redirect_uri, client.redirect_uris),
             reason=Reason.WRONG_REDIRECT_URI,
         )
     return redirect_uri

@@ -53,7 +53,7 @@ def left_out(parameters: Parameters, asked: AuthorizationRequest) -> None:
 @recorder.explanation
 def redirect_uri_mismatch(client: Client, received: str) -> None:
     """Record a redirect URI that is not registered, with the one that is nearest."""
-    found = nearest(client, received)
+    found = nearest(received, client.redirect_uris)
     recorder.step(
         "redirect_uri_mismatch",
         received=shown(received),

@@ -8,17 +8,15 @@ from litestar.params import FromPath
 from idp.accounts.repository.users import user_by_id
 from idp.http import forms
 from idp.http.access import Access
-from idp.http.pages import navigate, page, see_other
+from idp.http.pages import navigate, page
 from idp.oauth import consent
 from idp.oauth.authorize import organization_decision, pending_request
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.clients.models import Client
-from idp.signin import flow as flows
 from idp.signin import sessions
 from idp.signin.csrf import check_form_token, form_token
-from idp.signin.flow import Occasion
-from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key
+from idp.signin.http import browser_of, current_session
 from idp.signin.sessions import SignedIn
 
 AnyRequest = Request[Any, Any, Any]
@@ -84,16 +82,7 @@ async def choose_organization(request: AnyRequest, request_id: FromPath[str]) ->
         case "cancel":
             return navigate(f"{pending_request.path(pending)}/cancel")
         case "switch":
-            key = await new_flow_key(request)
-            binding = await flows.start(
-                key,
-                pending_request.path(pending),
-                cancel_to=f"{pending_request.path(pending)}/cancel",
-                display=consent.display(client, pending.asked.ui_locales, pending.asked.organization),
-                max_age=pending.asked.max_proof_age,
-                occasion=Occasion.SWITCH,
-            )
-            return see_other(flows.path(binding), key_cookies(key))
+            return await consent.sign_in_as_another(request, pending, client)
     if (chosen := await organization_decision.chosen_in(form, session.user_id)) is None:
         return navigate(path(pending))
     await pending_request.choose_organization(pending, chosen, session.user_id)

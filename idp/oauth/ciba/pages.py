@@ -158,16 +158,18 @@ async def show_request(request: AnyRequest, request_id: FromPath[UUID]) -> Respo
     if (denied := await _denied(request, asking)) is not None:
         return denied
     waiting, asked, client, session = asking
+    user = await user_by_id(session.user_id)
+    assert user is not None  # noqa: S101 -- a session is deleted with its user
     return page(
         "approve.html",
         action=asking.path,
         csrf_token=form_token(_secret(request), asking.form_purpose),
-        user=await user_by_id(session.user_id),
+        user=user,
         binding_message=waiting.binding_message,
         created_at=waiting.created_at,
         place=place(waiting.ip_address),
         organizations=await _to_choose_from(asked, client, session),
-        **consent.shown(asked, client),
+        **consent.shown(asked, client, user),
     )
 
 

@@ -90,6 +90,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         identifier: the ``resource`` of a request and the ``aud`` of a token (RFC 8707).
+        scope_descriptions: what its scopes allow, for the consent page. Not every scope has one.
         access_token_type: the ``typ`` of its access tokens: ``at+jwt`` (RFC 9068), or ``JWT`` for a validator that
             refuses it.
         self_registered_clients: whether clients that no administrator registered get tokens for it.
@@ -103,6 +104,7 @@ class ResourceServer(msgspec.Struct, frozen=True, kw_only=True):
     identifier: str
     name: str
     scope: str = ""
+    scope_descriptions: dict[str, str] = {}
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: str = "at+jwt"
     self_registered_clients: bool = False

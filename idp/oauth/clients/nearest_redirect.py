@@ -1,9 +1,8 @@
 """The registered redirect URI that is nearest to one that is not registered, for the operator."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, urlsplit
-
-from idp.oauth.clients.models import Client
 
 #: Registered URIs that are compared, and characters of the received one: anyone can send it.
 MAX_URIS, MAX_LENGTH = 50, 500
@@ -28,16 +27,23 @@ def shown(uri: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=names, fragment="").geturl()
 
 
-def nearest(client: Client, received: str) -> Nearest:
-    """Return the registered redirect URI that shares most with the received one."""
+def nearest(received: str, registered: Sequence[str]) -> Nearest:
+    """Return the registered URI that shares most with the received one."""
     asked = _split(received[:MAX_LENGTH])
     if asked is None:
-        return Nearest(client.redirect_uris[0] if client.redirect_uris else None, ("it is not a URI",))
-    found = [(_distance(asked, parts), uri, parts) for uri in client.redirect_uris[:MAX_URIS] if (parts := _split(uri))]
+        return Nearest(registered[0] if registered else None, ("it is not a URI",))
+    found = [(_distance(asked, parts), uri, parts) for uri in registered[:MAX_URIS] if (parts := _split(uri))]
     if not found:
         return Nearest(None, ())
     _, uri, parts = min(found, key=lambda each: each[0])
     return Nearest(uri, tuple(_differences(asked, parts)) or ("characters",))
+
+
+def in_facts(received: str, registered: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return labels and values about a URI that is not registered, for the developer of the client."""
+    found = nearest(received, registered)
+    known = [("Registered", uri) for uri in registered[:MAX_URIS]] or [("Registered", "none")]
+    return (("Sent", shown(received)), *known, ("The nearest differs in", ", ".join(found.differs_in) or "everything"))
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -6,9 +6,10 @@ serialises the changes.
 
 import ipaddress
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -227,6 +228,10 @@ def check_resource_server(server: ResourceServer) -> None:
     known_alg = server.access_token_signed_response_alg in SIGNING_ALGORITHMS
     if not is_name(server.name) or not is_scope(server.scope) or not known_alg:
         raise invalid_metadata("The name, the scope or the algorithm is not valid.")
+    if not server.scopes.issuperset(server.scope_descriptions):
+        raise invalid_metadata("A description is of a scope that the resource server does not define.")
+    if not all(map(is_name, server.scope_descriptions.values())):
+        raise invalid_metadata(f"The description of a scope is one line of up to {MAX_NAME_LENGTH} characters.")
     if server.access_token_type not in ACCESS_TOKEN_TYPES:
         raise invalid_metadata(f"access_token_type must be one of {', '.join(ACCESS_TOKEN_TYPES)}.")
     try:
@@ -242,6 +247,7 @@ async def register_resource_server(
     name: str,
     *,
     scope: str = "",
+    scope_descriptions: Mapping[str, str] = MappingProxyType({}),
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM,
     access_token_type: str = ACCESS_TOKEN_TYPES[0],
     self_registered_clients: bool = False,
@@ -254,6 +260,7 @@ async def register_resource_server(
 
     Args:
         identifier: the ``resource`` of a request and the ``aud`` of a token: an absolute URI (RFC 8707 section 2).
+        scope_descriptions: what its scopes allow, for the consent page.
         access_token_type: the ``typ`` of its tokens: ``JWT`` if its validator refuses ``at+jwt``.
         self_registered_clients: whether clients that no administrator registered get tokens for it.
         client_id: the client that introspects tokens for it.
@@ -267,6 +274,7 @@ async def register_resource_server(
         identifier=identifier,
         name=name,
         scope=scope,
+        scope_descriptions=dict(scope_descriptions),
         access_token_signed_response_alg=access_token_signed_response_alg,
         access_token_type=access_token_type,
         self_registered_clients=self_registered_clients,

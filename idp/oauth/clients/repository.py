@@ -250,18 +250,25 @@ async def not_before_of_all() -> datetime | None:
     return moment
 
 
+def with_descriptions(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of a resource server with the descriptions of its scopes as a mapping."""
+    return {**row, "scope_descriptions": msgspec.json.decode(row["scope_descriptions"])}
+
+
 async def resource_servers() -> list[ResourceServer]:
-    return many(ResourceServer, await fetch(_RESOURCE_SERVERS))
+    return many(ResourceServer, map(with_descriptions, await fetch(_RESOURCE_SERVERS)))
 
 
 async def stored_resource_servers() -> list[StoredResourceServer]:
     """Return all resource servers, by identifier."""
-    return many(StoredResourceServer, await ResourceServerRow.select().order_by(ResourceServerRow.identifier))
+    rows = await ResourceServerRow.select().order_by(ResourceServerRow.identifier)
+    return many(StoredResourceServer, map(with_descriptions, rows))
 
 
 async def lock_resource_server(identifier: str) -> StoredResourceServer | None:
     """Return a resource server, locked until the end of the transaction."""
-    return one(StoredResourceServer, await fetchrow(_LOCK_RESOURCE_SERVER, identifier))
+    row = await fetchrow(_LOCK_RESOURCE_SERVER, identifier)
+    return one(StoredResourceServer, with_descriptions(row) if row is not None else None)
 
 
 async def insert_resource_server(server: ResourceServer) -> bool:
@@ -334,8 +341,8 @@ CLIENTS = Listing(
 
 RESOURCE_SERVERS = Listing(
     source="resource_server AS r",
-    columns="r.identifier, r.name, r.scope, r.access_token_signed_response_alg, r.access_token_type,"
-    " r.self_registered_clients, r.client_id,"
+    columns="r.identifier, r.name, r.scope, r.scope_descriptions,"
+    " r.access_token_signed_response_alg, r.access_token_type, r.self_registered_clients, r.client_id,"
     " r.jwks_id, r.witnessed, r.networks, r.user_agent, r.created_at, r.updated_at,"
     " (SELECT max(last_at) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_fetched_at,"
     " (SELECT max(period) FROM jwks_fetch WHERE resource_server = r.identifier) AS jwks_period",

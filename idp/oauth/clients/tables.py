@@ -58,15 +58,17 @@ class ClientDocument(Table, tablename="client_document", db=engine):
 class ResourceServerRow(Table, tablename="resource_server", db=engine):
     """A service that accepts our access tokens. ``identifier`` is the ``resource`` and ``aud`` value (RFC 8707).
 
-    Clients that no administrator registered get tokens for it if it accepts ``self_registered_clients``. ``client_id``
-    names the client that it introspects tokens with, if it does. If it is ``witnessed``, a new key does
-    not sign before it has fetched the key. Its fetches are recognised by its own JWKS URL, which ends in ``jwks_id``,
-    and at the common URL by its ``networks`` and the prefix ``user_agent``.
+    ``scope_descriptions`` has the words of the consent page for its scopes. Clients that no administrator registered
+    get tokens for it if it accepts ``self_registered_clients``. ``client_id`` names the client that it introspects
+    tokens with, if it does. If it is ``witnessed``, a new key does not sign before it has fetched the key. Its fetches
+    are recognised by its own JWKS URL, which ends in ``jwks_id``, and at the common URL by its ``networks`` and the
+    prefix ``user_agent``.
     """
 
     identifier = Text(primary_key=True)
     name = Text()
     scope = Text()
+    scope_descriptions = JSONB()
     access_token_signed_response_alg = Text()
     access_token_type = Text()
     self_registered_clients = Boolean()

@@ -17,7 +17,7 @@ from idp.http.access import Access
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.oauth import consent, subjects
-from idp.oauth.clients import redirects
+from idp.oauth.clients import nearest_redirect, redirects
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.id_token_hint import read_id_token_hint
@@ -104,14 +104,15 @@ class _LogoutRequest:
             raise _refused(
                 _("The application asked to send you to an address that is not registered for it."),
                 f"post_logout_redirect_uri is none of those that {self.client.client_id} registered.",
+                nearest_redirect.in_facts(uri, self.client.post_logout_redirect_uris),
             )
         if "state" not in parameters:
             return uri
         return f"{uri}{'&' if '?' in uri else '?'}{urlencode({'state': parameters['state']})}"
 
 
-def _refused(message: str, hint: str) -> PageError:
-    return PageError(_("You were not signed out"), message, code="invalid_request", hint=hint)
+def _refused(message: str, hint: str, facts: tuple[tuple[str, str], ...] = ()) -> PageError:
+    return PageError(_("You were not signed out"), message, code="invalid_request", hint=hint, facts=facts)
 
 
 @route("/logout", http_method=[HttpMethod.GET, HttpMethod.POST], opt={"access": Access.ENTRY}, status_code=200)

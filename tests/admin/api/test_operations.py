@@ -143,6 +143,10 @@ async def test_a_resource_server(owner: Caller) -> None:
     problem(await owner.changed("PATCH", path, {"networks": ["everywhere"]}), 422, "invalid_client_metadata")
     changed = await owner.changed("PATCH", path, {"networks": ["10.0.0.0/8"], "witnessed": False})
     assert changed.json()["networks"] == ["10.0.0.0/8"]
+    described = {"scope": "read", "scope_descriptions": {"read": "Read your orders"}}
+    assert (await owner.changed("PATCH", path, described)).json()["scope_descriptions"] == {"read": "Read your orders"}
+    problem(await owner.changed("PATCH", path, {"scope": ""}), 422, "invalid_client_metadata")
+    assert (await owner("GET", path)).json()["scope_descriptions"] == {"read": "Read your orders"}
     problem(await owner.changed("PATCH", path, {"access_token_type": "none"}), 422, "invalid-body")
     assert (await owner.changed("PATCH", path, {"access_token_type": "JWT"})).json()["access_token_type"] == "JWT"
     ours = {"identifier": f"{owner.issuer}/admin/api", "name": "Mine"}

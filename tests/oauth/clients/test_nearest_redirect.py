@@ -3,7 +3,7 @@
 import pytest
 
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.nearest_redirect import nearest, shown
+from idp.oauth.clients.nearest_redirect import in_facts, nearest, shown
 
 URIS = ("https://app.example.com/callback", "https://other.example/", "com.example.app:/callback")
 
@@ -36,11 +36,11 @@ def client() -> Client:
     ],
 )
 def test_the_nearest_one(client: Client, received: str, uri: str, differs: list[str]) -> None:
-    assert nearest(client, received) == (uri, tuple(differs))
+    assert nearest(received, client.redirect_uris) == (uri, tuple(differs))
 
 
 def test_without_any() -> None:
-    assert nearest(Client(client_id="c", client_name="C"), "https://app.example.com/").uri is None
+    assert nearest("https://app.example.com/", ()).uri is None
 
 
 def test_values_are_not_shown() -> None:
@@ -49,3 +49,13 @@ def test_values_are_not_shown() -> None:
     assert shown(uri) == "https://app.example.com/cb?token=…&x=…"
     assert shown("https://[") == "not a URI"
     assert len(shown("https://a.example/" + "x" * 10_000)) <= 500
+
+
+def test_facts_for_a_developer() -> None:
+    facts = in_facts("https://app.example.com/callback/?code=secret", ["https://app.example.com/callback"])
+    assert facts == (
+        ("Sent", "https://app.example.com/callback/?code=…"),
+        ("Registered", "https://app.example.com/callback"),
+        ("The nearest differs in", "trailing slash, query"),
+    )
+    assert in_facts("https://app.example.com/", [])[1] == ("Registered", "none")

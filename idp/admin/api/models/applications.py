@@ -90,6 +90,7 @@ class ResourceServer(Shown):
     jwks_uri: str
     name: str
     scope: str
+    scope_descriptions: dict[str, str]
     access_token_signed_response_alg: str
     access_token_type: str
     self_registered_clients: bool
@@ -107,6 +108,7 @@ class NewResourceServer(Sent):
     identifier: str
     name: str
     scope: str = ""
+    scope_descriptions: dict[str, str] = {}
     access_token_signed_response_alg: str = DEFAULT_ALGORITHM
     access_token_type: Literal["at+jwt", "JWT"] = "at+jwt"
     self_registered_clients: bool = False
@@ -132,6 +134,7 @@ class ResourceServerChange(Sent):
 
     name: str | UnsetType = UNSET
     scope: str | UnsetType = UNSET
+    scope_descriptions: dict[str, str] | UnsetType = UNSET
     access_token_signed_response_alg: str | UnsetType = UNSET
     access_token_type: Literal["at+jwt", "JWT"] | UnsetType = UNSET
     self_registered_clients: bool | UnsetType = UNSET

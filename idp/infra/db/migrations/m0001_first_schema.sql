@@ -846,6 +846,7 @@ CREATE TABLE resource_server (
     identifier                       text PRIMARY KEY,
     name                             text NOT NULL,
     scope                            text NOT NULL,
+    scope_descriptions               jsonb NOT NULL,
     access_token_signed_response_alg text NOT NULL,
     access_token_type                text NOT NULL,
     self_registered_clients          boolean NOT NULL,
