@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import address_book
 from idp.cli.options import ADMIN_ROLES
 from idp.cli.output import json_option, print_json, print_table
 from idp.errors import NotFoundError
@@ -36,9 +37,10 @@ async def list_admins(as_json: bool) -> None:
     if as_json:
         print_json([{name: value for name, value in row.items() if not name.startswith("_")} for row in found])
         return
+    named = await address_book(row["granted_by"] for row in found)
     print_table(
         ("Email address", "Role", "Given by", "Since"),
-        [(row["email"], row["role"], row["granted_by"], row["granted_at"]) for row in found],
+        [(row["email"], row["role"], named(row["granted_by"]), row["granted_at"]) for row in found],
     )
 
 

@@ -4,6 +4,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.cli.progress import progress
 
 #: Seconds until the job is looked at again, if a server works on it.
 _LOOK_SECONDS = 0.2
@@ -29,16 +30,12 @@ async def finish_job(attribute: str) -> None:
     """Work on the job of an attribute until it is done, with a bar on a terminal. Servers work on it too."""
     import asyncio
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from idp.accounts.attributes.jobs.repository import job
     from idp.accounts.attributes.jobs.runner import Runner
 
-    console, runner = Console(stderr=True), Runner()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("Values")
+    runner = Runner()
+    with progress("Values") as tell:
         while (found := await job(attribute)) is not None:
-            bar.update(task, total=found.total, completed=found.done)
+            tell(found.done, total=found.total)
             if not await runner.work(attribute):
                 await asyncio.sleep(_LOOK_SECONDS)

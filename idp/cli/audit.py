@@ -8,10 +8,16 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import address_book, find_user_id
 from idp.cli.output import json_option, print_json, print_table
+from idp.cli.progress import progress
 from idp.errors import OperatorError
 
 TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+#: Events between two updates of the progress.
+_TOLD = 1000
 
 
 class NotAuditedError(OperatorError):
@@ -26,14 +32,14 @@ def audit() -> None:
 def _filters(command: Any) -> Any:
     for option in (
         click.option("--token-client", "token_client_id", help="Only tokens issued to this client."),
-        click.option("--token-user", "token_user_id", type=click.UUID, help="Only tokens issued to this user."),
+        click.option("--token-user", "token_user_id", metavar="USER", help="Only tokens issued to this user."),
         click.option("--jti", help="Only the issue of this access token."),
         click.option("--request", "request_id", help="Only events of this request."),
         click.option("--ip", "ip_address", help="Only events from this address."),
         click.option("--session", "session_id", type=click.UUID, help="Only events of this session."),
         click.option("--client", "client_id", help="Only events of this client."),
-        click.option("--user", "user_id", type=click.UUID, help="Only events of this user."),
-        click.option("--actor", help="Only events of this actor, such as user:ID, client:ID or cli:NAME."),
+        click.option("--user", "user_id", metavar="USER", help="Only events of this user: an email address or an id."),
+        click.option("--actor", help="Only events of this actor, such as user:ADDRESS, client:ID or cli:NAME."),
         click.option(
             "--outcome", type=click.Choice(["success", "failure", "denied"]), help="Only events with this outcome."
         ),
@@ -52,8 +58,14 @@ def _times(since: datetime | None, until: datetime | None) -> dict[str, datetime
     return {name: time.replace(tzinfo=UTC) for name, time in given.items() if time is not None}
 
 
-def _given(filters: dict[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in filters.items() if value is not None}
+async def _given(filters: dict[str, Any]) -> dict[str, str]:
+    """Return the filters that are given. A user, who may be deleted, is an email address or an id."""
+    given = {name: str(value) for name, value in filters.items() if value is not None}
+    for name in {"user_id", "token_user_id"} & given.keys():
+        given[name] = str(await find_user_id(given[name]))
+    if given.get("actor", "").startswith("user:"):
+        given["actor"] = f"user:{await find_user_id(given['actor'].removeprefix('user:'))}"
+    return given
 
 
 @audit.command("list")
@@ -70,15 +82,16 @@ async def list_events(
     from idp.audit import trail
     from idp.audit.repository import audit_events
 
-    events = await audit_events.latest_events(_given(filters), limit=limit, **_times(since, until))
+    events = await audit_events.latest_events(await _given(filters), limit=limit, **_times(since, until))
     if as_json:
         print_json([trail.as_dict(event) for event in events])
         return
+    named = await address_book(each for event in events for each in (event.actor, event.user_id))
     print_table(
         ("Time", "Event", "Outcome", "Actor", "User", "Client", "From", "Detail"),
         [
-            (event.at, event.event, event.outcome, event.actor, event.user_id, event.client_id, event.ip_address,
-             event.detail if event.detail != "{}" else "")
+            (event.at, event.event, event.outcome, named(event.actor), named(event.user_id), event.client_id,
+             event.ip_address, event.detail if event.detail != "{}" else "")
             for event in events
         ],
     )  # fmt: skip
@@ -99,7 +112,7 @@ async def export(
     from idp.audit.events import record
     from idp.audit.repository import audit_events
 
-    number = 0
+    number, given = 0, await _given(filters)
     with ExitStack() as stack:
         if output is None:
             file: Any = sys.stdout
@@ -111,10 +124,13 @@ async def export(
         if kind == "csv":
             file.write(trail.csv_header())
         line = trail.csv_line if kind == "csv" else trail.jsonl
-        async for event in audit_events.events(_given(filters), **_times(since, until)):
+        tell = stack.enter_context(progress("0 events", hidden=file.isatty()))
+        async for event in audit_events.events(given, **_times(since, until)):
             file.write(line(event))
             number += 1
-    await record("audit_exported", detail={"number": number, "format": kind, **_given(filters)})
+            if number % _TOLD == 0:
+                tell(description=f"{number:,} events")
+    await record("audit_exported", detail={"number": number, "format": kind, **given})
     click.echo(f"{number} events.", err=True)
 
 
@@ -138,7 +154,8 @@ async def verify(path: Path | None, as_json: bool) -> None:
                 outside = verification.read_file(lines, read)
         except (OSError, ValueError) as error:
             raise NotAuditedError(f"{path} cannot be used: {getattr(error, 'strerror', None) or error}") from error
-    report = await verification.verify(read, outside)
+    with progress("Verifying the audit trail"):
+        report = await verification.verify(read, outside)
     if as_json:
         print_json(report)
     else:

@@ -6,6 +6,7 @@ import rich_click as click
 
 from idp.cli.database import database, with_database
 from idp.cli.output import json_option, print_json, print_table
+from idp.cli.progress import progress
 from idp.cli.rehearse import rehearse
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ async def _upgrade(*, any_lock: bool) -> list[str]:
 
     async with database(migrated=False, create=True):
         await migrate.check_version()
-        return await migrate.upgrade(any_lock=any_lock)
+        with progress("Migrating the database"):
+            return await migrate.upgrade(any_lock=any_lock)
 
 
 @db.command()
@@ -66,7 +68,8 @@ async def restored(keep_keys: bool, as_json: bool) -> None:
 
     # The mark and the new signing keys need the master key and report a missing one.
     vault.root_key()
-    report = await recovery.revoke_after_restore(keep_keys=keep_keys)
+    with progress("Revoking what was issued since the backup"):
+        report = await recovery.revoke_after_restore(keep_keys=keep_keys)
     if as_json:
         print_json(report)
         return
@@ -119,5 +122,6 @@ async def distribute(only_plan: bool) -> None:
     if not statements:
         click.echo("All tables are placed.")
         return
-    await distribution.run(statements)
+    with progress("Placing the tables"):
+        await distribution.run(statements)
     click.echo("The tables are placed. Start the servers.")

@@ -1,4 +1,4 @@
-"""`idp doctor`: examine the server and its surroundings, and say how to mend what is wrong."""
+"""`idp doctor`: examine the server and its surroundings, and say how to fix what is wrong."""
 
 import sys
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.output import json_option, print_json, wrapped
+from idp.cli.progress import progress
 
 if TYPE_CHECKING:
     from idp.doctor.models import Check, Context, Finding, Result
@@ -27,7 +28,7 @@ _COLORS = {"ok": "green", "note": "blue", "warning": "yellow", "error": "red"}
 def doctor(
     *, names: tuple[str, ...], offline: bool, send_test: str | None, time_server: str, everything: bool, as_json: bool
 ) -> None:
-    """Examine the server and its surroundings, and say how to mend what is wrong.
+    """Examine the server and its surroundings, and say how to fix what is wrong.
 
     Nothing is changed. docs/doctor.md describes the checks and their findings.
 
@@ -37,7 +38,9 @@ def doctor(
 
     from idp.doctor.models import exit_code, to_json
 
-    results = asyncio.run(_examine(_chosen(names), network=not offline, send_test=send_test, time_server=time_server))
+    checks = _chosen(names)
+    with progress("Examining the server"):
+        results = asyncio.run(_examine(checks, network=not offline, send_test=send_test, time_server=time_server))
     if as_json:
         print_json(to_json(results))
     else:

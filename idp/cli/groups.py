@@ -7,6 +7,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.directory import client_option, count, find_group, find_role, find_users, first_rows, limit_option
 from idp.cli.groups_import import import_command
+from idp.cli.named_user import address_book
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -159,9 +160,10 @@ async def members(*, group: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    named = await address_book(row["origin"] for row in found)
     print_table(
         ("Email", "Name", "Id", "Added", "By"),
-        [(row["email"], row["name"], row["user_id"], row["created_at"], row["origin"]) for row in found],
+        [(row["email"], row["name"], row["user_id"], row["created_at"], named(row["origin"])) for row in found],
     )
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import find_user
 from idp.cli.options import given
 from idp.cli.output import json_option, print_details, print_json, print_table
 
@@ -26,7 +27,7 @@ def id_jag() -> None:
 @click.option(
     "--email-domain", "email_domains", multiple=True, help="Only users with a verified address in this domain."
 )
-@click.option("--user", "user_ids", multiple=True, type=click.UUID, help="Only this user, by id. May be repeated.")
+@click.option("--user", "user_ids", multiple=True, help="Only this user: an email address or an id. May be repeated.")
 @click.option("--acr", help="The level that the sign-in must have reached: 2 for two factors, phr for a passkey.")
 @json_option
 @with_database
@@ -39,6 +40,7 @@ async def add(*, client_id: str, as_json: bool, **options: Any) -> None:
 
     from idp.oauth.id_jag import registration
 
+    options["user_ids"] = tuple([(await find_user(user)).id for user in options["user_ids"]])
     values = {name: value for name, value in given(options).items() if value is not None}
     policy = msgspec.to_builtins(await registration.add(client_id, **values))
     if as_json:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import rich_click as click
 
 from idp.cli.output import text
+from idp.cli.progress import progress
 from idp.errors import OperatorError
 
 #: Maximum number of refused lines to print.
@@ -56,16 +57,10 @@ def writing_report(
 
 @contextmanager
 def showing_progress(file: BinaryIO) -> Iterator[Callable[[int], None]]:
-    """Shows the progress on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
+    """Shows how much of a file is read."""
     size = os.fstat(file.fileno()).st_size if file.seekable() else None
-    columns = (TextColumn("{task.fields[read]:,} lines"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=size, read=0)
-        yield lambda read: bar.update(task, completed=file.tell() if size is not None else 0, read=read)
+    with progress("0 lines", size) as tell:
+        yield lambda read: tell(file.tell() if size is not None else None, description=f"{read:,} lines")
 
 
 def print_refused(lines: Sequence[tuple[int, str, str]], number: int) -> None:

@@ -1,11 +1,11 @@
 """`idp incident`: the response to a compromised user, client, key or upstream. `idp contain` is the older name."""
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import find_user
 from idp.cli.options import KeyCommand
 from idp.cli.output import json_option, print_json, print_table, text
 
@@ -20,7 +20,7 @@ def incident() -> None:
 
 @incident.group()
 def revoke() -> None:
-    """End all sessions, tokens and consents that came from it, at once."""
+    """End all sessions, tokens and consents of a compromised user, client, key or upstream."""
 
 
 _keep = click.option(
@@ -28,20 +28,23 @@ _keep = click.option(
     is_flag=True,
     help="Do not disable the account or client, so that it can be used again immediately.",
 )
-_confirm = click.confirmation_option(prompt="All of its sessions, tokens and consents end now. Continue?")
+_confirm = click.confirmation_option(prompt="All sessions, tokens and consents end now. Continue?")
 
 
 @revoke.command()
-@click.argument("user_id", type=click.UUID)
+@click.argument("user")
 @_keep
 @_confirm
 @json_option
 @with_database
-async def user(user_id: UUID, keep_enabled: bool, as_json: bool) -> None:
-    """Sign a user out everywhere, withdraw their consents and disable the account."""
+async def user(user: str, keep_enabled: bool, as_json: bool) -> None:
+    """Sign a user out everywhere, withdraw their consents and disable the account.
+
+    USER is an email address or an id.
+    """
     from idp.admin.incidents import contain_user
 
-    _print(await contain_user(user_id, disable=not keep_enabled, keep_owner=False), as_json)
+    _print(await contain_user((await find_user(user)).id, disable=not keep_enabled, keep_owner=False), as_json)
 
 
 @revoke.command()

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from idp.cli.progress import progress
+
 if TYPE_CHECKING:
     from idp.admin.bulk.models import Job
 
@@ -19,17 +21,11 @@ async def follow_job(job: "Job") -> "Job":
     """Wait until a job has ended, with a bar on a terminal. Returns the job."""
     import asyncio
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from idp.admin.bulk import service
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(job.kind, total=job.total)
+    with progress(job.kind, job.total) as tell:
         while not job.is_over:
             await asyncio.sleep(POLL_SECONDS)
             job = await service.found(job.id)
-            bar.update(task, description=f"{job.kind} {job.state}", completed=job.done, total=job.total)
+            tell(job.done, total=job.total, description=f"{job.kind} {job.state}")
     return job

@@ -9,6 +9,7 @@ from click.exceptions import Exit
 from idp.cli.database import with_database
 from idp.cli.directory import find_group, first_rows, limit_option
 from idp.cli.job_progress import follow_job, sentence
+from idp.cli.named_user import address_book
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 
 if TYPE_CHECKING:
@@ -38,11 +39,12 @@ async def list_jobs(*, state: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    named = await address_book(row["actor"] for row in found)
     print_table(
         ("Job", "Kind", "State", "Done", "Failed", "By", "Since"),
         [
-            (row["id"], row["kind"], row["state"], f"{row['done']} of {row['total']}", row["failed"], row["actor"],
-             row["created_at"])
+            (row["id"], row["kind"], row["state"], f"{row['done']} of {row['total']}", row["failed"],
+             named(row["actor"]), row["created_at"])
             for row in found
         ],
     )  # fmt: skip
@@ -138,7 +140,7 @@ async def _follow(job: "Job") -> None:
 @jobs.command()
 @click.argument("kind")
 @click.argument("users", nargs=-1, metavar="[USER]...")
-@click.option("--file", type=click.File(encoding="utf-8"), help="A USER a line.")
+@click.option("--file", type=click.File(encoding="utf-8"), help="One USER per line.")
 @click.option(
     "--filter", "filters", multiple=True, metavar="NAME=VALUE", help="All who match, as in the list of users."
 )

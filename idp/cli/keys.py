@@ -93,10 +93,11 @@ async def show(kid: str, as_json: bool) -> None:
 
 def _print_witnesses(seen: "list[Witness]") -> None:
     print_table(
-        ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Instances"),
+        ("Resource server", "Identifier", "Has seen it", "Fetched last", "Fetches every", "Instances"),
         [
             (
-                f"{server.name}\n{server.identifier}",
+                server.name,
+                server.identifier,
                 server.seen if server.witnessed else "not waited for",
                 server.last_at or "never",
                 f"{server.period:.0f} s" if server.period is not None else "not known",

@@ -11,6 +11,7 @@ from idp.cli.database import with_database
 from idp.cli.import_report import SHOWN, report_option, writing_report
 from idp.cli.options import together
 from idp.cli.output import json_option, print_json, text
+from idp.cli.progress import progress
 
 if TYPE_CHECKING:
     from idp.migration.models import Export
@@ -53,10 +54,10 @@ async def keycloak(*, export: Path, realm: str | None, **options: Any) -> None:
 
 @migrate.command()
 @click.option(
-    "--users", "users_file", type=_FILE, help="The users: an export job of the Management API, one object a line."
+    "--users", "users_file", type=_FILE, help="The users: an export job of the Management API, one object per line."
 )
-@click.option("--hashes", type=_FILE, help="The password hashes from Auth0's support, one object a line.")
-@click.option("--memberships", type=_FILE, help="Roles and organizations of users, one object a line.")
+@click.option("--hashes", type=_FILE, help="The password hashes from Auth0's support, one object per line.")
+@click.option("--memberships", type=_FILE, help="Roles and organizations of users, one object per line.")
 @click.option("--tenant", type=_FILE, help="The tenant as the Deploy CLI writes it, YAML or JSON.")
 @click.option("--clients", type=_FILE, help="The clients as the Management API lists them, with their secrets.")
 @click.option("--attribute", "attributes", multiple=True, metavar="PATH=NAME",
@@ -151,13 +152,14 @@ async def _import(export: "Export", report: Path | None, *, dry_run: bool, new_s
 
     counts = {"imported": 0, "updated": 0, "unchanged": 0, "refused": 0}
     shown: list[RefusedPerson] = []
-    with writing_report(report, None, RefusedPerson._fields) as write:
+    with writing_report(report, None, RefusedPerson._fields) as write, progress("0 users") as tell:
         async for batch in import_people(export, dry_run=dry_run, new_subjects=new_subjects):
             write(batch.refused)
             shown += batch.refused[: SHOWN - len(shown)]
             for name in ("imported", "updated", "unchanged"):
                 counts[name] += getattr(batch, name)
             counts["refused"] += len(batch.refused)
+            tell(description=f"{sum(counts.values()):,} users")
     for one in shown:
         click.echo(text(f"{one.place}: {one.email or 'no address'}: {one.reason}"), err=True)
     if (more := counts["refused"] - len(shown)) > 0:
@@ -194,7 +196,7 @@ def _list(title: str, lines: list[str]) -> None:
 @click.option(
     "--tokens",
     type=_FILE,
-    help="Tokens and userinfo responses of the old issuer, one object a line, to compare their claims.",
+    help="Tokens and userinfo responses of the old issuer, one object per line, to compare their claims.",
 )
 @click.option("--user", "users", multiple=True, help="Only this user: an email address or an id. May be repeated.")
 @click.option(
@@ -226,11 +228,12 @@ async def compare(
 
     if issuer is None and tokens is None:
         raise click.UsageError("Name the old issuer with --issuer, or a file with --tokens.")
-    found = await comparison.issuers(issuer) if issuer is not None else []
-    if tokens is not None:
-        only = [(await find_user(user)).id for user in users]
-        with tokens.open("rb") as file:
-            found += await comparison.claims(comparison.samples(file, tokens.name), only)
+    with progress("Comparing"):
+        found = await comparison.issuers(issuer) if issuer is not None else []
+        if tokens is not None:
+            only = [(await find_user(user)).id for user in users]
+            with tokens.open("rb") as file:
+                found += await comparison.claims(comparison.samples(file, tokens.name), only)
     found = [one for one in found if one.name not in ignore]
     different = [one for one in found if one.state in (State.MISSING, State.DIFFERS)]
     if as_json:

@@ -6,6 +6,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import address_book
 from idp.cli.organization_branding import COMMANDS as BRANDING_COMMANDS
 from idp.cli.organization_domains import COMMANDS as DOMAIN_COMMANDS
 from idp.cli.organization_invitations import COMMANDS as INVITATION_COMMANDS
@@ -160,10 +161,15 @@ async def members(organization: str, as_json: bool) -> None:
     if as_json:
         print_json([{name: row[name] for name in columns} for row in rows])
         return
+    named = await address_book(row["origin"] for row in rows)
     print_table(
-        ("User", "Email address", "Name", "Admin", "Added by", "Since", "Disabled by its SCIM client"),
-        [[row[name] for name in columns] for row in rows],
-    )
+        ("Email address", "Name", "Admin", "Added by", "Since", "Disabled by its SCIM client", "Id"),
+        [
+            (row["email"], row["name"], row["admin"], named(row["origin"]), row["created_at"],
+             row["membership_disabled_at"], row["user_id"])
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 @organizations.command("add-member")

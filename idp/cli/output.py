@@ -1,4 +1,4 @@
-"""Output of commands: tables for people, JSON for programs."""
+"""Output of commands: tables for people, tab-separated lines for pipes, JSON for programs."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,9 +9,7 @@ import rich_click as click
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
-#: Width without a terminal: enough for ids and URIs.
-PIPE_WIDTH = 180
-#: Columns of reports.
+#: Columns of reports, and of a terminal of unknown width.
 WIDTH = 80
 
 
@@ -23,29 +21,29 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings. Long values are wrapped, never truncated."""
-    from rich import box
-    from rich.table import Table
+    """Print rows under their headings. A value is never truncated, nor broken within a word.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, highlight=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    _print(table)
+    On a terminal that is too narrow, each row is a record of a name and a value per line. Elsewhere the values are
+    separated by tabs.
+    """
+    from idp.cli import layout
+
+    cells = [[_lines(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        _echo("\t".join(columns), *("\t".join(map(", ".join, row)) for row in cells))
+    else:
+        _echo(*layout.table(columns, cells, _width()))
 
 
 def print_details(values: Mapping[str, object]) -> None:
     """Print one name and value per line. Empty values are left out."""
-    from rich.table import Table
+    from idp.cli import layout
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, value in values.items():
-        if value not in (None, "", [], ()):
-            table.add_row(name, _cell(value))
-    _print(table)
+    given = {name: _lines(value) for name, value in values.items() if value not in (None, "", [], ())}
+    if not sys.stdout.isatty():
+        _echo(*(f"{name}\t{', '.join(lines)}" for name, lines in given.items()))
+    else:
+        _echo(*layout.record(given.items(), _width()))
 
 
 def wrapped(text: str, indent: int = 10) -> str:
@@ -56,16 +54,20 @@ def wrapped(text: str, indent: int = 10) -> str:
     return textwrap.TextWrapper(WIDTH, margin, margin, break_long_words=False, break_on_hyphens=False).fill(text)
 
 
-def _print(table: Any) -> None:
-    from rich.console import Console
+def _width() -> int:
+    import shutil
 
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False, markup=False).print(table)
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
-def _cell(value: object) -> Any:
-    from rich.text import Text
+def _echo(*lines: str) -> None:
+    for line in lines:
+        click.echo(line)
 
-    return Text(text(value))
+
+def _lines(value: object) -> list[str]:
+    """Return the lines of a cell: one for each value of a list."""
+    return [text(each) for each in value] if isinstance(value, list | tuple | set | frozenset) else [text(value)]
 
 
 def text(value: object) -> str:

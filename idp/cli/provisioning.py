@@ -1,14 +1,15 @@
 """`idp provisioning`: applications to which users and groups are sent over SCIM."""
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import address_book
 from idp.cli.options import together
 from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.progress import progress
 
 if TYPE_CHECKING:
     from idp.provisioning.models import Target
@@ -126,11 +127,11 @@ async def show(target: str, as_json: bool) -> None:
     print_details(
         {"id": found.id, **await texts.written(found), "failing": found.failing_reason, "disabled": found.disabled_at}
         | {f"users {name}": number for name, number in counts.items()}
-        | {name: progress(job) for name, job in (("push", push), ("check", check)) if job is not None}
+        | {name: job_state(job) for name, job in (("push", push), ("check", check)) if job is not None}
     )
 
 
-def progress(job: "Job") -> str:
+def job_state(job: "Job") -> str:
     """Return how far a job is, in one line."""
     counts = "".join(f", {number} {name}" for name, number in job.counts.items())
     of = f" of {job.total}" if job.total is not None else ""
@@ -276,12 +277,12 @@ async def check(target: str, mend: bool, as_json: bool) -> None:
     found = await texts.named_target(target)
     await attributes.load()
     job = await targets.start(found.id, "check", mend=mend)
-    while job.state == "running":
-        if not await work.work(found.id):
-            await asyncio.sleep(0.5)
-        job = await jobs.job(found.id, "check") or job
-        if sys.stderr.isatty():
-            click.echo(f"\r{progress(job)}", err=True, nl=False)
+    with progress(job_state(job)) as tell:
+        while job.state == "running":
+            if not await work.work(found.id):
+                await asyncio.sleep(0.5)
+            job = await jobs.job(found.id, "check") or job
+            tell(job.done, total=job.total, description=job_state(job))
     if job.state != "done":
         raise click.ClickException(f"The check is {job.state}. {job.error}")
     await _print_drift(found, job, as_json)
@@ -297,10 +298,11 @@ async def _print_drift(target: "Target", job: "Job | None", as_json: bool) -> No
         print_json({"check": job, "drift": rows})
         return
     if job is not None:
-        print_details({"check": progress(job)})
+        print_details({"check": job_state(job)})
+    named = await address_book(row.user_id for row in rows)
     print_table(
         ("Difference", "User", "Group", "There", "Details"),
-        [(row.kind.value, row.user_id, row.group_id, row.remote_id, list(row.details)) for row in rows],
+        [(row.kind.value, named(row.user_id), row.group_id, row.remote_id, list(row.details)) for row in rows],
     )
 
 
@@ -335,7 +337,8 @@ async def users(target: str, refused: bool, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    named = await address_book(row.user_id for row in rows)
     print_table(
         ("User", "There", "State", "Waits", "Refused"),
-        [(row.user_id, row.remote_id, row.state.value, row.queued, row.error) for row in rows],
+        [(named(row.user_id), row.remote_id, row.state.value, row.queued, row.error) for row in rows],
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.output import json_option, print_json, text, wrapped
+from idp.cli.progress import progress
 
 if TYPE_CHECKING:
     from idp.rehearsal.models import Flow, MeasuredMigration, Report, Statement
@@ -140,13 +141,8 @@ async def _rehearse(plan: "Plan") -> "Report":
         live = config.database_url.get_secret_value() if config.database_url else None
         if live is None and plan.source.copy is None and plan.source.server is None:
             live = embedded_url(config, stack, create=False)
-        return await rehearse(plan, config, live, _tell)
-
-
-def _tell(step: str) -> None:
-    """Show progress to people."""
-    if sys.stderr.isatty():
-        click.echo(step, err=True)
+        with progress("Rehearsing") as tell:
+            return await rehearse(plan, config, live, lambda step: tell(description=step))
 
 
 def _print(report: "Report") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.named_user import find_user_id
 from idp.cli.output import json_option, print_json, print_table, text
 from idp.errors import NotFoundError, OperatorError
 
@@ -35,7 +36,7 @@ class NoTraceAskedError(OperatorError):
 
 @click.command()
 @click.argument("id", required=False)
-@click.option("--user", "email", help="The requests of the user with this email address.")
+@click.option("--user", "email", help="Only requests of this user: an email address or an id.")
 @click.option("--client", "client_id", help="The requests of this client.")
 @click.option("--outcome", type=click.Choice(["success", "refused", "failed"]), help="Only events with this outcome.")
 @click.option("--reason", help="Only requests refused for this reason, such as wrong_redirect_uri.")
@@ -59,7 +60,7 @@ async def trace(
     """
     filters = {"client_id": client_id, "outcome": outcome, "reason": reason}
     if email is not None:
-        filters["user_id"] = await _user_id(email)
+        filters["user_id"] = str(await find_user_id(email))
     given = {name: value for name, value in filters.items() if value}
     if id is None and not given and last is None:
         raise NoTraceAskedError
@@ -67,16 +68,6 @@ async def trace(
         await _list(given, last or 20, as_json=as_json)
     else:
         await _show(id, as_json=as_json)
-
-
-async def _user_id(email: str) -> str:
-    from idp.accounts.addresses import normalise_email
-    from idp.accounts.repository.users import owner_of_email
-
-    user_id = await owner_of_email(normalise_email(email))
-    if user_id is None:
-        raise NotFoundError(f"There is no user with the address {email}.")
-    return str(user_id)
 
 
 async def _list(filters: dict[str, str], limit: int, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TextIO
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.progress import progress
 from idp.cli.users_import import FORMATS, UnknownFormatError
 from idp.errors import OperatorError
 
@@ -38,7 +39,7 @@ async def export_command(file: Path, format_: str | None) -> None:
         raise UnknownFormatError
     await attributes.load()
     number = 0
-    with _opened(file) as output:
+    with _opened(file) as output, progress("0 users", hidden=output.isatty()) as tell:
         table = _table(output, columns()) if format_ == "csv" else None
         async for page in export_users():
             if table is not None:
@@ -46,6 +47,7 @@ async def export_command(file: Path, format_: str | None) -> None:
             else:
                 output.writelines(f"{msgspec.json.encode(user).decode()}\n" for user in page)
             number += len(page)
+            tell(description=f"{number:,} users")
     click.echo(f"{number} users are written.", err=True)
 
 

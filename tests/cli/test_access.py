@@ -64,7 +64,7 @@ async def test_policies_are_set_shown_listed_and_removed(cli: Cli, make_user: Ma
     )
     assert json.loads(checked.out) == {"allowed": False, "reasons": ["outside_of_network", "acr_too_low"]}
     assert cli("access", "check", client_id, user.email).out == "Yes.\n"
-    assert "Everybody" in cli("access", "remove", client_id).out
+    assert "Everyone" in cli("access", "remove", client_id).out
     assert cli("access", "check", client_id, user.email, "--at", "2026-12-21T12:00").out == "Yes.\n"
 
 

@@ -124,4 +124,4 @@ async def test_list(cli: Cli, db: str) -> None:
     assert "success" in words
     assert "failure" not in words
     assert "\x1b" not in words
-    cli("audit", "list", "--user", "alice", code=2)
+    assert "no user" in cli.fails("audit", "list", "--user", "alice")

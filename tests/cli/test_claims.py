@@ -20,7 +20,7 @@ async def test_mappings_are_added_listed_and_removed(cli: Cli) -> None:
     assert (added["places"], added["shape"]) == (["access_token"], "spaces")
     shown = cli("claims", "add", "roles", *for_client, "--source", "roles", "--roles-of", "server").out
     assert "roles, roles_of=server" in shown
-    assert {"id_token", "userinfo"} <= set(shown.split())
+    assert {"id_token", "userinfo"} <= set(shown.replace(",", " ").split())
     listed = json.loads(cli("claims", "list", "--client", client_id, "--json").out)
     assert [each["claim"] for each in listed] == ["teams", "roles"]
     assert "teams" in cli("claims", "list").out

@@ -135,7 +135,7 @@ async def test_the_master_key_changes(own_cli: OwnCli, tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     cli("keys", "rotate", "--now")  # signed with the old key
     cli("keys", "rotate", "--now", **settings)  # signed with the new key
-    assert "1 other master key cannot" in cli("keys", "rewrap", "--finish", **settings).out
+    assert "1 other master key can no longer" in cli("keys", "rewrap", "--finish", **settings).out
     cli("keys", "rotate", "--now", **settings)
     assert "This master key does not open" in cli.fails("keys", "rotate", "--now")
 
