@@ -53,6 +53,9 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import metrics as mail_metrics
 from idp.mail import outbox
+from idp.mail.templates.checks import problems
+from idp.mail.templates.registry import TOPIC as MAIL_TEMPLATES_TOPIC
+from idp.mail.templates.registry import overrides
 from idp.oauth import consent, directory_checks, introspection, metadata, revocation, userinfo
 from idp.oauth.access_policies import page as access_page
 from idp.oauth.authorize import challenge, organization_choice, pushed
@@ -230,6 +233,13 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         await tracing.stop()
 
 
+async def _check_templates() -> None:
+    """Compile the templates, and report mail templates of the operator or of the console that cannot be used."""
+    await templates().compile()
+    for template, where, reason in await asyncio.to_thread(problems):
+        log.error("mail_template_wrong", template=template, path=where, reason=reason)
+
+
 async def _load_keys() -> None:
     await key_set.load()
     await jwks_snapshot.keep(key_set)
@@ -246,6 +256,7 @@ async def _join(prepare: Prepare | None) -> None:
         await registry.load()
         await realms.load()
         await attributes.load()
+        await overrides.load()
     except BaseException:
         await close_pool()
         raise
@@ -282,6 +293,7 @@ def _background() -> list[asyncio.Task[None]]:
         TOPIC: realms.load,
         effective.DOMAINS_TOPIC: realms.load,
         ATTRIBUTES_TOPIC: attributes.load,
+        MAIL_TEMPLATES_TOPIC: overrides.load,
         effective.TOPIC: effective.empty,
     }
     tasks: dict[str, Callable[[], Awaitable[None]]] = {
@@ -300,7 +312,7 @@ def _background() -> list[asyncio.Task[None]]:
         "provisioning": provisioning_jobs.run,
         "bulk_jobs": bulk_worker.run,
         "restore": restore.watch,
-        "templates": templates().compile,
+        "templates": _check_templates,
     }
     skipped = OUTWARD if settings().isolated else frozenset[str]()
     return [asyncio.create_task(kept_running(name, run)) for name, run in tasks.items() if name not in skipped]

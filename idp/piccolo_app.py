@@ -30,6 +30,7 @@ from idp.infra.db.tables import Revision, TransactionLock
 from idp.infra.tables import Throttle
 from idp.keys.tables import DatabaseMark, JwksFetch, RootKey, SigningKeyRow
 from idp.mail.tables import Mail
+from idp.mail.templates.tables import MailTemplate
 from idp.oauth.access_policies.tables import (
     AccessPolicyAttribute,
     AccessPolicyGroup,
@@ -168,6 +169,7 @@ ON_COORDINATOR = (
     Invitation,
     JwksFetch,
     Mail,
+    MailTemplate,
     NotBefore,
     OrganizationBranding,
     OrganizationInvitation,

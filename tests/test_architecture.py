@@ -116,6 +116,7 @@ def test_no_cycles_between_modules() -> None:
 
 #: Modules without routes that read requests or make responses for the routes of their package.
 HELPERS_OF_ROUTES = {
+    "idp.admin.console.mail_templates",
     "idp.admin.console.once",
     "idp.admin.api.endpoint",
     "idp.admin.api.openapi",
@@ -205,7 +206,10 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
         ("babel", {"idp.infra.i18n"}),
         ("bcrypt", {"idp.accounts.imported_hashes"}),
         ("dns", {"idp.infra.dns"}),
-        ("jinja2", {"idp.infra.templates", "idp.cli.serve"}),
+        (
+            "jinja2",
+            {"idp.infra.templates", "idp.cli.serve", "idp.mail.templates.checks", "idp.mail.templates.language"},
+        ),
         ("maxminddb", {"idp.infra.geoip"}),
         (
             "opentelemetry",

@@ -27,6 +27,8 @@ class Permission(StrEnum):
     CONSENTS_WRITE = "admin:consents:write"
     OUTBOX_READ = "admin:outbox:read"
     OUTBOX_WRITE = "admin:outbox:write"
+    MAIL_TEMPLATES_READ = "admin:mail_templates:read"
+    MAIL_TEMPLATES_WRITE = "admin:mail_templates:write"
     GROUPS_READ = "admin:groups:read"
     GROUPS_WRITE = "admin:groups:write"
     CLIENTS_READ = "admin:clients:read"

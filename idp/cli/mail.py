@@ -5,6 +5,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
+from idp.cli.mail_templates import templates
 from idp.cli.output import json_option, print_json, print_table
 from idp.errors import NotFoundError
 
@@ -20,7 +21,7 @@ class MailNotDeferredError(NotFoundError):
 
 @click.group()
 def mail() -> None:
-    """The messages in the outbox."""
+    """The messages in the outbox, their templates, and test emails."""
 
 
 @mail.command("list")
@@ -53,3 +54,24 @@ async def retry(id: UUID) -> None:
     if not await repository.retry(id):
         raise MailNotDeferredError
     click.echo("A running server tries the message again immediately.")
+
+
+@mail.command("test")
+@click.argument("address")
+@with_database
+async def send_test(address: str) -> None:
+    """Send a test email to ADDRESS at once, and print the answer of the SMTP server.
+
+    The exit code is 1 if the server does not accept it, or does not answer within 20 seconds.
+    """
+    from idp.accounts.addresses import normalise_email
+    from idp.mail import trial
+    from idp.mail.messages import compose
+    from idp.mail.templates.registry import overrides
+
+    await overrides.load()
+    response = await trial.send(compose(normalise_email(address), "test"), "test")
+    click.echo(f"Accepted: {response}")
+
+
+mail.add_command(templates)

@@ -38,7 +38,7 @@ COMMANDS = {
         "idp.cli.authorization_details:authorization_details",
     ),
     "upstreams": ("The upstream providers that users may sign in with.", "idp.cli.upstreams:upstreams"),
-    "mail": ("The messages in the outbox.", "idp.cli.mail:mail"),
+    "mail": ("The messages in the outbox, their templates, and test emails.", "idp.cli.mail:mail"),
     "deliveries": ("The requests to other systems.", "idp.cli.deliveries:deliveries"),
     "shared-signals": (
         "The streams of security events that clients created.",

@@ -14,6 +14,8 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from idp.http.access import Access
+from idp.http.forms import query
+from idp.http.mail_preview import DARK, LIGHT, framed_mail
 from idp.http.pages import page
 from idp.mail.deliver import captured_mail
 
@@ -49,6 +51,15 @@ def _text(message: EmailMessage, raw: bytes) -> str:
         return raw.decode(errors="replace")
 
 
+def _html(message: EmailMessage) -> str | None:
+    """Return the HTML of a message; None if it has none, or is malformed."""
+    try:
+        body = message.get_body(("html",))
+        return str(body.get_content()) if body is not None else None
+    except Exception:  # likewise
+        return None
+
+
 def _all() -> list[tuple[str, str, str, str]]:
     """Return id, recipient, subject and time of each message, newest first."""
     box = _maildir()
@@ -79,8 +90,8 @@ async def list_mail(_: Request[Any, Any, Any]) -> Response[Any]:
 
 
 @get("/dev/mail/{message_id:str}", opt={"access": Access.PAGE})
-async def show_mail(_: Request[Any, Any, Any], message_id: FromPath[str]) -> Response[Any]:
-    """One message."""
+async def show_mail(request: Request[Any, Any, Any], message_id: FromPath[str]) -> Response[Any]:
+    """One message: its HTML as in light or dark mode, and its text."""
     raw = await asyncio.to_thread(_one, message_id)
     message = _parse(raw)
     return page(
@@ -88,8 +99,24 @@ async def show_mail(_: Request[Any, Any, Any], message_id: FromPath[str]) -> Res
         subject=_header(message, "Subject") or NO_SUBJECT,
         headers=[(name, value) for name in HEADERS if (value := _header(message, name))],
         text=_text(message, raw),
-        raw_url=f"/dev/mail/{quote(message_id)}/raw",
+        html=_html(message) is not None,
+        scheme=_scheme(request),
+        url=f"/dev/mail/{quote(message_id)}",
+        framed=["'self'"],
     )
+
+
+def _scheme(request: Request[Any, Any, Any]) -> str:
+    return DARK if query(request).get("scheme") == DARK else LIGHT
+
+
+@get("/dev/mail/{message_id:str}/html", opt={"access": Access.PAGE})
+async def html_mail(request: Request[Any, Any, Any], message_id: FromPath[str]) -> Response[Any]:
+    """The HTML of one message, for a frame."""
+    html = _html(_parse(await asyncio.to_thread(_one, message_id)))
+    if html is None:
+        raise NotFoundException
+    return framed_mail(html, _scheme(request))
 
 
 @get("/dev/mail/{message_id:str}/raw", opt={"access": Access.PAGE})
@@ -99,4 +126,4 @@ async def raw_mail(_: Request[Any, Any, Any], message_id: FromPath[str]) -> Resp
     return Response(raw, media_type=MediaType.TEXT, headers={"Cache-Control": "no-store"})
 
 
-ROUTES = [list_mail, show_mail, raw_mail]
+ROUTES = [list_mail, show_mail, html_mail, raw_mail]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, meta, nodes, select_autoescape
 from markupsafe import Markup, escape
 
-from idp.infra import colors, i18n
+from idp.infra import colors, i18n, mail_html
 from idp.settings import settings
 
 #: The types of files that are served. Files of other types in a ``static`` folder are ignored.
@@ -122,6 +122,13 @@ def web_url(value: str | None) -> str | None:
     return value if is_path or value.lower().startswith(("https://", "http://")) else None
 
 
+def mail_link(value: str | None) -> str | None:
+    """Return the value if a mail may link to it: an http(s) URL, or an address for mail or telephone."""
+    if value is not None and value.isprintable() and value.lower().startswith(("mailto:", "tel:")):
+        return value
+    return web_url(value)
+
+
 class Templates:
     """The templates and static files of one server.
 
@@ -144,7 +151,7 @@ class Templates:
         """
         if overrides is not None and not overrides.is_dir():
             raise NotADirectoryError(f"there is no template folder at {overrides}")
-        self._path = path
+        self._path, self._overrides = path, overrides
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
         if theme.color is not None:
@@ -166,6 +173,9 @@ class Templates:
         self._environment.filters["exactly"] = i18n.second
         self._environment.filters["web_url"] = web_url
         self._environment.filters["code_spans"] = code_spans
+        self._environment.filters["mail_link"] = mail_link
+        self._environment.filters["inline_styles"] = mail_html.inline_styles
+        self._environment.filters["preheader"] = mail_html.preheader
         self._environment.globals |= {
             "product_name": theme.product_name,
             "logo_url": theme.logo_url,
@@ -189,6 +199,27 @@ class Templates:
             self._environment.get_template(name)
             await asyncio.sleep(COMPILE_PAUSE)
 
+    def is_own(self, template: str) -> bool:
+        """Return whether a template is the operator's."""
+        return self._overrides is not None and (self._overrides / template).is_file()
+
+    def variables(self, template: str) -> set[str]:
+        """Return the variables that a template needs, besides those of every template."""
+        tree = self._environment.parse(self.source(template))
+        # Those that a block uses are not seen as imported.
+        imported = {
+            name[-1] if isinstance(name, tuple) else name
+            for each in tree.find_all(nodes.FromImport)
+            for name in each.names
+        }
+        imported |= {each.target for each in tree.find_all(nodes.Import)}
+        return meta.find_undeclared_variables(tree) - imported - self._environment.globals.keys()
+
+    def source(self, template: str) -> str:
+        """Return the source of a template."""
+        assert self._environment.loader is not None  # noqa: S101 -- set in __init__
+        return self._environment.loader.get_source(self._environment, template)[0]
+
     def static_url(self, name: str) -> str:
         """Return the URL of a static file, which changes with its content."""
         return f"/static/{name}?v={self.assets[name].version}"
@@ -202,6 +233,18 @@ class Templates:
         language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
         text = self._environment.get_template(template).render(language | context)
         return _LINKS.sub(rf"\g<1>{self._path}", text) if self._path else text
+
+    def module(self, template: str, /, **context: Any) -> Any:
+        """Return the macros of a template as attributes. They see the context."""
+        language = {"lang": i18n.locale.get(), "dir": i18n.direction()}
+        return self._environment.get_template(template).make_module(language | context)
+
+
+@cache
+def shipped_templates() -> Templates:
+    """Return the templates without those of the operator, for when one of these fails."""
+    theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
+    return Templates(theme, path=settings().path)
 
 
 @cache

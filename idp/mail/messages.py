@@ -4,20 +4,17 @@ import re
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
-from html import unescape
 from urllib.parse import urlsplit
 
 from idp import clock
-from idp.infra import i18n
-from idp.infra.templates import templates
+from idp.mail.templates import rendering
+from idp.mail.templates.rendering import Parts
 from idp.settings import settings
 
 #: Maximum length of a name, in characters.
 MAX_NAME_LENGTH = 60
 #: Parts of a URL, an email address or a telephone number.
 _NO_NAME = re.compile(r"[/\\@:<>\[\]]|\bwww\b|\w\.\w{2,}|(?:\d[ .()-]*){5}", re.IGNORECASE)
-
-_TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 
 
 def sending_host() -> str:
@@ -37,40 +34,37 @@ def suitable_name(name: object) -> str | None:
 
 
 def compose(to: str, template: str, message_id: str | None = None, **context: object) -> EmailMessage:
-    """Compose a message in plain text and HTML. The title of the HTML is the subject.
+    """Compose a message in plain text and HTML.
 
     Args:
         to: the address of the recipient, also used as salutation if there is no suitable ``name``.
         template: the name of the templates, such as ``welcome``.
         message_id: the local part of the Message-ID; by default a random one.
-        context: the values of the templates besides ``name``, ``when`` and ``issuer``; ``brand`` is that of
-            :func:`idp.directory.branding.for_mail`.
+        context: the values of the templates besides ``name``, ``when`` and ``issuer``; ``brand`` is what
+            :func:`idp.directory.branding.for_mail` returns, or None.
 
     Raises:
         jinja2.TemplateError: there is no such template, or a value is missing.
     """
-    now = clock.now()
-    values = (
-        {"brand": None}
-        | context
-        | {
-            "name": suitable_name(context.get("name")) or to,
-            "when": i18n.exact_moment(now),
-            "issuer": settings().issuer,
-        }
-    )
-    html = templates().render(f"mail/{template}.html", **values)
-    title = _TITLE.search(html)
+    parts = rendering.render(template, rendering.values_of(to, suitable_name(context.get("name")), context))
+    return message_of(to, parts, message_id)
+
+
+def message_of(to: str, parts: Parts, message_id: str | None = None) -> EmailMessage:
+    """Return the message of a rendered mail.
+
+    Args:
+        message_id: the local part of the Message-ID; by default a random one.
+    """
     message = EmailMessage(policy=SMTP)
-    # A header must be one line, whatever a name contains.
-    message["Subject"] = " ".join(unescape(title[1]).split()) if title else settings().product_name
+    message["Subject"] = parts.subject
     message["From"] = settings().mail_from
     message["To"] = to
-    message["Date"] = format_datetime(now)
+    message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{message_id}@{sending_host()}>" if message_id else make_msgid(domain=sending_host())
     # Suppresses automatic replies (RFC 3834 section 5; the second header is Microsoft's).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message.set_content(templates().render(f"mail/{template}.txt", **values))
-    message.add_alternative(html, subtype="html")
+    message.set_content(parts.text)
+    message.add_alternative(parts.html, subtype="html")
     return message

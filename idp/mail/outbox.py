@@ -31,6 +31,7 @@ from idp.mail import deliver, repository
 from idp.mail.messages import compose
 from idp.mail.repository import DueMessage
 from idp.mail.smtp import MailNotSentError
+from idp.mail.templates.registry import overrides
 from idp.settings import settings
 
 log = structlog.get_logger()
@@ -151,6 +152,7 @@ async def _pause() -> None:
 
 async def deliver_due() -> int:
     """Send one batch of due messages and return its size. For commands, which end after it."""
+    await overrides.load()
     messages = await repository.claim(CONNECTIONS, LEASE_SECONDS)
     await asyncio.gather(*(asyncio.create_task(_deliver(message)) for message in messages))
     return len(messages)
@@ -199,7 +201,10 @@ async def _send(message: DueMessage) -> str:
     content = msgspec.json.decode(vault.decrypt(message.content, _context(message.id)))
     i18n.locale.set(content["locale"])
     try:
-        mail = compose(message.recipient, message.template, message_id=str(message.id), **content["context"])
+        # In a thread, because a template may have to be compiled first.
+        mail = await asyncio.to_thread(
+            compose, message.recipient, message.template, message_id=str(message.id), **content["context"]
+        )
     except Exception as error:
         raise MailRejectedError(f"It could not be made: {type(error).__name__}.") from error
     try:

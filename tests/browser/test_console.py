@@ -68,6 +68,7 @@ async def paths(owner: Person, server: Server) -> list[str]:
     target = await targets.create("Wiki", "https://wiki.example.com/scim/v2/with/a/long/path", "token")
     lists = (
         "users", "clients", "resource_servers", "authorization_details", "keys", "upstreams", "outbox", "audit",
+        "mail_templates",
         "admins", "settings", "health", "groups", "roles", "workload_identities", "claim_mappings", "token_exchange",
         "trusted_issuers",
         "id_jag_policies", "organizations", "token_hooks", "scim_tokens", "provisioning", "webhooks",

@@ -61,3 +61,21 @@ async def test_a_user_that_is_not_added_is_not_welcomed(own: Cli) -> None:
     own("users", "create", EMAIL, "--generate")
     own.fails("users", "create", EMAIL, "--generate")
     assert len(await _listed(own)) == 1
+
+
+async def test_a_test_mail_says_what_the_server_answers(own: Cli, mailbox: Mailbox) -> None:
+    accepted = await asyncio.to_thread(own, "mail", "test", "tester@example.com", IDP_SMTP_URL=mailbox.url)
+    assert accepted.out == "Accepted: Kept\n"
+    assert (await mailbox.next("tester@example.com")).subject.startswith("Test email from")
+    assert await _listed(own) == []
+    (event,) = own("audit", "list", "--event", "mail_test_sent", "--json").json
+    assert event["detail"] == {"template": "test", "response": "Kept"}
+
+
+async def test_a_test_mail_that_fails_says_why(own: Cli) -> None:
+    port = free_port()
+    error = own.fails("mail", "test", EMAIL, IDP_SMTP_URL=f"smtp://127.0.0.1:{port}")
+    assert error.startswith("The email was not sent: ")
+    assert str(port) in error
+    assert "IDP_SMTP_URL" in own.fails("mail", "test", EMAIL, IDP_SMTP_URL="smtp://")
+    assert "@-sign" in own.fails("mail", "test", "nobody")

@@ -34,6 +34,7 @@ SECTIONS = {
     "trusted_issuers": "trusted_issuers",
     "token_hooks": "token_hooks",
     "webhooks": "webhooks",
+    "mail_templates": "mail_templates",
     "provisioning_targets": "provisioning_targets",
 }
 #: Resources that files do not have, and why.

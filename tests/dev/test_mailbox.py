@@ -5,6 +5,7 @@ import mailbox
 import os
 import re
 import sys
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,29 @@ async def test_a_message_is_looked_up_and_never_a_path(visitor: Browser, path: s
     page = await get(visitor, f"/dev/mail/{path}")
     assert page.status in (400, 404)
     assert "client_secret" not in page.text
+
+
+async def test_the_html_is_shown_in_a_sandbox(visitor: Browser, box: mailbox.Maildir) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Shown"
+    message.set_content("the text")
+    message.add_alternative(
+        "<html><head><style>@media (prefers-color-scheme: dark) { p { color: red } }</style></head>"
+        "<p>the HTML<script>alert(1)</script>",
+        subtype="html",
+    )
+    key = box.add(message.as_bytes())
+    page = await get(visitor, f"/dev/mail/{key}?scheme=dark")
+    assert f'src="/dev/mail/{key}/html?scheme=dark"' in page.text
+    assert "the text" in page.text
+    for scheme, query in (("dark", "@media all"), ("light", "@media not all"), ("<svg>", "@media not all")):
+        framed = await get(visitor, f"/dev/mail/{key}/html?scheme={scheme}")
+        assert query in framed.text
+        policy = framed.response.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "sandbox allow-popups" in policy
+        assert "allow-scripts" not in policy
+        assert "script-src" not in policy
+    plain = box.add(b"Subject: plain\n\nx")
+    assert "<iframe" not in (await get(visitor, f"/dev/mail/{plain}")).text
+    assert (await get(visitor, f"/dev/mail/{plain}/html")).status == 404

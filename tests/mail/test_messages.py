@@ -1,5 +1,6 @@
 """Messages, from templates to the bytes that an SMTP server receives."""
 
+import re
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 import idp
-from idp.infra.templates import templates_path
+from idp.infra.i18n import locale
+from idp.infra.templates import templates, templates_path
 from idp.mail.messages import compose
 from tests.mail.conftest import UseSettings
 from tests.support.mails import MAILS
@@ -25,7 +27,7 @@ def body(message: EmailMessage, kind: str) -> str:
 
 
 def test_every_template_is_tested() -> None:
-    shipped = {path.stem for path in (templates_path() / "mail").iterdir()} - {"base"}
+    shipped = {path.stem for path in (templates_path() / "mail").iterdir()} - {"base", "custom", "footer", "parts"}
     assert shipped == set(MAILS)
 
 
@@ -85,3 +87,67 @@ def test_links_come_from_the_issuer(use_settings: UseSettings) -> None:
     message = compose("alice@example.com", "welcome")
     assert "https://login.example.org" in body(message, "plain")
     assert message["Message-ID"].endswith("@login.example.org>")
+
+
+@pytest.mark.parametrize(("template", "context"), MAILS.items())
+def test_every_style_is_on_its_tag(template: str, context: dict[str, Any]) -> None:
+    """Outlook reads no style sheet. Only dark colours are in one."""
+    html = body(compose("alice@example.com", template, name="Alice", **context), "html")
+    tags = re.findall(r"<(?:p|h1|a)(?:\s[^>]*)?>", html)
+    assert tags
+    assert [tag for tag in tags if " style=" not in tag] == []
+    assert html.count('bgcolor="#0f5568"') == html.count('class="button"')
+
+
+def test_the_brand_is_in_the_mail() -> None:
+    brand = {
+        "name": "Acme Ltd", "color": "#ffd400", "logo_uri": "https://acme.example/logo.png",
+        "support_uri": "mailto:help@acme.example", "imprint_uri": "https://acme.example/imprint",
+        "help_uri": "javascript:alert(1)",
+    }  # fmt: skip
+    message = compose("alice@example.com", "invitation", brand=brand, **MAILS["invitation"])
+    html, text = body(message, "html"), body(message, "plain")
+    assert '<img class="logo" src="https://acme.example/logo.png"' in html
+    assert 'bgcolor="#ffd400"' in html
+    # White text on yellow cannot be read.
+    assert "color:#101c22;text-decoration:none" in html
+    assert '<a href="mailto:help@acme.example"' in html
+    assert "Imprint: https://acme.example/imprint" in text
+    assert "--\nAcme Ltd\nhttps://id.example.com\n" in text
+    assert "javascript" not in html + text
+
+
+def test_without_a_brand_it_is_that_of_the_server(use_settings: UseSettings) -> None:
+    use_settings(product_name="Northwind", theme_color="#c2185b", logo_url="/static/logo.png")
+    templates.cache_clear()
+    try:
+        html = body(compose("alice@example.com", "welcome"), "html")
+    finally:
+        templates.cache_clear()
+    assert 'src="https://id.example.com/static/logo.png"' in html
+    assert "color:#c2185b" in html
+    assert "<bdi>Northwind</bdi>" in html
+
+
+def test_a_logo_that_mail_programs_do_not_show_is_left_out() -> None:
+    assert "<img" not in body(
+        compose("a@example.com", "welcome", brand={"logo_uri": "https://a.example/l.SVG"}), "html"
+    )
+
+
+def test_lists_of_mails_show_what_follows_the_salutation() -> None:
+    html = body(compose("alice@example.com", "sign_in_code", **MAILS["sign_in_code"]), "html")
+    (hidden,) = re.findall(r'mso-hide:all">([^<]*)<', html)
+    assert "123456" in hidden
+    assert "Hello" not in hidden
+
+
+def test_the_direction_is_in_the_tables_too() -> None:
+    """Web mail drops the html element."""
+    locale.set("en")
+    html = body(compose("alice@example.com", "welcome"), "html")
+    assert (
+        '<table class="page" role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" dir="ltr"'
+        in html
+    )
+    assert 'align="left"' in html

@@ -26,6 +26,7 @@ MAILS: dict[str, dict[str, Any]] = {
     "reset_password": CODE,
     "sign_in_code": CODE,
     "signed_out_for_safety": {"client_name": "Shop"},
+    "test": {},
     "totp_disabled": {},
     "totp_enabled": {},
     "two_step_off": {},

@@ -83,6 +83,8 @@ async def list_mails(request: AdminRequest) -> Response[str]:
         ]
         for row in found.rows
     ]
+    may_test = Permission.OUTBOX_WRITE in request.caller.allowed
+    tests = [Action("Send a test email", f"{HOME}/outbox/test")] if may_test else []
     states = MAILS.filters["state"].choices
     filters = [
         Field("recipient", "Recipient", request.query.get("recipient", "")),
@@ -93,6 +95,7 @@ async def list_mails(request: AdminRequest) -> Response[str]:
     ]  # fmt: skip
     return render(
         request, "list", section="outbox", heading="Mail", path=f"{HOME}/outbox", filters=filters,
+        acts=tests,
         intro="Mail to users, and its delivery. The content of a mail is not shown.",
         columns=("Recipient", "Mail", "State", "SMTP response", "Written"), rows=rows, next=next_url(request, found),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """`/admin`: the overview."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +20,7 @@ from idp.doctor.models import Level
 from idp.keys import lifecycle, propagation
 from idp.keys.lifecycle import State
 from idp.mail.repository import MailCounts, count_mails
+from idp.mail.templates.checks import problems
 from idp.oauth.clients.repository import count_enabled_clients
 from idp.oauth.response_types import IMPLICIT
 from idp.oauth.token.grants import GRANTS
@@ -110,6 +112,10 @@ async def _warnings(
         found.append(("Mail is not configured (IDP_SMTP_URL): codes, resets and invitations are not sent.", href, True))
     if mails.dead and Permission.OUTBOX_READ in allowed:
         found.append((f"{mails.dead} mails of the last day could not be sent.", f"{HOME}/outbox?state=dead", True))
+    if Permission.MAIL_TEMPLATES_READ in allowed:
+        for name, where, reason in await asyncio.to_thread(problems):
+            text = f"The mail template {name} {where} is not used: {reason}"
+            found.append((text, f"{HOME}/mail_templates/{name}", True))
     if sent.dead and Permission.OUTBOX_READ in allowed:
         found.append((f"{sent.dead} deliveries were given up within a day.", f"{HOME}/deliveries?state=dead", True))
     if request.caller.owner and await count_owners() == 1:

@@ -317,6 +317,7 @@ NOTICES = {
     "job-resumed": "The job is queued again.",
     "invited": "The invitation was sent.",
     "invitation-revoked": "The invitation is revoked.",
+    "tested": "The SMTP server accepted the test email.",
     "mailed": "The email was sent.",
     "disabled": "Disabled. All its sessions and tokens have ended.",
     "enabled": "Enabled again.",

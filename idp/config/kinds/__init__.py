@@ -10,6 +10,7 @@ from idp.config.kinds.base import Kind
 from idp.config.kinds.clients import Clients, DetailsTypes, ResourceServers
 from idp.config.kinds.directory import Groups, Roles
 from idp.config.kinds.issuers import TrustedIssuers
+from idp.config.kinds.mail import MailTemplates
 from idp.config.kinds.organizations import Organizations
 from idp.config.kinds.policies import (
     AccessPolicies,
@@ -39,5 +40,6 @@ KINDS: Final[tuple[Kind, ...]] = (
     TokenHooks(),
     Webhooks(),
     ProvisioningTargets(),
+    MailTemplates(),
 )
 BY_SECTION: Final = {kind.section: kind for kind in KINDS}

@@ -145,7 +145,7 @@ class ForeignKey(_Column, columns.ForeignKey[Any]):
         super().__init__(references, on_delete=on_delete, null=null, **options)
 
 
-class Integer(columns.Integer):
+class Integer(_Column, columns.Integer):
     def __init__(self, default: Any = None, **options: Any) -> None:
         super().__init__(default=default, **options)
 

@@ -51,7 +51,7 @@ from tests.support.streams import make_stream
 pytestmark = pytest.mark.fault(46)
 
 #: Screens of records whose GET is a page of its own, not a question.
-SHOWN = re.compile(r"/(?:new/.*|change|rename|rotate|export/.*)$")
+SHOWN = re.compile(r"/(?:new/.*|change|rename|rotate|preview|export/.*)$")
 ASKING = sorted(
     path
     for route in screen.ROUTES
@@ -170,6 +170,7 @@ async def names(  # noqa: PLR0915 -- one of each kind
         "initial_access_tokens": ({"token_id": str(token_id)}, ["Named token"]),
         "admins": ({"admin_id": str(role["id"])}, [admin.email, "auditor"]),
         "outbox": ({"mail_id": str(mail["id"])}, ["named@example.com", "account deleted"]),
+        "mail_templates": ({"mail": "welcome.all"}, ["welcome", "All languages"]),
         "scim_tokens": ({"scim_token_id": str(scim_token_id)}, ["Named directory"]),
         "provisioning": ({"target_id": str(target_id)}, ["Named target", "https://app.example/scim/v2"]),
         "jobs": ({"job_id": str(job.id)}, ["Enable", "of 1", str(job.id)]),

@@ -148,6 +148,7 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
             "target_id": str(target_id),
             "stream_id": str(stream.id),
             "delivery_id": str(delivery_id),
+            "mail": "welcome.all",
             "job_id": await _job(),
             "client_id": client.client_id,
             "application_id": client.client_id,

@@ -57,7 +57,7 @@ SMALL = {
     "bulk_job", "claim_mapping", "client_registration", "database_mark", "delivery_stream",
     "directory_deletion", "event_feed", "event_feed_kind",
     "event_stream",
-    "id_jag_policy", "initial_access_token", "jwks_fetch", "not_before", "resource_server", "revision",
+    "id_jag_policy", "initial_access_token", "jwks_fetch", "mail_template", "not_before", "resource_server", "revision",
     "provisioned_group", "provisioning_drift", "provisioning_job", "provisioning_target",
     "root_key", "scim_token",
     "setup", "signing_key", "token_exchange_policy", "token_hook", "transaction_lock", "trusted_issuer",

@@ -301,6 +301,19 @@ CREATE INDEX mail_next_attempt_at ON mail (next_attempt_at);
 CREATE INDEX mail_expires_at ON mail (expires_at);
 CREATE INDEX mail_created_at ON mail (created_at, id);
 
+-- A version of the template of a mail that an owner wrote, for a language or for "all". The newest one is used. Its parts
+-- are null if the template was reset to the shipped one.
+CREATE TABLE mail_template (
+    template   text NOT NULL,
+    language   text NOT NULL,
+    version    integer NOT NULL,
+    subject    text,
+    html       text,
+    text       text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (template, language, version)
+);
+
 
 -- delivery ----------------------------------------------------------------------------------------------------------
 
