@@ -5,7 +5,7 @@ from pathlib import Path
 from piccolo.conf.apps import AppConfig
 
 from idp.accounts.attributes.tables import AttributeJob, AttributeRow, UserAttribute
-from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail
+from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEmail, UserPicture
 from idp.admin.bulk.tables import BulkChunk, BulkError, BulkItem, BulkJob
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
@@ -111,6 +111,7 @@ BY_USER = (
     Totp,
     UpstreamSession,
     UserAttribute,
+    UserPicture,
     UserRole,
 )
 

@@ -129,6 +129,7 @@ HELPERS_OF_ROUTES = {
     "idp.oauth.token.refresh_cookie",
     "idp.scim.answers",
     "idp.selfservice.account_page",
+    "idp.selfservice.notices",
     "idp.signin.http",
     "idp.signin.onward",
     "idp.signin.other_browser",

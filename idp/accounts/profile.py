@@ -3,7 +3,7 @@
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -12,7 +12,7 @@ import msgspec
 
 from idp.accounts.claims import ADDRESS_MEMBERS
 from idp.accounts.last_owner import check_owner_remains
-from idp.accounts.repository import users
+from idp.accounts.repository import pictures, users
 from idp.accounts.tables import User
 from idp.accounts.users import MAX_NAME_LENGTH, SignOut
 from idp.audit.events import record
@@ -25,18 +25,20 @@ MAX_ADDRESS_LENGTH = 1000
 
 
 class InvalidProfileError(ValidationError):
-    """A value is not valid for its claim. The message is one sentence.
+    """Values are not valid for their claims. The message is the sentence for the first one.
 
     Attributes:
-        field: the name of the claim.
+        field: the name of the first one's claim.
+        errors: a sentence for each of them, by the name of the claim.
     """
 
     code = "invalid_profile"
     field: str
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        self.field, message = next(iter(errors.items()))
+        self.errors = errors
         super().__init__(message)
-        self.field = field
 
 
 def _text(value: str) -> str | None:
@@ -58,7 +60,14 @@ def web_address(value: str) -> str | None:
 
 def _birthdate(value: str) -> str | None:
     """Return a date, a year, or a date with the year 0000, which means unknown."""
-    return value if re.fullmatch(r"\d{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?", value, re.ASCII) else None
+    if not re.fullmatch(r"\d{4}(-\d{2}-\d{2})?", value, re.ASCII):
+        return None
+    try:
+        # A leap year, for a birthday of an unknown year.
+        date.fromisoformat(value.replace("0000-", "2000-", 1) if "-" in value else f"{value}-01-01")
+    except ValueError:
+        return None
+    return value
 
 
 def _zone(value: str) -> str | None:
@@ -119,6 +128,9 @@ async def update_profile(user: User, entered: Mapping[str, str]) -> bool:
     async with transaction():
         if not await users.update_profile(user.id, user.updated_at, claims, stored):
             return False
+        if claims["picture"] != user.picture:
+            # The URL of an uploaded one is gone, and so is the picture.
+            await pictures.delete_picture(user.id)
         await record("profile_changed", user_id=user.id)
     return True
 
@@ -127,17 +139,20 @@ def validated(entered: Mapping[str, str]) -> tuple[dict[str, str | None], dict[s
     """Return the claims and the address of a profile as :func:`update_profile` gets it.
 
     Raises:
-        InvalidProfileError: a value is not valid.
+        InvalidProfileError: values are not valid.
     """
-    return {name: _validate(name, entered.get(name, "").strip()) for name in FIELDS}, _validate_address(entered)
+    errors: dict[str, str] = {}
+    claims = {name: _validate(name, entered.get(name, "").strip(), errors) for name in FIELDS}
+    address = _validate_address(entered, errors)
+    if errors:
+        raise InvalidProfileError(errors)
+    return claims, address
 
 
-def _validate(name: str, text: str) -> str | None:
-    if not text:
-        return None
-    value = FIELDS[name](text)
-    if value is None:
-        raise InvalidProfileError(name, _message(name))
+def _validate(name: str, text: str, errors: dict[str, str]) -> str | None:
+    value = FIELDS[name](text) if text else None
+    if text and value is None:
+        errors[name] = _message(name)
     return value
 
 
@@ -153,17 +168,12 @@ def _message(name: str) -> str:
     return special.get(name) or _("The value is too long, or contains characters that cannot be shown.")
 
 
-def _validate_address(entered: Mapping[str, str]) -> dict[str, str]:
-    members = {}
-    for name in ADDRESS_MEMBERS:
-        text = entered.get(f"address.{name}", "").replace("\r\n", "\n").strip()
+def _validate_address(entered: Mapping[str, str], errors: dict[str, str]) -> dict[str, str]:
+    members = {name: entered.get(f"address.{name}", "").replace("\r\n", "\n").strip() for name in ADDRESS_MEMBERS}
+    for name, text in members.items():
         if len(text) > MAX_ADDRESS_LENGTH or not text.replace("\n", "").isprintable():
-            raise InvalidProfileError(
-                f"address.{name}", _("The value is too long, or contains characters that cannot be shown.")
-            )
-        if text:
-            members[name] = text
-    return members
+            errors[f"address.{name}"] = _("The value is too long, or contains characters that cannot be shown.")
+    return {name: text for name, text in members.items() if text}
 
 
 async def delete_user(user_id: UUID, sign_out: SignOut, *, expected_at: datetime | None = None) -> bool:

@@ -86,6 +86,15 @@ class UserEmail(Table, tablename="user_email", db=engine):
     user_email_of_user = Unique([user_id, email])
 
 
+class UserPicture(Table, tablename="user_picture", db=engine):
+    """The uploaded picture of a user. ``users.picture`` is its URL."""
+
+    user_id = ForeignKey(User, primary_key=True)
+    media_type = Text()
+    content = Bytea()
+    updated_at = Timestamptz(default=TimestamptzNow())
+
+
 class AdminRole(Table, tablename="admin_role", db=engine):
     """A role of :class:`idp.admin.roles.Role` that a user has."""
 

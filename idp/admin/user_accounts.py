@@ -28,7 +28,7 @@ def check_names(**names: str | None) -> None:
     for name, value in names.items():
         if value is not None and (len(value) > users.MAX_NAME_LENGTH or not value.isprintable()):
             raise profile.InvalidProfileError(
-                name, "The value is too long, or contains characters that cannot be shown."
+                {name: "The value is too long, or contains characters that cannot be shown."}
             )
 
 

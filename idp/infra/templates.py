@@ -170,6 +170,7 @@ class Templates:
             i18n.translate, i18n.translate_plural, newstyle=True
         )
         self._environment.filters["when"] = i18n.moment
+        self._environment.filters["day"] = i18n.date
         self._environment.filters["exactly"] = i18n.second
         self._environment.filters["web_url"] = web_url
         self._environment.filters["code_spans"] = code_spans

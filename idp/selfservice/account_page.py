@@ -12,9 +12,9 @@ from idp.directory.invited import in_organizations
 from idp.http import cookies, forms
 from idp.http.pages import page, see_other
 from idp.infra import i18n
-from idp.infra.i18n import gettext as _
 from idp.oauth import ciba
 from idp.oauth.credentials import credentials_changed
+from idp.selfservice import notices
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import sessions
@@ -27,7 +27,7 @@ AnyRequest = Request[Any, Any, Any]
 
 
 #: Pages that belong to the tab of another page.
-SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes", "ask"), "security")
+SECTIONS = dict.fromkeys(("password", "email", "passkey", "totp", "recovery_codes"), "security")
 
 
 class AccountRequest(NamedTuple):
@@ -108,6 +108,16 @@ async def require_form(
     return account, form
 
 
+async def require_form_with_file(request: AnyRequest, path: str) -> tuple[AccountRequest, bytes] | Response[Any]:
+    """Like :func:`require_form`, for a form that uploads a file. Returns its content."""
+    account = await require_session(request, path)
+    if isinstance(account, Response):
+        return account
+    form, file = await forms.form_with_file(request)
+    check_form_token(form, _secret(request), "account")
+    return account, file
+
+
 async def end_other_sessions(request: AnyRequest, account: AccountRequest, reason: str) -> list[Cookie]:
     """Revoke everything issued before a credential changed, except this browser's session.
 
@@ -129,21 +139,27 @@ def account_page(
     error: str | None = None,
     cookies: tuple[Cookie, ...] = (),
     scripts: bool = False,
+    section: str = "",
     **context: Any,
 ) -> Response[str]:
-    """Render an account page. The query parameter ``done`` selects a notice."""
+    """Render an account page. The query parameter ``done`` selects a notice.
+
+    Args:
+        section: the tab that it belongs to, if that is not clear from the template.
+    """
+    done, named = notices.notice(request, account.user.id)
     return page(
         f"account/{template}.html",
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        cookies=cookies,
+        cookies=(*cookies, *named),
         scripts=scripts,
         csrf_token=form_token(_secret(request), "account"),
-        section=SECTIONS.get(template, template),
+        section=section or SECTIONS.get(template, template),
         user=account.user,
         asks=ciba.is_on(),
         in_organizations=account.in_organizations,
         error=error,
-        done=None if error else _sentence(forms.query(request).get("done")),
+        done=None if error else done,
         **context,
     )
 
@@ -155,58 +171,30 @@ async def confirmation_page(
     heading: str,
     text: str,
     label: str,
+    undo: str = "",
     fields: dict[str, str] | None = None,
     back: str = "/account/security",
+    fresh: bool = True,
 ) -> Response[Any]:
     """Render a page that asks for confirmation.
 
     Args:
         action: the path of the page, to which the confirmation is posted.
-        text: what will be removed, in a sentence or two.
+        heading: the question, which names what it concerns.
+        text: what will happen, in a sentence or two.
         label: the label of the button.
+        undo: how it can be undone.
         fields: hidden fields of the form.
         back: the path of the page that a cancellation leads to.
+        fresh: whether a recent sign-in is required, as for the form.
     """
-    account = await require_session(request, action, fresh=True)
+    account = await require_session(request, action, fresh=fresh)
     if isinstance(account, Response):
         return account
-    return account_page(
-        request, "ask", account, heading=heading, text=text, label=label, action=action, fields=fields or {}, back=back
-    )
+    asked: dict[str, Any] = {"heading": heading, "text": text, "undo": undo, "label": label, "fields": fields or {}}
+    return account_page(request, "ask", account, section=_section(back), action=action, back=back, **asked)
 
 
-#: Changes that signed the user out everywhere else.
-_ENDING_OTHERS = frozenset({"email", "passkey-removed", "totp-removed", "unlinked"})
-
-
-def _sentence(done: str | None) -> str | None:
-    elsewhere = _("You are signed out everywhere else.")
-    sentences = {
-        "profile": _("Your profile is saved."),
-        "password": _("Your password is changed. You are signed out everywhere else."),
-        "email": _("Your email address is changed."),
-        "email-sent": _("We have sent you an email. Nothing changes until you confirm it."),
-        "email-verified": _("Your email address is confirmed."),
-        "passkey": _("Your passkey is ready."),
-        "passkey-renamed": _("The passkey has a new name."),
-        "passkey-removed": _("The passkey is removed. You may want to delete it from your device too."),
-        "totp": _("Your authenticator app is set up."),
-        "totp-removed": _("The authenticator app is removed."),
-        "two-step": _("Saved."),
-        "session": _("That browser is signed out."),
-        "sessions": elsewhere,
-        "linked": _("Connected. You can now use it to sign in."),
-        "unlinked": _("Disconnected."),
-        "last-way": _("This is your only way to sign in. Choose a password first."),
-        "app": _("The application no longer has access."),
-        "organization-joined": _("You are now a member."),
-        "organization-left": _("You are no longer a member."),
-        "invitation-declined": _("The invitation is declined."),
-        "request-allowed": _("Allowed. The application continues by itself. You can close this page."),
-        "request-denied": _("Not allowed. You can close this page."),
-        "no-admin": _("You no longer manage the organisation."),
-        "left": _("You are no longer a member of the organisation."),
-        "request-reported": _("Reported. This application cannot ask you again for a day."),
-    }
-    sentence = sentences.get(done or "")
-    return f"{sentence} {elsewhere}" if sentence and done in _ENDING_OTHERS else sentence
+def _section(path: str) -> str:
+    """Return the tab of a page."""
+    return path.removeprefix("/account").removeprefix("/") or "profile"

@@ -27,8 +27,9 @@ async def save_attributes(request: AnyRequest) -> Response[Any]:
     try:
         await service.change(account.user.id, forms.entered(editable, form), Audience.PERSON)
     except InvalidValueError as error:
+        sentence = forms.sentence(editable, error)
         return await profile.profile_page(
-            request, account, entered=form, error=forms.sentence(editable, error), wrong=forms.field_name(error.field)
+            request, account, entered=form, errors={forms.field_name(error.field): sentence}
         )
     return see_other(f"{profile.PATH}?done=profile")
 

@@ -6,7 +6,7 @@ import msgspec
 from litestar import Request, Response, get, post
 
 from idp import clock
-from idp.accounts import kept_subjects
+from idp.accounts import kept_subjects, pictures
 from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.models import Audience
@@ -78,6 +78,7 @@ async def export(user: User) -> dict[str, Any]:
         "attributes": await attributes.values(user.id, Audience.PERSON),
         **await _directory(user),
         "created_at": user.created_at,
+        "picture": await _picture(user),
         "passkeys": [
             {"name": key.name, "created_at": key.created_at, "last_used_at": key.last_used_at}
             for key in await passkeys.passkeys_of(user.id)
@@ -90,6 +91,11 @@ async def export(user: User) -> dict[str, Any]:
         "sessions": await sessions.all_sessions(user.id),
         "events": await audit_events.events_of_user(user.id, limit=EXPORTED_EVENTS),
     }
+
+
+async def _picture(user: User) -> dict[str, Any] | None:
+    found = await pictures.of_user(user.id)
+    return {"media_type": found.media_type, "content": found.content} if found is not None else None
 
 
 async def _directory(user: User) -> dict[str, Any]:

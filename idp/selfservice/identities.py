@@ -23,6 +23,7 @@ from idp.selfservice.account_page import (
     require_form,
     require_session,
 )
+from idp.selfservice.notices import see_done
 from idp.settings import settings
 from idp.signin.csrf import form_token
 from idp.signin.factors.passkeys import passkeys_of
@@ -76,6 +77,7 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
         f"/account/upstreams/{identity_id}/unlink",
         heading=_("Disconnect %(upstream)s?", upstream=name),
         text=_("You can no longer sign in with it, and you are signed out everywhere else."),
+        undo=_("You can connect it again at any time."),
         label=_("Disconnect"),
     )
 
@@ -99,7 +101,9 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
         if parted is not None:
             cookies += await end_other_sessions(request, account, "identity_unlinked")
             await linking.notify(user.id, "identity_unlinked", _name(parted))
-    return see_other(f"{PATH}?done={'unlinked' if parted else 'last-way'}", cookies)
+    if parted is None:
+        return see_other(f"{PATH}?done=last-way")
+    return see_done(PATH, "unlinked", user.id, _name(parted), cookies)
 
 
 ROUTES = [ask_to_unlink, unlink]

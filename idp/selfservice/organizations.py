@@ -20,6 +20,7 @@ from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.i18n import gettext as _
 from idp.selfservice.account_page import AccountRequest, account_page, confirmation_page, require_form, require_session
+from idp.selfservice.notices import see_done
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -107,10 +108,12 @@ async def leave_organization(request: AnyRequest, organization_id: FromPath[UUID
     if isinstance(asked, Response):
         return asked
     account, form = asked
+    known = (await memberships(account.user.id)).organizations.get(organization_id)
     try:
         left = await organizations.leave(organization_id, account.user.id, last_admin="last" in form)
     except LastAdminError:
-        return await _ask_leave(request, account, organization_id, last=True)
+        # The question says so now.
+        return see_other(f"{PATH}/{organization_id}/leave")
     except ManagedAccountError:
         return await _page(
             request, account, _("Your organisation manages this account. Ask your organisation to remove you.")
@@ -119,7 +122,7 @@ async def leave_organization(request: AnyRequest, organization_id: FromPath[UUID
         left = False
     if not left:
         return await _page(request, account, _("You are not a member of this organisation."))
-    return see_other(f"{PATH}?done=organization-left")
+    return see_done(PATH, "organization-left", account.user.id, known.name if known else "")
 
 
 ROUTES = [show_organizations, answer_invitation, ask_leave_organization, leave_organization]

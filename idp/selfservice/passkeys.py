@@ -10,6 +10,7 @@ from litestar.params import FromPath
 from idp.http.access import Access
 from idp.http.pages import see_other
 from idp.infra.db.engine import transaction
+from idp.infra.geoip import device
 from idp.infra.i18n import gettext as _
 from idp.selfservice.account_page import (
     AccountRequest,
@@ -19,11 +20,15 @@ from idp.selfservice.account_page import (
     require_form,
     require_session,
 )
+from idp.selfservice.notices import see_done
 from idp.selfservice.security import PATH as SECURITY
 from idp.selfservice.security_mails import notify_change
 from idp.signin import sessions
 from idp.signin.factors import passkeys
 from idp.signin.factors import service as factors
+from idp.signin.factors.passkey_providers import provider
+from idp.signin.http import browser_of
+from idp.signin.tables import Passkey
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
@@ -56,11 +61,18 @@ async def add(request: AnyRequest) -> Response[Any]:
             challenge = await sessions.consume_challenge(account.session)
             if challenge is None:
                 return await _page(request, account, _("This page was open for too long. Try again."))
-            await passkeys.register(account.user.id, form.get("name", ""), challenge, form.get("credential", ""))
-            await notify_change(account.user, "passkey_added")
+            passkey = await passkeys.register(
+                account.user.id, "", challenge, form.get("credential", ""), device=_device(request)
+            )
+            await notify_change(account.user, "passkey_added", passkey=provider(passkey.aaguid))
     except passkeys.InvalidPasskeyError as error:
         return await _page(request, account, str(error))
-    return see_other(f"{SECURITY}?done=passkey")
+    return see_done(SECURITY, "passkey", account.user.id, passkey.name)
+
+
+def _device(request: AnyRequest) -> str:
+    user_agent = browser_of(request).user_agent
+    return device(user_agent) if user_agent else ""
 
 
 @get(f"{PATH}/{{passkey_id:uuid}}", opt=PAGE)
@@ -69,14 +81,15 @@ async def ask_to_remove(request: AnyRequest, passkey_id: FromPath[UUID]) -> Resp
     account = await require_session(request, SECURITY, fresh=True)
     if isinstance(account, Response):
         return account
-    name = next((own.name for own in await passkeys.passkeys_of(account.user.id) if own.id == passkey_id), None)
-    if name is None:
+    passkey = await _own(account, passkey_id)
+    if passkey is None:
         return see_other(SECURITY)
     return await confirmation_page(
         request,
         f"{PATH}/{passkey_id}",
-        heading=_("Remove the passkey “%(name)s”?", name=name),
+        heading=_("Remove the passkey “%(name)s”?", name=passkey.name),
         text=_("You can no longer sign in with it, and you are signed out everywhere else."),
+        undo=_("To sign in with this device again, add a new passkey."),
         label=_("Remove"),
         fields={"action": "remove"},
     )
@@ -89,17 +102,24 @@ async def change(request: AnyRequest, passkey_id: FromPath[UUID]) -> Response[An
     if isinstance(asked, Response):
         return asked
     account, form = asked
-    user = account.user
+    user, passkey = account.user, await _own(account, passkey_id)
+    if passkey is None:
+        return see_other(SECURITY)
     if form.get("action") != "remove":
-        await passkeys.rename(user.id, passkey_id, form.get("name", ""))
-        return see_other(f"{SECURITY}?done=passkey-renamed")
+        name = passkeys.clean_name(form.get("name", ""))
+        renamed = await passkeys.rename(user.id, passkey_id, name)
+        return see_done(SECURITY, "passkey-renamed", user.id, name) if renamed else see_other(SECURITY)
     cookies = []
     async with transaction():
         if await passkeys.remove(user.id, passkey_id):
             await factors.forget_two_step_without_factors(user.id)
             cookies += await end_other_sessions(request, account, "passkey_removed")
-            await notify_change(user, "passkey_removed")
-    return see_other(f"{SECURITY}?done=passkey-removed", cookies)
+            await notify_change(user, "passkey_removed", passkey=provider(passkey.aaguid))
+    return see_done(SECURITY, "passkey-removed", user.id, passkey.name, cookies)
+
+
+async def _own(account: AccountRequest, passkey_id: UUID) -> Passkey | None:
+    return next((own for own in await passkeys.passkeys_of(account.user.id) if own.id == passkey_id), None)
 
 
 ROUTES = [show_add, add, ask_to_remove, change]

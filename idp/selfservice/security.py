@@ -108,6 +108,7 @@ async def ask_two_step_off(request: AnyRequest) -> Response[Any]:
         "/account/two-step",
         heading=_("Turn the second step off?"),
         text=_("After that, anyone who has your password can sign in as you."),
+        undo=_("You can turn it on again at any time."),
         label=_("Turn it off"),
         fields={"two_step": "off"},
     )
@@ -126,7 +127,7 @@ async def set_two_step(request: AnyRequest) -> Response[Any]:
         async with transaction():
             if await factors.set_two_step(account.user.id, wanted):
                 await notify_change(account.user, "two_step_on" if wanted else "two_step_off")
-    return see_other(f"{PATH}?done=two-step")
+    return see_other(f"{PATH}?done=two-step-{'on' if wanted else 'off'}")
 
 
 @get("/account/recovery-codes", opt=PAGE)
@@ -137,6 +138,7 @@ async def ask_for_recovery_codes(request: AnyRequest) -> Response[Any]:
         "/account/recovery-codes",
         heading=_("Make new recovery codes?"),
         text=_("Your current codes stop working. The new ones are shown once."),
+        undo=_("This cannot be undone. Throw the old codes away, wherever you keep them."),
         label=_("Make new codes"),
     )
 

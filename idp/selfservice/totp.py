@@ -77,6 +77,7 @@ async def ask_to_remove_totp(request: AnyRequest) -> Response[Any]:
         f"{PATH}/remove",
         heading=_("Remove the authenticator app?"),
         text=_("You can no longer sign in with its codes, and you are signed out everywhere else."),
+        undo=_("You can set it up again at any time, with a new key."),
         label=_("Remove"),
     )
 

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from base64 import b64decode
 
 import pyotp
 import pytest
@@ -112,11 +113,13 @@ async def test_an_authenticator_app_and_recovery_codes(page: Page, alice: User, 
 async def test_profile_password_and_address(page: Page, alice: User, mailbox: Mailbox) -> None:
     await sign_in(page, alice)
     await page.goto("/account")
+    await page.click("#details-links")
     await page.fill("#nickname", "Ali")
-    await page.fill("#birthdate", "yesterday")
+    await page.fill("#birth_year", "yesterday")
     await page.click("#profile-save")
     await expect(page.get_by_role("alert")).to_be_visible()
     await expect(page.locator("#nickname")).to_have_value("Ali")
+    await page.fill("#birth_year", "")
     await page.fill("#birthdate", "1990-12-31")
     await page.click("#profile-save")
     await expect(page.get_by_role("status")).to_be_visible()
@@ -137,6 +140,34 @@ async def test_profile_password_and_address(page: Page, alice: User, mailbox: Ma
     await expect(page.get_by_text(new).first).to_be_visible()
 
 
+async def test_a_picture_is_made_smaller(page: Page, alice: User) -> None:
+    """By the browser, so that the server gets no large photo and no metadata."""
+    await sign_in(page, alice)
+    await page.goto("/account")
+    large = await page.evaluate(
+        """() => {
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [1200, 900];
+            const context = canvas.getContext("2d");
+            for (let x = 0; x < 1200; x += 4) {
+                context.fillStyle = `rgb(${(x * 7) % 256} ${(x * 13) % 256} ${(x * 29) % 256})`;
+                context.fillRect(x, 0, 4, 900 - (x % 500));
+            }
+            return canvas.toDataURL("image/png").split(",")[1];
+        }"""
+    )
+    await page.set_input_files("#file", {"name": "me.png", "mimeType": "image/png", "buffer": b64decode(large)})
+    await page.wait_for_function("document.querySelector('#file').files[0].type === 'image/jpeg'")
+    await page.click("#picture-save")
+    await expect(page.get_by_role("status")).to_be_visible()
+    picture = page.locator(".portrait img")
+    await expect(picture).to_have_js_property("naturalWidth", 256)
+    await expect(picture).to_have_js_property("naturalHeight", 256)
+    await page.click("#picture-remove")
+    await page.click("#ask-confirm")
+    await expect(picture).to_have_count(0)
+
+
 async def test_the_list_of_sessions(page: Page, alice: User) -> None:
     await sign_in(page, alice)
     assert page.context.browser is not None
@@ -147,6 +178,7 @@ async def test_the_list_of_sessions(page: Page, alice: User) -> None:
     await page.goto("/account/sessions")
     await expect(page.get_by_text("This browser")).to_have_count(1)
     await page.get_by_role("listitem").get_by_role("button", name="Sign out").click()
+    await page.click("#ask-confirm")
     await expect(page.get_by_role("status")).to_be_visible()
     await other.goto("/account")
     await expect(other.locator("#login-submit")).to_be_visible()

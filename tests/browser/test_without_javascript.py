@@ -186,8 +186,8 @@ async def test_the_menu_of_the_account_by_keyboard(page: Page, alice: User) -> N
     await sign_in(page, alice)
     await page.goto("/account")
     order = await _tab_order(page)
-    assert order[:8] == [*MENU, "name"]
-    assert order[-3:] == ["address.formatted", "profile-save", "language"]
+    assert order[:10] == [*MENU, "file", "picture-save", "name"]
+    assert order[-3:] == ["details-links", "profile-save", "language"]
     assert "zoneinfo" in order
     await page.goto("/account")
     for path in MENU[2:]:

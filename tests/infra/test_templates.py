@@ -15,6 +15,7 @@ import pytest
 
 from idp.accounts.attributes import declaration, forms
 from idp.accounts.attributes.models import Type
+from idp.accounts.profile_choices import Zone
 from idp.directory.branding_models import Brand
 from idp.infra import templates
 from idp.infra.templates import Templates, Theme, templates_path, web_url
@@ -247,6 +248,7 @@ class Offered:
 class Owner(User):
     email_verified: bool = True
     password_hash: str | None = "hash"
+    created_at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
     password_changed_at: datetime | None = datetime(2025, 1, 2, tzinfo=UTC)
     two_step: bool = True
 
@@ -398,8 +400,12 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/profile.html": ACCOUNT
     | {
         "values": Values(),
-        "time_zones": ["Europe/Lisbon"],
-        "wrong": "name",
+        "full_birthday": True,
+        "today": "2026-12-01",
+        "spoken": [("pt-PT", "Portuguese (Portugal)")],
+        "zones": [("", [Zone("UTC", "UTC")]), ("Europe", [Zone("Europe/Lisbon", "Lisbon (UTC+0)")])],
+        "uploaded": False,
+        "errors": {"name": "No.", "zoneinfo": "No.", "file": "No."},
         "error": "No.",
         "attributes": attribute_fields(),
         "facts": [forms.Fact("Cost centre", "C-17")],
@@ -423,6 +429,7 @@ PAGES: dict[str, dict[str, Any]] = {
     "account/recovery_codes.html": ACCOUNT | {"codes": ["abcde-fghjk"]},
     "account/ask.html": ACCOUNT
     | {
+        "undo": "You can do it again.",
         "heading": "Sure?",
         "text": "It goes.",
         "label": "Yes",
@@ -917,6 +924,7 @@ def _scripts(name: str, context: dict[str, Any]) -> list[str]:
     files = ["passkey.js"] if "passkey_options" in context else []
     new_password = name == "reset.html" or (name == "account/password.html" and not context["elsewhere"])
     files += ["fields.js"] if in_flow or new_password or name == "account/totp.html" else []
+    files += ["picture.js"] if "uploaded" in context else []
     return [*files, "copy.js"] if has_setup or name.endswith("recovery_codes.html") else files
 
 

@@ -3,24 +3,30 @@
 import json
 import re
 import secrets
-from uuid import uuid4
+from base64 import b64decode
+from uuid import UUID, uuid4
 
+import httpx
 import pyotp
 import pytest
 
+from idp.accounts import pictures, profile
+from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.directory import groups, invitations, organizations, roles
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.selfservice import notices
 from idp.signin.factors import recovery_codes
 from idp.signin.factors import service as factors
 from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
-from tests.support.authenticator import Authenticator
-from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
+from tests.support.authenticator import NO_AAGUID, Authenticator
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser, sent_to
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.person import equip
 
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0"
 NEW_PASSWORD = "seven tired otters nap"
 
 
@@ -63,7 +69,7 @@ async def test_every_claim_of_the_profile(home: Browser, make_client: MakeClient
     expected |= {"phone_number": "+351211234567"}
     assert claims | expected == claims
     assert claims["address"] == {"street_address": "Rua A 1\n2º", "locality": "Lisboa", "country": "Portugal"}
-    emptied = as_page(await home.submit(saved, "profile-save", **dict.fromkeys(values, "")))
+    emptied = as_page(await home.submit(saved, "profile-save", birth_year="", **dict.fromkeys(values, "")))
     assert emptied.status == 200
     assert "birthdate" not in await _claims(home, client, alice)
 
@@ -71,7 +77,8 @@ async def test_every_claim_of_the_profile(home: Browser, make_client: MakeClient
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("birthdate", "31.12.1990"), ("birthdate", "1990-13-01"), ("zoneinfo", "Mars/Olympus"), ("locale", "x"),
+        ("birthdate", "31.12.1990"), ("birthdate", "1990-13-01"),
+        ("birthdate", "1990-02-30"), ("zoneinfo", "Mars/Olympus"), ("locale", "x"),
         ("phone_number", "0123"), ("website", "javascript:alert(1)"), ("website", "//example.com"),
         ("picture", "data:image/png;base64,xx"), ("profile", "https://"), ("name", "x" * 201), ("nickname", "a\u202eb"),
         ("address.locality", "x" * 1001),
@@ -83,12 +90,109 @@ async def test_values_that_are_not_fit(home: Browser, alice: User, field: str, v
     answer = as_page(await home.submit(page, "profile-save", **{"name": "Still here", field: value}))
     assert answer.status == 400
     assert 'role="alert"' in answer.text
-    assert f'id="{field}"' in answer.text
+    assert f'id="{field}-error"' in answer.text
     if field != "name":
         assert 'value="Still here"' in answer.text
     row = await fetchrow("SELECT name FROM users WHERE id = $1", alice.id)
     assert row is not None
     assert row["name"] == "Alice Example"
+
+
+async def test_all_errors_are_told_at_once(home: Browser) -> None:
+    """Each at its field; folded parts with an error are open."""
+    page = as_page(await home.get("/account"))
+    wrong = {"phone_number": "0123", "website": "//x", "address.locality": "x" * 1001}
+    answer = as_page(await home.submit(page, "profile-save", **wrong))
+    assert re.findall(r'id="([a-z_.]+)-error" class', answer.text) == ["phone_number", "address.locality", "website"]
+    assert answer.text.count("autofocus") == 1
+    assert (page.text.count("<details open"), answer.text.count("<details open")) == (0, 2)
+
+
+@pytest.mark.parametrize("birthday", ["1990", "1990-12-31", "0000-12-31"])
+async def test_a_birthday_without_a_day_or_a_year(home: Browser, alice: User, birthday: str) -> None:
+    """The date picker cannot show it, so there is another field, and saving again keeps it."""
+    saved = as_page(await home.submit(as_page(await home.get("/account")), "profile-save", birth_year=birthday))
+    await home.submit(saved, "profile-save")
+    row = await fetchrow("SELECT birthdate FROM users WHERE id = $1", alice.id)
+    assert row is not None
+    assert row["birthdate"] == birthday
+
+
+async def test_languages_and_time_zones_to_choose(home: Browser, alice: User) -> None:
+    """Only canonical zones. One that the profile has already stays, whatever it is."""
+    await execute("UPDATE users SET zoneinfo = 'US/Pacific', locale = 'tlh' WHERE id = $1", alice.id)
+    page = as_page(await home.get("/account"))
+    assert '<option value="US/Pacific" selected>' in page.text
+    assert '<option value="tlh" selected>' in page.text
+    for unwanted in ("Factory", "localtime", "W-SU", "US/Eastern", "Etc/GMT+1"):
+        assert f'value="{unwanted}"' not in page.text
+    assert re.search(r'<option value="Europe/Lisbon">Lisbon \(UTC\+[01]\)</option>', page.text)
+    assert '<option value="pt-BR">Portuguese (Brazil)</option>' in page.text
+    # Only what is chosen is sent: the form of this client sends no selects.
+    saved = as_page(await home.submit(page, "profile-save", zoneinfo="US/Pacific", locale="tlh"))
+    assert saved.status == 200
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+async def _upload(home: Browser, page: Page, content: bytes) -> Page:
+    form = next(form for form in page.forms if form.action == "/account/picture")
+    answer = await home.client.post(
+        f"{home.issuer}{form.action}", data=form.fields, files={"file": ("me.png", content)},
+        headers={"Origin": home.issuer},
+    )  # fmt: skip
+    target = sent_to(answer)
+    return as_page(await home.get(target)) if target else Page(answer)
+
+
+async def test_a_picture(home: Browser, make_client: MakeClient, alice: User) -> None:
+    """Applications get its URL, which ends with it."""
+    client = await make_client(scope="openid profile")
+    page = await _upload(home, as_page(await home.get("/account")), PNG)
+    assert "Your picture is saved." in page.text
+    url = str((await _claims(home, client, alice))["picture"])
+    assert url.startswith(f"{home.issuer}/pictures/")
+    assert str(alice.id) not in url
+    async with httpx.AsyncClient() as stranger:
+        served = await stranger.get(url)
+        assert (served.status_code, served.content, served.headers["content-type"]) == (200, PNG, "image/png")
+        assert served.headers["x-content-type-options"] == "nosniff"
+        assert "sandbox" in served.headers["content-security-policy"]
+        # Saving the profile keeps it, and another upload replaces it.
+        page = as_page(await home.submit(as_page(await home.get("/account")), "profile-save", nickname="ali"))
+        assert (await stranger.get(url)).status_code == 200
+        await _upload(home, page, PNG + b"2")
+        assert (await stranger.get(url)).status_code == 404
+        second = str((await _claims(home, client, alice))["picture"])
+        exported = json.loads(
+            as_page(await home.submit(as_page(await home.get("/account/data")), "data-download")).text
+        )
+        assert b64decode(exported["picture"]["content"]) == PNG + b"2"
+        asked = as_page(await home.get("/account/picture/remove"))
+        assert "Your picture is removed." in as_page(await home.submit(asked, "ask-confirm")).text
+        assert (await stranger.get(second)).status_code == 404
+        for token in ("x", "é", "A" * 86, "A" * 500, second.rpartition("/")[2][:-2]):
+            assert (await stranger.get(f"{home.issuer}/pictures/{token}")).status_code == 404
+    assert "picture" not in await _claims(home, client, alice)
+
+
+async def test_a_picture_whose_claim_is_cleared(home: Browser, alice: User) -> None:
+    """By an administrator, for example: it is deleted."""
+    await _upload(home, as_page(await home.get("/account")), PNG)
+    user = await user_by_id(alice.id)
+    assert user is not None
+    assert await pictures.of_user(alice.id)
+    assert await profile.update_profile(user, {"name": "Alice"})
+    assert await pictures.of_user(alice.id) is None
+
+
+@pytest.mark.parametrize("content", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"", PNG + bytes(48 * 1024)])
+async def test_a_picture_that_is_not_accepted(home: Browser, alice: User, content: bytes) -> None:
+    page = await _upload(home, as_page(await home.get("/account")), content)
+    assert page.status == 400
+    assert "Choose a PNG, JPEG, GIF or WebP picture of up to 48 KiB." in page.text
+    assert await pictures.of_user(alice.id) is None
 
 
 async def test_groups_are_shown_and_exported(home: Browser, alice: User, make_client: MakeClient) -> None:
@@ -205,7 +309,8 @@ async def test_passkeys(home: Browser, alice: User, mailbox: Mailbox) -> None:
     asked = as_page(await home.get(form.action))
     assert "My phone" in asked.text
     removed = as_page(await home.submit(asked, "ask-confirm"))
-    assert "My phone" not in removed.text
+    assert "The passkey “My phone” is removed." in removed.text
+    assert "My phone" not in as_page(await home.get(removed.url)).text, "It is told once."
     await mailbox.about(alice.email, "passkey was removed")
 
 
@@ -213,6 +318,40 @@ def _options(page: Page) -> str:
     from html import unescape
 
     return unescape(page.text.partition('data-options="')[2].partition('"')[0])
+
+
+async def test_a_notice_names_nothing_that_a_link_says(home: Browser, alice: User, make_user: MakeUser) -> None:
+    """The name is in a cookie that only the server can make, for this user and this notice."""
+    page = as_page(await home.get("/account/security?done=app&what=Evil"))
+    assert "Evil" not in page.text
+    sealed = notices.see_done("/account/apps", "app", alice.id, "Orchard").cookies[0].value
+    for done, user, told in (("app", alice, True), ("session", alice, False), ("app", await make_user(), False)):
+        value = sealed if user is alice else notices.see_done("/", "app", user.id, "Orchard").cookies[0].value
+        home.cookies["__Host-notice"] = value or ""
+        assert ("Orchard no longer" in as_page(await home.get(f"/account/apps?done={done}")).text) is told
+        assert "__Host-notice" not in home.cookies
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "aaguid", "name"),
+    [
+        (FIREFOX, NO_AAGUID, "Passkey from Firefox on Windows"),
+        ("", NO_AAGUID, "Passkey"),
+        ("", UUID("fbfc3007-154e-4ecc-8c0b-6e020557d7bd"), "iCloud Keychain"),
+    ],
+)  # fmt: skip
+async def test_the_name_of_a_new_passkey(
+    home: Browser, alice: User, mailbox: Mailbox, user_agent: str, aaguid: UUID, name: str
+) -> None:
+    """By its provider, or by the browser. A name that the browser sends is not used: the mail would carry it."""
+    home.client.headers["user-agent"] = user_agent
+    page = as_page(await home.get("/account/passkeys"))
+    answer = Authenticator(origin=home.issuer, aaguid=aaguid).create(_options(page))
+    page = as_page(await home.submit(page, "passkey-create", credential=answer, name="Call us"))
+    assert f"Your passkey “{name}” is ready." in page.text
+    assert f'value="{name}"' in page.text
+    letter = await mailbox.about(alice.email, "passkey")
+    assert ("iCloud Keychain" in letter.text) is (aaguid != NO_AAGUID)
 
 
 async def test_a_passkey_signs_in(home: Browser, client: RelyingParty, alice: User) -> None:
@@ -239,6 +378,7 @@ async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) ->
         found = await factors.factors_of(alice.id)
         assert found is not None
         assert found.two_step is expected
+        assert f"The second step is {'on' if expected else 'off'}." in page.text
 
 
 # Sessions, devices and applications
@@ -246,13 +386,18 @@ async def test_turning_the_second_step_on_and_off(home: Browser, alice: User) ->
 
 async def test_the_list_of_sessions(home: Browser, client: RelyingParty, alice: User) -> None:
     async with open_browser(client.issuer) as other:
-        other.client.headers["user-agent"] = "Mozilla/5.0 (Windows NT 10.0; rv:140.0) Gecko/20100101 Firefox/140.0"
+        other.client.headers["user-agent"] = FIREFOX
         tokens = await client.tokens(other, alice.email)
         page = as_page(await home.get("/account/sessions"))
         assert "Firefox on Windows" in page.text
         assert page.text.count("This browser") == 1
-        form = next(form for form in page.forms if form.action.endswith("/end") and "/sessions/end" not in form.action)
-        after = as_page(await home.post(form.action, form.fields))
+        (asking,) = re.findall(r'href="(/account/sessions/[0-9a-f-]{36}/end)"', page.text)
+        asked = as_page(await home.get(asking))
+        assert "Sign out Firefox on Windows?" in asked.text
+        assert len(await fetch("SELECT 1 FROM session WHERE user_id = $1 AND ended_at IS NULL", alice.id)) == 2
+        after = as_page(await home.submit(asked, "ask-confirm"))
+        assert "Firefox on Windows is signed out." in after.text
+        after = as_page(await home.get("/account/sessions"))
         live, _, ended = after.text.partition("Where you signed out")
         assert "Firefox on Windows" not in live
         assert "Firefox on Windows" in ended
@@ -281,8 +426,10 @@ async def test_sessions_of_another_user_cannot_be_ended(
     async with open_browser(client.issuer) as other:
         await client.sign_in(other, bob.email)
         (row,) = await fetch("SELECT id FROM session WHERE user_id = $1", bob.id)
-        page = as_page(await home.get("/account/sessions"))
-        await home.post(f"/account/sessions/{row['id']}/end", page.forms[-1].fields)
+        path = f"/account/sessions/{row['id']}/end"
+        assert as_page(await home.get(path)).path == "/account/sessions"
+        page = as_page(await home.get("/account/sessions/end"))
+        await home.post(path, page.forms[-1].fields)
         assert "code" in (await client.authorize(other, prompt="none")).parameters
 
 
@@ -290,7 +437,7 @@ async def test_signing_out_everywhere_else(home: Browser, make_client: MakeClien
     client = await make_client(scope="openid offline_access")
     async with open_browser(client.issuer) as other:
         tokens = await client.tokens(other, alice.email, scope="openid offline_access")
-    page = as_page(await home.submit(as_page(await home.get("/account/sessions")), "end-others"))
+    page = as_page(await home.submit(as_page(await home.get("/account/sessions/end")), "ask-confirm"))
     assert page.path == "/account/sessions"
     assert (await client.refresh(tokens["refresh_token"])).status_code == 400
     assert len(await fetch("SELECT 1 FROM session WHERE user_id = $1 AND ended_at IS NULL", alice.id)) == 1
@@ -299,7 +446,7 @@ async def test_signing_out_everywhere_else(home: Browser, make_client: MakeClien
 async def test_signing_out_elsewhere_is_no_sign_in(home: Browser, alice: User) -> None:
     """It must not make an old sign-in a fresh one."""
     await _stale(alice)
-    await home.submit(as_page(await home.get("/account/sessions")), "end-others")
+    await home.submit(as_page(await home.get("/account/sessions/end")), "ask-confirm")
     assert "login-submit" in as_page(await home.get("/account/password")).ids
 
 
@@ -311,8 +458,12 @@ async def test_applications(home: Browser, make_client: MakeClient, alice: User)
     assert "Orchard" in page.text
     assert "In-house" in page.text
     for party in (client, own):
-        form = next(form for form in page.forms if party.client_id in form.action)
-        page = as_page(await home.post(form.action, form.fields))
+        (asking,) = re.findall(rf'href="([^"]*{party.client_id}/revoke)"', page.text)
+        asked = as_page(await home.get(asking))
+        assert f"Remove the access of {'Orchard' if party is client else 'In-house'}?" in asked.text
+        done = as_page(await home.submit(asked, "ask-confirm"))
+        assert f"{'Orchard' if party is client else 'In-house'} no longer has access." in done.text
+        page = as_page(await home.get("/account/apps"))
     assert "Orchard" not in page.text
     assert "In-house" not in page.text
     for party, given in zip((client, own), tokens, strict=True):

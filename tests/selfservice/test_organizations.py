@@ -38,7 +38,7 @@ async def test_a_user_leaves(home: Browser, alice: User) -> None:
     assert "No one else manages it" not in page.text
     assert await _is_member(alice, acme.id)
     page = as_page(await home.submit(page, "ask-confirm"))
-    assert "You are no longer a member." in page.text
+    assert "You are no longer a member of " in page.text
     assert f'id="leave-{acme.slug}"' not in page.text
     assert f'id="leave-{other.slug}"' in page.text
     assert (await effective.memberships(alice.id)).role_ids == frozenset()
@@ -65,7 +65,7 @@ async def test_the_last_one_who_manages_it_is_told_first(home: Browser, alice: U
     with pytest.raises(LastAdminError):
         await organizations.leave(acme.id, alice.id, last_admin=False)
     page = as_page(await home.submit(page, "ask-confirm"))
-    assert "You are no longer a member." in page.text
+    assert "You are no longer a member of " in page.text
     assert not await _is_member(alice, acme.id)
 
 

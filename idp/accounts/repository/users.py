@@ -82,6 +82,7 @@ _UPDATE_PROFILE = f"""
         phone_number_verified = phone_number_verified AND phone_number IS NOT DISTINCT FROM {_PHONE}
     WHERE id = $1 AND updated_at = $2
 """  # noqa: S608
+_SET_PICTURE = "UPDATE users SET picture = $2, updated_at = now() WHERE id = $1"
 _GIVEN = ", ".join(
     sorted(TEXT_CLAIMS | VERIFICATION_CLAIMS.keys() | {"id", "address", "password_hash", "disabled_at", "two_step"})
 )
@@ -359,6 +360,11 @@ async def update_profile(
         address: as JSON.
     """
     return bool(await execute(_UPDATE_PROFILE, user_id, expected, address, *(claims[name] for name in _PROFILE)))
+
+
+async def set_picture(user_id: UUID, picture: str | None) -> bool:
+    """Set the URL of the picture. Returns False if there is no such user."""
+    return bool(await execute(_SET_PICTURE, user_id, picture))
 
 
 async def delete_user(user_id: UUID) -> bool:

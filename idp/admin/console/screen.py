@@ -29,7 +29,7 @@ from idp.errors import (
     PermissionDeniedError,
     ValidationError,
 )
-from idp.http import cookies, forms
+from idp.http import cookies, forms, sealed_cookies
 from idp.http.access import Access, LargeBody
 from idp.http.body import MAX_BODY_BYTES
 from idp.http.pages import page, see_other
@@ -274,11 +274,10 @@ def render(
     if template == "list" and not values.get("empty"):
         values["nothing"] = empty_text(str(admin_request.http.scope["path"]))
         values["step"] = first_step(values.get("acts") or (), values.get("forms") or ())
-    shown = cookies.read(admin_request.http, SECRET_COOKIE) is not None
     return page(
         f"admin/{template}.html",
         status=status,
-        cookies=[cookies.delete(SECRET_COOKIE, samesite="strict")] if shown else (),
+        cookies=sealed_cookies.used(admin_request.http, SECRET_COOKIE),
         scripts=True,
         csrf_token=form_token(_secret(admin_request.http), "admin"),
         section=section,

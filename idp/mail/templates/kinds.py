@@ -59,6 +59,7 @@ VARIABLES: Final = {
     "upstream": Variable("the name of the other provider", "Google"),
     "organization": Variable("the name of the organisation", "Acme Ltd"),
     "inviter": Variable("the name of the person who invites, or none", "Grace Hopper"),
+    "passkey": Variable("the name of the passkey", "iCloud Keychain"),
     "browser": Variable("the browser and its system", "Firefox on Windows"),
     "place": Variable("the place of the sign-in, or its network address", "Lisbon, Portugal"),
     "left": Variable("the number of recovery codes that are left", 9),
@@ -83,8 +84,8 @@ KINDS: Final = {
     "organization_invitation": MailKind(
         "An invitation into an organisation.", ("organization", "inviter", "link", "days"), frozenset({"inviter"})
     ),
-    "passkey_added": MailKind("A passkey was added."),
-    "passkey_removed": MailKind("A passkey was removed."),
+    "passkey_added": MailKind("A passkey was added.", ("passkey",), frozenset({"passkey"})),
+    "passkey_removed": MailKind("A passkey was removed.", ("passkey",), frozenset({"passkey"})),
     "password_changed": MailKind("The password was changed."),
     "password_elsewhere": MailKind("A reset was asked for, but the password is that of a directory.", ("upstream",)),
     "recovery_code_used": MailKind("A recovery code was used.", ("left",)),

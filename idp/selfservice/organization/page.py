@@ -20,7 +20,7 @@ from idp.accounts.repository.users import user_by_id
 from idp.directory import delegation
 from idp.directory.models import Organization
 from idp.errors import DomainError, NotFoundError, PageError, PermissionDeniedError, TooManyRequestsError
-from idp.http import cookies, forms
+from idp.http import cookies, forms, sealed_cookies
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import page as html_page
@@ -42,6 +42,8 @@ AnyRequest = Request[Any, Any, Any]
 PREFIX = "/organization/{slug:str}"
 #: Rows of a page of a list.
 ROWS = 50
+#: The cookie with a new secret, until its page has been shown.
+SECRET_COOKIE = "organization-secret"
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -185,6 +187,7 @@ def render(
         organization=visit.organization,
         path=visit.path,
         error=error,
+        cookies=sealed_cookies.used(visit.request, SECRET_COOKIE),
         done=None if error else notice(visit.query.get("done", "")),
         **context,
     )
@@ -198,6 +201,21 @@ def reason(error: DomainError | TooManyRequestsError) -> str:
 def done(visit: Visit, path: str, what: str) -> Response[bytes]:
     """Redirect to a page of the organization that shows a notice."""
     return see_other(f"{visit.path}{path}?{urlencode({'done': what})}")
+
+
+def show_once(visit: Visit, path: str, secret: str) -> Response[bytes]:
+    """Redirect to the page of a record, which shows its new secret."""
+    target = f"{visit.path}{path}"
+    return see_other(target, [sealed_cookies.seal(SECRET_COOKIE, secret, _context(visit, target))])
+
+
+def secret_of(visit: Visit) -> str | None:
+    """Return the secret that this page shows; None without one. The response deletes the cookie."""
+    return sealed_cookies.read(visit.request, SECRET_COOKIE, _context(visit, visit.here))
+
+
+def _context(visit: Visit, path: str) -> str:
+    return f"organization.secret:{visit.user_id}:{path}"
 
 
 def to_account(what: str) -> Response[bytes]:

@@ -1,7 +1,6 @@
 """The SCIM tokens of an organization, with which its directory manages its members and roles."""
 
 from typing import Any, Final
-from uuid import UUID
 
 import asyncpg
 from litestar import Response
@@ -13,7 +12,7 @@ from idp.scim import tokens
 from idp.scim.access import PATH
 from idp.scim.repository.tokens import SCIM_TOKENS
 from idp.selfservice.organization.components import Field, ask, form
-from idp.selfservice.organization.page import Visit, done, next_url, one, page, render, rows
+from idp.selfservice.organization.page import Visit, done, next_url, one, page, render, rows, secret_of, show_once
 from idp.settings import DAY, settings
 
 SECTION = "scim"
@@ -70,7 +69,7 @@ async def create_scim_token(visit: Visit) -> Response[Any]:
         )
     except (ValidationError, ConflictError) as error:
         return _form(visit, error)
-    return await _show(visit, token_id, token)
+    return show_once(visit, f"/scim/{token_id}", token)
 
 
 def _days(visit: Visit, name: str, offered: tuple[int, ...]) -> int:
@@ -84,16 +83,10 @@ async def _found(visit: Visit) -> asyncpg.Record:
     return row
 
 
-async def _show(visit: Visit, token_id: UUID, secret: str | None = None) -> Response[Any]:
-    row = await one(visit, SCIM_TOKENS, id=token_id)
-    return render(
-        visit, "scim_token", SECTION, token=row, url=f"{settings().issuer}{PATH}", on=settings().scim, secret=secret
-    )
-
-
 @page("GET", _TOKEN)
 async def show_scim_token(visit: Visit) -> Response[Any]:
-    return await _show(visit, visit.ids["token_id"])
+    row, url = await _found(visit), f"{settings().issuer}{PATH}"
+    return render(visit, "scim_token", SECTION, token=row, url=url, on=settings().scim, secret=secret_of(visit))
 
 
 @page("GET", f"{_TOKEN}/rotate", fresh=True)
@@ -124,7 +117,7 @@ async def rotate_scim_token(visit: Visit) -> Response[Any]:
         overlap=_days(visit, "overlap", OVERLAPS) * DAY,
         organization_id=visit.organization.id,
     )
-    return await _show(visit, token_id, token)
+    return show_once(visit, f"/scim/{token_id}", token)
 
 
 @page("GET", f"{_TOKEN}/revoke", fresh=True)

@@ -23,6 +23,7 @@ from idp.infra.lazy import lazy
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.factors import repository
+from idp.signin.factors.passkey_providers import suggested_name
 from idp.signin.factors.repository import NewPasskey
 from idp.signin.tables import Passkey
 
@@ -48,18 +49,6 @@ TIMEOUT = 300_000
 
 #: Accepted algorithms in order of preference, by their names in the ``webauthn`` package.
 ALGORITHMS = ("EDDSA", "ECDSA_SHA_256", "RSASSA_PKCS1_v1_5_SHA_256")
-#: Passkey providers by AAGUID, to name a passkey without a name.
-PROVIDERS = {
-    UUID("fbfc3007-154e-4ecc-8c0b-6e020557d7bd"): "Apple Passwords",
-    UUID("ea9b8d66-4d01-1d21-3ce4-b6b48cb575d4"): "Google Password Manager",
-    UUID("08987058-cadc-4b81-b6e1-30de50dcbe96"): "Windows Hello",
-    UUID("9ddd1817-af5a-4672-a2b9-3e3dd95000a9"): "Windows Hello",
-    UUID("6028b017-b1d4-4c02-b4b3-afcdafc96bb2"): "Windows Hello",
-    UUID("53414d53-554e-4700-0000-000000000000"): "Samsung Pass",
-    UUID("bada5566-a7aa-401f-bd96-45619a55120d"): "1Password",
-    UUID("d548826e-79b4-db40-a3d8-11116f7e8349"): "Bitwarden",
-}
-
 T = TypeVar("T")
 
 
@@ -134,12 +123,13 @@ def registration_options(user: User, challenge: bytes, existing: Sequence[Passke
     return webauthn.options_to_json(options)
 
 
-async def register(user_id: UUID, name: str, challenge: bytes, response_json: str) -> Passkey:
+async def register(user_id: UUID, name: str, challenge: bytes, response_json: str, *, device: str = "") -> Passkey:
     """Verify and store a new passkey (section 7.1).
 
     Args:
         name: the name from its owner. If empty, it is named after its provider.
         challenge: the challenge of :func:`registration_options`. The caller ensures that it is used once.
+        device: the browser and system, as text, for the name of a passkey of an unknown provider.
 
     Raises:
         InvalidPasskeyError: the response is invalid, the passkey is known already, or the user has too many.
@@ -147,7 +137,7 @@ async def register(user_id: UUID, name: str, challenge: bytes, response_json: st
     credential = _read(_registration, challenge=challenge, response_json=response_json)
     made = credential.verified
     aaguid = UUID(made.aaguid)
-    name = clean_name(name) or PROVIDERS.get(aaguid) or _("Passkey")
+    name = clean_name(name) or clean_name(suggested_name(aaguid, device))
     new = NewPasskey(
         user_id, made.credential_id, made.credential_public_key, made.sign_count, credential.transports, aaguid,
         _backup_eligible(made), name,

@@ -6,6 +6,7 @@ from idp import clock
 from idp.accounts.repository.users import user_by_id
 from idp.audit.events import record
 from idp.errors import FlowExpiredError
+from idp.infra import geoip
 from idp.infra.i18n import gettext as _
 from idp.mail import outbox
 from idp.reasons import Reason
@@ -14,6 +15,7 @@ from idp.signin import limits
 from idp.signin.browser import Browser
 from idp.signin.factors import passkeys, recovery_codes, totp
 from idp.signin.factors import service as factors
+from idp.signin.factors.passkey_providers import provider
 from idp.signin.flow import Flow
 from idp.signin.steps import Fields, StepRefusedError, VerifiedStep
 from idp.signin.transitions import PHISHING_RESISTANT, CompletedStep, State, Step, falls_short
@@ -53,13 +55,13 @@ async def _setup(flow: Flow, account_name: str) -> totp.Setup | None:
 
 
 async def verify(flow: Flow, fields: Fields, browser: Browser) -> Fields:
-    """Count the attempt: a code of a new app like one of an old app."""
+    """Count the attempt: a code of a new app like one of an old app. Note the browser, which can name a passkey."""
     assert flow.user_id is not None  # noqa: S101
     if fields.get("action") == "totp":
         await limits.count_second_step(flow.user_id, browser)
     else:
         await limits.count_step(browser)
-    return fields
+    return {**fields, "device": geoip.device(browser.user_agent) if browser.user_agent else ""}
 
 
 async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
@@ -76,7 +78,7 @@ async def complete(flow: Flow, entered: Fields) -> VerifiedStep:
         case "totp" if _target(flow) != PHISHING_RESISTANT:
             return await _enable_totp(flow, entered.get("code", ""))
         case "passkey":
-            return await _add_passkey(flow, entered.get("credential", ""), entered.get("name", ""))
+            return await _add_passkey(flow, entered.get("credential", ""), entered.get("device", ""))
         case "skip" if _may_skip(flow):
             return VerifiedStep(flow.user_id, CompletedStep(Step.ENROL))
     raise StepRefusedError(_("Choose how you want to protect your account."), flow.user_id)
@@ -94,13 +96,13 @@ async def _enable_totp(flow: Flow, code: str) -> VerifiedStep:
     return VerifiedStep(flow.user_id, step, recovery_codes=await _codes(flow))
 
 
-async def _add_passkey(flow: Flow, credential: str, name: str) -> VerifiedStep:
+async def _add_passkey(flow: Flow, credential: str, device: str) -> VerifiedStep:
     assert flow.user_id is not None  # noqa: S101
     try:
-        passkey = await passkeys.register(flow.user_id, name, flow.challenge, credential)
+        passkey = await passkeys.register(flow.user_id, "", flow.challenge, credential, device=device)
     except passkeys.InvalidPasskeyError as error:
         raise StepRefusedError(str(error), flow.user_id, reason=error.reason) from error
-    await _tell(flow, "passkey_added")
+    await _tell(flow, "passkey_added", passkey=provider(passkey.aaguid))
     done = CompletedStep(Step.PASSKEY, ("swk" if passkey.backup_eligible else "hwk", "user"), clock.timestamp())
     return VerifiedStep(flow.user_id, done, recovery_codes=await _codes(flow))
 
@@ -115,10 +117,10 @@ async def _codes(flow: Flow) -> tuple[str, ...]:
     return tuple(codes)
 
 
-async def _tell(flow: Flow, what: str) -> None:
-    """Record a new factor, and mail the owner."""
+async def _tell(flow: Flow, what: str, **context: Any) -> None:
+    """Record a new factor, and mail the owner. ``context`` is for the template of the mail."""
     assert flow.user_id is not None  # noqa: S101
     await record(what, user_id=flow.user_id)
     user = await user_by_id(flow.user_id)
     if user is not None:
-        await outbox.queue(user.email, what, language=user.locale, name=user.name)
+        await outbox.queue(user.email, what, language=user.locale, name=user.name, **context)

@@ -419,6 +419,14 @@ CREATE TABLE user_email (
 
 ALTER TABLE users ADD FOREIGN KEY (id, email) REFERENCES user_email (user_id, email);
 
+-- The uploaded picture of a user. users.picture is its URL.
+CREATE TABLE user_picture (
+    user_id    uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE,
+    media_type text NOT NULL,
+    content    bytea NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+
 -- A mail that proves control of an address, by a code, a link or either; single-use. A proof belongs to the sign-in
 -- flow or session "flow_id" whose browser asked for it, or else to a user. Without either it has neither code nor link:
 -- it stands for an address without an account, and fails as others do.
