@@ -22,6 +22,8 @@ from idp.admin.bulk import metrics as bulk_metrics
 from idp.admin.bulk import worker as bulk_worker
 from idp.audit import metrics as audit_metrics
 from idp.audit import worker as audit_worker
+from idp.branding import registry as branding_registry
+from idp.branding.registry import brands
 from idp.delivery import metrics as delivery_metrics
 from idp.delivery import outbox as deliveries
 from idp.delivery.handlers import Handlers
@@ -32,7 +34,7 @@ from idp.events.ssf import endpoint as ssf
 from idp.events.ssf import tokens
 from idp.federation.realms import realms
 from idp.federation.registry import TOPIC
-from idp.http import health, language, static
+from idp.http import branding, health, language, static
 from idp.http.middleware import Middleware
 from idp.http.mount import Mount
 from idp.http.router import Router
@@ -97,7 +99,7 @@ from idp.selfservice import (
 from idp.selfservice import attributes as account_attributes
 from idp.selfservice import devices as account_devices
 from idp.settings import Settings, settings
-from idp.signin import home, organization_logos, password_strength, upstream_pages
+from idp.signin import home, password_strength, upstream_pages
 from idp.signin import pages as signin
 from idp.trace import worker as trace_worker
 
@@ -112,6 +114,7 @@ MODULES = (
     authorize,
     backchannel_authentication,
     backchannel_pages,
+    branding,
     challenge,
     client_registration,
     consent,
@@ -131,7 +134,6 @@ MODULES = (
     organization,
     organization_choice,
     organization_invitation,
-    organization_logos,
     organizations,
     passkeys,
     password_strength,
@@ -259,6 +261,7 @@ async def _join(prepare: Prepare | None) -> None:
         await realms.load()
         await attributes.load()
         await overrides.load()
+        await brands.load()
     except BaseException:
         await close_pool()
         raise
@@ -296,6 +299,7 @@ def _background() -> list[asyncio.Task[None]]:
         effective.DOMAINS_TOPIC: realms.load,
         ATTRIBUTES_TOPIC: attributes.load,
         MAIL_TEMPLATES_TOPIC: overrides.load,
+        branding_registry.TOPIC: brands.load,
         effective.TOPIC: effective.empty,
     }
     tasks: dict[str, Callable[[], Awaitable[None]]] = {

@@ -9,13 +9,13 @@ from idp.accounts.tables import AdminRole, EmailProof, Invitation, User, UserEma
 from idp.admin.bulk.tables import BulkChunk, BulkError, BulkItem, BulkJob
 from idp.admin.tables import IdempotentAnswer, Setup
 from idp.audit.tables import Activity, AuditCheckpoint, AuditEvent, AuditExport, EventFeed, EventFeedKind
+from idp.branding.tables import BrandingPicture, BrandingVersion
 from idp.delivery.tables import Delivery, DeliveryStream
 from idp.directory.tables import (
     DirectoryDeletion,
     GroupMember,
     GroupRole,
     GroupRow,
-    OrganizationBranding,
     OrganizationDomain,
     OrganizationInvitation,
     OrganizationMember,
@@ -142,6 +142,8 @@ ON_COORDINATOR = (
     AuditEvent,
     AuditExport,
     AuthorizationRequestRow,
+    BrandingPicture,
+    BrandingVersion,
     BulkChunk,
     BulkError,
     BulkItem,
@@ -172,7 +174,6 @@ ON_COORDINATOR = (
     Mail,
     MailTemplate,
     NotBefore,
-    OrganizationBranding,
     OrganizationInvitation,
     PasskeyCredential,
     ProvisionedGroup,

@@ -72,6 +72,13 @@ def _check_color(value: str | None) -> str | None:
     return value
 
 
+def _check_logo(value: str | None) -> str | None:
+    # Pages allow pictures of their own server and by https only (idp/http/pages.py).
+    if (value is not None and not value.startswith(("https://", "/"))) or (value or "").startswith("//"):
+        raise ValueError("must be an https URL, or a path of this server: browsers show no other pictures on pages")
+    return value
+
+
 def _check_mailbox(value: str) -> str:
     """One mailbox, with a name or without (RFC 5322 section 3.4)."""
     found: tuple[Address, ...] = ()
@@ -620,7 +627,11 @@ class Settings(BaseSettings):
     )
 
     product_name: str = _option("idp", "The name that pages and mails show.", group="Looks")
-    logo_url: str | None = _option(None, "URL of a logo that replaces the default one.")
+    logo_url: Annotated[str | None, AfterValidator(_check_logo)] = _option(
+        None,
+        "A logo that replaces the default one: an https URL, or a path of this server such as `/static/logo.png`, which"
+        " is `static/logo.png` in `IDP_TEMPLATES_DIR`.",
+    )
     access_contact: str = _option(
         "", "Whom users ask for access to an application that names no contacts: an address, a URL or a few words."
     )

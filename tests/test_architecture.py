@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"signin", "oauth"}),
     frozenset({"http"}),
     frozenset({"federation", "directory", "accounts"}),
-    frozenset({"delivery", "keys", "mail", "audit", "trace"}),
+    frozenset({"branding", "delivery", "keys", "mail", "audit", "trace"}),
     frozenset({"infra"}),
     frozenset({"settings", "errors", "reasons", "clock", "ids"}),
 )
@@ -116,6 +116,7 @@ def test_no_cycles_between_modules() -> None:
 
 #: Modules without routes that read requests or make responses for the routes of their package.
 HELPERS_OF_ROUTES = {
+    "idp.admin.console.branding_preview",
     "idp.admin.console.mail_templates",
     "idp.admin.console.once",
     "idp.admin.api.endpoint",
@@ -156,7 +157,7 @@ def test_services_know_nothing_of_http() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", ["accounts", "directory", "federation", "delivery", "keys", "audit", "trace", "mail", "infra"]
+    "layer", ["accounts", "branding", "directory", "federation", "delivery", "keys", "audit", "trace", "mail", "infra"]
 )
 def test_domains_know_no_request(layer: str) -> None:
     """They do not import the framework; infra imports at most its types for templates and ASGI."""

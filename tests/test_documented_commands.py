@@ -33,6 +33,7 @@ RUN_BY = {
     "docs/attributes.md": "tests/cli/test_attributes.py",
     "docs/authorization-requests.md": "tests/cli/test_clients.py",
     "docs/backup-and-restore.md": "tests/outage/test_restore.py",
+    "docs/branding.md": "tests/cli/test_branding.py",
     "docs/ciba.md": "tests/oauth/ciba/test_documents.py",
     "docs/claims.md": "tests/cli/test_claims.py",
     "docs/clients.md": "tests/clients/test_client_page.py",

@@ -153,6 +153,7 @@ def test_every_unknown_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None
         ("ISSUER", "https://id.example.com#"), ("ISSUER", "https://ID.example.com"), ("ISSUER", "https://a b.example"),
         ("ISSUER", "https://id.example.com:443"), ("ISSUER", "https://id.example.com\\evil"),
         ("ISSUER", "https://bücher.example"),
+        ("LOGO_URL", "http://id.example.com/logo.png"), ("LOGO_URL", "//id.example.com/x"), ("LOGO_URL", "logo.png"),
         ("PORT", "0"), ("PORT", "65536"), ("PORT", "http"), ("WORKERS", "0"), ("WORKERS", "two"), ("DEV", "maybe"),
         ("DRAIN_TIMEOUT", "0"), ("TRUSTED_PROXIES", "everybody"), ("TRUSTED_PROXIES", "10.0.0.1/8"),
         ("LOG_LEVEL", "loud"), ("LOG_LEVEL", "INFO "), ("LOG_FORMAT", "xml"), ("DATABASE_POOL_SIZE", "1"),

@@ -1,18 +1,11 @@
 """Normalisation of email addresses, so that two accounts cannot share one."""
 
-import re
 import unicodedata
 from functools import cache
 from types import ModuleType
 
 from idp.errors import ValidationError
-
-#: Letters and marks that are rendered as nothing or as a space: two addresses, or two names, could look the same. Other
-#: checks reject control and format characters.
-INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
-)
-
+from idp.infra.visible_text import INVISIBLE
 
 #: Maximum length of an address as typed, with surrounding spaces (RFC 5321 section 4.5.3.1).
 MAX_LENGTH = 320

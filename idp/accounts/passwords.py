@@ -24,6 +24,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from idp.accounts import imported_hashes, strength
 from idp.accounts.breaches import is_breached
+from idp.branding.registry import product_name
 from idp.errors import OverloadedError, ValidationError
 from idp.infra.i18n import gettext as _
 from idp.infra.metrics.declared import Counter, Gauge, Histogram
@@ -87,7 +88,7 @@ async def assess(password: str, *, user_inputs: Sequence[str] = ()) -> Assessmen
 
 
 async def _estimate(password: str, user_inputs: Sequence[str]) -> strength.Strength:
-    return await _pool().run(strength.estimate, password, [*user_inputs, settings().product_name])
+    return await _pool().run(strength.estimate, password, [*user_inputs, product_name()])
 
 
 async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:

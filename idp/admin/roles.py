@@ -41,6 +41,8 @@ class Permission(StrEnum):
     KEYS_WRITE = "admin:keys:write"
     ORGANIZATIONS_READ = "admin:organizations:read"
     ORGANIZATIONS_WRITE = "admin:organizations:write"
+    BRANDING_READ = "admin:branding:read"
+    BRANDING_WRITE = "admin:branding:write"
     EVENTS_READ = "admin:events:read"
     EVENTS_WRITE = "admin:events:write"
     SCIM_TOKENS_READ = "admin:scim_tokens:read"

@@ -53,6 +53,7 @@ COMMANDS = {
     "groups": ("Groups of users.", "idp.cli.groups:groups"),
     "roles": ("Roles of clients and of the whole server.", "idp.cli.roles:roles"),
     "organizations": ("The organisations, their members and roles.", "idp.cli.organizations:organizations"),
+    "branding": ("The look of pages and mails.", "idp.cli.branding:branding"),
     "audit": ("List, export and verify the audit trail.", "idp.cli.audit:audit"),
     "trace": ("Show what happened in a sign-in or a token request, and why.", "idp.cli.trace:trace"),
     "admins": ("The administrators of this server and their roles.", "idp.cli.admins:admins"),

@@ -7,7 +7,6 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.named_user import address_book
-from idp.cli.organization_branding import COMMANDS as BRANDING_COMMANDS
 from idp.cli.organization_domains import COMMANDS as DOMAIN_COMMANDS
 from idp.cli.organization_invitations import COMMANDS as INVITATION_COMMANDS
 from idp.cli.organization_policies import COMMANDS as POLICY_COMMANDS
@@ -27,7 +26,7 @@ def organizations() -> None:
     """The organisations, their members and roles. ORGANIZATION is a slug or an id."""
 
 
-for _command in (*DOMAIN_COMMANDS, *INVITATION_COMMANDS, *POLICY_COMMANDS, *BRANDING_COMMANDS):
+for _command in (*DOMAIN_COMMANDS, *INVITATION_COMMANDS, *POLICY_COMMANDS):
     organizations.add_command(_command)
 
 

@@ -33,7 +33,7 @@ from idp.infra import rate_limits
 from idp.infra.db.engine import transaction
 from idp.infra.rate_limits import Rate
 from idp.mail import outbox
-from idp.mail.messages import suitable_name
+from idp.mail.names import suitable_name
 from idp.settings import DAY, HOUR, MINUTE, settings
 
 log = structlog.get_logger()
@@ -247,5 +247,5 @@ async def _mail(organization: Organization, invitation: Invitation, token: str, 
         inviter=suitable_name(inviter.name) if inviter is not None else None,
         link=link(token),
         days=max(1, lifetime // DAY),
-        **await branding.for_mail(organization.id),
+        **await branding.mail_of(organization.id),
     )

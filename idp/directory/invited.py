@@ -22,7 +22,7 @@ from idp.directory.models import INVITATION, InvitationState, Offer
 from idp.directory.repository import invitations as repository
 from idp.directory.repository import organizations as organization_repository
 from idp.infra.db.engine import transaction
-from idp.mail.messages import suitable_name
+from idp.mail.names import suitable_name
 
 
 async def by_token(token: str) -> Offer | None:

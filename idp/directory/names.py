@@ -3,15 +3,13 @@
 import re
 import unicodedata
 
-from idp.accounts.addresses import INVISIBLE
 from idp.errors import ValidationError
+from idp.infra.visible_text import INVISIBLE, is_line, mixes_alphabets
 
 MAX_LENGTH = 100
 MAX_DESCRIPTION = 500
 #: Several characters that are typed may be one character that is stored.
 _LONGER = 4
-#: Alphabets with letters that look alike. A name has letters of one of them only.
-_ALIKE = frozenset({"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE", "COPTIC"})
 #: A slug is a label of a host name (RFC 1123 section 2.1) in lower case.
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -29,11 +27,11 @@ def checked(name: str) -> str:
             the direction of the text, or mixes letters of alphabets that look alike.
     """
     name = unicodedata.normalize("NFC", _short(name, MAX_LENGTH))
-    if not 1 <= len(name) <= MAX_LENGTH or name != name.strip() or not name.isprintable() or INVISIBLE.search(name):
+    if not is_line(name, MAX_LENGTH):
         raise InvalidNameError(
             f"The name must be one line of 1 to {MAX_LENGTH} visible characters, without spaces around it."
         )
-    if len({unicodedata.name(letter, "").partition(" ")[0] for letter in name} & _ALIKE) > 1:
+    if mixes_alphabets(name):
         raise InvalidNameError("The name mixes letters of alphabets that look alike.")
     return name
 

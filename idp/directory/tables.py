@@ -83,22 +83,6 @@ class OrganizationRow(Table, tablename="organization", db=engine):
     disabled_at = Timestamptz(null=True)
 
 
-class OrganizationBranding(Table, tablename="organization_branding", db=engine):
-    """The branding of an organization (:class:`idp.directory.branding_models.Branding`), and its uploaded logo."""
-
-    organization_id = ForeignKey(OrganizationRow, primary_key=True)
-    display_name = Text(null=True)
-    color = Text(null=True)
-    logo_uri = Text(null=True)
-    help_uri = Text(null=True)
-    terms_uri = Text(null=True)
-    privacy_uri = Text(null=True)
-    logo = Bytea(null=True)
-    logo_type = Text(null=True)
-    logo_version = Text(null=True)
-    updated_at = Timestamptz(default=TimestamptzNow())
-
-
 class OrganizationMember(Table, tablename="organization_member", db=engine):
     """A member of an organization. An ``admin`` manages it. ``origin`` as in :class:`GroupMember`.
 

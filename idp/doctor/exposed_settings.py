@@ -38,12 +38,6 @@ RULES: Final = (
         "IDP_MTLS_URL is not https, so there are no client certificates.",
         "Set it to the https URL where the proxy asks for certificates.",
     ),
-    Rule(
-        "logo_without_https", _WARNING,
-        lambda s: production(s) and (s.logo_url or "").startswith("http://"),
-        "IDP_LOGO_URL is not https, so browsers do not show it on pages that are.",
-        "Serve the logo by https.",
-    ),
     # Mail
     Rule(
         "mail_from_not_public", _ERROR,

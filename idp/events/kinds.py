@@ -31,7 +31,7 @@ KINDS: Final = (
     "consent", "consent_withdrawn", "token_family_revoked", "device_authorization", "backchannel_request",
     "backchannel_decision",
     "client_registered", "client_updated", "client_disabled", "client_enabled", "client_expired", "client_deleted",
-    "client_contained", "client_secret_rotated", "access_policy_set", "access_policy_removed",
+    "client_contained", "client_branding_set", "client_secret_rotated", "access_policy_set", "access_policy_removed",
     "resource_server_registered", "resource_server_updated", "resource_server_deleted",
     "upstream_added", "upstream_updated", "upstream_disabled", "upstream_enabled", "upstream_deleted",
     "upstream_contained",
@@ -53,7 +53,7 @@ OTHERS: Final = (
     # Configuration of this server.
     "attribute_declared", "attribute_deleted", "attribute_updated",
     "authorization_details_type_deleted", "authorization_details_type_registered",
-    "authorization_details_type_updated",
+    "authorization_details_type_updated", "branding_set",
     "claim_mapping_added", "claim_mapping_removed", "client_document_changed", "client_kept", "client_secret_ended",
     "configuration_applied",
     "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",

@@ -8,6 +8,7 @@ from logging import DEBUG, INFO, WARNING
 import structlog
 from litestar.types import HTTPScope
 
+from idp.branding.registry import current as current_brand
 from idp.http import request_span
 from idp.http.client_address import client_address as address_of
 from idp.http.client_certificate import client_certificate as certificate_of
@@ -75,6 +76,7 @@ class Middleware:
         identifier = f"{random.getrandbits(64):016x}"
         request_id.set(identifier)
         refusal.set(None)
+        current_brand.set(None)
         recorder.begin()
         span.set(None)
         response_headers.set(())

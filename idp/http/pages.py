@@ -8,6 +8,7 @@ from urllib.parse import quote
 from litestar import MediaType, Response
 from litestar.datastructures import Cookie
 
+from idp.branding.registry import brands, current
 from idp.infra.request_context import request_id
 from idp.infra.templates import templates
 from idp.settings import settings
@@ -48,6 +49,15 @@ def content_security_policy(nonce: str | None = None, *, scripts: bool = False, 
     return "; ".join(directives)
 
 
+def for_our_frame(response: Response[str]) -> Response[str]:
+    """Let our own pages show a page in a frame, where its forms cannot be sent."""
+    policy = response.headers["Content-Security-Policy"]
+    policy = policy.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
+    response.headers["Content-Security-Policy"] = policy.replace("form-action 'self'", "form-action 'none'")
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
 def page(
     template: str,
     *,
@@ -58,9 +68,15 @@ def page(
     framed: Collection[str] = (),
     **context: Any,
 ) -> Response[str]:
-    """Render a template into a response. Pages are personal, so caches must not store them."""
+    """Render a template into a response. Pages are personal, so caches must not store them.
+
+    Args:
+        context: the values of the template. ``client`` is the application that the page is of; its ``brand`` is shown.
+    """
+    brand = getattr(context.get("client"), "brand", None) or current.get() or brands.brand()
+    values = {"brand": brand, "nonce": nonce} | context
     return Response(
-        templates().render(template, status=int(status), request_id=request_id.get(), nonce=nonce, **context),
+        templates().render(template, status=int(status), request_id=request_id.get(), **values),
         media_type=MediaType.HTML,
         status_code=status,
         cookies=list(cookies),

@@ -6,6 +6,7 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from idp.branding import stylesheets
 from idp.http.access import Access
 from idp.infra.db.readiness import WITHOUT_DATABASE
 from idp.infra.templates import templates
@@ -17,6 +18,10 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
     asset = templates().assets.get(name)
     if asset is None:
         raise NotFoundException
+    if (scheme := request.query_params.get("scheme")) is not None and name.endswith(".css"):
+        # For previews (idp/admin/console/branding_preview.py).
+        text = stylesheets.in_scheme(asset.content.decode(), scheme)
+        return Response(text.encode(), media_type=asset.media_type, headers={"Cache-Control": "public, max-age=3600"})
     headers = asset.headers(request.query_params.get("v"))
     if request.headers.get("if-none-match") == asset.etag:
         return Response(b"", status_code=304, headers=headers)

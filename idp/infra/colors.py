@@ -38,45 +38,36 @@ def mixed(color: str, share: float, other: str) -> str:
 
 
 def in_the_dark(color: str) -> str:
-    """Return the colour of links and buttons on a dark page, as in :func:`stylesheet`."""
+    """Return the colour of links and buttons on a dark page, if there is no other for it."""
     return mixed(color, 0.45, "#ffffff")
 
 
-def stylesheet(color: str) -> str:
-    """Return a style sheet with one colour for buttons and links, lighter in dark mode, and readable text on it.
-
-    Args:
-        color: such as ``#0f5568``.
-    """
-    # White and black text have the same contrast at a luminance of 0.179.
-    on_color = "#fff" if luminance(color) < 0.179 else INK
-    return f"""
-:root:not([data-theme]) {{
-  --accent: {color};
-  --accent-strong: color-mix(in srgb, {color} 80%, #000);
-  --accent-soft: color-mix(in srgb, {color} 12%, #fff);
-  --on-accent: {on_color};
-}}
-@media (prefers-color-scheme: dark) {{
-  :root:not([data-theme]) {{
-    --accent: color-mix(in srgb, {color} 45%, #fff);
-    --accent-strong: color-mix(in srgb, {color} 30%, #fff);
-    --accent-soft: color-mix(in srgb, {color} 30%, #000);
-    --on-accent: {INK};
-  }}
-}}
-"""
+def shown_in_the_dark(color: str | None, dark: str | None) -> str | None:
+    """Return the colour on a dark page: its own one, or a lighter first one; None: there is neither."""
+    return dark or (in_the_dark(color) if color is not None else None)
 
 
-def lowest_contrast(color: str) -> float:
-    """Return the lowest contrast of the texts that :func:`stylesheet` colours: links on each background of a page, and
-    the text on a button, in light and in dark mode.
-    """
-    dark = in_the_dark(color)
-    pairs = [(color, each) for each in (*LIGHT, mixed(color, 0.12, "#ffffff"))]
-    pairs += [(dark, each) for each in (*DARK, mixed(color, 0.3, "#000000"))]
-    return min(
-        *(contrast(*pair) for pair in pairs),
-        max(contrast(color, "#ffffff"), contrast(color, INK)),
-        contrast(dark, INK),
-    )
+def on(color: str) -> str:
+    """Return the colour of text on a colour: white or black, whichever has more contrast."""
+    # Both have the same contrast at a luminance of 0.179.
+    return "#ffffff" if luminance(color) < 0.179 else INK
+
+
+def properties(color: str) -> dict[str, str]:
+    """Return the custom properties of idp.css for a colour of buttons and links."""
+    return {
+        "accent": color,
+        "accent-strong": f"color-mix(in srgb, {color} 80%, #000)",
+        "accent-soft": f"color-mix(in srgb, {color} 12%, #fff)",
+        "on-accent": on(color),
+    }
+
+
+def dark_properties(color: str | None, dark: str | None) -> dict[str, str]:
+    """Return the custom properties in dark mode: of a colour of its own, or of the first colour made lighter."""
+    shown = shown_in_the_dark(color, dark)
+    if shown is None:
+        return {}
+    strong = f"color-mix(in srgb, {dark} 70%, #fff)" if dark else f"color-mix(in srgb, {color} 30%, #fff)"
+    soft = f"color-mix(in srgb, {dark} 20%, #000)" if dark else f"color-mix(in srgb, {color} 30%, #000)"
+    return {"accent": shown, "accent-strong": strong, "accent-soft": soft, "on-accent": on(shown)}

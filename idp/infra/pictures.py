@@ -16,14 +16,14 @@ class InvalidPictureError(ValidationError):
     """The picture is too large, or of a kind that is not accepted."""
 
 
-def media_type(content: bytes) -> str:
+def media_type(content: bytes, *, limit: int = MAX_BYTES) -> str:
     """Return the media type of a picture, by its first bytes and not by its file name.
 
     Raises:
         InvalidPictureError: the format is not accepted, or it is too large.
     """
-    if len(content) > MAX_BYTES:
-        raise InvalidPictureError(f"The logo has more than {MAX_BYTES // 1024} KiB.")
+    if len(content) > limit:
+        raise InvalidPictureError(f"The picture has more than {limit // 1024} KiB.")
     kinds = {
         "image/png": content.startswith(b"\x89PNG\r\n\x1a\n"),
         "image/jpeg": content.startswith(b"\xff\xd8\xff"),
@@ -33,6 +33,6 @@ def media_type(content: bytes) -> str:
     found = next((kind for kind, fits in kinds.items() if fits), None)
     if found is None:
         raise InvalidPictureError(
-            "The logo must be a PNG, JPEG, GIF or WebP picture. SVG, which can run scripts, is not."
+            "The picture must be a PNG, JPEG, GIF or WebP file. SVG, which can run scripts, is not."
         )
     return found

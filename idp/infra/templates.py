@@ -15,7 +15,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, meta, nodes, select_autoescape
 from markupsafe import Markup, escape
 
-from idp.infra import colors, i18n, mail_html
+from idp.infra import i18n, mail_html
 from idp.settings import settings
 
 #: The types of files that are served. Files of other types in a ``static`` folder are ignored.
@@ -32,17 +32,10 @@ MEDIA_TYPES = {
 
 
 class Theme(msgspec.Struct, frozen=True):
-    """The operator's branding.
-
-    Attributes:
-        product_name: the name on every page and in every mail.
-        logo_url: a logo that replaces the default one.
-        color: the colour of buttons and links, such as ``#0f5568``.
-    """
+    """The name of the server, and a logo that replaces the default one."""
 
     product_name: str = "idp"
     logo_url: str | None = None
-    color: str | None = None
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -102,7 +95,7 @@ def _asset(content: bytes, media_type: str) -> Asset:
 
 
 #: Attributes of a page that link to a path of this server. Values are escaped, so only attributes match.
-_LINKS = re.compile(r'(?<=\s)((?:href|src|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
+_LINKS = re.compile(r'(?<=\s)((?:href|src|srcset|action|formaction)="|content="\d+; ?url=)(?=/(?!/))')
 
 
 def code_spans(text: str) -> Markup:
@@ -140,7 +133,7 @@ class Templates:
         """Load the static files and compile the operator's templates.
 
         Args:
-            theme: the operator's branding.
+            theme: the name and the logo of the server, until :meth:`show`.
             overrides: the operator's own templates.
             dev: reload changed templates.
             path: the path of the issuer, a prefix of every link to our own paths.
@@ -154,8 +147,6 @@ class Templates:
         self._path, self._overrides = path, overrides
         folders = [folder for folder in (overrides, templates_path()) if folder is not None]
         self.assets = load_assets(*(folder / "static" for folder in folders))
-        if theme.color is not None:
-            self.assets["color.css"] = _asset(colors.stylesheet(theme.color).encode(), MEDIA_TYPES[".css"])
         self._environment = Environment(
             loader=FileSystemLoader(folders),
             autoescape=select_autoescape(disabled_extensions=("txt",), default=True),
@@ -178,17 +169,21 @@ class Templates:
         self._environment.filters["inline_styles"] = mail_html.inline_styles
         self._environment.filters["preheader"] = mail_html.preheader
         self._environment.globals |= {
-            "product_name": theme.product_name,
-            "logo_url": theme.logo_url,
             "request_id": "",
+            "brand": None,
             "assets": self.assets,
             "languages": i18n.names,
             "static_url": self.static_url,
         }
+        self.show(theme.product_name, theme.logo_url)
         self._names = self._environment.list_templates(extensions=("html", "txt"))
         for name in self._names:
             if overrides is not None and (overrides / name).is_file():
                 self._environment.get_template(name)
+
+    def show(self, product_name: str, logo_url: str | None) -> None:
+        """Set the name and the logo of the server, which every template may use."""
+        self._environment.globals |= {"product_name": product_name, "logo_url": logo_url}
 
     async def compile(self) -> None:
         """Compile the remaining templates in the background, so that no page has to wait for it.
@@ -244,12 +239,12 @@ class Templates:
 @cache
 def shipped_templates() -> Templates:
     """Return the templates without those of the operator, for when one of these fails."""
-    theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
+    theme = Theme(settings().product_name, settings().logo_url)
     return Templates(theme, path=settings().path)
 
 
 @cache
 def templates() -> Templates:
     """Return the templates of this process, loaded once."""
-    theme = Theme(settings().product_name, settings().logo_url, settings().theme_color)
+    theme = Theme(settings().product_name, settings().logo_url)
     return Templates(theme, overrides=settings().templates_dir, dev=settings().dev, path=settings().path)

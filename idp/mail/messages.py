@@ -1,36 +1,20 @@
 """Composes a message from its templates ``mail/<name>.txt`` and ``mail/<name>.html``."""
 
-import re
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from urllib.parse import urlsplit
 
 from idp import clock
+from idp.mail.names import suitable_name
 from idp.mail.templates import rendering
 from idp.mail.templates.rendering import Parts
 from idp.settings import settings
-
-#: Maximum length of a name, in characters.
-MAX_NAME_LENGTH = 60
-#: Parts of a URL, an email address or a telephone number.
-_NO_NAME = re.compile(r"[/\\@:<>\[\]]|\bwww\b|\w\.\w{2,}|(?:\d[ .()-]*){5}", re.IGNORECASE)
 
 
 def sending_host() -> str:
     """Return the host name for Message-IDs and the SMTP greeting."""
     return urlsplit(settings().issuer).hostname or "localhost"
-
-
-def suitable_name(name: object) -> str | None:
-    """Return a name that a user chose for themselves, or for their application; None if a mail must not repeat it.
-
-    Attackers choose names that turn a mail into their message. A name is not used if it
-    has invisible or bidirectional control characters, contains an address or a number, or is too long.
-    """
-    if not isinstance(name, str) or len(name) > MAX_NAME_LENGTH or not name.isprintable() or _NO_NAME.search(name):
-        return None
-    return name
 
 
 def compose(to: str, template: str, message_id: str | None = None, **context: object) -> EmailMessage:
@@ -40,8 +24,8 @@ def compose(to: str, template: str, message_id: str | None = None, **context: ob
         to: the address of the recipient, also used as salutation if there is no suitable ``name``.
         template: the name of the templates, such as ``welcome``.
         message_id: the local part of the Message-ID; by default a random one.
-        context: the values of the templates besides ``name``, ``when`` and ``issuer``; ``brand`` is what
-            :func:`idp.directory.branding.for_mail` returns, or None.
+        context: the values of the templates besides ``name``, ``when`` and ``issuer``; ``brand`` is that of
+            :func:`idp.mail.brand.for_mail`, by default the server's.
 
     Raises:
         jinja2.TemplateError: there is no such template, or a value is missing.

@@ -20,6 +20,8 @@ import structlog
 
 from idp import ids
 from idp.audit.events import storable
+from idp.branding.registry import brands
+from idp.branding.registry import current as current_brand
 from idp.errors import RemoteError
 from idp.infra import i18n
 from idp.infra.db import outages
@@ -28,6 +30,7 @@ from idp.infra.logs import exception_fields
 from idp.infra.tracing import spans
 from idp.keys import vault
 from idp.mail import deliver, repository
+from idp.mail.brand import for_mail
 from idp.mail.messages import compose
 from idp.mail.repository import DueMessage
 from idp.mail.smtp import MailNotSentError
@@ -81,10 +84,13 @@ async def queue(
         lifetime: seconds after which the message is useless. By default sending is retried for days.
         void: do not send it, because no account has this address. The same work is done, so that the response time
             does not reveal it.
-        context: the values of its templates.
+        context: the values of its templates. By default ``brand`` is that of the sign-in in which it is queued, or else
+            the server's when it is sent.
     """
     mail_id = ids.uuid7()
     locale = i18n.choose([language or ""]) or i18n.locale.get()
+    if (brand := current_brand.get()) is not None:
+        context = {"brand": for_mail(brand)} | context
     content = msgspec.json.encode({"locale": locale, "context": context})
     queued = await repository.queue(
         mail_id,
@@ -153,6 +159,7 @@ async def _pause() -> None:
 async def deliver_due() -> int:
     """Send one batch of due messages and return its size. For commands, which end after it."""
     await overrides.load()
+    await brands.load()
     messages = await repository.claim(CONNECTIONS, LEASE_SECONDS)
     await asyncio.gather(*(asyncio.create_task(_deliver(message)) for message in messages))
     return len(messages)

@@ -14,8 +14,9 @@ from litestar.params import FromPath
 from idp.accounts.repository.users import user_by_id
 from idp.accounts.tables import User
 from idp.audit.events import record
+from idp.branding.models import Brand
+from idp.branding.registry import brands
 from idp.directory.branding import brand_of
-from idp.directory.branding_models import Brand
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access
@@ -66,6 +67,7 @@ def display(client: Client, ui_locales: tuple[str, ...] = (), organization: str 
         ui_locales=ui_locales,
         upstreams=client.upstreams,
         organization_named=organization,
+        brand=brands.brand(client.client_id),
     )
 
 
@@ -170,11 +172,12 @@ async def show_consent(request: AnyRequest, request_id: FromPath[str]) -> Respon
     )
 
 
-async def _brand(pending: PendingRequest, client: Client, session: SignedIn) -> Brand | None:
-    """Return the branding of the organization that the user signs in for."""
+async def _brand(pending: PendingRequest, client: Client, session: SignedIn) -> Brand:
+    """Return what the page shows: of the organization that the user signs in for, and of the client."""
     chosen = organization_decision.chosen_by(session.user_id, pending)
     decided = await organization_decision.decided(pending.asked, client, session.user_id, chosen)
-    return await brand_of(decided.membership.id) if decided is not None and decided.membership is not None else None
+    membership = decided.membership if decided is not None else None
+    return await brand_of(membership.id if membership is not None else None, client.client_id)
 
 
 def _destination(asked: AuthorizationRequest) -> str:

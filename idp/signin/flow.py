@@ -14,7 +14,8 @@ from uuid import UUID
 import msgspec
 
 from idp import clock
-from idp.directory.branding_models import Brand
+from idp.branding import registry
+from idp.branding.models import Brand
 from idp.errors import FlowError, FlowExpiredError, FlowFinishedError, FlowNotBoundError
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import UpstreamSession
@@ -37,7 +38,7 @@ class Display(msgspec.Struct, frozen=True):
     ``ui_locales`` are the languages that the application asks for; ``upstreams`` are the providers that its users may
     sign in with, None for all. ``organization`` is the name of the one whose policy asks for the sign-in, if one does;
     ``organization_named`` is the slug or the id of the one that they sign in for, if it is known;
-    ``brand`` is the branding of the one that the user signs in for, if it has one.
+    ``brand`` is what the pages show: of the organization, the application and the server.
     """
 
     client_name: str
@@ -250,6 +251,7 @@ async def load_bound(binding: BrowserBinding | None) -> Flow:
     display = msgspec.json.decode(row.display, type=Display) if row.display else None
     if display is not None:
         i18n.prefer(display.ui_locales)
+        registry.current.set(display.brand)
     return Flow(
         binding=binding,
         return_to=row.return_to,

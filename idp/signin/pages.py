@@ -8,6 +8,8 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
+from idp.branding.registry import brands
+from idp.branding.registry import current as current_brand
 from idp.errors import FlowFinishedError, PageError, TooManyRequestsError
 from idp.federation.realms import realms
 from idp.http import forms
@@ -131,7 +133,7 @@ async def show_error(request: AnyRequest, flow: Flow, error: StepRefusedError) -
 
 async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = None) -> Response[Any]:
     state = await service.state_of(browser_of(request), flow)
-    allowed = transitions.allowed(state)
+    allowed = ways.first(transitions.allowed(state), _preferred(flow))
     if not allowed and not flow.done:
         raise PageError(
             _("You cannot sign in"),
@@ -215,6 +217,12 @@ async def keep_address(flow: Flow, form: Mapping[str, str]) -> Flow:
     return await flows.store_address(flow, entered) if entered != flow.login_hint else flow
 
 
+def _preferred(flow: Flow) -> tuple[Step, ...]:
+    """Return the ways that the brand offers first, while the user is not known."""
+    brand = current_brand.get() or brands.brand()
+    return tuple(Step(way) for way in brand.ways) if flow.user_id is None else ()
+
+
 def _step(text: str) -> Step | None:
     return Step(text) if text in set(Step) else None
 
@@ -236,7 +244,7 @@ async def _show(
         step: None: the page that asks for the address only, because it may lead to an upstream.
         wrong: the name of the field with the error.
     """
-    allowed = transitions.allowed(state)
+    allowed, preferred = transitions.allowed(state), _preferred(flow)
     entered = entered or {}
     context = await AUTHENTICATION_METHODS[step].context(flow, entered) if step is not None else {}
     if Step.PASSKEY in allowed and step in (None, Step.PASSWORD):
@@ -259,8 +267,8 @@ async def _show(
         token=token,
         cancel=flow.cancel_to is not None,
         mails=settings().sends_mail,
-        order=ways.ordered(allowed),
-        others=ways.ordered(other for other in allowed if other is not step),
+        order=ways.ordered(allowed, preferred),
+        others=ways.ordered((other for other in allowed if other is not step), preferred),
         may_trust=settings().trusted_device_lifetime > 0 and step in transitions.SECOND and flow.user_id is not None,
         reauthenticate=flow.user_id is None and flow.occasion is None and await current_session(request) is not None,
         created=flow.occasion is Occasion.CREATED and flow.user_id is None,

@@ -25,3 +25,15 @@ def ordered(steps: Iterable[Step], first: Sequence[Step] = ()) -> list[Step]:
     """
     ranking = {step: rank for rank, step in enumerate(dict.fromkeys((*first, *USUAL)))}
     return sorted(steps, key=lambda step: ranking.get(step, len(ranking)))
+
+
+def first(allowed: Sequence[Step], preferred: Sequence[Step] = ()) -> list[Step]:
+    """Return allowed steps with the one first whose page a sign-in begins with.
+
+    The page of the password also offers passkeys and providers, so only another one goes before it.
+    """
+    found = list(allowed)
+    if preferred and preferred[0] is Step.EMAIL_CODE and Step.EMAIL_CODE in found:
+        found.remove(Step.EMAIL_CODE)
+        found.insert(0, Step.EMAIL_CODE)
+    return found

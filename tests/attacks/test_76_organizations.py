@@ -328,6 +328,8 @@ def test_76_what_is_delegated() -> None:
         "GET /organizations/{organization_id}/branding",
         "PUT /organizations/{organization_id}/branding",
         "DELETE /organizations/{organization_id}/branding",
+        "GET /organizations/{organization_id}/branding/versions",
+        "POST /organizations/{organization_id}/branding/versions/{version_id}/restore",
     }
 
 

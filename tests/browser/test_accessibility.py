@@ -15,12 +15,14 @@ from playwright.async_api import Page, expect
 
 from idp.accounts import invitations
 from idp.accounts.tables import User
-from idp.directory import branding
+from idp.branding import service
+from idp.branding.models import Owner
 from idp.directory.sign_in_policy_changes import set_policy
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute
 from idp.signin import limits
 from idp.signin.transitions import Step
+from tests.branding.test_validation import PNG, url
 from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, make_realm, provider
@@ -247,10 +249,12 @@ async def test_on_the_way_to_an_application(
 async def test_the_branding_of_an_organization(page: Page, look: Look, make_client: MakeClient, alice: User) -> None:
     """In the lightest colour that is accepted, which the texts of the pages must still have enough contrast with."""
     acme = await an_organization(alice)
-    await branding.set_branding(
-        acme.id, display_name="Acme Ltd", color="#6b6b6b",
-        help_uri="https://acme.example/help", terms_uri="https://acme.example/terms",
-    )  # fmt: skip
+    values = {
+        "display_name": "Acme Ltd", "color": "#6b6b6b", "dark_color": "#8e8e8e", "background": url(PNG),
+        "corners": "square", "font": "serif", "title": "Welcome to Acme",
+        "help_uri": "https://acme.example/help", "terms_uri": "https://acme.example/terms",
+    }  # fmt: skip
+    await service.save(Owner(organization_id=acme.id), values)
     client = await make_client(scope="openid organization")
     await page.goto(f"/authorize?{urlencode(client.parameters(organization=acme.slug))}")
     await look("#organization-brand")

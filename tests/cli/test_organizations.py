@@ -76,22 +76,6 @@ async def test_the_sign_in_policy(cli: Cli) -> None:
     assert not json.loads(cli("organizations", "policy", slug, "--json").out)["second_factor"]
 
 
-async def test_the_branding(cli: Cli, tmp_path: Path) -> None:
-    made = await an_organization()
-    slug = made.slug
-    logo = tmp_path / "logo.png"
-    logo.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
-    options = ("--color", "#8A1C4A", "--display-name", "Acme Ltd", "--logo", str(logo), "--json")
-    branding = json.loads(cli("organizations", "set-branding", slug, *options).out)
-    assert (branding["color"], branding["display_name"]) == ("#8a1c4a", "Acme Ltd")
-    assert f"/organization-logos/{made.id}?v=" in branding["logo_uri"]
-    assert json.loads(cli("organizations", "branding", slug, "--json").out) == branding
-    assert "Acme Ltd" in cli("organizations", "branding", slug).out
-    assert "hard to read" in cli.fails("organizations", "set-branding", slug, "--color", "#ffee00")
-    assert "has no branding" in cli("organizations", "remove-branding", slug).out
-    assert "has no branding" in cli.fails("organizations", "branding", slug)
-
-
 async def test_an_invitation(cli: Cli, make_user: MakeUser) -> None:
     slug, email = f"acme-{secrets.token_hex(6)}", f"{secrets.token_hex(6)}@example.com"
     cli("organizations", "create", slug, "--name", "Acme")
@@ -116,7 +100,7 @@ async def test_an_invitation(cli: Cli, make_user: MakeUser) -> None:
 async def test_the_commands_of_the_document(cli: Cli, make_user: MakeUser, nameserver: Nameserver) -> None:
     """docs/organizations.md, with other names."""
     text = (Path(__file__).parents[2] / "docs" / "organizations.md").read_text().replace("\\\n", " ")
-    commands = re.findall(r"^\$ idp ((?:organizations|upstreams) .*)$", text, re.MULTILINE)
+    commands = re.findall(r"^\$ idp ((?:organizations|upstreams|branding) .*)$", text, re.MULTILINE)
     values = {f"{name}@example.com": (await make_user(name=name)).email for name in ("ada", "bob")}
     values["carol@example.com"] = f"{secrets.token_hex(6)}@example.com"
     values["acme"] = f"acme-{secrets.token_hex(6)}"

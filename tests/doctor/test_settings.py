@@ -71,7 +71,6 @@ BROKEN: dict[str, dict[str, Any]] = {
     "development_mode_exposed": {"dev": True},
     "proxies_not_named": {"trusted_proxies": ""},
     "mtls_url_without_https": {"client_certificate_header": "nginx", "mtls_url": "http://mtls.example.com"},
-    "logo_without_https": {"logo_url": "http://example.com/logo.png"},
     "mail_from_not_public": {"mail_from": "idp@localhost"},
     "outbound_without_https": {"outbound_allow_http": True},
     "breached_passwords_without_https": {"breached_passwords_url": "http://passwords.example.com/range/"},

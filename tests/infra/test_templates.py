@@ -16,7 +16,8 @@ import pytest
 from idp.accounts.attributes import declaration, forms
 from idp.accounts.attributes.models import Type
 from idp.accounts.profile_choices import Zone
-from idp.directory.branding_models import Brand
+from idp.branding.models import LINKS as KINDS_OF_LINKS
+from idp.branding.models import Brand, Link
 from idp.infra import templates
 from idp.infra.templates import Templates, Theme, templates_path, web_url
 from tests.support.mails import MAILS
@@ -24,23 +25,33 @@ from tests.support.mails import MAILS
 HOSTILE = '"><svg onload=alert(1)>'
 
 
+LINKS = tuple(Link(kind, f"https://acme.example/{kind}", "organization", "Acme Ltd") for kind in KINDS_OF_LINKS)
 BRAND = Brand(
     name="Acme Ltd",
+    owner="organization",
+    title="Welcome to Acme",
+    stylesheet="/branding/styles/c-8a1c4a_.css",
     logo_uri="https://acme.example/logo.png",
-    color="#8a1c4a",
-    help_uri="https://acme.example/help",
-    terms_uri="https://acme.example/terms",
-    privacy_uri="https://acme.example/privacy",
+    dark_logo_uri=f"/branding/pictures/{'a' * 64}",
+    favicon_uri=f"/branding/pictures/{'b' * 64}",
+    links=LINKS,
 )
 
 
-class MailBrand(Brand, frozen=True):
+@dataclass(frozen=True)
+class MailBrand:
     """The values of a mail, which has them as a dict."""
 
-    dark_color: str = "#cda0b5"
+    name: str = "Acme Ltd"
+    logo_uri: str | None = "https://acme.example/logo.png"
+    color: str | None = "#8a1c4a"
+    dark_color: str | None = "#cda0b5"
     on_color: str = "#ffffff"
     on_dark_color: str = "#101c22"
-    support_uri: str | None = "https://acme.example/support"
+    help_uri: str | None = "https://acme.example/help"
+    support_uri: str | None = "https://acme.example/contact"
+    privacy_uri: str | None = "https://acme.example/privacy"
+    terms_uri: str | None = "https://acme.example/terms"
     imprint_uri: str | None = "https://acme.example/imprint"
 
 
@@ -52,7 +63,6 @@ class Client:
     policy_uri: str | None = "https://northwind.example/privacy"
     tos_uri: str | None = "https://northwind.example/terms"
     organization: str | None = "Acme Ltd"
-    brand: Brand | None = BRAND
 
 
 @dataclass(frozen=True)
@@ -362,7 +372,7 @@ MAIL = {
     "name": "Ada",
     "issuer": "https://id.example.com",
     "when": "23 November 2025, 05:10 UTC",
-    "brand": MailBrand(**msgspec.structs.asdict(BRAND)),
+    "brand": MailBrand(),
 }
 
 #: Every page with a full context.
@@ -689,6 +699,9 @@ PAGES: dict[str, dict[str, Any]] = {
     },
     **{f"mail/{name}.html": MAIL | context for name, context in MAILS.items()},
 }
+for _context in PAGES.values():
+    if _context and "brand" not in _context:
+        _context["brand"] = BRAND
 
 #: The same page in another state.
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -825,7 +838,7 @@ every_page = pytest.mark.parametrize(
     ("name", "context"), CASES, ids=[f"{number}-{name}" for number, (name, _) in enumerate(CASES)]
 )
 
-VOID = {"br", "hr", "img", "input", "link", "meta"}
+VOID = {"br", "hr", "img", "input", "link", "meta", "source"}
 
 
 class Elements(HTMLParser):
@@ -963,8 +976,10 @@ def test_registered_links_cannot_run_script(pages: Templates, name: str, context
     link = "javascript:alert(1)"
     context = dict(context)
     if context.get("client"):
-        brand = msgspec.structs.replace(BRAND, logo_uri=link, help_uri=link, terms_uri=link, privacy_uri=link)
-        context["client"] = Client("Northwind", link, link, link, link, brand=brand)
+        context["client"] = Client("Northwind", link, link, link, link)
+    if isinstance(context.get("brand"), Brand):
+        links = tuple(msgspec.structs.replace(each, uri=link) for each in LINKS)
+        context["brand"] = msgspec.structs.replace(BRAND, logo_uri=link, dark_logo_uri=None, links=links)
     if "way_out" in context:
         context["way_out"] = [("Back", link)]
     assert "javascript:" not in pages.render(name, **context)

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from idp.accounts.addresses import INVISIBLE
 from idp.accounts.attributes import repository, values
 from idp.accounts.attributes.errors import (
     AttributeBeingDeletedError,
@@ -31,6 +30,7 @@ from idp.accounts.claims import CLAIMS_BY_SCOPE, DIRECTORY_CLAIMS, PROTECTED_CLA
 from idp.audit.events import record
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.json_schema import is_pattern
+from idp.infra.visible_text import INVISIBLE
 
 #: Limits of a declaration.
 MAX_LABEL, MAX_LABELS, MAX_CHOICE, MAX_CHOICES, MAX_PATTERN, MAX_CLIENTS = 100, 100, 200, 200, 200, 100

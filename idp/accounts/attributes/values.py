@@ -5,13 +5,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
-from idp.accounts.addresses import INVISIBLE, InvalidEmailError, normalise_email
+from idp.accounts.addresses import InvalidEmailError, normalise_email
 from idp.accounts.attributes.errors import InvalidValueError
 from idp.accounts.attributes.models import MAX_LENGTH, MAX_VALUES, Attribute, Type, Value
 from idp.accounts.profile import web_address
 from idp.errors import ValidationError
 from idp.infra.i18n import gettext as _
 from idp.infra.json_schema import matches
+from idp.infra.visible_text import INVISIBLE
 
 #: The largest integer that every JSON parser reads exactly (RFC 7493 section 2.2).
 MAX_NUMBER = 2**53 - 1

@@ -7,6 +7,9 @@ from idp.admin.console import (
     attributes,
     audit,
     authorization_details,
+    branding,
+    branding_history,
+    branding_pictures,
     claim_mappings,
     claim_preview,
     client_actions,
@@ -30,7 +33,6 @@ from idp.admin.console import (
     mail_test,
     new_job,
     new_upstream,
-    organization_branding,
     organization_domains,
     organization_invitations,
     organization_member_roles,
@@ -67,17 +69,16 @@ from idp.admin.console.screen import ROUTES as SCREENS
 from idp.admin.console.screen import sign_in_with_another_account
 
 __all__ = [
-    "ROUTES", "access_policies", "admins", "api_reference", "attributes", "audit", "authorization_details",
-    "claim_mappings", "claim_preview", "client_actions", "client_changes", "client_creation", "client_record",
-    "clients", "deliveries", "exchange_policies", "group_members", "group_roles", "groups", "health",
-    "id_jag_policies", "import_users", "initial_access_tokens", "invitations", "jobs", "keys", "mail_templates",
-    "mail_test", "new_job", "new_upstream", "organization_branding", "organization_domains",
+    "ROUTES", "access_policies", "admins", "api_reference", "attributes", "audit", "authorization_details", "branding",
+    "branding_history", "branding_pictures", "claim_mappings", "claim_preview", "client_actions", "client_changes",
+    "client_creation", "client_record", "clients", "deliveries", "exchange_policies", "group_members", "group_roles",
+    "groups", "health", "id_jag_policies", "import_users", "initial_access_tokens", "invitations", "jobs", "keys",
+    "mail_templates", "mail_test", "new_job", "new_upstream", "organization_domains",
     "organization_invitations", "organization_member_roles", "organization_members", "organization_policies",
     "organization_roles", "organizations", "overview", "provisioning", "resource_servers", "role_holders", "roles",
     "scim_tokens", "search", "settings", "shared_signals", "token_hooks", "traces", "trusted_issuers",
     "upstream_actions", "upstreams", "user_actions", "user_attributes", "user_consents", "user_export", "user_forms",
-    "user_record", "users",
-    "webhooks", "workload_identities",
+    "user_record", "users", "webhooks", "workload_identities",
 ]  # fmt: skip
 
 ROUTES = [*SCREENS, sign_in_with_another_account, *setup.ROUTES]

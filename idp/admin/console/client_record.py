@@ -125,6 +125,7 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
     new_role = [Action("New role", f"{HOME}/roles/new?{of_it}")] if may_add else []
     path = url_of(row["client_id"])
     preview = [Action("Claims of a user", f"{path}/claims")] if may_preview(request.caller) else []
+    preview.append(Action("Branding", f"{path}/branding"))
     if Permission.CLIENTS_WRITE not in request.caller.allowed:
         return [*preview, *new_role]
     found = [Action("Change", f"{path}/change"), *preview, Action("Logo", f"{path}/logo")]

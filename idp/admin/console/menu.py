@@ -91,6 +91,7 @@ MENU: tuple[tuple[str, tuple[Section, ...]], ...] = (
         (
             Section("keys", "Keys", Permission.KEYS_READ),
             Section("admins", "Admins", Permission.ADMINS_READ),
+            Section("branding", "Branding", Permission.BRANDING_READ),
             Section("mail_templates", "Mail templates", Permission.MAIL_TEMPLATES_READ),
             Section("api_reference", "API", None),
             Section("settings", "Settings", Permission.SETTINGS_READ, (("settings", "Settings"), ("health", "Health"))),

@@ -7,6 +7,7 @@ from typing import Final
 
 from idp.config.kinds.attributes import Attributes
 from idp.config.kinds.base import Kind
+from idp.config.kinds.branding import Brandings
 from idp.config.kinds.clients import Clients, DetailsTypes, ResourceServers
 from idp.config.kinds.directory import Groups, Roles
 from idp.config.kinds.issuers import TrustedIssuers
@@ -27,6 +28,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     ResourceServers(),
     DetailsTypes(),
     Organizations(),
+    Brandings(),
     Roles(),
     Groups(),
     Attributes(),

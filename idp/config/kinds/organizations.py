@@ -1,4 +1,4 @@
-"""Organizations, with their sign-in policy, their branding and the domains that they claim."""
+"""Organizations, with their sign-in policy and the domains that they claim."""
 
 from collections.abc import Collection, Iterable
 from uuid import UUID
@@ -8,24 +8,13 @@ import msgspec
 from idp.accounts.addresses import normalise_domain
 from idp.config.kinds.base import Kind
 from idp.config.kinds.lookups import organization_named
-from idp.directory import branding, domains, names, organizations, sign_in_policy_changes
+from idp.directory import domains, names, organizations, sign_in_policy_changes
 from idp.directory.effective import DOMAINS_TOPIC, TOPIC
 from idp.directory.models import Organization
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.organizations import ORGANIZATIONS
 from idp.directory.sign_in_policy import SignInPolicy
 from idp.infra.db.listing import all_rows
-
-
-class BrandingEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The look of pages and mails of the organization. An uploaded logo is no configuration."""
-
-    display_name: str | None = None
-    color: str | None = None
-    logo_uri: str | None = None
-    help_uri: str | None = None
-    terms_uri: str | None = None
-    privacy_uri: str | None = None
 
 
 class SignInPolicyEntry(SignInPolicy, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +33,6 @@ class OrganizationEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     disabled: bool = False
     domains: tuple[str, ...] = ()
     sign_in_policy: SignInPolicyEntry = SignInPolicyEntry()
-    branding: BrandingEntry | None = None
 
 
 class Organizations(Kind):
@@ -59,16 +47,13 @@ class Organizations(Kind):
         return [await self._entry(await organizations.found(row["id"])) for row in await all_rows(ORGANIZATIONS)]
 
     async def _entry(self, found: Organization) -> OrganizationEntry:
-        policy, brand = await sign_in_policy_changes.policy_of(found.id), await branding.branding_of(found.id)
+        policy = await sign_in_policy_changes.policy_of(found.id)
         return OrganizationEntry(
             slug=found.slug,
             name=found.name,
             disabled=found.disabled_at is not None,
             domains=tuple(await self._domains(found.id)),
             sign_in_policy=SignInPolicyEntry(**msgspec.structs.asdict(policy)),
-            branding=BrandingEntry(**{name: getattr(brand, name) for name in BrandingEntry.__struct_fields__})
-            if brand is not None
-            else None,
         )
 
     async def _domains(self, id: UUID) -> dict[str, UUID]:
@@ -76,9 +61,6 @@ class Organizations(Kind):
         return {row["domain"]: row["id"] for row in rows}
 
     def normal(self, entry: OrganizationEntry, named: Collection[str]) -> OrganizationEntry:
-        brand = entry.branding
-        if brand is not None:
-            brand = msgspec.convert(branding.checked(msgspec.structs.asdict(brand)), BrandingEntry)
         policy = sign_in_policy_changes.checked(msgspec.structs.asdict(entry.sign_in_policy))
         return msgspec.structs.replace(
             entry,
@@ -86,7 +68,6 @@ class Organizations(Kind):
             name=names.checked(entry.name),
             domains=tuple(sorted({normalise_domain(domain) for domain in entry.domains})),
             sign_in_policy=SignInPolicyEntry(**msgspec.structs.asdict(policy)),
-            branding=brand,
         )
 
     def claims(self, entry: OrganizationEntry) -> Iterable[str]:
@@ -110,10 +91,6 @@ class Organizations(Kind):
             await domains.claim(id, domain)
         if after.sign_in_policy != before.sign_in_policy:
             await sign_in_policy_changes.set_policy(id, **msgspec.structs.asdict(after.sign_in_policy))
-        if after.branding is not None and after.branding != before.branding:
-            await branding.set_branding(id, **msgspec.structs.asdict(after.branding))
-        elif after.branding is None and before.branding is not None:
-            await branding.remove_branding(id)
         if after.disabled != before.disabled:
             await (organizations.disable if after.disabled else organizations.enable)(id)
 

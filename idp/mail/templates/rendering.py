@@ -10,6 +10,7 @@ import structlog
 from markupsafe import Markup
 
 from idp import clock
+from idp.branding.registry import product_name
 from idp.infra import i18n
 from idp.infra.templates import Templates, shipped_templates, templates
 from idp.mail import brand
@@ -46,7 +47,7 @@ def values_of(to: str, name: str | None, context: Mapping[str, Any]) -> dict[str
         "name": name or to,
         "when": i18n.exact_moment(clock.now()),
         "issuer": settings().issuer,
-        "product_name": settings().product_name,
+        "product_name": product_name(),
         "lang": i18n.locale.get(),
         "dir": i18n.direction(),
     }
@@ -82,7 +83,7 @@ def render_file(files: Templates, template: str, values: Mapping[str, Any]) -> P
     """Render a mail from template files. The title of the HTML is the subject."""
     html = files.render(f"mail/{template}.html", **values)
     title = _TITLE.search(html)
-    subject = unescape(title[1]) if title else settings().product_name
+    subject = unescape(title[1]) if title else product_name()
     return Parts(_one_line(subject), html, files.render(f"mail/{template}.txt", **values))
 
 

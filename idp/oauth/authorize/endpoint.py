@@ -322,7 +322,8 @@ async def _send_to_login(
         cancel_to=f"{pending_request.path(pending)}/cancel",
         login_hint=asked.login_hint,
         display=msgspec.structs.replace(
-            consent.display(client, asked.ui_locales, asked.organization), brand=await brand_named(asked.organization)
+            consent.display(client, asked.ui_locales, asked.organization),
+            brand=await brand_named(asked.organization, client.client_id),
         ),
         acr=wanted.acr,
         required=wanted.essential,

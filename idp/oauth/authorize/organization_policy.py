@@ -54,7 +54,7 @@ def sign_in(
     return {
         "display": msgspec.structs.replace(
             display,
-            organization=display.brand.name if display.brand else membership.name,
+            organization=_name(display, membership),
             # Its upstreams are offered, also if the user has chosen it and the request names none.
             organization_named=str(membership.id),
         ),
@@ -65,6 +65,12 @@ def sign_in(
         # Without a passkey, the user signs in otherwise, and sets one up.
         "ways": () if policy.passkey_only else policy.ways,
     }
+
+
+def _name(display: Display, membership: OrganizationMembership) -> str:
+    """Return the name that the pages show of the organization."""
+    brand = display.brand
+    return brand.name if brand is not None and brand.owner == "organization" else membership.name
 
 
 def _needs_factor_only(policy: SignInPolicy, session: SignedIn) -> bool:

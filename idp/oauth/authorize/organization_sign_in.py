@@ -56,7 +56,7 @@ async def ask(
     how = organization_policy.sign_in(
         decided.membership,
         session,
-        display=msgspec.structs.replace(display, brand=await brand_of(decided.membership.id)),
+        display=msgspec.structs.replace(display, brand=await brand_of(decided.membership.id, client.client_id)),
         wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
     )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from idp.accounts.addresses import INVISIBLE
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError
+from idp.infra.visible_text import INVISIBLE
 from idp.oauth.authorize.checks import (
     lengths_are_bounded,
     organization_is_well_formed,

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from idp.accounts.addresses import INVISIBLE
 from idp.errors import OAuthError
+from idp.infra.visible_text import INVISIBLE
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.oauth.clients.auth_methods import SECRET_BEARING_METHODS, SECRET_METHODS, SECRET_SIGNING_METHODS
 from idp.oauth.clients.uris import origin_of

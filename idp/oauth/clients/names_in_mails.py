@@ -1,6 +1,6 @@
 """The name of a client in mails to users."""
 
-from idp.mail.messages import suitable_name
+from idp.mail.names import suitable_name
 from idp.oauth.clients.models import Client
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from idp.accounts.addresses import INVISIBLE
+from idp.infra.visible_text import INVISIBLE
 from idp.oauth.clients.metadata import EMOJI_SELECTOR
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.models import Detail, Details, DetailsType

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.audit.events import record
+from idp.branding.registry import product_name
 from idp.errors import ProofError
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
@@ -106,7 +107,7 @@ def registration_options(user: User, challenge: bytes, existing: Sequence[Passke
     structs = webauthn.helpers.structs
     options = webauthn.generate_registration_options(
         rp_id=_rp_id(),
-        rp_name=settings().product_name,
+        rp_name=product_name(),
         user_id=user.id.bytes,
         user_name=user.email,
         user_display_name=user.name or user.email,

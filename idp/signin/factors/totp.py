@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 from idp import clock, ids
 from idp.accounts import typed_codes
 from idp.accounts.repository import users
+from idp.branding.registry import product_name
 from idp.errors import ConflictError
 from idp.infra.i18n import gettext as _
 from idp.infra.lazy import lazy
 from idp.keys import vault
-from idp.settings import settings
 from idp.signin.factors import repository
 from idp.signin.factors.repository import SealedSecret
 
@@ -65,7 +65,7 @@ async def start_setup(user_id: UUID, holder: str, account_name: str) -> Setup:
     if stored is None:
         raise AlreadyEnabledError
     secret = _open(stored)
-    uri = pyotp.TOTP(secret).provisioning_uri(name=account_name, issuer_name=settings().product_name)
+    uri = pyotp.TOTP(secret).provisioning_uri(name=account_name, issuer_name=product_name())
     return Setup(secret, uri, _qr_svg(uri))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from base64 import b64encode
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from idp.oauth.clients.registration import register_client, rotate_secret
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.signin.transitions import Step
 from tests.admin.api.conftest import API, Caller, make_caller
+from tests.branding.test_validation import PNG
 from tests.conftest import MakeClient, MakeUser
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect
@@ -321,22 +323,47 @@ async def test_the_sign_in_policy_of_an_organization(owner: Caller, http: httpx.
 
 async def test_the_branding_of_an_organization(owner: Caller) -> None:
     made = (await owner("POST", "/organizations", {"slug": f"acme-{secrets.token_hex(6)}", "name": "Acme"})).json()
-    path = f"/organizations/{made['id']}/branding"
+    await _branding(owner, f"/organizations/{made['id']}/branding")
+    problem(await owner("GET", f"/organizations/{uuid4()}/branding"), 404, "not-found")
+    assert (await owner.changed("DELETE", f"/organizations/{made['id']}")).status_code == 204
+
+
+async def test_the_branding_of_a_client(owner: Caller, server: Server, http: httpx.AsyncClient) -> None:
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/callback"])
+    path = f"/clients/{client.client_id}/branding"
+    await _branding(owner, path)
+    admin = await make_caller(server, http, Role.CLIENT_ADMIN)
+    assert (await admin.changed("PUT", path, {"corners": "small"})).json()["corners"] == "small"
+    # It changes neither the server nor an organization.
+    for other in ("/branding", f"/organizations/{uuid4()}/branding"):
+        assert (await admin("PUT", other, {}, If_Match="*")).status_code == 403
+    problem(await owner("GET", "/clients/none/branding"), 404, "not-found")
+
+
+async def _branding(owner: Caller, path: str) -> None:
     shown = await owner("GET", path)
-    assert set(shown.json().values()) == {None}
-    wanted = {"display_name": "Acme Ltd", "color": "#8a1c4a", "logo_uri": "https://acme.example/logo.png"}
+    assert {name: value for name, value in shown.json().items() if value} == {}
+    picture = f"data:image/png;base64,{b64encode(PNG).decode()}"
+    wanted = {"display_name": "Acme Ltd", "color": "#8a1c4a", "ways": ["passkey"]}
     problem(await owner("PUT", path, wanted), 428, "if-match-required")
-    answer = await owner.changed("PUT", path, wanted)
+    answer = await owner.changed("PUT", path, wanted | {"logo": picture})
     assert wanted.items() <= answer.json().items()
+    # What was read can be sent again.
+    again = {name: value for name, value in answer.json().items() if name != "updated_at"}
+    assert (await owner.changed("PUT", path, again)).json() == answer.json()
     problem(await owner("PUT", path, {}, If_Match=shown.headers["etag"]), 412, "outdated")
     refused = await owner.changed("PUT", path, {"color": "#ffee00"})
     assert "hard to read" in problem(refused, 422, "invalid-value")["detail"]
-    for body in ({"color": 1}, {"unknown": "x"}, {"help_uri": "javascript:x"}):
+    for body in ({"color": 1}, {"unknown": "x"}, {"help_uri": "javascript:x"}, {"logo": "a" * 64}, {"font": "x"}):
         assert (await owner.changed("PUT", path, body)).status_code in (400, 422)
     assert (await owner.changed("DELETE", path)).status_code == 204
     problem(await owner.changed("DELETE", path), 404, "not-found")
-    problem(await owner("GET", f"/organizations/{uuid4()}/branding"), 404, "not-found")
-    assert (await owner.changed("DELETE", f"/organizations/{made['id']}")).status_code == 204
+    removed, saved = (await owner("GET", f"{path}/versions")).json()["items"]
+    assert (removed["branding"], saved["branding"]["display_name"]) == (None, "Acme Ltd")
+    restored = (await owner("POST", f"{path}/versions/{saved['id']}/restore")).json()
+    assert restored | {"updated_at": None} == answer.json() | {"updated_at": None}
+    for version in (str(uuid4()), "x"):
+        problem(await owner("POST", f"{path}/versions/{version}/restore"), 404, "not-found")
 
 
 async def test_keys(owner: Caller) -> None:

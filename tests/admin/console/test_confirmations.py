@@ -17,6 +17,8 @@ from idp.admin.bulk.models import Selection
 from idp.admin.console import screen
 from idp.admin.roles import Role, grant
 from idp.audit.events import record
+from idp.branding import service as branding
+from idp.branding.models import SERVER, Owner
 from idp.delivery import outbox as deliveries
 from idp.directory import domains, invitations, organizations, roles
 from idp.events import webhooks
@@ -71,8 +73,21 @@ async def _make_customer(user: User) -> dict[str, str]:
     await roles.give(role.id, [user.id])
     domain = await domains.claim(organization.id, f"{uuid7_text()[-12:]}.example")
     invited = (await invitations.invite(organization.id, f"{uuid7_text()[-12:]}@example.com")).invitation
-    found = {"organization_id": organization.id, "user_id": user.id, "role_id": role.id, "domain_id": domain.id}
+    version = await _version(Owner(organization_id=organization.id))
+    found = {
+        "picture": "logo",
+        "organization_version_id": version,
+        "organization_id": organization.id,
+        "user_id": user.id,
+        "role_id": role.id,
+        "domain_id": domain.id,
+    }
     return {name: str(value) for name, value in (found | {"invitation_id": invited.id}).items()}
+
+
+async def _version(owner: Owner) -> str:
+    await branding.save(owner, {"ways": ["password"]})
+    return str((await branding.history(owner))[0].id)
 
 
 async def _hooks() -> tuple[UUID, UUID, str]:
@@ -159,7 +174,15 @@ async def names(  # noqa: PLR0915 -- one of each kind
             {"application_id": workload.client_id, "user_id": str(alice.id), "sid": str(session["id"])},
             [alice.email, str(alice.id)],
         ),
-        "clients": ({"client_id": client.client_id}, ["Named client", client.client_id]),
+        "branding": ({"picture": "logo", "server_version_id": await _version(SERVER)}, ["the server"]),
+        "clients": (
+            {
+                "client_id": client.client_id,
+                "picture": "logo",
+                "client_version_id": await _version(Owner(client_id=client.client_id)),
+            },
+            ["Named client", client.client_id],
+        ),
         "resource_servers": ({"jwks_id": resource_server["jwks_id"]}, ["Named server", identifier]),
         "authorization_details": ({"type_id": details.id}, ["Named details", details.type]),
         "workload_identities": ({"identity_id": str(rule.id)}, ["named:workload", workload.client_id]),

@@ -2,7 +2,7 @@
 
 import secrets
 
-from idp.directory import branding, effective, member_states, organizations
+from idp.directory import effective, member_states, organizations
 from idp.directory.models import OrganizationMembership
 from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
 from idp.directory.sign_in_policy_changes import policy_of
@@ -144,37 +144,6 @@ async def test_the_sign_in_policy(owner: Admin) -> None:
         assert await policy_of(made.id) == NO_POLICY
         await save(password="on", accept_lockout="on")
         assert await policy_of(made.id) == SignInPolicy(ways=("password",))
-    await execute("DELETE FROM organization WHERE id = $1", made.id)
-
-
-async def test_the_branding(owner: Admin) -> None:
-    made = await an_organization()
-    path = f"/admin/organizations/{made.id}/branding"
-    assert "No branding" in (await owner.get(path)).text
-    refused = await owner.confirm(f"{path}/change", color="#ffee00", display_name="Acme Ltd")
-    assert refused.status == 400
-    assert all(shown in refused.text for shown in ("hard to read", "Acme Ltd"))
-    page = await owner.confirm(f"{path}/change", color="#8a1c4a", display_name="Acme Ltd")
-    assert [text for text in ("Saved.", "#8a1c4a", "Acme Ltd") if text not in page.text] == []
-    page = await owner.get(f"{path}/logo")
-    (form,) = (form for form in page.forms if "confirm" in form.buttons)
-    files = {"file": ("logo.png", b"\x89PNG\r\n\x1a\n" + bytes(20), "image/png")}
-    fields = {name: value for name, value in form.fields.items() if name != "file"}
-    url, origin = f"{owner.browser.issuer}{form.action}", {"Origin": owner.browser.issuer}
-    answer = await owner.browser.client.post(url, data=fields, files=files, headers=origin)
-    assert answer.status_code == 303, answer.text
-    assert f"/organization-logos/{made.id}" in (await owner.get(path)).text
-    files["file"] = ("logo.svg", b"<svg/>", "image/png")
-    answer = await owner.browser.client.post(url, data=fields, files=files, headers=origin)
-    assert answer.status_code == 400
-    assert "must be a PNG" in answer.text
-    await owner.confirm(f"{path}/remove_logo")
-    assert f"/organization-logos/{made.id}" not in (await owner.get(path)).text
-    page = await owner.get(f"{path}/change")
-    await branding.set_branding(made.id, color="#0f5568")
-    assert "has been changed" in as_page(await owner.browser.submit(page, "confirm", color="#000000")).text
-    await owner.confirm(f"{path}/remove")
-    assert await branding.branding_of(made.id) is None
     await execute("DELETE FROM organization WHERE id = $1", made.id)
 
 

@@ -16,6 +16,8 @@ from idp.admin.bulk.models import Selection
 from idp.admin.console.screen import ROUTES
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.audit.events import record
+from idp.branding import service as branding
+from idp.branding.models import SERVER, Owner
 from idp.delivery import outbox as delivery_outbox
 from idp.directory import domains, invitations, organizations, roles
 from idp.events import webhooks
@@ -79,7 +81,9 @@ async def _reports(user_id: UUID, client_id: str, upstream: str) -> dict[str, st
 
 
 @pytest.fixture(scope="module")
-async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[dict[str, str]]:
+async def records(  # noqa: PLR0915 -- one record of each kind
+    server: Server, admins: dict[Role, Admin]
+) -> AsyncIterator[dict[str, str]]:
     """One record of each kind, by the name that paths have for it."""
     client, _ = await register_client(client_name="Shown", redirect_uris=["https://shown.example/cb"])
     shown = await register_resource_server(f"https://{secrets.token_hex(4)}.example", "Shown")
@@ -128,6 +132,9 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
     scim_token_id, _ = await scim_tokens.create("Shown")
     target_id = await provisioning_targets.create("Shown", "https://app.example/scim/v2", "token")
     delivery_id = await delivery_outbox.queue("none", "webhook:shown", {})
+    of_client, of_organization = Owner(client_id=client.client_id), Owner(organization_id=organization.id)
+    for owner in (SERVER, of_client, of_organization):
+        await branding.save(owner, {"ways": ["password"]})
     rows = {
         "mail_id": await fetchrow("SELECT id FROM mail WHERE recipient = $1", auditor.email),
         "event_id": await fetchrow("SELECT id FROM audit_event WHERE event = 'shown' AND user_id = $1", auditor.id),
@@ -171,6 +178,10 @@ async def records(server: Server, admins: dict[Role, Admin]) -> AsyncIterator[di
             "form": "csv",
             "operation_id": "create_client",
             "format": "csv",
+            "picture": "logo",
+            "server_version_id": str((await branding.history(SERVER))[0].id),
+            "client_version_id": str((await branding.history(of_client))[0].id),
+            "organization_version_id": str((await branding.history(of_organization))[0].id),
         }
     )
     await declaration.delete(attribute.name)

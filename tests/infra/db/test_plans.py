@@ -54,6 +54,7 @@ SMALL = {
     "access_policy_role",
     "admin_role", "attribute", "attribute_job", "audit_export", "authorization_details_type", "client",
     "client_document", "client_logo",
+    "branding_picture", "branding_version",
     "bulk_job", "claim_mapping", "client_registration", "database_mark", "delivery_stream",
     "directory_deletion", "event_feed", "event_feed_kind",
     "event_stream",

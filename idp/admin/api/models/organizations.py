@@ -148,32 +148,3 @@ class OrganizationEvent(Shown):
     by_id: UUID | None
     by: str | None
     detail: dict[str, str]
-
-
-class Branding(Shown):
-    """The look of pages and mails of a sign-in for the organization.
-
-    ``logo_uri``: of the uploaded logo, if there is one. ``updated_at``: null: there is no branding.
-    """
-
-    updated_at: datetime | None
-    display_name: str | None
-    logo_uri: str | None
-    color: str | None
-    help_uri: str | None
-    terms_uri: str | None
-    privacy_uri: str | None
-
-
-class NewBranding(Sent):
-    """The whole branding.
-
-    ``color``: such as #0f5568, dark enough to read links in it. The URIs: by https.
-    """
-
-    display_name: str | None = None
-    logo_uri: str | None = None
-    color: str | None = None
-    help_uri: str | None = None
-    terms_uri: str | None = None
-    privacy_uri: str | None = None

@@ -1364,24 +1364,6 @@ CREATE TABLE organization (
 
 CREATE INDEX organization_created_at ON organization (created_at, id);
 
--- What pages and mails of a sign-in for an organization show. An uploaded "logo" is shown in place of "logo_uri";
--- "logo_version" is the beginning of its SHA-256.
-CREATE TABLE organization_branding (
-    organization_id uuid PRIMARY KEY REFERENCES organization ON DELETE CASCADE,
-    display_name    text,
-    color           text,
-    logo_uri        text,
-    help_uri        text,
-    terms_uri       text,
-    privacy_uri     text,
-    logo            bytea,
-    logo_type       text,
-    logo_version    text,
-    updated_at      timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT organization_branding_logo CHECK ((logo IS NULL) = (logo_type IS NULL)),
-    CONSTRAINT organization_branding_logo_version CHECK ((logo IS NULL) = (logo_version IS NULL))
-);
-
 -- Members. An "admin" manages the organization. A membership with "disabled_at" does not count. "managed": the SCIM client
 -- of the organization made the account. "organization_id" may be one that was deleted.
 CREATE TABLE organization_member (
@@ -1778,3 +1760,35 @@ CREATE TABLE provisioning_drift (
 );
 
 CREATE INDEX provisioning_drift_target_id ON provisioning_drift (target_id, id);
+
+
+-- branding ----------------------------------------------------------------------------------------------------------
+
+-- What pages and mails show: of a client, of an organization, or of the server if both are null. One row a change: the
+-- current one has no "replaced_at". "document" is JSON; null: it was removed. "pictures" are the SHA-256 of those that it
+-- refers to.
+CREATE TABLE branding_version (
+    id              uuid PRIMARY KEY,
+    client_id       text REFERENCES client ON DELETE CASCADE,
+    organization_id uuid REFERENCES organization ON DELETE CASCADE,
+    document        text,
+    pictures        text[] NOT NULL,
+    actor           text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    replaced_at     timestamptz,
+    CONSTRAINT branding_version_owner CHECK (client_id IS NULL OR organization_id IS NULL)
+);
+
+CREATE INDEX branding_version_client_id ON branding_version (client_id);
+CREATE INDEX branding_version_organization_id ON branding_version (organization_id);
+CREATE INDEX branding_version_pictures ON branding_version USING gin (pictures);
+CREATE UNIQUE INDEX branding_version_current
+    ON branding_version ((coalesce(client_id, '')), (coalesce(organization_id::text, ''))) WHERE replaced_at IS NULL;
+
+-- An uploaded picture, found by its SHA-256 in hexadecimal.
+CREATE TABLE branding_picture (
+    sha256     text PRIMARY KEY,
+    media_type text NOT NULL,
+    content    bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);

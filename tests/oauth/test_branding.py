@@ -1,0 +1,227 @@
+"""What pages and mails show of the branding of organizations, clients and the server."""
+
+import asyncio
+import re
+import secrets
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from idp.accounts.tables import User
+from idp.branding import service
+from idp.branding.models import SERVER, Owner
+from idp.branding.registry import brands, current
+from idp.directory import organizations
+from idp.directory.branding import mail_of
+from idp.directory.models import Organization
+from idp.directory.sign_in_policy_changes import set_policy
+from idp.infra.db.engine import fetch
+from idp.keys import vault
+from idp.mail import outbox
+from idp.mail.brand import for_mail
+from idp.mail.messages import compose
+from idp.oauth.clients.registration import register_client
+from idp.settings import settings
+from tests.branding.test_validation import url
+from tests.conftest import MakeClient
+from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
+from tests.support.directory import an_organization
+from tests.support.isolated import own_database
+from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.server import Server
+
+__all__ = ["own_database"]
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
+WHOLE = {
+    "display_name": "Acme & Söhne",
+    "color": "#8a1c4a",
+    "logo_uri": "https://acme.example/logo.png",
+    "help_uri": "https://acme.example/help",
+    "terms_uri": "https://acme.example/terms",
+    "privacy_uri": "https://acme.example/privacy",
+}
+
+
+@pytest.fixture
+async def acme(alice: User) -> Organization:
+    return await an_organization(alice)
+
+
+@pytest.fixture
+async def app(make_client: MakeClient) -> RelyingParty:
+    return await make_client(scope="openid organization")
+
+
+async def test_the_pictures_and_the_style_sheet_are_served(
+    acme: Organization, server: Server, http: httpx.AsyncClient
+) -> None:
+    owner = Owner(organization_id=acme.id)
+    await service.save_picture(owner, "logo", PNG)
+    url = f"{server.issuer}/branding/pictures/{(await service.branding_of(owner)).logo}"
+    answer = await http.get(url)
+    assert (answer.content, answer.headers["content-type"]) == (PNG, "image/png")
+    assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert (await http.get(url, headers={"If-None-Match": answer.headers["etag"]})).status_code == 304
+    await service.remove_picture(owner, "logo")
+    assert (await http.get(url)).status_code == 404
+    for wrong in ("pictures/x", f"pictures/{'a' * 64}", "styles/xyz.css", "styles/c-8a1c4a_.js", "styles/r-huge_.css"):
+        assert (await http.get(f"{server.issuer}/branding/{wrong}")).status_code == 404
+    answer = await http.get(f"{server.issuer}/branding/styles/c-8a1c4a_.css")
+    assert answer.headers["content-type"] == "text/css; charset=utf-8"
+    assert "immutable" in answer.headers["cache-control"]
+    assert "--accent: #8a1c4a;" in answer.text
+
+
+def without_secrets(page: Page) -> str:
+    return re.sub(r"""/login/[^/"]+|value="[^"]+"|data-options=(?:'[^']+'|"[^"]+")""", "", page.text)
+
+
+async def test_the_first_page_of_a_request_that_names_it(
+    app: RelyingParty, browser: Browser, acme: Organization
+) -> None:
+    """By slug or id. Without branding it looks like one that does not exist."""
+    unknown = as_page(await app.authorize(browser, organization=f"none-{secrets.token_hex(6)}"))
+    for name in (acme.slug, str(acme.id)):
+        assert without_secrets(as_page(await app.authorize(browser, organization=name))) == without_secrets(unknown)
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    for name in (acme.slug, str(acme.id)):
+        page = as_page(await app.authorize(browser, organization=name))
+        assert {"organization-brand", "brand-links"} <= set(page.ids)
+        for shown in (
+            "Acme &amp; Söhne",
+            '"https://acme.example/logo.png"',
+            "/branding/styles/c-8a1c4a_.css",
+            "/help",
+            settings().product_name,
+        ):
+            assert shown in page.text
+    assert "organization-brand" not in as_page(await app.authorize(browser)).ids
+    await organizations.disable(acme.id)
+    page = as_page(await app.authorize(browser, organization=acme.slug))
+    assert without_secrets(page) == without_secrets(unknown)
+
+
+async def test_the_operator_shows_it_to_members_only(
+    db: str, start_server: Any, make_client: MakeClient, alice: User, acme: Organization
+) -> None:
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    at = start_server(IDP_ORGANIZATION_BRANDING_BEFORE_SIGN_IN="false")
+    client = await make_client(at, scope="openid organization")
+    async with open_browser(at.issuer) as browser:
+        page = as_page(await client.authorize(browser, organization=acme.slug))
+        assert "organization-brand" not in page.ids
+        page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+        assert {"organization-brand", "consent-allow"} <= set(page.ids)
+
+
+@pytest.mark.parametrize("how", ["only", "named", "chosen"])
+async def test_consent_and_later_steps(
+    how: str, app: RelyingParty, browser: Browser, alice: User, acme: Organization
+) -> None:
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    if how != "only":
+        await an_organization(alice)
+    changes = {"organization": acme.slug} if how == "named" else {}
+    page = as_page(await app.authorize(browser, **changes))
+    page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+    if how == "chosen":
+        assert "organization-brand" not in page.ids
+        page = as_page(await browser.submit(page, f"organization-{acme.slug}"))
+    assert {"organization-brand", "consent-allow"} <= set(page.ids)
+    assert isinstance(await browser.submit(page, "consent-allow"), Redirect)
+    await set_policy(acme.id, second_factor=True)
+    page = as_page(await app.authorize(browser, organization=acme.slug))
+    assert {"organization-brand", "totp-confirm"} <= set(page.ids)
+
+
+async def test_another_organization_is_not_shown(app: RelyingParty, browser: Browser, alice: User) -> None:
+    """A user signs in for their own organization, and not for the branded one."""
+    other = await an_organization()
+    await service.save(Owner(organization_id=other.id), WHOLE)
+    await an_organization(alice)
+    page = as_page(await app.authorize(browser))
+    page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+    assert "consent-allow" in page.ids
+    assert "organization-brand" not in page.ids
+
+
+async def test_a_mail(db: str, acme: Organization) -> None:
+    assert (await mail_of(acme.id))["brand"]["name"] == settings().product_name
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    values = await mail_of(acme.id)
+    assert values["brand"] == {
+        "name": "Acme & Söhne",
+        "logo_uri": "https://acme.example/logo.png",
+        "color": "#8a1c4a",
+        "dark_color": "#ca99ae",
+        "help_uri": "https://acme.example/help",
+        "support_uri": None,
+        "privacy_uri": "https://acme.example/privacy",
+        "terms_uri": "https://acme.example/terms",
+        "imprint_uri": None,
+    }
+    body = compose("alice@example.com", "welcome", **values).get_body(("html",))
+    assert body is not None
+    html = body.get_content()
+    assert all(shown in html for shown in ("Acme &amp; Söhne", "#8a1c4a", 'src="https://acme.example/logo.png"'))
+    plain = compose("alice@example.com", "welcome").get_body(("html",))
+    assert plain is not None
+    assert "Acme" not in plain.get_content()
+
+
+async def test_a_client_has_its_own(start_server: Any, make_client: MakeClient, alice: User) -> None:
+    """On every page of its sign-in, and in the mails of it; with the name of the server. Others look as before."""
+    at = start_server()
+    shop, other = await make_client(at), await make_client(at)
+    ways = ["email_code", "password"]
+    own = {"display_name": "The shop", "title": "Welcome to the shop", "corners": "square", "ways": ways}
+    await service.save(Owner(client_id=shop.client_id), own)
+    async with open_browser(at.issuer) as browser:
+        page = as_page(await shop.authorize(browser))
+        async with asyncio.timeout(30):
+            while "client-brand" not in page.ids:
+                page = as_page(await shop.authorize(browser))
+        assert "/branding/styles/r-square_.css" in page.text
+        assert settings().product_name in page.text
+        # A code by mail comes first.
+        assert "email-code-send" in page.ids
+        password = as_page(await browser.get(f"{page.path}/password"))
+        assert "Welcome to the shop" in password.text
+        assert "client-brand" in as_page(await browser.get(f"{page.path}/forgot")).ids
+        assert "client-brand" not in as_page(await other.authorize(browser)).ids
+        signed_in = as_page(await browser.sign_in(password, alice.email, PASSWORD))
+        assert {"client-brand", "consent-allow"} <= set(signed_in.ids)
+
+
+async def test_the_server_has_its_own(start_server: Any, own_database: str) -> None:
+    at = await asyncio.to_thread(start_server, IDP_DATABASE_URL=own_database, IDP_THEME_COLOR="#8a1c4a")
+    await service.save(SERVER, {"display_name": "Zorgbank", "favicon": url(PNG), "imprint_uri": "https://z.example/"})
+    async with open_browser(at.issuer) as browser, asyncio.timeout(30):
+        page = as_page(await browser.get("/login"))
+        while "Zorgbank" not in page.text:
+            page = as_page(await browser.get("/login"))
+        assert "/branding/styles/c-8a1c4a_.css" in page.text
+        assert re.search(r'<link rel="icon" href="/branding/pictures/[0-9a-f]{64}">', page.text)
+        assert "with your Zorgbank account" in page.text
+        assert "brand-links" in page.ids
+        assert "organization-brand" not in page.ids
+
+
+async def test_a_mail_has_the_brand_of_its_sign_in(db: str) -> None:
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/callback"])
+    await service.save(Owner(client_id=client.client_id), {"display_name": "The shop", "color": "#8a1c4a"})
+    await brands.load()
+    token = current.set(brands.brand(client.client_id))
+    to = f"{secrets.token_hex(6)}@example.com"
+    try:
+        await outbox.queue(to, "welcome", name=None)
+    finally:
+        current.reset(token)
+    (row,) = await fetch("SELECT id, content FROM mail WHERE recipient = $1", to)
+    content = msgspec.json.decode(vault.decrypt(row["content"], f"mail.content:{row['id']}"))
+    assert content["context"]["brand"] == for_mail(brands.brand(client.client_id))
+    assert content["context"]["brand"]["name"] == "The shop"
