@@ -9,10 +9,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import msgspec
-from babel import Locale
 
 from idp import clock
-from idp.infra.i18n import LOCALES, cldr, locale
+from idp.infra.i18n import LOCALES, Locale, cldr, locale
 from idp.infra.i18n import gettext as _
 
 #: Languages with many speakers online, by BCP 47 tags, besides those of the pages.

@@ -228,7 +228,7 @@ async def test_on_the_way_to_an_application(
         client_name="Shop", policy_uri="https://app.example.com/policy", tos_uri="https://app.example.com/terms",
         scope="openid profile email phone address offline_access",
     )  # fmt: skip
-    user = await make_user()
+    user = await make_user(name="Alice Example", nickname="Ali")
     await page.goto(f"/authorize?{urlencode(strict.parameters())}")
     await look("#login-submit")
     await _send(page, "#login-submit", username=user.email, password=PASSWORD)
@@ -335,7 +335,7 @@ async def test_a_full_account(
 async def test_errors_of_the_account(page: Page, look: Look, make_user: MakeUser) -> None:
     await sign_in(page, await make_user())
     for path, fields, submit in (
-        ("", {"birthdate": "yesterday"}, "#profile-save"),
+        ("", {"phone_number": "yesterday"}, "#profile-save"),
         ("/password", {"password": "password"}, "#password-save"),
         ("/totp", {"code": "1234"}, "#totp-confirm"),
         ("/data", {"email": "somebody@example.com"}, "#account-delete"),

@@ -34,6 +34,8 @@ DECLARED = {
     "/account/passkeys": "page",
     "/account/passkeys/{passkey_id:uuid}": "page",
     "/account/password": "page",
+    "/account/picture": "page",
+    "/account/picture/remove": "page",
     "/account/recovery-codes": "page",
     "/account/requests": "page",
     "/account/requests/{request_id:uuid}": "page",
@@ -151,6 +153,8 @@ DECLARED = {
     "/upstreams/{upstream_id:str}/backchannel-logout": "client",
     "/upstreams/{upstream_id:str}/callback": "entry",
     "/userinfo": "bearer",
+    "/password/strength": "page",
+    "/pictures/{token:str}": "public",
 }
 
 
@@ -235,6 +239,9 @@ def test_the_forms_of_our_pages_are_found() -> None:
         "POST /account/passkeys",
         "POST /account/passkeys/{passkey_id:uuid}",
         "POST /account/password",
+        "POST /account/picture",
+        "POST /account/picture/remove",
+        "POST /password/strength",
         "POST /account/recovery-codes",
         "POST /account/requests/{request_id:uuid}",
         "POST /account/sessions/end",

@@ -22,6 +22,8 @@ ANSWERED_POSTS = {
     "/account/recovery-codes": "recovery codes, shown once; the browser asks before it sends the form again",
     "/account/data/download": "a file",
     "/account/data/delete": "the account is gone, and its session with it",
+    "/admin/mail_templates/[^/]+/preview": "what a frame shows; nothing has changed",
+    "/admin/api_reference/[^/]+": "a refused request with what was entered; nothing has changed",
     "/admin/jobs/new": "the question before a job, with what was chosen; nothing has changed",
 }
 

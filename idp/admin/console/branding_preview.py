@@ -57,7 +57,9 @@ def _with(scheme: str, link: re.Match[str]) -> str:
 
 def refused(message: str) -> Response[str]:
     """Return a page that says why the entered values cannot be saved."""
-    return for_our_frame(page("error.html", title="This cannot be saved", message=message, error=None, way_out=()))
+    return for_our_frame(
+        page("error.html", title="This cannot be saved", message=message, error=None, developer=[], way_out=())
+    )
 
 
 def _brand(subject: Subject, branding: Branding) -> Brand:
@@ -76,7 +78,8 @@ def _sign_in(brand: Brand) -> tuple[str, dict[str, Any]]:
     steps = ways.first([Step(way) for way in WAYS], preferred)
     return f"{steps[0]}.html", {
         "path": "", "csrf_token": "", "username": "", "reauthenticate": False, "error": None, "cancel": True,
-        "upstreams": [SimpleNamespace(id="example", name="Example provider")], "directories": [], "not_fresh": [],
+        "upstreams": [SimpleNamespace(id="example", name="Example provider", icons=())], "directories": [],
+        "not_fresh": [],
         "linking": None, "name": "", "wrong": "", "token": None,
         "order": ways.ordered(steps, preferred), "mails": True, "created": False,
         "others": ways.ordered([*steps[1:], Step.REGISTRATION], preferred),
@@ -96,7 +99,7 @@ def _consent(_brand: Brand) -> tuple[str, dict[str, Any]]:
 
 def _error(_brand: Brand) -> tuple[str, dict[str, Any]]:
     return "error.html", {
-        "title": "This sign-in has expired", "error": None, "way_out": (),
+        "developer": [],        "title": "This sign-in has expired", "error": None, "way_out": (),
         "message": "It was open for too long. Go back to the application and begin again.",
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from idp.admin.console.menu import MENU
 from tests.admin.console.conftest import Admin
 
 #: Screens of the menu that are no lists of records.
-NO_LISTS = {"settings", "health", "api_reference"}
+NO_LISTS = {"settings", "health", "api_reference", "branding", "mail_templates"}
 
 
 def test_every_list_of_the_menu_has_a_text() -> None:
