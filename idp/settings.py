@@ -641,9 +641,9 @@ class Settings(BaseSettings):
     organization_branding_before_sign_in: bool = _option(
         True, "Show the branding of an organisation to everyone who names it, before the user has signed in."
     )
-    default_locale: Literal["en", "de", "es", "fr"] = _option(
-        "en", "The language for users whose preferred languages are not available."
-    )
+    default_locale: Literal[
+        "en", "ar", "cs", "de", "es", "fr", "it", "ja", "nl", "pl", "pt-BR", "sv", "tr", "zh-Hans"
+    ] = _option("en", "The language for users whose preferred languages are not available.")
     geoip_database: Path | None = _option(
         None, "A MaxMind database (City or Country) that shows users the place of a sign-in. Empty: not shown."
     )
