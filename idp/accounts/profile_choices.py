@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from idp import clock
-from idp.infra.i18n import LOCALES, Locale, cldr, locale
+from idp.infra.i18n import LOCALES, cldr, locale
 from idp.infra.i18n import gettext as _
 
 #: Languages with many speakers online, by BCP 47 tags, besides those of the pages.
@@ -66,26 +66,25 @@ def zones(chosen: str) -> list[tuple[str, list[Zone]]]:
 
 @lru_cache(maxsize=64)
 def _zones(language: str, now: datetime) -> tuple[tuple[str, list[Zone]], ...]:
-    spoken = cldr(language)
     regions: dict[str, list[Zone]] = {}
     for name in zone_names():
-        label = f"{_place(spoken, name)} ({_offset(name, now)})" if "/" in name else name
-        regions.setdefault(_region(spoken, name.partition("/")[0]), []).append(Zone(name, label))
+        label = f"{_place(language, name)} ({_offset(name, now)})" if "/" in name else name
+        regions.setdefault(_region(language, name.partition("/")[0]), []).append(Zone(name, label))
     for group in regions.values():
         group.sort(key=lambda zone: zone.label)
     return tuple(sorted(regions.items()))
 
 
-def _region(spoken: Locale, region: str) -> str:
+def _region(language: str, region: str) -> str:
     seas = {
         "Arctic": _("Arctic"), "Atlantic": _("Atlantic Ocean"), "Indian": _("Indian Ocean"),
         "Pacific": _("Pacific Ocean"),
     }  # fmt: skip
-    return seas.get(region) or str(spoken.territories.get(_REGIONS.get(region, ""), ""))
+    return seas.get(region) or str(cldr(language).territories.get(_REGIONS.get(region, ""), ""))
 
 
-def _place(spoken: Locale, name: str) -> str:
-    city = spoken.time_zones.get(name, {}).get("city")
+def _place(language: str, name: str) -> str:
+    city = cldr(language).time_zones.get(name, {}).get("city")
     return str(city or name.partition("/")[2].replace("_", " ").replace("/", ", ") or name)
 
 
@@ -110,12 +109,12 @@ def languages(chosen: str) -> list[tuple[str, str]]:
 
 @cache
 def _languages(language: str) -> tuple[tuple[str, str], ...]:
-    spoken = cldr(language)
     tags = LANGUAGES | {code.replace("_", "-") for code in LOCALES}
-    return tuple(sorted(((tag, _language_name(spoken, tag)) for tag in tags), key=lambda pair: pair[1].casefold()))
+    return tuple(sorted(((tag, _language_name(language, tag)) for tag in tags), key=lambda pair: pair[1].casefold()))
 
 
-def _language_name(spoken: Locale, tag: str) -> str:
+def _language_name(language: str, tag: str) -> str:
+    spoken = cldr(language)
     base, _dash, part = tag.partition("-")
     name = str(spoken.languages.get(base, base))
     name = name[:1].upper() + name[1:]
