@@ -22,7 +22,7 @@ from tests.support.server import Server, clean_environment, free_port
 PAGE = "tutorial.md"
 TEXT = (Path(__file__).parents[2] / "docs" / PAGE).read_text()
 GRANIAN = str(Path(sys.executable).with_name("granian"))
-SECRET = r"(?i)secret +(\S+)"
+SECRET = r"(?i)secret[ \t]+(\S+)"
 #: Packages whose module has another name.
 MODULES = {"pyjwt": "jwt"}
 
@@ -88,6 +88,15 @@ async def _use(issuer: str, url: str, password: str) -> None:
         assert "/login" in (await app.get("/")).text
 
 
+async def _is_branded(issuer: str, url: str) -> None:
+    """Wait until the running server has heard of the branding."""
+    async with httpx.AsyncClient() as app, open_browser(issuer) as browser, asyncio.timeout(30):
+        request = (await app.get(f"{url}/login")).headers["location"]
+        while "Welcome to My notes" not in (page := as_page(await browser.get(request))).text:
+            await asyncio.sleep(0.1)
+        assert "/branding/styles/c-8a1c4a" in page.text
+
+
 async def test_the_tutorial(reader: Reader) -> None:
     ports = {"8001": str(free_port()), "3000": str(free_port())}
     app = f"http://localhost:{ports['3000']}"
@@ -107,6 +116,8 @@ async def test_the_tutorial(reader: Reader) -> None:
                 if words[0] == "trace":
                     await _use(reader.server.issuer, app, re.findall(r"Password +(\S+)", reader.server.log)[0])
                 await asyncio.to_thread(reader.do, called, words)
+                if words[0] == "branding":
+                    await _is_branded(reader.server.issuer, app)
     statuses = r"^HTTP/1.1 .*$"
     assert re.findall(statuses, reader.printed, re.MULTILINE) == re.findall(statuses, TEXT, re.MULTILINE)
     assert "sign_in" in reader.printed

@@ -14,7 +14,7 @@ from tests.site.reader import Reader, commands_of, last
 from tests.support.server import Server
 
 TOKEN = last(r'"access_token":"([^"]+)"')
-SECRET = last(r"(?i)secret +(\S+)")
+SECRET = last(r"(?i)secret[ \t]+(\S+)")
 PASSWORD = "correct horse battery staple"
 
 
