@@ -34,7 +34,7 @@ class Purpose(StrEnum):
     PASSWORD_RESET = "password_reset"
     #: Ends the lock of an account after wrong passwords.
     UNLOCK = "unlock"
-    #: Ends a session that began in a browser which the user did not know. ``flow_id`` is the session.
+    #: Signs a user out everywhere after a sign-in that was not theirs. ``flow_id`` is the session of that sign-in.
     NEW_BROWSER = "new_browser"
 
 
@@ -142,5 +142,8 @@ async def consume(proved: VerifiedEmail) -> bool:
 
 
 async def revoke_for_user(user_id: UUID) -> int:
-    """Invalidate all live proofs of a user. Returns their number."""
-    return await email_proofs.consume_proofs_of_user(user_id)
+    """Invalidate the live proofs of a user, before a change of a credential. Returns their number.
+
+    The link "This wasn't me" stays: the change may be that of the intruder.
+    """
+    return await email_proofs.consume_proofs_of_user(user_id, kept=Purpose.NEW_BROWSER)

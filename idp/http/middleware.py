@@ -40,7 +40,8 @@ DURATION = Histogram("idp_http_request_duration_seconds", "Duration of requests,
 OTHER = "other"
 
 #: Values of ``opt={"quiet": ...}``: when requests of a route are logged at debug level only.
-ON_SUCCESS, ALWAYS = "on_success", "always"
+#: ``ON_HEAD``: a page asks with HEAD, again and again, whether it is still of use.
+ON_HEAD, ON_SUCCESS, ALWAYS = "on_head", "on_success", "always"
 
 
 def _security_headers(settings: Settings) -> Pairs:
@@ -113,8 +114,8 @@ class Middleware:
             REFUSALS.add(route or OTHER, refused.error, refused.reason or "")
         # The authorization endpoint refuses with a redirect.
         succeeded = 0 < status < HTTPStatus.BAD_REQUEST and refused is None
-        # HEAD asks whether a page is still of use, again and again.
-        everyday = quiet == ALWAYS or ((quiet == ON_SUCCESS or head.get()) and succeeded)
+        expected = quiet == ON_SUCCESS or (quiet == ON_HEAD and head.get())
+        everyday = quiet == ALWAYS or (expected and succeeded)
         if not everyday or self.tells_everything:
             log.log(
                 self.of_refusals if refused else DEBUG if everyday else INFO,

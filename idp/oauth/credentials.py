@@ -18,7 +18,8 @@ from idp.signin.repository.sessions import session_ids_of_user
 
 async def credentials_changed(user_id: UUID, reason: str) -> Counter[str]:
     """End the mail proofs, unconfirmed factors and links, sessions with their passkey challenges, unfinished sign-ins,
-    trusted browsers, codes and token families of a user, in the transaction of the change.
+    trusted browsers, codes and token families of a user, in the transaction of the change. Only the link of the mail
+    about a new browser stays.
 
     A session that continues is started again after this, by :func:`idp.signin.sessions.restart`.
 

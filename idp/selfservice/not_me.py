@@ -1,7 +1,6 @@
-"""The page behind the link of the mail about a sign-in from a new browser: it ends that sign-in."""
+"""The page behind the link of the mail about a sign-in from a new browser: it signs the user out everywhere."""
 
 from typing import Any
-from uuid import UUID
 
 from litestar import Request, Response, get, post
 
@@ -14,7 +13,7 @@ from idp.http.access import Access
 from idp.http.pages import page, see_other
 from idp.infra.db.engine import transaction
 from idp.infra.i18n import gettext as _
-from idp.oauth.sign_out import end_session
+from idp.oauth.sign_out import sign_out_everywhere
 from idp.selfservice.recovery import FORGOT
 from idp.signin import devices, pages
 from idp.signin import flow as flows
@@ -40,14 +39,16 @@ def _too_old() -> PageError:
 
 
 @post(PATH, opt=PAGE)
-async def end_sign_in(request: AnyRequest) -> Response[Any]:
-    """End the session with its tokens, forget the browsers of the user, and go on to a new password.
+async def sign_out(request: AnyRequest) -> Response[Any]:
+    """End all sessions and tokens of the user, forget their browsers, and go on to a new password.
+
+    An intruder may have more sessions than the one that the mail is about.
 
     The token is the proof, so it works signed out, and the form needs no other. A new password needs a mail of its own.
     """
     token = (await forms.form(request)).get("token", "")
     proved = await email_proofs.verify_token(token, Purpose.NEW_BROWSER)
-    if proved is None or proved.user_id is None or proved.flow_id is None:
+    if proved is None or proved.user_id is None:
         raise _too_old()
     key = await new_flow_key(request)
     async with transaction():
@@ -55,10 +56,11 @@ async def end_sign_in(request: AnyRequest) -> Response[Any]:
         await lock_user(proved.user_id)
         if not await email_proofs.consume(proved):
             raise _too_old()
-        await end_session(proved.user_id, UUID(proved.flow_id), "not_me")
+        # Devices before sessions, as in a sign-in.
         await devices.forget_all(proved.user_id)
+        await sign_out_everywhere(proved.user_id, "not_me")
     binding = await flows.start(key, "/account/security", login_hint=proved.email)
     return see_other(f"{flows.path(binding)}/{pages.FORGOT}", key_cookies(key))
 
 
-ROUTES = [show_not_me, end_sign_in]
+ROUTES = [show_not_me, sign_out]

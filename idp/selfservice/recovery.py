@@ -57,7 +57,7 @@ async def start_forgot(request: AnyRequest) -> Response[Any]:
     return see_other(f"{flows.path(await flows.start(key, '/'))}/{pages.FORGOT}", key_cookies(key))
 
 
-@get("/login/{flow_id:str}/forgot", opt=PAGE)
+@get("/login/{flow_id:str}/forgot", opt=pages.STEP_PAGE)
 async def show_forgot(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Ask for the address and, once the mail is sent, for the code and a new password."""
     require_mail()

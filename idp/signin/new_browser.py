@@ -1,7 +1,7 @@
-"""A mail after a sign-in from a browser that is not known for the account, with a link to end that sign-in.
+"""A mail after a sign-in from a browser that is not known for the account, with a link to sign out everywhere.
 
-There is none for the first sign-in of a user, for an app, or for a sign-in at an upstream provider, which tells its
-users itself. Its token is not the proof for a new password: it lives for days, so it only ends the one session.
+There is none for the first sign-in of a user, or for one at an upstream provider, which tells its users itself. An app
+is never known. The token is not the proof for a new password: it lives for days, so it only signs out.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from idp.signin import devices, limits
 from idp.signin.browser import Browser
 from idp.signin.sessions import SignedIn
 from idp.signin.subject import SignInSubject
-from idp.signin.transitions import FEDERATED, CompletedStep, Step
+from idp.signin.transitions import CompletedStep, Step
 
 #: Seconds for which the link is valid.
 LIFETIME = 7 * DAY
@@ -29,9 +29,9 @@ async def tell_owner(
     browser: Browser, person: SignInSubject, session: SignedIn, steps: Iterable[CompletedStep]
 ) -> None:
     """Mail the user if the browser is new, in the transaction of the sign-in, before the browser is remembered."""
-    if not settings().new_browser_mail or not settings().sends_mail or not browser.keeps_cookies or person.known:
+    if not settings().new_browser_mail or not settings().sends_mail or person.known:
         return
-    if any(step.step is Step.UPSTREAM or FEDERATED in step.amr for step in steps):
+    if any(step.step is Step.UPSTREAM for step in steps):
         return
     if await devices.has_any(person.id):
         with suppress(TooManyRequestsError):

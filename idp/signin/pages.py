@@ -15,6 +15,7 @@ from idp.federation.realms import realms
 from idp.http import forms
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
+from idp.http.middleware import ON_HEAD
 from idp.http.pages import navigate, page, see_other
 from idp.infra.i18n import gettext as _
 from idp.settings import settings
@@ -31,6 +32,7 @@ from idp.signin.transitions import State, Step
 
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
+STEP_PAGE = PAGE | {"quiet": ON_HEAD}
 PURPOSE = "login"
 #: The last part of the path at which a forgotten password is replaced (:mod:`idp.selfservice.recovery`).
 FORGOT = "forgot"
@@ -45,7 +47,7 @@ async def start_login(request: AnyRequest) -> Response[Any]:
     return see_other(flows.path(await flows.start(key, "/")), key_cookies(key))
 
 
-@get("/login/{flow_id:str}", opt=PAGE)
+@get("/login/{flow_id:str}", opt=STEP_PAGE)
 async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Return the page of the next step."""
     flow = await onward.load_or_leave(request, flow_id)
@@ -54,7 +56,7 @@ async def show_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[An
     return await _show_next(request, flow)
 
 
-@get("/login/{flow_id:str}/{step:str}", opt=PAGE)
+@get("/login/{flow_id:str}/{step:str}", opt=STEP_PAGE)
 async def show_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[str]) -> Response[Any]:
     """Return the page of one of the steps that may follow. A link from a mail leads to a page with a button."""
     token = forms.query(request).get("token")

@@ -96,7 +96,7 @@ PURPOSES = {
     Purpose.EMAIL_CHANGE: "ended",
     Purpose.PASSWORD_RESET: "ended",
     Purpose.UNLOCK: "ended",
-    Purpose.NEW_BROWSER: "ended",
+    Purpose.NEW_BROWSER: "kept: the change may be that of an intruder; it only signs out",
     Purpose.REGISTRATION: "of no user yet",
 }
 #: How a row of each table refers to its user.
@@ -325,6 +325,12 @@ async def test_67_a_reset(server: Server, browser: Browser, party: RelyingParty,
         await phone.submit(as_page(await phone.get(letter.path)), "reset-submit", password=NEW_PASSWORD)
         await victim.nothing_works()
         assert "login-submit" in as_page(await browser.get("/account")).ids
+
+
+async def test_67_an_intruder_cannot_end_the_way_to_sign_them_out(alice: User) -> None:
+    sent = await email_proofs.create(Purpose.NEW_BROWSER, alice.email, lifetime=600, flow_id="x", user_id=alice.id)
+    await _set_password(alice)
+    assert await email_proofs.verify_token(sent.token, Purpose.NEW_BROWSER) is not None
 
 
 async def test_67_it_is_all_or_nothing(alice: User) -> None:

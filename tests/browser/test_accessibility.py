@@ -13,11 +13,13 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
-from idp.accounts import invitations
+from idp.accounts import email_proofs, invitations
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.branding import service
 from idp.branding.models import Owner
 from idp.directory.sign_in_policy_changes import set_policy
+from idp.ids import uuid7
 from idp.infra import rate_limits
 from idp.infra.db.engine import execute
 from idp.signin import limits
@@ -164,6 +166,22 @@ async def test_sign_in_by_mail(page: Page, look: Look, alice: User, mailbox: Mai
     await look(ERROR)
     await page.goto((await mailbox.next(alice.email)).path)
     await look("#link-submit")
+
+
+async def test_links_of_mails_in_another_browser(page: Page, look: Look, alice: User) -> None:
+    flow_id = secrets.token_hex(16)
+    sent = await email_proofs.create(Purpose.REGISTRATION, alice.email, lifetime=600, flow_id=flow_id)
+    await page.goto(f"/login/{flow_id}/registration?token={sent.token}")
+    await look("#mail-code")
+    sent = await email_proofs.create(
+        Purpose.NEW_BROWSER, alice.email, lifetime=600, flow_id=str(uuid7()), user_id=alice.id
+    )
+    await page.goto(f"/not-me?token={sent.token}")
+    await look("#not-me")
+    await page.click("#not-me")
+    await look("#forgot-submit")
+    await page.goto(f"/not-me?token={sent.token}")
+    await look(".symbol")
 
 
 async def test_a_forgotten_password(page: Page, look: Look, alice: User, mailbox: Mailbox) -> None:

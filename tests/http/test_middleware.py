@@ -1,10 +1,13 @@
 """The middleware, with a client that sends its body slowly."""
 
 import asyncio
+import json
 import urllib.parse
+from collections.abc import Callable
 
 import pytest
 
+from tests.support.browser import as_page, open_browser
 from tests.support.server import Server
 
 
@@ -47,3 +50,23 @@ async def test_an_endless_body_is_not_read_for_ever(server: Server) -> None:
     answer = await asyncio.wait_for(reader.read(12), 10)
     writer.close()
     assert answer == b"HTTP/1.1 404"
+
+
+async def test_only_the_pages_that_ask_with_head_again_and_again_leave_the_log(
+    start_server: Callable[..., Server],
+) -> None:
+    server = start_server()
+    async with open_browser(server.issuer) as browser:
+        path = as_page(await browser.get("/login")).path
+        before = _logged(server, "/login/{flow_id:str}")
+        assert (await browser.client.head(f"{server.issuer}{path}")).status_code == 200
+        assert (await browser.client.head(f"{server.issuer}/account")).status_code == 303
+    async with asyncio.timeout(30):
+        while _logged(server, "/account") < 1:
+            await asyncio.sleep(0.05)
+    assert _logged(server, "/login/{flow_id:str}") == before
+
+
+def _logged(server: Server, route: str) -> int:
+    lines = [json.loads(line) for line in server.log.splitlines() if line.startswith("{")]
+    return sum(line["event"] == "request" and line["route"] == route for line in lines)

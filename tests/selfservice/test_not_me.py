@@ -1,11 +1,21 @@
 """The mail about a sign-in from a new browser, and its link "This wasn't me"."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 
+from idp.accounts import email_proofs
+from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
-from idp.infra.db.engine import execute, fetchrow
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.settings import settings
+from idp.signin import devices, new_browser, sessions
+from idp.signin.browser import Browser as AnyBrowser
+from idp.signin.repository.subjects import subject_by_id
+from idp.signin.transitions import FEDERATED, CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.mailbox import Letter, Mailbox
@@ -13,6 +23,7 @@ from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 LURE = "Call evil.example FooBot/1.0 (X)"
 
 
@@ -80,6 +91,31 @@ async def test_there_is_a_bound(own: Browser, telling: Server, alice: User) -> N
     assert await _mails(alice) == 3
 
 
+@pytest.mark.parametrize(
+    ("browser", "step", "told"),
+    [
+        (AnyBrowser(), CompletedStep(Step.UPSTREAM, (FEDERATED,)), 0),
+        (AnyBrowser(), CompletedStep(Step.PASSWORD, ("pwd", FEDERATED)), 1),
+        (AnyBrowser(keeps_cookies=False), CompletedStep(Step.PASSWORD, ("pwd",)), 1),
+    ],
+    ids=["upstream", "directory", "app"],
+)
+async def test_of_which_sign_ins_it_tells(
+    monkeypatch: pytest.MonkeyPatch, alice: User, browser: AnyBrowser, step: CompletedStep, told: int
+) -> None:
+    """A password of a directory is typed at our form, and an app's at the app's."""
+    telling = msgspec.structs.replace(settings(), new_browser_mail=True, smtp_url="smtp://localhost")
+    monkeypatch.setattr(new_browser, "settings", lambda: telling)
+    async with transaction():
+        await devices.remember(AnyBrowser(), alice.id, trust=False, second_step=False)
+    person = await subject_by_id(alice.id, browser)
+    assert person is not None
+    for _ in range(5):
+        started = await sessions.start(browser, alice.id, (step,))
+        await new_browser.tell_owner(browser, person, started.session, (step,))
+    assert await _mails(alice) == 3 * told
+
+
 async def test_it_can_be_switched_off(start_server: Callable[..., Server], mailbox: Mailbox, alice: User) -> None:
     server = start_server(IDP_NEW_BROWSER_MAIL="false", IDP_SMTP_URL=mailbox.url)
     for _ in range(2):
@@ -91,7 +127,7 @@ async def test_it_can_be_switched_off(start_server: Callable[..., Server], mailb
 async def test_this_was_not_me(
     own: Browser, other: Browser, telling: Server, make_client: MakeClient, alice: User, mailbox: Mailbox
 ) -> None:
-    """The link works signed out, once. It ends that session with its tokens, and no other."""
+    """The link works signed out, once. It ends all sessions and tokens."""
     mail = await _told(own, other, alice, mailbox)
     client = await make_client(at=telling, skip_consent=True)
     answer = await client.authorize(other)
@@ -104,7 +140,7 @@ async def test_this_was_not_me(
         assert f'value="{alice.email}"' in forgot.text
         assert as_page(await mailer.submit(page, "not-me")).status == 400
     assert "login-submit" in as_page(await other.get("/account")).ids
-    assert "login-submit" not in as_page(await own.get("/account")).ids
+    assert "login-submit" in as_page(await own.get("/account")).ids
     assert (await client.userinfo(tokens["access_token"])).status_code == 401
     # That browser is new again.
     await _sign_in(other, alice)
@@ -117,3 +153,34 @@ async def test_an_old_link_offers_a_new_password(own: Browser, other: Browser, a
     page = as_page(await other.get(mail.path))
     assert page.status == 400
     assert 'href="/forgot"' in page.text
+
+
+async def test_a_link_outlives_what_the_intruder_changes(
+    own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox
+) -> None:
+    mail = await _told(own, other, alice, mailbox)
+    page = as_page(await other.get("/account/password"))
+    await other.submit(page, "password-save", password="seven tired otters nap")
+    assert "login-submit" not in as_page(await other.get("/account")).ids
+    async with open_browser(telling.issuer) as mailer:
+        assert as_page(await mailer.submit(as_page(await mailer.get(mail.path)), "not-me")).path.endswith("/forgot")
+    assert "login-submit" in as_page(await other.get("/account")).ids
+
+
+async def test_it_locks_devices_before_sessions(own: Browser, telling: Server, alice: User) -> None:
+    """As a sign-in does, which may have both of another user of the browser."""
+    await _sign_in(own, alice)
+    sent = await email_proofs.create(
+        Purpose.NEW_BROWSER, alice.email, lifetime=600, flow_id=secrets.token_hex(8), user_id=alice.id
+    )
+    async with open_browser(telling.issuer) as mailer:
+        page = as_page(await mailer.get(f"/not-me?token={sent.token}"))
+        async with transaction():
+            await fetch("SELECT FROM device WHERE user_id = $1 FOR UPDATE", alice.id)
+            signing_out = asyncio.ensure_future(mailer.submit(page, "not-me"))
+            async with asyncio.timeout(30):
+                while not await fetch(WAITS):
+                    assert not signing_out.done()
+                    await asyncio.sleep(0.01)
+            assert await fetch("SELECT FROM session WHERE user_id = $1 FOR UPDATE NOWAIT", alice.id)
+        assert as_page(await signing_out).path.endswith("/forgot")

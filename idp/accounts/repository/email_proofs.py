@@ -44,7 +44,9 @@ _PROOF_BY_TOKEN = f"""
     SELECT id, user_id, email, flow_id FROM email_proof
     WHERE token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}
 """  # noqa: S608
-_CONSUME_PROOFS_OF_USER = "UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND consumed_at IS NULL"
+_CONSUME_PROOFS_OF_USER = """
+    UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND purpose <> $2 AND consumed_at IS NULL
+"""
 _CONSUME_PROOF = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND {_LIVE}"  # noqa: S608
 
 
@@ -109,9 +111,9 @@ async def consume_proof(id: UUID) -> bool:
     return bool(await execute(_CONSUME_PROOF, id))
 
 
-async def consume_proofs_of_user(user_id: UUID) -> int:
-    """Consume all proofs of a user. Returns their number."""
-    return await execute(_CONSUME_PROOFS_OF_USER, user_id)
+async def consume_proofs_of_user(user_id: UUID, *, kept: str) -> int:
+    """Consume all proofs of a user, except those of one purpose. Returns their number."""
+    return await execute(_CONSUME_PROOFS_OF_USER, user_id, kept)
 
 
 async def consume_all_proofs() -> int:
