@@ -10,6 +10,7 @@ from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIM
 from idp.accounts.repository import users
 from idp.accounts.tables import User
 from idp.audit.events import record
+from idp.infra.db.engine import transaction
 
 PAGE_SIZE = 1000
 _FIRST = UUID(int=0)
@@ -27,14 +28,21 @@ def columns() -> list[str]:
 async def export_users() -> AsyncIterator[list[dict[str, Any]]]:
     """Yield pages of users in the order of their ids, as JSON. The audit trail records it at the end.
 
+    Each page is read in a transaction, which checks the authority again: the export stops when that ends.
     A user who is created or changed meanwhile is in it as before or as after.
     """
     after, number = _FIRST, 0
-    while page := await users.page_of_users(after, PAGE_SIZE):
-        attributes = await service.values_of_users([user.id for user in page])
-        yield [_record(user, attributes.get(user.id, {})) for user in page]
-        after, number = page[-1].id, number + len(page)
+    while page := await _page(after):
+        yield [_record(user, attributes) for user, attributes in page]
+        after, number = page[-1][0].id, number + len(page)
     await record("users_exported", detail={"count": number})
+
+
+async def _page(after: UUID) -> list[tuple[User, dict[str, Any]]]:
+    async with transaction():
+        page = await users.page_of_users(after, PAGE_SIZE)
+        attributes = await service.values_of_users([user.id for user in page])
+    return [(user, attributes.get(user.id, {})) for user in page]
 
 
 def _record(user: User, attributes: dict[str, Any]) -> dict[str, Any]:

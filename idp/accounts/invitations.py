@@ -42,9 +42,9 @@ async def invite(email: str, name: str | None = None) -> str:
     token, lifetime = ids.random_token(), settings().invitation_lifetime
     async with transaction():
         await invitations.revoke_invitations(email)
-        await invitations.insert_invitation(email, name, ids.digest(token), lifetime)
+        invitation_id = await invitations.insert_invitation(email, name, ids.digest(token), lifetime)
         await _mail(email, name, token, lifetime)
-        await record("user_invited")
+        await record("user_invited", detail={"invitation": str(invitation_id)})
     return invitation_url(token)
 
 
@@ -69,7 +69,7 @@ async def resend(invitation_id: UUID) -> None:
         if await owner_of_email(renewed.email) is not None:
             raise EmailTakenError
         await _mail(renewed.email, renewed.name, token, lifetime)
-        await record("user_invited", detail={"resent": True})
+        await record("user_invited", detail={"invitation": str(invitation_id), "resent": True})
 
 
 async def revoke(invitation_id: UUID) -> None:
@@ -81,7 +81,7 @@ async def revoke(invitation_id: UUID) -> None:
     async with transaction():
         if await invitations.revoke_invitation(invitation_id) is None:
             raise UnknownInvitationError
-        await record("user_invitation_revoked")
+        await record("user_invitation_revoked", detail={"invitation": str(invitation_id)})
 
 
 async def find_pending(token: str) -> PendingInvitation | None:

@@ -139,7 +139,8 @@ async def add(*, organization: str | None, as_json: bool, **values: Any) -> None
 async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
     """Change the configuration of a provider.
 
-    Options that are not given keep their value, the secret included. An empty value, as in --require "", restores the
+    Options that are not given keep their value, the secret included. A change of the server that gets the secret
+    (metadata_url, api, url, start_tls, ca) needs the secret again. An empty value, as in --require "", restores the
     default of its kind. --option sets one option; --option NAME= removes it, and --option "" removes all.
     """
     from idp.federation import registry as known

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 TOPIC = "upstreams"
 
+#: Options that decide which server gets the client secret, the password or the tokens of users.
+_DESTINATION = ("metadata_url", "api", "url", "start_tls", "ca")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -171,6 +173,8 @@ def _named(upstream: Upstream) -> dict[str, str]:
 async def update(upstream_id: str, expected: datetime | None = None, **changes: Any) -> Upstream | None:
     """Change a provider. Linked identities depend on its id, kind, issuer and organization, so these cannot change.
 
+    Another server needs the secret again: otherwise an administrator could read the stored one there.
+
     Args:
         expected: the ``updated_at`` that the caller has read.
         changes: arguments of :func:`configure`; None resets a value to the default of its kind.
@@ -190,6 +194,8 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
             raise InvalidUpstreamError(
                 "Its id, its kind, its issuer and its organisation cannot be changed. Add another one."
             )
+        if known.client_secret and "client_secret" not in changes and _destination(known) != _destination(upstream):
+            raise InvalidUpstreamError("Enter the secret or the password too: it would be sent to another server.")
         upstream = msgspec.structs.replace(upstream, rules=await rules.resolve(upstream.rules, known.rules))
         if not await repository.update_upstream(upstream_id, *_to_row(upstream), expected):
             return None
@@ -199,6 +205,11 @@ async def update(upstream_id: str, expected: datetime | None = None, **changes: 
 
 def _fixed(upstream: Upstream) -> tuple[object, ...]:
     return upstream.id, upstream.kind, upstream.issuer, upstream.organization_id
+
+
+def _destination(upstream: Upstream) -> list[list[str]]:
+    # Forms send the lines of a certificate with other ends.
+    return [upstream.options.get(name, "").split() for name in _DESTINATION]
 
 
 async def delete(upstream_id: str, expected: datetime | None = None) -> bool:

@@ -10,11 +10,14 @@ from typing import Any
 from litestar import Request
 from litestar.datastructures import Cookie
 
+from idp import clock
 from idp.http import cookies
 from idp.keys import vault
 
 #: Seconds in which the browser must follow the redirect.
 LIFETIME = 60
+#: The bytes before the content: when it expires, because a copied cookie does not end by itself.
+_TIME_BYTES = 8
 
 
 def seal(name: str, content: str | bytes, context: str) -> Cookie:
@@ -24,12 +27,13 @@ def seal(name: str, content: str | bytes, context: str) -> Cookie:
         context: the user and the page that may show it.
     """
     plain = content.encode() if isinstance(content, str) else content
-    sealed = urlsafe_b64encode(vault.encrypt(plain, context)).decode().rstrip("=")
+    expires = (clock.timestamp() + LIFETIME).to_bytes(_TIME_BYTES)
+    sealed = urlsafe_b64encode(vault.encrypt(expires + plain, context)).decode().rstrip("=")
     return cookies.make(name, sealed, max_age=LIFETIME, samesite="strict")
 
 
 def read(request: Request[Any, Any, Any], name: str, context: str) -> str | None:
-    """Return the text of the cookie; None without one, or if it is for another user or page."""
+    """Return the text of the cookie; None without one, or if it has expired or is for another user or page."""
     content = read_bytes(request, name, context)
     return content.decode() if content is not None else None
 
@@ -40,7 +44,9 @@ def read_bytes(request: Request[Any, Any, Any], name: str, context: str) -> byte
     if value is None:
         return None
     with suppress(ValueError, vault.SecretsError):
-        return vault.decrypt(urlsafe_b64decode(value + "=" * (-len(value) % 4)), context)
+        plain = vault.decrypt(urlsafe_b64decode(value + "=" * (-len(value) % 4)), context)
+        if int.from_bytes(plain[:_TIME_BYTES]) > clock.timestamp():
+            return plain[_TIME_BYTES:]
     return None
 
 

@@ -93,6 +93,10 @@ def test_step_by_step(cli: Cli, directory: Slapd) -> None:
 )
 def test_what_fails_and_how_to_fix_it(cli: Cli, directory: Slapd, options: tuple[str, ...], words: str) -> None:
     add(cli, directory)
+    if not {"ca=", "url=ldaps://localhost:1"}.isdisjoint(options):
+        # Another server, or another proof of it, needs the password again.
+        assert "another server" in cli.fails("upstreams", "update", "staff", *options)
+        options = (*options, "--bind-password-file", "bind-password.txt")
     cli("upstreams", "update", "staff", *options)
     failed = cli("upstreams", "test", "staff", code=1)
     assert words in failed.out + failed.err

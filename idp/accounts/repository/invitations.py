@@ -41,9 +41,11 @@ class PendingInvitation(msgspec.Struct, frozen=True):
     name: str | None
 
 
-async def insert_invitation(email: str, name: str | None, token_hash: bytes, lifetime: int) -> None:
-    """Insert an invitation that is valid for so many seconds."""
-    await execute(_INSERT_INVITATION, ids.uuid7(), email, name, token_hash, lifetime)
+async def insert_invitation(email: str, name: str | None, token_hash: bytes, lifetime: int) -> UUID:
+    """Insert an invitation that is valid for so many seconds. Returns its id."""
+    invitation_id = ids.uuid7()
+    await execute(_INSERT_INVITATION, invitation_id, email, name, token_hash, lifetime)
+    return invitation_id
 
 
 async def find_invitation(token_hash: bytes) -> PendingInvitation | None:

@@ -3,6 +3,7 @@
 Routes and OpenAPI document are generated from one table of operations.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from http import HTTPStatus
@@ -83,6 +84,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     current: Handler | None = None
     max_body: int = MAX_BODY_BYTES
     status: HTTPStatus = HTTPStatus.OK
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the parameters of the path, in their order."""
+        return re.findall(r"{(\w+)}", self.path)
 
 
 OPERATIONS: list[Operation] = []

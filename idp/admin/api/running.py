@@ -44,14 +44,16 @@ async def run(operation: Operation, caller: Caller, message: Message) -> Answer:
     Raises:
         DomainError: the request is refused.
     """
-    if any("\0" in value for value in message.params.values()):
+    params = {name: message.params[name] for name in operation.names}
+    if any("\0" in value for value in params.values()):
         raise not_found()
-    call = Call(caller, message.params, message.query, *await _body(operation, message))
+    call = Call(caller, params, message.query, *await _body(operation, message))
     if operation.method == "POST" and (key := message.headers.get("idempotency-key")) is not None:
         if not 1 <= len(key) <= MAX_KEY_LENGTH:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid-key", f"A key has 1 to {MAX_KEY_LENGTH} characters.")
         _lock_target_first(call)
-        name = f"{caller.actor}\0{message.path}\0{key}"
+        # The decoded parameters, because a path can be encoded in several ways.
+        name = "\0".join([caller.actor, operation.path, *params.values(), key])
         return await repeatable(name, await message.read(), lambda: _perform(operation, call, message))
     return await _perform(operation, call, message)
 

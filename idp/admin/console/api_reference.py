@@ -1,5 +1,6 @@
 """`/admin/api_reference`: the operations of the admin API, and a form that sends a request to each."""
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +20,8 @@ from idp.settings import settings
 SECTION = "api_reference"
 _PATH = f"{HOME}/{SECTION}"
 _COLUMNS = ("Operation", "Request", "Scope")
+#: Members of bodies that are secrets. A body that can have one is not shown again after a sign-in.
+_SECRETS = frozenset({"client_secret", "password", "secret", "token"})
 
 
 @screen("GET", f"/{SECTION}", None)
@@ -62,35 +65,73 @@ def _operation(request: AdminRequest) -> Operation:
 
 @screen("GET", f"/{SECTION}/{{operation_id}}", None)
 async def show_operation(request: AdminRequest) -> Response[str]:
-    operation, entered = _operation(request), read(request.query)
+    operation = _operation(request)
+    values, entered = _prefilled(operation, request.query), read(operation, request.query)
     answer = None
     if operation.method == "GET" and "send" in request.query:
         if missing := _missing(operation, entered):
-            return _page(request, operation, request.query, error=missing)
+            return _page(request, operation, values, error=missing)
         answer = await send(request, operation, entered)
     elif (kept := kept_once(request)) is not None:
         answer = unpacked(kept)
-    return _page(request, operation, request.query, answer)
+    return _page(_without_secrets(request, operation), operation, values, answer)
+
+
+def _prefilled(operation: Operation, query: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what a URL may enter. Of a change it is the record alone: a link must not write what an admin sends."""
+    if operation.method == "GET":
+        return query
+    return {name: query[name] for each in operation.names if (name := f"path.{each}") in query}
+
+
+def takes_secret(operation: Operation) -> bool:
+    """Return whether the body can have a secret."""
+    body, components = _body(operation), document()["components"]["schemas"]
+    return body is not None and any(name in _SECRETS for name, *_ in api_examples.members(body, components))
+
+
+def _without_secrets(request: AdminRequest, operation: Operation) -> AdminRequest:
+    """Return a request whose form of before a sign-in has no body that can have a secret."""
+    if "body" not in request.kept or not takes_secret(operation):
+        return request
+    return msgspec.structs.replace(request, kept={**request.kept, "body": _suggested(operation)})
 
 
 @screen("POST", f"/{SECTION}/{{operation_id}}", None, fresh=True)
 async def send_request(request: AdminRequest) -> Response[Any]:
-    """Send a request that changes something. The next page shows the response, a refusal keeps what was entered."""
-    operation, entered = _operation(request), read(request.form)
+    """Send a request that changes something.
+
+    The next page shows the response. A refusal keeps what was entered. A response that is too long for a cookie is
+    shown at once: it may have a secret that nothing shows again.
+    """
+    operation = _operation(request)
+    entered = read(operation, request.form)
     if operation.method == "GET":
         raise not_found()
     if missing := _missing(operation, entered):
         return _page(request, operation, request.form, error=missing)
     answer = await send(request, operation, entered)
-    if answer.status >= 400:
+    kept = packed(answer)
+    if answer.status >= 400 or kept is None:
         return _page(request, operation, request.form, answer)
     query = urlencode({f"path.{name}": value for name, value in entered.path.items()})
-    return keep_once(request, f"/{SECTION}/{operation_id(operation)}", packed(answer), query)
+    return keep_once(request, f"/{SECTION}/{operation_id(operation)}", kept, query)
 
 
 def _described(operation: Operation) -> dict[str, Any]:
     found: dict[str, Any] = document()["paths"][operation.path][operation.method.lower()]
     return found
+
+
+def _body(operation: Operation) -> Any:
+    """Return the schema of the body; None without one."""
+    content = _described(operation).get("requestBody", {}).get("content", {})
+    return content.get("application/json", {}).get("schema")
+
+
+def _suggested(operation: Operation) -> str:
+    body = _body(operation)
+    return _json(api_examples.example(body, document()["components"]["schemas"])) if body is not None else ""
 
 
 def _missing(operation: Operation, entered: Entered) -> str | None:
@@ -105,16 +146,16 @@ def _page(
     request: AdminRequest, operation: Operation, values: Any, answer: Answer | None = None, error: str | None = None
 ) -> Response[str]:
     described, components = _described(operation), document()["components"]["schemas"]
-    body = described.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    suggested = _json(api_examples.example(body, components)) if body is not None else ""
+    body, suggested = _body(operation), _suggested(operation)
     fields = [_field(each, values) for each in described["parameters"]]
     if body is not None:
         fields.append(Field("body", "Body (JSON)", values.get("body", suggested), "lines"))
-    entered = msgspec.structs.replace(read(values), body=values.get("body", suggested))
+    entered = msgspec.structs.replace(read(operation, values), body=values.get("body", suggested))
     allowed = operation.permission is None or operation.permission in request.caller.allowed
     return render(
         request, "operation", section=SECTION, heading=operation.summary, error=error, answer=answer,
         status=400 if error else 200, fields=fields, may_send=allowed, safe=operation.method == "GET",
+        sent=request.http.method == "POST",
         action=f"{_PATH}/{operation_id(operation)}", back=_PATH,
         facts=facts(
             {

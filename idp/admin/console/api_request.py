@@ -52,13 +52,15 @@ class Entered(msgspec.Struct, frozen=True):
     body: str
 
 
-def read(form: Mapping[str, str]) -> Entered:
-    """Return what a form has. A field without a value is absent."""
+def read(operation: Operation, form: Mapping[str, str]) -> Entered:
+    """Return what a form has. A field without a value is absent, and so is a parameter that the path does not have."""
 
     def part(prefix: str) -> dict[str, str]:
         return {name.removeprefix(prefix): value for name, value in form.items() if name.startswith(prefix) and value}
 
-    return Entered(part("path."), part("query."), part("header."), form.get("body", ""))
+    path = part("path.")
+    path = {name: path[name] for name in operation.names if name in path}
+    return Entered(path, part("query."), part("header."), form.get("body", ""))
 
 
 def url_path(operation: Operation, entered: Entered) -> str:
@@ -105,12 +107,10 @@ def _indented(body: bytes) -> str:
     return msgspec.json.format(body, indent=2).decode() if body else ""
 
 
-def packed(answer: Answer) -> bytes:
-    """Return an answer for :func:`idp.admin.console.once.keep_once`, without its body if that is too long."""
+def packed(answer: Answer) -> bytes | None:
+    """Return an answer for :func:`idp.admin.console.once.keep_once`; None if it is too long for that."""
     whole = zlib.compress(msgspec.json.encode(answer), 9)
-    if len(whole) <= MAX_CONTENT:
-        return whole
-    return zlib.compress(msgspec.json.encode(msgspec.structs.replace(answer, body="", cut=True)), 9)
+    return whole if len(whole) <= MAX_CONTENT else None
 
 
 def unpacked(content: bytes) -> Answer:

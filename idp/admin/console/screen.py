@@ -63,6 +63,7 @@ class AdminRequest(msgspec.Struct, frozen=True):
     """An authorized request of an admin.
 
     Attributes:
+        hold: checks session and role, but not that the sign-in is recent: the authority of what a screen has started.
         params: the parameters of the path.
         query: the parameters of the query.
         form: the posted form. Its CSRF token is valid.
@@ -77,6 +78,7 @@ class AdminRequest(msgspec.Struct, frozen=True):
     query: Mapping[str, str]
     form: Mapping[str, str]
     kept: Mapping[str, str]
+    hold: Callable[[], Awaitable[None]]
     file: bytes = b""
 
 
@@ -192,7 +194,8 @@ async def _authorize(
     request_context.actor.set(caller.actor)
     query = forms.query(request)
     kept = await flows.stored_form(query[KEPT], user.id) if KEPT in query else {}
-    return AdminRequest(request, caller, user, path_ids.decoded(request.path_params), query, form, kept, file)
+    hold = partial(_hold, session, caller, fresh=False)
+    return AdminRequest(request, caller, user, path_ids.decoded(request.path_params), query, form, kept, hold, file)
 
 
 async def _hold(session: SignedIn, caller: Caller, *, fresh: bool) -> None:

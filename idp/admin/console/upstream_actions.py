@@ -63,7 +63,7 @@ actions.declare_actions(
             "test", "Test",
             "This server fetches the metadata and keys of the provider, and asks whether it accepts the client id and"
             " the client secret. At a directory it connects, binds and searches. Users notice nothing.",
-            _WRITE, _test, danger=False, fresh=False,
+            _WRITE, _test, danger=False,
         ),
         ConfirmedAction(
             "disable", "Disable", "No one can sign in with this upstream. Existing sessions continue.", _WRITE, _disable

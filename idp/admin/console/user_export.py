@@ -13,6 +13,7 @@ from idp.admin.console.screen import HOME, AdminRequest, not_found, render, scre
 from idp.admin.roles import Permission
 from idp.audit.events import record
 from idp.infra.csv_lines import csv_line
+from idp.infra.db.engine import authority
 
 #: Only owners: a file with everybody in it is what an intruder wants most.
 PERMISSION = Permission.ADMINS_WRITE
@@ -37,6 +38,8 @@ async def export_users(request: AdminRequest) -> Response[Any]:
         raise not_found()
     # Before the first byte: a browser that goes away has what it got.
     await record("users_exported", detail={"format": name, "state": "started"})
+    # The file may take longer than a sign-in is recent. Session and role are checked for each page.
+    authority.set(request.hold)
     return Stream(
         _csv() if name == "csv" else _jsonl(),
         media_type=FORMATS[name][1],

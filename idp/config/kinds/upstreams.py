@@ -1,12 +1,15 @@
 """Upstream providers and directories."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from hmac import compare_digest
 from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
 
+from idp.config import references
+from idp.config.errors import UnknownNameError
 from idp.config.kinds.base import KindWithSecret, Reference, RoleName, defaults_of, without
 from idp.config.kinds.lookups import group_names, organization_named, role_names, slugs
 from idp.federation import providers, registry
@@ -80,6 +83,10 @@ class Upstreams(KindWithSecret):
         if "organization" in changed:
             slug = after.organization
             values["organization_id"] = (await organization_named(slug)).id if slug is not None else None
+        # A change of the server needs the secret, which the file has.
+        if values and after.client_secret is not None:
+            with suppress(UnknownNameError):
+                values["client_secret"] = references.resolve(after.client_secret)
         if values:
             await registry.update(after.id, **values)
         if "disabled" in changed:

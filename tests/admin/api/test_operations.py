@@ -400,6 +400,11 @@ async def test_an_upstream(owner: Caller) -> None:
     assert "hush" not in created.text
     assert created.json()["has_client_secret"]
     path = f"/upstreams/{name}"
+    moved: dict[str, Any] = {"options": {"metadata_url": "https://thief.example/metadata"}}
+    refused = await owner.changed("PATCH", path, moved)
+    assert refused.status_code == 422
+    assert "another server" in refused.json()["detail"]
+    assert (await owner.changed("PATCH", path, moved | {"client_secret": "hush"})).status_code == 200
     assert (await owner.changed("PATCH", path, {"name": "Acme 2"})).json()["config"]["name"] == "Acme 2"
     rules = [{"claim": "groups", "equals": "x", "group": (group := await a_group()).name}]
     changed = await owner.changed("PATCH", path, {"rules": rules})

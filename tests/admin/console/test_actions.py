@@ -742,7 +742,11 @@ async def test_a_directory(owner: Admin) -> None:
     assert "/callback" not in answer.text
     before = next(each for each in await registry.load_stored() if each.id == name)
     assert (before.issuer, before.client_secret) == (f"ldap:{name}:entryuuid", "hush-hush")
-    changed = entered | {"client_secret": "", "option_groups": "member", "option_ca": ""}
+    changed = entered | {"client_secret": "", "option_groups": "member"}
+    for elsewhere in ({"option_url": "ldaps://thief.example.com"}, {"option_ca": ""}):
+        refused = await owner.confirm(f"/admin/upstreams/{name}/change", **changed | elsewhere)
+        assert (refused.status, "another server" in refused.text) == (400, True)
+    changed |= {"client_secret": "hush-hush", "option_ca": ""}
     await owner.confirm(f"/admin/upstreams/{name}/change", **changed)
     after = next(each for each in await registry.load_stored() if each.id == name)
     options = {option: value for option, value in before.options.items() if option != "ca"} | {"groups": "member"}

@@ -8,10 +8,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from idp.admin.access import Caller
 from idp.admin.api.openapi import document, operation_id
 from idp.admin.api.operation import OPERATIONS, PREFIX
-from idp.admin.console import api_examples
-from idp.admin.console.api_request import Answer, packed, unpacked
+from idp.admin.api.running import Message, run
+from idp.admin.console import api_examples, api_reference
+from idp.admin.console.api_request import Answer, packed, read, unpacked
 from idp.admin.roles import PERMISSIONS, Permission, Role
 from idp.infra.db.engine import fetch
 from idp.oauth.clients.registration import register_client
@@ -127,11 +129,67 @@ async def test_forms_of_other_sites_are_refused(owner: Admin) -> None:
     assert not await fetch("SELECT FROM client WHERE metadata ->> 'client_name' = $1", name)
 
 
-def test_a_long_response_is_cut() -> None:
+async def test_a_link_enters_no_change(owner: Admin) -> None:
+    """It may name the record, and nothing of what is sent."""
+    page = await owner.get(
+        f"{PATH}/update_client?path.client_id=ours&path.other=FOREIGN&header.If-Match=FOREIGN&body=FOREIGN"
+    )
+    assert 'value="ours"' in page.text
+    assert "FOREIGN" not in page.text
+
+
+async def test_parameters_are_those_of_the_path(owner: Admin) -> None:
+    """One that the operation does not declare takes no other's place, in whatever order they come."""
+    client, _ = await register_client(client_name="Orchard", redirect_uris=URIS)
+    data = {"path.other": "x", "path.client_id": client.client_id, "path.last": "y"}
+    operation = next(each for each in OPERATIONS if operation_id(each) == "rotate_secret")
+    assert read(operation, data).path == {"client_id": client.client_id}
+    page = await owner.get(f"{PATH}/rotate_secret")
+    answer = as_page(await owner.browser.submit(page, "confirm", **data))
+    assert "path.other" not in answer.url
+    assert "201 Created" in answer.text or "200 OK" in answer.text
+
+
+async def test_an_idempotency_key_is_the_same_however_the_path_is_written(owner: Admin) -> None:
+    """The API has it decoded, the console encoded. Undeclared parameters change nothing."""
+    client, _ = await register_client(client_name="Orchard", redirect_uris=URIS)
+    operation = next(each for each in OPERATIONS if operation_id(each) == "rotate_secret")
+    caller = Caller(owner.user.id, None, frozenset({Role.OWNER}), PERMISSIONS[Role.OWNER])
+
+    async def body() -> bytes:
+        return b"{}"
+
+    headers = {"content-type": "application/json", "idempotency-key": secrets.token_hex(8)}
+    params = {"client_id": client.client_id}
+    first, second = [
+        await run(operation, caller, Message(path, sent, {}, headers, body))
+        for path, sent in (("/a:b", params), ("/a%3Ab", {"other": "x"} | params))
+    ]
+    assert first == second
+
+
+async def test_a_long_response_is_shown_at_once(owner: Admin) -> None:
+    """With its secret, which nothing shows again."""
+    uris = [f"https://a.example/{secrets.token_hex(400)}" for _ in range(5)]
+    body = json.dumps({"client_name": secrets.token_hex(6), "redirect_uris": uris})
+    page = await owner.confirm(f"{PATH}/create_client", body=body)
+    assert "201 Created" in page.text
+    assert json.loads(shown(page.text))["client_secret"]
+    assert "would be sent again" in page.text
+
+
+def test_a_short_response_fits_into_a_cookie() -> None:
     small = Answer(200, {"ETag": "x"}, '{"a": 1}', 1.5)
-    assert unpacked(packed(small)) == small
-    found = unpacked(packed(Answer(200, {}, "".join(secrets.token_hex(8) for _ in range(2000)), 1.5)))
-    assert (found.body, found.cut, found.status) == ("", True, 200)
+    assert (content := packed(small)) is not None
+    assert unpacked(content) == small
+    assert packed(Answer(200, {}, "".join(secrets.token_hex(8) for _ in range(2000)), 1.5)) is None
+
+
+def test_operations_that_take_a_secret() -> None:
+    """What their bodies had is not shown again after a sign-in."""
+    assert {operation_id(each) for each in OPERATIONS if api_reference.takes_secret(each)} == {
+        "create_provisioning_target", "set_provisioning_token", "add_upstream", "update_upstream"
+    }  # fmt: skip
 
 
 def test_the_program_sends_the_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,16 @@ async def test_a_secret_is_kept_encrypted_and_not_shown(admin: Admin) -> None:
     assert b"hunter2" not in bytes(row["kept_form"])
 
 
+async def test_a_body_with_a_secret_is_not_shown_again(admin: Admin) -> None:
+    for name, again in (("add_upstream", False), ("create_client", True)):
+        page = await admin.get(f"/admin/api_reference/{name}")
+        await _become_old(admin)
+        sent = await admin.browser.submit(page, "confirm", body='{"x": "hunter2hunter2"}')
+        page = await _sign_in_again(admin, as_page(sent))
+        assert page.path == f"/admin/api_reference/{name}"
+        assert ("hunter2" in page.text) is again
+
+
 async def test_a_kept_form_does_not_overwrite_a_concurrent_change(admin: Admin) -> None:
     """A record that another user has changed is not overwritten."""
     page = await admin.get("/admin/clients/new/web")

@@ -2,15 +2,21 @@
 
 import json
 import secrets
+from typing import Any
 from uuid import UUID
 
-from idp.accounts import invitations
+import pytest
+
+from idp.accounts import exports, invitations
 from idp.accounts.repository.users import USERS
 from idp.accounts.tables import User
+from idp.admin.console import user_export
+from idp.admin.console.screen import AdminRequest
 from idp.admin.console.user_export import FORMATS
 from idp.admin.roles import Role
 from idp.audit.repository.audit_events import EVENTS
-from idp.infra.db.engine import fetchrow
+from idp.errors import PermissionDeniedError
+from idp.infra.db.engine import authority, fetchrow
 from idp.infra.db.listing import list_page
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeClient, MakeUser
@@ -42,7 +48,9 @@ async def test_a_pending_invitation_is_sent_again_and_revoked(admins: dict[Role,
     assert (await support.get(f"/admin/invitations/{invitation_id}")).status == 404
     assert "No invitation is pending." in (await support.get(f"/admin/invitations?email={email}")).text
     found = await list_page(EVENTS, {"event": "user_invitation_revoked", "actor": f"user:{support.user.id}"}, limit=1)
-    assert found.rows
+    assert json.loads(found.rows[0]["detail"]) == {"invitation": str(invitation_id)}
+    invited = await list_page(EVENTS, {"event": "user_invited", "actor": f"user:{support.user.id}"}, limit=1)
+    assert json.loads(invited.rows[0]["detail"]) == {"invitation": str(invitation_id), "resent": True}
 
 
 async def test_an_invitation_of_an_address_that_has_an_account_by_now(owner: Admin, make_user: MakeUser) -> None:
@@ -84,6 +92,34 @@ async def test_only_owners_export_users(admins: dict[Role, Admin], make_user: Ma
     assert (await owner.get("/admin/users/export/pdf")).status == 404
     found_events = await list_page(EVENTS, {"event": "users_exported", "actor": f"user:{owner.user.id}"}, limit=4)
     assert len(found_events.rows) == 4
+
+
+async def test_an_export_ends_with_its_authority(make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recent sign-in is needed to start, session and role for each page."""
+    for _ in range(2):
+        await make_user()
+    monkeypatch.setattr(exports, "PAGE_SIZE", 1)
+    checks: list[str] = []
+
+    async def fresh() -> None:
+        checks.append("fresh")
+
+    async def hold() -> None:
+        checks.append("hold")
+        if len(checks) > 2:
+            raise PermissionDeniedError("Your role has been revoked.")
+
+    nothing: Any = None
+    request = AdminRequest(nothing, nothing, nothing, {"format": "jsonl"}, {}, {}, {}, hold)
+    token = authority.set(fresh)
+    try:
+        lines = (await user_export.export_users(request)).iterator
+        assert await anext(lines)
+        with pytest.raises(PermissionDeniedError):
+            await anext(lines)
+    finally:
+        authority.reset(token)
+    assert checks == ["fresh", "hold", "hold"]
 
 
 async def test_names_are_found_without_accents_and_addresses_by_domain(make_user: MakeUser) -> None:
