@@ -79,6 +79,7 @@ from idp.provisioning import jobs as provisioning_jobs
 from idp.provisioning import publish as provisioning
 from idp.scim import endpoint as scim
 from idp.selfservice import (
+    activity,
     apps,
     data,
     email,
@@ -109,6 +110,7 @@ MODULES = (
     access_page,
     account_attributes,
     account_devices,
+    activity,
     admin_api,
     apps,
     authorize,

@@ -21,7 +21,7 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
     event = Text()
     outcome = Text()
     actor = Text()
-    user_id = UUID(null=True, index=True)
+    user_id = UUID(null=True)
     client_id = Text(null=True)
     session_id = UUID(null=True)
     ip_address = Text()

@@ -10,9 +10,10 @@ from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_time, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta, get_timezone_gmt
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.units import format_unit
@@ -159,6 +160,16 @@ def exact_moment(value: datetime) -> str:
     return _date_and_time(date(value), format_time(value, "HH:mm", locale=cldr(locale.get())))
 
 
+def moment_in_zone(value: datetime, zone: ZoneInfo) -> str:
+    """Format a time to the minute in a time zone: ``21 Nov 2026, 10:05 GMT+01:00``."""
+    language, local = cldr(locale.get()), value.astimezone(zone)
+    return _date_and_time(
+        format_date(local, "medium", locale=language),
+        format_time(local, "HH:mm", tzinfo=zone, locale=language),
+        get_timezone_gmt(local, "long", locale=language) if local.utcoffset() else "UTC",
+    )
+
+
 def second(value: datetime) -> str:
     """Format a time to the second, in UTC, for lists of events."""
     language = cldr(locale.get())
@@ -167,7 +178,7 @@ def second(value: datetime) -> str:
     )
 
 
-def _date_and_time(date: str, time: str) -> str:
-    """Join a date and a time in UTC as the language does: ``21 November 2026, 09:05 UTC``."""
+def _date_and_time(date: str, time: str, zone: str = "UTC") -> str:
+    """Join a date and a time as the language does: ``21 November 2026, 09:05 UTC``."""
     pattern = str(cldr(locale.get()).datetime_formats["medium"])
-    return f"{pattern.format(time, date)} UTC"
+    return f"{pattern.format(time, date)} {zone}"

@@ -69,5 +69,6 @@ refusal: ContextVar[Refusal | None] = ContextVar("refusal", default=None)
 response_headers: ContextVar[tuple[tuple[bytes, bytes], ...]] = ContextVar("response_headers", default=())
 client_address: ContextVar[str] = ContextVar("client_address", default="")
 client_certificate: ContextVar[ForwardedCertificate | None] = ContextVar("client_certificate", default=None)
-#: The actor, if it is not the affected user: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``.
+#: The actor, if it is not the affected user: ``user:<id>`` of an admin, ``client:<client_id>``, ``cli:<system user>``,
+#: ``upstream:<id>`` of a provider that ended sessions.
 actor: ContextVar[str] = ContextVar("actor", default="")

@@ -64,7 +64,7 @@ async def complete(
     await _end_other_sessions(browser, started.session)
     # Attempts are reset only after a proof, in this flow, of the factor that their limit protects.
     await limits.forget_attempts(person, passwords=first, second_steps=proves(steps, SECOND))
-    detail = {"amr": list(started.session.amr)}
+    detail = {"amr": list(started.session.amr), "user_agent": browser.user_agent}
     await record("sign_in", user_id=person.id, session_id=started.session.id, detail=detail)
     return CompletedSignIn(finished, started.session, started.token, device_token)
 

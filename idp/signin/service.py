@@ -149,7 +149,7 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         STEPS.add(step, "failure", error.reason or "")
         recorder.step("step_refused", step=step, reason=error.reason)
         recorder.refused(error.reason, error.user_id)
-        await _record_refusal(flow, step, error)
+        await _record_refusal(browser, flow, step, error)
         raise
     except TooManyRequestsError as error:
         STEPS.add(step, "denied", Reason.TOO_MANY_TRIES)
@@ -160,7 +160,7 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
             "sign_in",
             outcome="denied",
             user_id=tried,
-            detail={"reason": Reason.TOO_MANY_TRIES, "step": step},
+            detail={"reason": Reason.TOO_MANY_TRIES, "step": step, "user_agent": browser.user_agent},
             limit_key=unauthenticated_limit.limit_key(flow.user_id),
         )
         raise
@@ -205,7 +205,7 @@ async def _lock(flow: Flow) -> None:
         raise FlowExpiredError
 
 
-async def _record_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> None:
+async def _record_refusal(browser: Browser, flow: Flow, step: Step, refused: StepRefusedError) -> None:
     """Record a refused step with the account that was tried.
 
     The limit key is the user that this flow knows already. With the account that was tried as key, the time of the
@@ -215,7 +215,7 @@ async def _record_refusal(flow: Flow, step: Step, refused: StepRefusedError) -> 
         "sign_in",
         outcome="failure",
         user_id=refused.user_id,
-        detail={"reason": refused.reason, "step": step},
+        detail={"reason": refused.reason, "step": step, "user_agent": browser.user_agent},
         limit_key=unauthenticated_limit.limit_key(flow.user_id),
     )
 

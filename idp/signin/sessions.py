@@ -199,7 +199,8 @@ async def restart(browser: Browser, session: SignedIn) -> str:
     """
     started = await start(browser, session.user_id, session.done, auth_time=session.auth_time)
     guard_changes(started.session)
-    await record("sign_in", user_id=session.user_id, session_id=started.session.id, detail={"amr": session.amr})
+    detail = {"amr": session.amr, "restarted": True}
+    await record("sign_in", user_id=session.user_id, session_id=started.session.id, detail=detail)
     return started.token
 
 

@@ -55,6 +55,7 @@ async def test_the_number_of_events_does_not_depend_on_the_account(
     """Otherwise events that are left out under a flood, and so take less time, would reveal who has an account."""
     from idp.signin import flow as flows
     from idp.signin import service
+    from idp.signin.browser import Browser as Sender
     from idp.signin.browser import BrowserKey
     from idp.signin.steps import StepRefusedError
     from idp.signin.transitions import Step
@@ -63,5 +64,5 @@ async def test_the_number_of_events_does_not_depend_on_the_account(
     monkeypatch.setattr(unauthenticated_limit, "limit_key", lambda known=None: asked.append(known) or "test")
     flow = await flows.load_bound(await flows.start(BrowserKey.new(), "/"))
     for user_id in (alice.id, None):
-        await service._record_refusal(flow, Step.PASSWORD, StepRefusedError("No.", user_id))
+        await service._record_refusal(Sender(), flow, Step.PASSWORD, StepRefusedError("No.", user_id))
     assert asked == [None, None]

@@ -317,7 +317,7 @@ async def test_the_account(page: Page, look: Look, make_user: MakeUser) -> None:
     marks = {
         "": "#profile-save", "/security": "#totp-add", "/password": "#password-save", "/email": "#email-send",
         "/passkeys": "#passkey-create", "/totp": "#totp-confirm", "/sessions": "#end-others", "/apps": "nav + h1",
-        "/data": "#account-delete",
+        "/data": "#account-delete", "/activity": "#to-security",
     }  # fmt: skip
     for path, mark in marks.items():
         await page.goto(f"/account{path}")

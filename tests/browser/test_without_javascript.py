@@ -176,6 +176,7 @@ MENU = [
     "/account",
     "/account/security",
     "/account/sessions",
+    "/account/activity",
     "/account/apps",
     "/account/requests",
     "/account/data",
@@ -186,7 +187,7 @@ async def test_the_menu_of_the_account_by_keyboard(page: Page, alice: User) -> N
     await sign_in(page, alice)
     await page.goto("/account")
     order = await _tab_order(page)
-    assert order[:10] == [*MENU, "file", "picture-save", "name"]
+    assert order[:11] == [*MENU, "file", "picture-save", "name"]
     assert order[-3:] == ["details-links", "profile-save", "language"]
     assert "zoneinfo" in order
     await page.goto("/account")
@@ -201,6 +202,6 @@ async def test_the_menu_of_the_account_by_keyboard(page: Page, alice: User) -> N
 
 async def test_the_focus_can_be_seen_everywhere(page: Page, alice: User) -> None:
     await sign_in(page, alice)
-    for path in ("/security", "/password", "/email", "/passkeys", "/totp", "/sessions", "/data"):
+    for path in ("/security", "/password", "/email", "/passkeys", "/totp", "/sessions", "/activity", "/data"):
         await page.goto(f"/account{path}")
         assert set(MENU[1:]) < set(await _tab_order(page))

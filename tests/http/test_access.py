@@ -21,6 +21,7 @@ DECLARED = {
     "/.well-known/revoked-access-tokens": "public",
     "/.well-known/ssf-configuration": "public",
     "/account": "page",
+    "/account/activity": "page",
     "/account/attributes": "page",
     "/account/apps": "page",
     "/account/apps/{client_id:str}/revoke": "page",

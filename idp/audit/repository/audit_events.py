@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.audit.repository.own_events import IS_OWN
 from idp.audit.row_hmac import Row
 from idp.infra.db import partitions
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -107,10 +108,11 @@ FILTERS = {
     "token_user_id": f"{_TOKEN_ISSUED} jsonb_build_array(jsonb_build_object('user_id', {{}}::text))",
 }
 _EVENTS = f"SELECT {_EVENT} FROM audit_event WHERE at >= $1 AND at < $2"  # noqa: S608
-_EVENTS_OF_USER = """
-SELECT at, event, outcome, client_id, session_id AS sid, ip_address FROM audit_event
-WHERE user_id = $1 AND event <> 'token_issued' ORDER BY at DESC LIMIT $2
-"""
+_EVENTS_OF_USER = f"""
+SELECT a.at, a.event, a.outcome, a.client_id, a.session_id AS sid,
+CASE WHEN {IS_OWN} THEN a.ip_address ELSE '' END AS ip_address
+FROM audit_event AS a WHERE a.user_id = $1 AND a.event <> 'token_issued' ORDER BY a.at DESC LIMIT $2
+"""  # noqa: S608
 #: $1: ids. The events of the feed, in order.
 PUBLISHED = f"SELECT {_EVENT} FROM audit_event WHERE id = ANY ($1::uuid[]) ORDER BY id"  # noqa: S608
 _PROOF = """
@@ -157,7 +159,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class ExportedEvent(msgspec.Struct, frozen=True):
-    """An event in the export of a user's data."""
+    """An event in the export of a user's data. ``ip_address`` is empty if another one caused it."""
 
     at: datetime
     event: str

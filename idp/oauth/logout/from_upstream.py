@@ -26,6 +26,7 @@ from idp.http.access import Access
 from idp.http.headers import encode
 from idp.http.responses import BytesResponse
 from idp.infra.db.engine import transaction
+from idp.infra.request_context import actor
 from idp.oauth.ciba import repository as backchannel_requests
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.replay.service import use_once
@@ -50,6 +51,7 @@ async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath
     await limits.count_logout_token()
     try:
         token = await _verified(upstream, form["logout_token"])
+        actor.set(f"upstream:{upstream.id}")
         found = await _sessions(token)
         async with transaction():
             # In this transaction: if it fails, the provider may send the token again.

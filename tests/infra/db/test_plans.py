@@ -5,7 +5,7 @@ Every statement that is a constant is looked at, wherever it is. A few may read 
 
 import re
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import Any
@@ -21,6 +21,7 @@ from bench.large import Scale, fill
 from idp.accounts.attributes.models import Attribute, Type
 from idp.accounts.attributes.repository import search as attribute_filter
 from idp.accounts.repository.users import USERS as PEOPLE
+from idp.audit.repository.own_events import OWN_EVENTS
 from idp.directory.repository import trail
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
@@ -399,6 +400,39 @@ async def test_events_of_an_organization_use_indexes(full: asyncpg.Connection, f
         nodes = await _plan(full, statement(trail.EVENTS, ("organization_id", *filters), after=after))
         assert {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} <= empty
         assert [node for node in nodes if node["Node Type"] == "Sort" and node["Plan Rows"] > MANY] == []
+
+
+_BUSY_USER = """
+INSERT INTO audit_event (id, at, event, outcome, actor, user_id, ip_address, request_id, detail)
+SELECT uuidv7(), now() - n * interval '1 second', CASE n % 10 WHEN 0 THEN 'sign_in' ELSE 'token_issued' END,
+    'success', '', $1::uuid, '', '', '{}'
+FROM generate_series(1, 20000) AS n
+"""
+
+
+async def test_events_of_a_user_are_read_in_order(full: asyncpg.Connection) -> None:
+    """Even of one who has many, and most of them not shown: a page reads its rows alone, by the index."""
+    user_id = UUID(int=7)
+    filling = full.transaction()
+    await filling.start()
+    try:
+        await full.execute(_BUSY_USER, user_id)
+        await full.execute("ANALYZE audit_event")
+        await full.execute("SET LOCAL plan_cache_mode = force_custom_plan")
+        for after in (False, True):
+            text = statement(OWN_EVENTS, ("user_id", "events"), after=after, limit=20)
+            last = [str(datetime.now(UTC) - timedelta(hours=1)), str(UUID(int=0))] if after else []
+            plan = await full.fetchval(
+                f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", str(user_id), "{sign_in,sign_out}", *last
+            )
+            nodes = list(_nodes(msgspec.json.decode(plan)[0]["Plan"]))
+            (scan,) = [node for node in nodes if "Scan" in node["Node Type"] and node["Actual Rows"]]
+            assert scan["Index Name"].endswith("_user_id_at_id_idx")
+            assert ("ROW(" in scan["Index Cond"]) is after
+            assert scan["Actual Rows"] + scan["Rows Removed by Filter"] < 300
+            assert [node for node in nodes if node["Node Type"] == "Sort"] == []
+    finally:
+        await filling.rollback()
 
 
 ONE_GROUP = "00000000-0000-7000-8000-000000000000"

@@ -186,7 +186,7 @@ CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
 
 CREATE INDEX audit_event_seq ON audit_event (seq);
 CREATE INDEX audit_event_at ON audit_event (at);
-CREATE INDEX audit_event_user_id ON audit_event (user_id);
+CREATE INDEX audit_event_user ON audit_event (user_id, at, id);
 CREATE INDEX audit_event_client ON audit_event (client_id, at, id);
 CREATE INDEX audit_event_event ON audit_event (event, at, id);
 -- Most events are of no organization.
