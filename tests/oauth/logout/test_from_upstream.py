@@ -78,6 +78,13 @@ async def test_sessions_that_came_from_it_end(
     assert (answer.status_code, answer.headers["cache-control"], answer.content) == (200, "no-store", b"")
     assert not await _is_signed_in(browser)
     assert await _is_signed_in(second) == (names != "sub")
+    # The address is that of the provider, and not of the user.
+    actors = await fetch(
+        "SELECT DISTINCT actor FROM audit_event WHERE event = 'sign_out' AND session_id IN"
+        " (SELECT id FROM session WHERE ended_reason = 'upstream_logout') AND actor = $1",
+        f"upstream:{upstream.id}",
+    )
+    assert actors
 
 
 async def test_a_session_by_password_stays(
