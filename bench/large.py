@@ -75,8 +75,8 @@ FROM token_family AS f, generate_series(1, $1::int) AS n
 # With positions in the trail before all others: the server would be busy assigning positions to rows without one.
 _AUDIT_EVENTS = """
 INSERT INTO audit_event (id, at, event, outcome, actor, user_id, client_id, ip_address, request_id, detail, seq)
-SELECT uuidv7(), now(), 'sign_in', 'success', '', u.id, NULL, '192.0.2.1', 'large', '{"amr": ["pwd"]}',
-       -row_number() OVER ()
+SELECT uuidv7(), clock_timestamp(), 'sign_in', 'success', '', u.id, NULL, '192.0.2.1',
+       left(replace(uuidv7()::text, '-', ''), 20), '{"amr": ["pwd"]}', -row_number() OVER ()
 FROM users AS u, generate_series(1, $1::int)
 """
 _EXPIRED = """

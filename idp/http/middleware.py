@@ -73,8 +73,9 @@ class Middleware:
 
     def begin(self, scope: HTTPScope) -> Pairs:
         """Set the request's id, client address and language. Returns the headers that every response has."""
-        # An identifier, not a secret: no cryptographic randomness needed.
-        identifier = f"{random.getrandbits(64):016x}"
+        # An identifier, not a secret: no cryptographic randomness needed. It begins with the time in milliseconds, as a
+        # UUIDv7 does: events of one time lie together, so that the audit trail needs no index entry for each.
+        identifier = f"{time.time_ns() // 1_000_000:012x}{random.getrandbits(32):08x}"
         request_id.set(identifier)
         refusal.set(None)
         current_brand.set(None)

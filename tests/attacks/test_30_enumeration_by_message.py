@@ -16,7 +16,7 @@ from tests.support.oauth import PASSWORD
 #: Values that differ between any two pages: the id of the request, the form's token, the flow and its challenge, and
 #: the input.
 VARIES = re.compile(
-    r'<code>[0-9a-f]{16}</code>|name="csrf_token" value="[^"]*"|/login/[\w-]+'
+    r'<code>[0-9a-f]{20}</code>|name="csrf_token" value="[^"]*"|/login/[\w-]+'
     r'|(?<=autocomplete="username" )value="[^"]*"|(?<=autocomplete="username webauthn" )value="[^"]*"'
     r'|data-options="[^"]*"'
 )

@@ -271,7 +271,7 @@ async def test_the_request_id_leads_from_the_page_to_the_log(small: httpx.AsyncC
     log.truncate(log.seek(0))
     response = await small.get("/page/unexpected")
     identifier = response.headers["x-request-id"]
-    assert re.fullmatch(r"[0-9a-f]{16}", identifier)
+    assert re.fullmatch(r"[0-9a-f]{20}", identifier)
     assert_page(response, 500)
     lines = {line["event"]: line for line in map(json.loads, log.getvalue().splitlines())}
     assert lines["unexpected_error"]["request_id"] == lines["request"]["request_id"] == identifier

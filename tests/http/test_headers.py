@@ -91,7 +91,7 @@ def assert_protected(response: httpx.Response, referrer: str = "same-origin") ->
     assert response.headers["x-frame-options"] == "DENY", what
     assert response.headers["x-content-type-options"] == "nosniff", what
     assert response.headers["referrer-policy"] == referrer, what
-    assert re.fullmatch(r"[0-9a-f]{16}", response.headers["x-request-id"]), what
+    assert re.fullmatch(r"[0-9a-f]{20}", response.headers["x-request-id"]), what
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def normal(text: str, issuer: str = "https://id.example.com") -> str:
     for pattern, word in (
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.]*(Z| UTC|\+00:00)?", "TIME"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"),
-        (r"\b[0-9a-f]{16}\b", "ID"),
+        (r"\b[0-9a-f]{20}\b", "ID"),
         (r"\d+ ms", "MS"),
         (r"seconds +\d+", "seconds N"),
         (r"\s+", " "),

@@ -20,8 +20,11 @@ from bench import directory
 from bench.large import Scale, fill
 from idp.accounts.attributes.models import Attribute, Type
 from idp.accounts.attributes.repository import search as attribute_filter
+from idp.accounts.repository.invitations import INVITATIONS as OPEN_INVITATIONS
 from idp.accounts.repository.users import USERS as PEOPLE
+from idp.audit.repository.audit_events import EVENTS
 from idp.audit.repository.own_events import OWN_EVENTS
+from idp.delivery.repository import DELIVERIES
 from idp.directory.repository import trail
 from idp.directory.repository.domains import DOMAINS
 from idp.directory.repository.groups import GROUPS, MEMBERS
@@ -33,13 +36,17 @@ from idp.housekeeping import EXPIRING
 from idp.infra.db import partitions
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, transaction
-from idp.infra.db.listing import selective_page, statement
+from idp.infra.db.listing import Filter, selective_page, statement
 from idp.infra.db.named_queries import NamedQuery
+from idp.mail.repository import MAILS
 from idp.oauth.clients.registration import register_client
+from idp.oauth.repository.consents import CONSENTS
 from idp.scim.filters import parse_filter, parse_path
 from idp.scim.repository import search
 from idp.scim.repository.groups import GROUPS as GROUPS_OF_SCIM
 from idp.scim.repository.users import USERS
+from idp.signin.repository.sessions import SESSIONS
+from idp.trace.repository import REQUESTS
 from tests.support.isolated import isolated
 from tests.support.postgres import Cluster
 
@@ -436,6 +443,55 @@ async def test_events_of_a_user_are_read_in_order(full: asyncpg.Connection) -> N
 
 
 ONE_GROUP = "00000000-0000-7000-8000-000000000000"
+#: The lists of the console of what grows with the number of users.
+LARGE = {"users": PEOPLE, "sessions": SESSIONS, "consents": CONSENTS, "open invitations": OPEN_INVITATIONS}
+LARGE |= {"events": EVENTS, "mails": MAILS, "deliveries": DELIVERIES, "requests": REQUESTS}
+#: Values that most rows of a table have, so that a page of them is full at once.
+COMMON = {"success", "sent", "delivered"}
+#: Filters that only the admin API has, and that read the rows of a list in its order.
+UNINDEXED = {("deliveries", "session_id")}
+
+
+def _filtered() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield each large list in each order: without a filter, and with each value of a filter that few rows have."""
+    for name, listing in LARGE.items():
+        for sort in [f"{sign}{each}" for each in listing.sorts for sign in ("", "-")]:
+            yield name, sort, {}
+            for key, known in listing.filters.items():
+                # One by keys has a plan of its own.
+                if not known.keys and (name, key) not in UNINDEXED:
+                    yield from ((name, sort, {key: value}) for value in _rare(key, known) if value not in COMMON)
+
+
+def _rare(key: str, known: Filter) -> tuple[str, ...]:
+    if known.type == "boolean":
+        # Most accounts are enabled, and most sessions live.
+        return ("true",) if key == "disabled" else ("false",)
+    if known.type == "timestamptz":
+        return ("2100-01-01",) if key == "since" else ("2000-01-01",)
+    return known.choices or ((ONE_GROUP,) if known.type == "uuid" else ("none",))
+
+
+@pytest.mark.parametrize(("name", "sort", "filters"), list(_filtered()))
+async def test_pages_of_large_lists_read_few_rows(
+    full: asyncpg.Connection, name: str, sort: str, filters: dict[str, str]
+) -> None:
+    """The first page, and one after a cursor, planned for their values: neither reads a list to drop most of it."""
+    order = LARGE[name].sorts[sort.removeprefix("-")]
+    last = {"uuid": ONE_GROUP, "timestamptz": "2026-01-01", "text": "none"}
+    for after in ((), (last[order.type], ONE_GROUP)):
+        page = statement(LARGE[name], filters, sort=sort, after=bool(after))
+        plan = await full.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {page}", *filters.values(), *after)
+        nodes = list(_nodes(msgspec.json.decode(plan)[0]["Plan"]))
+        assert [node for node in nodes if _dropped(node) > MANY] == []
+        assert [node for node in nodes if node["Node Type"] == "Sort" and node["Actual Rows"] > MANY] == []
+
+
+def _dropped(node: dict[str, Any]) -> float:
+    """Return how many rows a node has read in vain. A summary of pages reads those of the pages that it finds."""
+    return float(node.get("Rows Removed by Filter", 0) * node["Actual Loops"])
+
+
 #: Filters of SCIM that use an index, with the order of the list.
 SEARCHES = {
     "users": (USERS, None, None),

@@ -5,7 +5,7 @@ from pathlib import Path
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine.finder import engine_finder
 
-ID = "2026-12-01T13:17:44:323896"
+ID = "2026-12-01T13:18:01:743062"
 VERSION = "1.38.0"
 DESCRIPTION = "first_schema"
 

@@ -185,10 +185,16 @@ CREATE TABLE audit_event (
 CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
 
 CREATE INDEX audit_event_seq ON audit_event (seq);
-CREATE INDEX audit_event_at ON audit_event (at);
+CREATE INDEX audit_event_at ON audit_event (at, id);
 CREATE INDEX audit_event_user ON audit_event (user_id, at, id);
 CREATE INDEX audit_event_client ON audit_event (client_id, at, id);
 CREATE INDEX audit_event_event ON audit_event (event, at, id);
+-- What few events have, so that a sign-in that succeeds writes to neither: an actor other than the user, and an outcome
+-- other than success.
+CREATE INDEX audit_event_actor ON audit_event (actor, at, id) WHERE actor <> '';
+CREATE INDEX audit_event_outcome ON audit_event (outcome, at, id) WHERE outcome <> 'success';
+-- Ids of requests begin with the time, so that an insert needs no entry: the range of each 128 pages is enough.
+CREATE INDEX audit_event_request_id ON audit_event USING brin (request_id) WITH (autosummarize = on);
 -- Most events are of no organization.
 CREATE INDEX audit_event_organization ON audit_event ((detail ->> 'organization_id'), at, id)
     WHERE detail ->> 'organization_id' IS NOT NULL;
@@ -270,7 +276,9 @@ CREATE TABLE trace (
 
 CREATE TABLE trace_default PARTITION OF trace DEFAULT;
 
-CREATE INDEX trace_at ON trace (at);
+CREATE INDEX trace_at ON trace (at, id);
+CREATE INDEX trace_outcome ON trace (outcome, at, id) WHERE outcome <> 'success';
+CREATE INDEX trace_reason ON trace (reason, at, id) WHERE reason IS NOT NULL;
 CREATE INDEX trace_request_id ON trace (request_id);
 CREATE INDEX trace_trace_id ON trace (trace_id);
 CREATE INDEX trace_user ON trace (user_id, at, id) WHERE user_id IS NOT NULL;
@@ -300,6 +308,9 @@ CREATE INDEX mail_recipient ON mail (recipient);
 CREATE INDEX mail_next_attempt_at ON mail (next_attempt_at);
 CREATE INDEX mail_expires_at ON mail (expires_at);
 CREATE INDEX mail_created_at ON mail (created_at, id);
+CREATE INDEX mail_template ON mail (template, created_at, id);
+-- Most are sent.
+CREATE INDEX mail_state ON mail (state, created_at, id) WHERE state <> 'sent';
 
 -- A version of the template of a mail that an owner wrote, for a language or for "all". The newest one is used. Its parts
 -- are null if the template was reset to the shipped one.
@@ -342,8 +353,12 @@ CREATE INDEX delivery_waiting ON delivery (stream, next_attempt_at, id) WHERE ne
 CREATE INDEX delivery_urgent ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL AND urgent;
 CREATE INDEX delivery_dead ON delivery (stream, id) WHERE state = 'dead';
 CREATE INDEX delivery_delivered ON delivery (stream, finished_at) WHERE state = 'delivered';
-CREATE INDEX delivery_session ON delivery (user_id, session_id, id) WHERE session_id IS NOT NULL;
+CREATE INDEX delivery_session ON delivery (user_id, session_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX delivery_created_at ON delivery (created_at, id);
+CREATE INDEX delivery_of_stream ON delivery (stream, created_at, id);
+CREATE INDEX delivery_kind ON delivery (kind, created_at, id);
+-- Most are delivered.
+CREATE INDEX delivery_state ON delivery (state, created_at, id) WHERE state <> 'delivered';
 CREATE INDEX delivery_expires_at ON delivery (expires_at);
 
 -- A receiver that a process serves (until "free_at", the end of its lease), or that is paused until then.
