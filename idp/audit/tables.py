@@ -17,7 +17,7 @@ class AuditEvent(Table, tablename="audit_event", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    at = Timestamptz(index=True)
+    at = Timestamptz()
     event = Text()
     outcome = Text()
     actor = Text()

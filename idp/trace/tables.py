@@ -15,7 +15,7 @@ class Trace(Table, tablename="trace", db=engine):
     """
 
     id = UUID(primary_key=True, default=uuid7)
-    at = Timestamptz(index=True)
+    at = Timestamptz()
     request_id = Text(index=True)
     trace_id = Text(index=True)
     outcome = Text()

@@ -490,7 +490,7 @@ async def test_a_page_that_drops_most_rows_would_be_seen(full: asyncpg.Connectio
 
 
 async def _wasteful(connection: asyncpg.Connection, statement: str, *values: str) -> list[dict[str, Any]]:
-    """Run a statement. Returns the nodes that dropped or sorted many rows; a range of pages may have more than match."""
+    """Run a statement. Returns the nodes that dropped or sorted many rows."""
     plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
     return [
         node
