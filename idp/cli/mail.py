@@ -64,13 +64,14 @@ async def send_test(address: str) -> None:
 
     The exit code is 1 if the server does not accept it, or does not answer within 20 seconds.
     """
-    from idp.accounts.addresses import normalise_email
+    from idp.accounts.addresses import mask_email, normalise_email
     from idp.mail import trial
     from idp.mail.messages import compose
     from idp.mail.templates.registry import overrides
 
     await overrides.load()
-    response = await trial.send(compose(normalise_email(address), "test"), "test")
+    to = normalise_email(address)
+    response = await trial.send(compose(to, "test"), "test", mask_email(to))
     click.echo(f"Accepted: {response}")
 
 

@@ -1,6 +1,7 @@
 """Filters of the frame of mails. Outlook and others ignore the style sheet of a mail, so styles are put on each tag."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from markupsafe import Markup, escape
@@ -22,9 +23,11 @@ STYLES: Final = {
 }
 _TAG = re.compile(r"<(p|h1|ul|ol|a)((?:\s[^<>]*)?)>")
 _CLASS = re.compile(r'\sclass="([\w-]+)"')
-_PARAGRAPH = re.compile(r"<p[\s>].*?</p>", re.DOTALL)
+_PARAGRAPH = re.compile(r"<p[\s>]")
 #: Characters of the text that lists of mails show beside the subject.
 PREHEADER_LENGTH: Final = 140
+#: Characters of HTML in which it is looked for.
+_PREHEADER_WITHIN = 20_000
 
 
 def inline_styles(html: str, color: str, on_color: str) -> Markup:
@@ -49,6 +52,15 @@ def inline_styles(html: str, color: str, on_color: str) -> Markup:
 
 def preheader(html: str) -> str:
     """Return the beginning of the text after the salutation, which is the first paragraph."""
-    paragraphs = [" ".join(Markup(part).striptags().split()) for part in _PARAGRAPH.findall(str(html))]  # noqa: S704
+    parts = _paragraphs(str(html)[:_PREHEADER_WITHIN])
+    paragraphs = [" ".join(Markup(part).striptags().split()) for part in parts]  # noqa: S704
     text = " ".join(paragraphs[1:] or paragraphs)
     return text if len(text) <= PREHEADER_LENGTH else f"{text[:PREHEADER_LENGTH].rsplit(' ', 1)[0]} …"
+
+
+def _paragraphs(html: str) -> Iterator[str]:
+    """Yield each paragraph, in one pass. A search for all by one expression would look for each end up to the last."""
+    end = 0
+    while (start := _PARAGRAPH.search(html, end)) and (found := html.find("</p>", start.end())) >= 0:
+        end = found + len("</p>")
+        yield html[start.start() : end]

@@ -69,7 +69,7 @@ async def test_a_test_mail_says_what_the_server_answers(own: Cli, mailbox: Mailb
     assert (await mailbox.next("tester@example.com")).subject.startswith("Test email from")
     assert await _listed(own) == []
     (event,) = own("audit", "list", "--event", "mail_test_sent", "--json").json
-    assert event["detail"] == {"template": "test", "response": "Kept"}
+    assert event["detail"] == {"template": "test", "to": "t…@example.com", "response": "Kept"}
 
 
 async def test_a_test_mail_that_fails_says_why(own: Cli) -> None:

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from idp.accounts.addresses import normalise_email
+from idp.accounts.addresses import mask_email, normalise_email
 from idp.admin.api.models import mail_templates as models
 from idp.admin.api.operation import Call, listed, operation
 from idp.admin.roles import Permission
@@ -42,8 +42,9 @@ async def show_template(call: Call) -> models.MailTemplate:
         return _read(row)
     shipped = sources.shipped(name, language)
     return models.MailTemplate(
-        id=f"{name}.{language}", template=name, language=language, version=0, subject=shipped.subject,
-        html=shipped.html, text=shipped.text, created_at=None,
+        id=f"{name}.{language}", template=name, language=language,
+        version=await customization.newest_version(name, language),
+        subject=shipped.subject, html=shipped.html, text=shipped.text, created_at=None,
     )  # fmt: skip
 
 
@@ -53,10 +54,8 @@ async def show_template(call: Call) -> models.MailTemplate:
 )  # fmt: skip
 async def set_template(call: Call) -> models.MailTemplate:
     name, language = _asked(call)
-    # A reset template has versions, too.
-    expected = call.current.version or await customization.newest_version(name, language)
     source = Source(call.body.subject, call.body.html, call.body.text)
-    await customization.set_template(name, language, source, expected)
+    await customization.set_template(name, language, source, expected=call.current.version)
     return await show_template(call)
 
 
@@ -76,6 +75,7 @@ async def send_test(call: Call) -> models.SentTestMail:
     address = normalise_email(call.body.email)
     await trial.limit(address, call.caller.actor)
     try:
-        return models.SentTestMail(accepted=True, response=await trial.send(compose(address, "test"), "test"))
+        response = await trial.send(compose(address, "test"), "test", mask_email(address))
+        return models.SentTestMail(accepted=True, response=response)
     except trial.TrialFailedError as error:
         return models.SentTestMail(accepted=False, response=error.description)

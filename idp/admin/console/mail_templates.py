@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from litestar import Response
 from markupsafe import escape
 
+from idp.accounts.addresses import mask_email
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
 from idp.admin.console.components import Action, Cell, Field, Table, exactly
@@ -193,7 +194,7 @@ async def preview_used(request: AdminRequest) -> Response[str]:
     return framed_mail((await asyncio.to_thread(checks.preview, name, language, None)).html)
 
 
-@screen("POST", f"/{SECTION}/{{mail}}/preview", _READ, max_body=MAX_BODY)
+@screen("POST", f"/{SECTION}/{{mail}}/preview", _WRITE, max_body=MAX_BODY)
 async def preview_entered(request: AdminRequest) -> Response[str]:
     name, language = _asked(request.params["mail"])
     if request.form.get("as") == "send":
@@ -214,11 +215,10 @@ async def _checked(name: str, language: str, source: Source) -> Parts:
 
 async def _send(request: AdminRequest, name: str, language: str) -> Response[str]:
     """Send what was entered to the administrator, and to nobody else."""
-    request.caller.require(_WRITE)
     try:
         parts = await _checked(name, language, _source(request.form))
         await trial.limit(request.user.email, request.caller.actor)
-        response = await trial.send(message_of(request.user.email, parts), name)
+        response = await trial.send(message_of(request.user.email, parts), name, mask_email(request.user.email))
     except (*FORM_ERRORS, trial.TrialFailedError, TooManyRequestsError) as error:
         return _words("The email was not sent", error.description)
     return _words(f"Sent to {request.user.email}", response)

@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Response
 
-from idp.accounts.addresses import normalise_email
+from idp.accounts.addresses import mask_email, normalise_email
 from idp.admin.console.components import Field
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
@@ -29,13 +29,13 @@ async def ask(request: AdminRequest) -> Response[str]:
     return _form(request, request.user.email)
 
 
-@screen("POST", PATH, Permission.OUTBOX_WRITE)
+@screen("POST", PATH, Permission.OUTBOX_WRITE, fresh=True)
 async def send(request: AdminRequest) -> Response[Any]:
     entered = request.form.get("email", "")
     try:
         address = normalise_email(entered)
         await trial.limit(address, request.caller.actor)
-        await trial.send(compose(address, "test"), "test")
+        await trial.send(compose(address, "test"), "test", mask_email(address))
     except (*FORM_ERRORS, trial.TrialFailedError, TooManyRequestsError) as error:
         return _form(request, entered, error.description)
     return redirect_with_notice("/outbox", "tested")

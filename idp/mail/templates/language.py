@@ -4,11 +4,13 @@ An owner must not get code, files, settings or secrets of the server by a templa
 bounds neither time nor memory: strings double in a loop or an assignment. So a template may have only what
 :data:`NODES`, :data:`FILTERS`, :data:`TESTS` and :data:`FUNCTIONS` name: text, variables, conditions and translations.
 There are no loops, assignments, macros, blocks, includes, indexes, arithmetic or attributes but those of the brand, and
-calls do not contain calls. Then the size of the output is at most linear in that of the template
+calls do not contain calls, but the translation of a fixed text. What is filled into a translation is one value, a few
+times. Then the size of the output is at most linear in that of the template
 (docs/decisions/0104-templates-of-the-console.md).
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, Final
@@ -34,6 +36,8 @@ _TRANSLATIONS: Final = frozenset({"_", "gettext", "ngettext"})
 #: Besides translations: the macros of ``mail/parts.html``, in HTML.
 FUNCTIONS: Final = frozenset({"button"})
 MAX_NODES, MAX_DEPTH = 3000, 30
+#: Uses of one placeholder in a text to translate.
+MAX_USES = 5
 #: Characters of the output.
 MAX_OUTPUT = 200_000
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -133,11 +137,38 @@ def _check(node: nodes.Node, names: frozenset[str], functions: frozenset[str]) -
 def _check_call(node: nodes.Call, functions: frozenset[str]) -> None:
     if not isinstance(node.node, nodes.Name) or node.node.name not in functions or node.dyn_args or node.dyn_kwargs:
         raise InvalidTemplateError(f"line {node.lineno or 1}: Only {', '.join(sorted(functions))} can be called.")
+    if node.node.name in _TRANSLATIONS:
+        _check_translation(node, 2 if node.node.name == "ngettext" else 1)
     for call in (call for each in (*node.args, *node.kwargs) for call in each.find_all(nodes.Call)):
         _check_inner(call)
     for each in (*node.args, *node.kwargs):
         if isinstance(each, nodes.Call):
             _check_inner(each)
+
+
+def _check_translation(node: nodes.Call, count: int) -> None:
+    """Check a translation: its texts are fixed, because they are not escaped, and what is filled in is one value.
+
+    Args:
+        count: how many texts it has.
+    """
+    texts = [each.value for each in node.args[:count] if isinstance(each, nodes.Const) and isinstance(each.value, str)]
+    if len(texts) < count:
+        raise InvalidTemplateError(f"line {node.lineno or 1}: Only a fixed text can be translated.")
+    for text in texts:
+        uses = Counter(match[1] for match in _PLACEHOLDER.finditer(text) if match[1] is not None)
+        if any(number > MAX_USES for number in uses.values()):
+            raise InvalidTemplateError(f"line {node.lineno or 1}: A value is more than {MAX_USES} times in a text.")
+    for each in (*node.args[count:], *(keyword.value for keyword in node.kwargs)):
+        if not _is_value(each):
+            raise InvalidTemplateError(f"line {node.lineno or 1}: Only a variable or a fixed text can be filled in.")
+
+
+def _is_value(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Or):
+        return _is_value(node.left) and _is_value(node.right)
+    # The translation of a fixed text. What else a call may be is checked with the calls in calls.
+    return isinstance(node, nodes.Name | nodes.Getattr | nodes.Const | nodes.Call)
 
 
 def _check_inner(node: nodes.Call) -> None:
@@ -179,13 +210,19 @@ def _translate_plural(context: Context, singular: str, plural: str, num: int, /,
 def _filled(context: Context, text: str, values: Mapping[str, Any]) -> str:
     """Replace ``%(name)s``. Python's ``%`` would also take widths, and with them make texts of any length."""
     html = context.eval_ctx.autoescape
+    length = len(text)
 
     def value(match: re.Match[str]) -> str:
+        nonlocal length
         if match[1] is None:
             return "%"
         if match[1] not in values:
             raise InvalidTemplateError(f"There is no value for “{match[1][:60]}”.")
-        return str(escape(values[match[1]]) if html else values[match[1]])
+        found = str(escape(values[match[1]]) if html else values[match[1]])
+        length += len(found)
+        if length > MAX_OUTPUT:
+            raise InvalidTemplateError(f"The mail is longer than {MAX_OUTPUT} characters.")
+        return found
 
     filled = _PLACEHOLDER.sub(value, text)
     return Markup(filled) if html else filled  # noqa: S704 -- values are escaped, and the text is the template's

@@ -14,8 +14,8 @@ from idp.branding.registry import product_name
 from idp.infra import i18n
 from idp.infra.templates import Templates, shipped_templates, templates
 from idp.mail import brand
-from idp.mail.templates import language
-from idp.mail.templates.kinds import names_of
+from idp.mail.templates import language, leaks
+from idp.mail.templates.kinds import KINDS, names_of
 from idp.mail.templates.models import Source
 from idp.mail.templates.registry import overrides
 from idp.settings import settings
@@ -92,7 +92,7 @@ def render_source(template: str, source: Source, values: Mapping[str, Any]) -> P
 
     Raises:
         TemplateError: a value is missing.
-        InvalidTemplateError: the template cannot be used.
+        InvalidTemplateError: the template cannot be used, or would send a code or link to others.
     """
     subject, html, text = compiled(template, source)
     names = names_of(template)
@@ -103,8 +103,16 @@ def render_source(template: str, source: Source, values: Mapping[str, Any]) -> P
     if not is_document(source.html):
         # The values in it are escaped.
         main = templates().render("mail/custom.html", **dict(values) | {"subject": title, "main": Markup(main)})  # noqa: S704
+    _check(template, main, values)
     footer = templates().render("mail/footer.txt", **values)
     return Parts(title, main, f"{_EMPTY_LINES.sub(_BETWEEN, text.render(known)).strip()}{_BETWEEN}{footer}")
+
+
+def _check(template: str, html: str, values: Mapping[str, Any]) -> None:
+    """Check each mail, not only the examples before saving: what a template does may depend on a name."""
+    if len(html) > language.MAX_OUTPUT:
+        raise language.InvalidTemplateError(f"The mail is longer than {language.MAX_OUTPUT} characters.")
+    leaks.check(html, {name: str(values[name]) for name in KINDS[template].proofs if values.get(name)})
 
 
 def is_document(html: str) -> bool:

@@ -92,6 +92,7 @@ async def test_who_may(admins: dict[Role, Admin]) -> None:
     assert (await admins[Role.SUPPORT].get(PATH)).status == 403
     shown = await admins[Role.AUDITOR].get(PATH)
     assert shown.status == 200
-    assert "confirm" not in shown.ids
+    assert not {"confirm", "preview-light", "preview-text", "send-test"} & set(shown.ids)
+    assert (await press(admins[Role.AUDITOR], "preview-light", f"{PATH}/preview", **{"as": "light"})).status == 403
     assert (await admins[Role.OWNER].get("/admin/mail_templates/nonsense.de")).status == 404
     assert (await admins[Role.OWNER].get("/admin/mail_templates/welcome.xx")).status == 404

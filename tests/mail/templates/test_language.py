@@ -28,6 +28,9 @@ def rendered(source: str, *, html: bool = True) -> str:
         ("{% if client_name %}a{% elif days > 2 %}b{% else %}c{% endif %}", "b"),
         ("{{ client_name or _('an application') }} {{ client_name | default('x', true) }}", "an application x"),
         ("{{ brand.name | upper }}{% if brand.color is none %}!{% endif %}", "ACME!"),
+        ("{{ _('%(a)s%(a)s%(a)s%(a)s%(a)s', a=client_name or _('an application')) }}", "an application" * 5),
+        ("{{ _('%(a)s %(b)s', a=name, b='<i>') }}", "&lt;A&amp;B&gt; &lt;i&gt;"),
+        ("{{ ngettext('%(a)s', '%(a)s', 2, a=name) }}", "&lt;A&amp;B&gt;"),
         ("{{ days ~ '/' ~ days }}{# a comment #}{% raw %}{{ }}{% endraw %}", "3/3{{ }}"),
         # A width would make a text of any length.
         ("{{ _('%(name)999999999s %(name)s %%', name=days) }}", "%(name)999999999s 3 %"),
@@ -110,6 +113,22 @@ def test_text_is_not_escaped() -> None:
         "{{ [1] }}",
         "{% trans a=_(name) %}{{ a }}{% endtrans %}",
         "{{ _(_('a'), b=_('c', d=name)) }}",
+        "{{ _('%(a)s', a=name ~ name) }}",
+        "{{ _('%(a)s', a=name|urlencode) }}",
+        "{{ _('%(a)s', a=name if days else link) }}",
+        "{{ _('%(a)s', a=name or link ~ link) }}",
+        "{{ ngettext('%(num)s', 'b', days ~ days) }}",
+        "{{ _('" + "%(a)s" * 6 + "', a=name) }}",
+        "{{ ngettext('a', '" + "%(a)s" * 6 + "', days, a=name) }}",
+        # Markup that is not the author's: a translation is not escaped.
+        "{{ _(name) }}",
+        "{{ gettext(name) }}",
+        "{{ _(client_name or 'x') }}",
+        "{{ ngettext(name, 'b', days) }}",
+        "{{ ngettext('a', name, days) }}",
+        "{{ button(link, _(name)) }}",
+        "{{ _() }}",
+        "{{ _(1) }}",
         "{{" + "(" * 5000 + "1" + ")" * 5000 + "}}",
         "{% if name %}" * 200 + "{% endif %}" * 200,
         "{{ " + "1" * 5000 + " }}",
@@ -142,6 +161,23 @@ def test_the_output_is_bounded() -> None:
     template = compile_template("{{ name }}" * 1400, NAMES, html=True)
     with pytest.raises(InvalidTemplateError, match="longer than"):
         template.render(VALUES | {"name": "n" * (MAX_OUTPUT // 1000)})
+
+
+def test_a_translation_is_bounded_while_it_is_made() -> None:
+    class Counted(str):
+        __slots__ = ()
+        used = 0
+
+        def __str__(self) -> str:
+            Counted.used += 1
+            return "n" * (MAX_OUTPUT // 2)
+
+    message = "".join(f"%(a{number})s" for number in range(100))
+    given = ",".join(f"a{number}=name" for number in range(100))
+    template = compile_template(f"{{{{ _('{message}', {given}) }}}}", NAMES, html=False)
+    with pytest.raises(InvalidTemplateError, match="longer than"):
+        template.render(VALUES | {"name": Counted()})
+    assert Counted.used == 2
 
 
 def test_a_missing_value_is_an_error() -> None:

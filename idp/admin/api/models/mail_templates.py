@@ -8,8 +8,9 @@ from idp.admin.api.models.base import Sent, Shown
 class MailTemplate(Shown):
     """The template of a mail, for a language or for all.
 
-    ``id``: the name of the mail and the language, such as sign_in_code.de or sign_in_code.all. ``version``: 0 if it is
-    the shipped one, which then has no ``created_at``. ``html``: inside of the frame; ``text``: without the footer.
+    ``id``: the name of the mail and the language, such as sign_in_code.de or sign_in_code.all. ``version``: the newest
+    one, 0 if it was never changed. The shipped one has no ``created_at``. ``html``: inside of the
+    frame; ``text``: without the footer.
     """
 
     id: str
