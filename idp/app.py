@@ -65,7 +65,7 @@ from idp.oauth.authorize import endpoint as authorize
 from idp.oauth.ciba import endpoint as backchannel_authentication
 from idp.oauth.ciba import pages as backchannel_pages
 from idp.oauth.ciba import ping
-from idp.oauth.clients import logos
+from idp.oauth.clients import branding_pictures, logos
 from idp.oauth.clients.dynamic import endpoint as client_registration
 from idp.oauth.clients.registry import registry
 from idp.oauth.device import endpoint as device_authorization
@@ -117,6 +117,7 @@ MODULES = (
     backchannel_authentication,
     backchannel_pages,
     branding,
+    branding_pictures,
     challenge,
     client_registration,
     consent,

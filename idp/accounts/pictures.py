@@ -58,12 +58,14 @@ def _token(user_id: UUID, content: bytes) -> str:
 
 
 async def find(token: str) -> StoredPicture | None:
-    """Return the picture of a URL, or None if the URL is wrong or the user has another picture now."""
+    """Return the picture of a URL, or None if the URL is wrong, or the user has another picture now or is
+    disabled.
+    """
     if len(token) > MAX_TOKEN_LENGTH:
         return None
     with suppress(ValueError, vault.SecretsError):
         plain = vault.decrypt(urlsafe_b64decode(token + "=" * (-len(token) % 4)), _CONTEXT)
-        found = await pictures.find_picture(UUID(bytes=plain[:_ID_LENGTH]))
+        found = await pictures.find_served_picture(UUID(bytes=plain[:_ID_LENGTH]))
         return found if found is not None and _digest(found.content) == plain[_ID_LENGTH:] else None
     return None
 

@@ -8,7 +8,7 @@ import msgspec
 
 from idp.branding.models import Branding, Owner, Picture, Version
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.infra.db.rows import known, one
+from idp.infra.db.rows import known
 
 _OF = {
     "server": "client_id IS NULL AND organization_id IS NULL AND $1::text IS NULL",
@@ -46,12 +46,9 @@ VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
 _SAVE_PICTURE = """
 INSERT INTO branding_picture (sha256, media_type, content) VALUES ($1, $2, $3) ON CONFLICT (sha256) DO NOTHING
 """
-# Only what a page shows now is served.
-_SHOWN_PICTURE = """
-SELECT p.content, p.media_type FROM branding_picture AS p
-WHERE p.sha256 = $1 AND EXISTS (
-    SELECT FROM branding_version AS v WHERE v.pictures @> ARRAY[p.sha256] AND v.replaced_at IS NULL
-)
+_SHOWN_BY = """
+SELECT DISTINCT client_id, organization_id FROM branding_version
+WHERE pictures @> ARRAY[$1::text] AND replaced_at IS NULL
 """
 _PICTURES = "SELECT sha256, content, media_type FROM branding_picture WHERE sha256 = ANY($1)"
 _DELETE_UNUSED_PICTURES = """
@@ -127,9 +124,9 @@ async def has_picture(owner: Owner, sha256: str) -> bool:
     return await fetchrow(_PICTURE_OF[owner.kind], _key(owner), sha256) is not None
 
 
-async def shown_picture(sha256: str) -> Picture | None:
-    """Return a picture to which a current branding refers."""
-    return one(Picture, await fetchrow(_SHOWN_PICTURE, sha256))
+async def shown_by(sha256: str) -> list[Owner]:
+    """Return the owners whose current branding refers to a picture."""
+    return [Owner(row["client_id"], row["organization_id"]) for row in await fetch(_SHOWN_BY, sha256)]
 
 
 async def pictures(hashes: list[str]) -> dict[str, Picture]:

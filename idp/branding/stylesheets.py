@@ -24,6 +24,8 @@ _PARTS: Final = {
 _NAME: Final = re.compile("".join(rf"(?:{letter}-(?P<{name}>{form})_)?" for name, (letter, form) in _PARTS.items()))
 
 
+#: What a preview puts in place of a query for the preference of the browser.
+SCHEMES: Final = {"light": "(max-width: 0)", "dark": "(min-width: 0)"}
 _DARK: Final = re.compile(r"\(prefers-color-scheme: ?dark\)")
 
 
@@ -77,7 +79,7 @@ def in_scheme(text: str, scheme: str | None) -> str:
     Args:
         scheme: ``light`` or ``dark``. Another value changes nothing.
     """
-    condition = {"light": "(max-width: 0)", "dark": "(min-width: 0)"}.get(scheme or "")
+    condition = SCHEMES.get(scheme or "")
     return _DARK.sub(condition, text) if condition is not None else text
 
 

@@ -1,28 +1,16 @@
-"""The routes that serve the pictures and the style sheets of brandings."""
+"""The route that serves the style sheets of brandings."""
 
-import re
 from typing import Any
 
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from idp.branding import repository, stylesheets
+from idp.branding import stylesheets
 from idp.http.access import Access
-from idp.http.pictures import picture
 from idp.infra.db.readiness import WITHOUT_DATABASE
 
 _CACHED = {"Cache-Control": "public, max-age=31536000, immutable"}
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@get(f"{stylesheets.PICTURES_PATH}/{{sha256:str}}", opt={"access": Access.PUBLIC})
-async def branding_picture(request: Request[Any, Any, Any], sha256: FromPath[str]) -> Response[bytes]:
-    """Serve a picture that a branding shows now."""
-    found = await repository.shown_picture(sha256) if _SHA256.fullmatch(sha256) else None
-    if found is None:
-        raise NotFoundException
-    return picture(request, found.content, found.media_type)
 
 
 @get(f"{stylesheets.PATH}/{{name:str}}", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)
@@ -35,4 +23,4 @@ async def branding_stylesheet(request: Request[Any, Any, Any], name: FromPath[st
     return Response(text.encode(), media_type="text/css", headers=_CACHED)
 
 
-ROUTES = [branding_picture, branding_stylesheet]
+ROUTES = [branding_stylesheet]

@@ -1,5 +1,6 @@
 """Serving the static files of the pages, from memory."""
 
+from functools import lru_cache
 from typing import Any
 
 from litestar import Request, Response, get
@@ -18,14 +19,19 @@ async def static_file(request: Request[Any, Any, Any], name: FromPath[str]) -> R
     asset = templates().assets.get(name)
     if asset is None:
         raise NotFoundException
-    if (scheme := request.query_params.get("scheme")) is not None and name.endswith(".css"):
+    if (scheme := request.query_params.get("scheme")) in stylesheets.SCHEMES and name.endswith(".css"):
         # For previews (idp/admin/console/branding_preview.py).
-        text = stylesheets.in_scheme(asset.content.decode(), scheme)
-        return Response(text.encode(), media_type=asset.media_type, headers={"Cache-Control": "public, max-age=3600"})
+        content = _in_scheme(asset.content, scheme)
+        return Response(content, media_type=asset.media_type, headers={"Cache-Control": "public, max-age=3600"})
     headers = asset.headers(request.query_params.get("v"))
     if request.headers.get("if-none-match") == asset.etag:
         return Response(b"", status_code=304, headers=headers)
     return Response(asset.content, media_type=asset.media_type, headers=headers)
+
+
+@lru_cache(maxsize=32)
+def _in_scheme(content: bytes, scheme: str | None) -> bytes:
+    return stylesheets.in_scheme(content.decode(), scheme).encode()
 
 
 @get("/favicon.ico", opt={"access": Access.PUBLIC} | WITHOUT_DATABASE)

@@ -11,7 +11,7 @@ from idp.errors import TooManyRequestsError
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import see_other
-from idp.http.pictures import picture
+from idp.http.pictures import PRIVATE, picture
 from idp.infra.i18n import gettext as _
 from idp.infra.pictures import MAX_BYTES, InvalidPictureError
 from idp.selfservice import profile
@@ -75,7 +75,7 @@ async def serve_picture(request: AnyRequest, token: FromPath[str]) -> Response[b
     found = await pictures.find(token)
     if found is None:
         raise NotFoundException
-    return picture(request, found.content, found.media_type)
+    return picture(request, found.content, found.media_type, PRIVATE)
 
 
 ROUTES = [upload_picture, ask_to_remove_picture, remove_picture, serve_picture]

@@ -71,10 +71,10 @@ async def test_it_is_set_read_and_recorded(acme: Owner) -> None:
 
 async def test_pictures(acme: Owner) -> None:
     await service.save(acme, WHOLE)
-    await service.save_picture(acme, "logo", PNG)
+    await service.save_picture(acme, "logo", PNG + secrets.token_bytes(8))
     sha256 = (await service.branding_of(acme)).logo
     assert sha256 is not None
-    assert await repository.shown_picture(sha256) is not None
+    assert await repository.shown_by(sha256) == [acme]
     await service.save(acme, WHOLE | {"logo": sha256, "favicon": url(PNG + b"1")})
     # Another owner cannot name it, and learns nothing.
     other = Owner(organization_id=(await an_organization()).id)
@@ -83,7 +83,7 @@ async def test_pictures(acme: Owner) -> None:
     with pytest.raises(InvalidBrandingError, match="no picture with this SHA-256"):
         await service.save(other, {"logo": secrets.token_hex(32)})
     await service.remove_picture(acme, "logo")
-    assert await repository.shown_picture(sha256) is None
+    assert await repository.shown_by(sha256) == []
     for content in (b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", PNG + bytes(MAX_BYTES)):
         with pytest.raises(InvalidPictureError):
             await service.save_picture(acme, "logo", content)
@@ -98,7 +98,7 @@ async def test_versions_are_kept_restored_and_bounded(acme: Owner, monkeypatch: 
     await service.save(acme, {"title": "1"})
     await service.restore(acme, first.id)
     assert (await service.branding_of(acme)).logo == sha256
-    assert await repository.shown_picture(sha256) is not None
+    assert await repository.shown_by(sha256) == [acme]
     for title in ("2", "3", "4"):
         await service.save(acme, {"title": title})
     found = await service.history(acme)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import secrets
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -17,12 +18,14 @@ from idp.directory import organizations
 from idp.directory.branding import mail_of
 from idp.directory.models import Organization
 from idp.directory.sign_in_policy_changes import set_policy
-from idp.infra.db.engine import fetch
+from idp.http import static
+from idp.infra.db.engine import execute, fetch
 from idp.keys import vault
 from idp.mail import outbox
 from idp.mail.brand import for_mail
 from idp.mail.messages import compose
-from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registration import disable_client, enable_client, register_client
+from idp.oauth.clients.service import update_client
 from idp.settings import settings
 from tests.branding.test_validation import url
 from tests.conftest import MakeClient
@@ -74,6 +77,61 @@ async def test_the_pictures_and_the_style_sheet_are_served(
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
     assert "immutable" in answer.headers["cache-control"]
     assert "--accent: #8a1c4a;" in answer.text
+
+
+async def test_pictures_of_disabled_owners_are_not_served(server: Server, http: httpx.AsyncClient) -> None:
+    """While an owner that is enabled shows the same picture, it is."""
+    content = PNG + secrets.token_bytes(8)
+    organization = await an_organization()
+    client, _ = await register_client(client_name="Shop", redirect_uris=["https://shop.example/callback"])
+    for owner in (Owner(organization_id=organization.id), Owner(client_id=client.client_id)):
+        await service.save_picture(owner, "logo", content)
+    path = f"{server.issuer}/branding/pictures/{sha256(content).hexdigest()}"
+    await organizations.disable(organization.id)
+    assert (await http.get(path)).status_code == 200
+    await disable_client(client.client_id)
+    assert (await http.get(path)).status_code == 404
+    await organizations.enable(organization.id)
+    assert (await http.get(path)).status_code == 200
+    await organizations.disable(organization.id)
+    await enable_client(client.client_id)
+    assert (await http.get(path)).status_code == 200
+
+
+async def test_a_picture_that_the_browser_has_is_not_read(server: Server, http: httpx.AsyncClient) -> None:
+    """The validator follows from the address, so that it is the same with another content."""
+    content = PNG + secrets.token_bytes(8)
+    await service.save_picture(Owner(organization_id=(await an_organization()).id), "logo", content)
+    digest = sha256(content).hexdigest()
+    path = f"{server.issuer}/branding/pictures/{digest}"
+    answer = await http.get(path)
+    assert answer.headers["cache-control"] == "public, max-age=86400"
+    await execute("UPDATE branding_picture SET content = $2 WHERE sha256 = $1", digest, PNG)
+    assert (await http.get(path, headers={"If-None-Match": answer.headers["etag"]})).status_code == 304
+
+
+async def test_links_of_a_client_are_shown_once(app: RelyingParty, browser: Browser, acme: Organization) -> None:
+    """The links of its branding, in place of those of its metadata; those of another owner do not replace them."""
+    await update_client(app.client_id, policy_uri="https://app.example.com/p", tos_uri="https://app.example.com/t")
+    await service.save(Owner(organization_id=acme.id), {"terms_uri": "https://acme.example/terms"})
+    await service.save(Owner(client_id=app.client_id), {"privacy_uri": "https://app.example.com/privacy"})
+    async with asyncio.timeout(30):
+        text = as_page(await app.authorize(browser, organization=acme.slug)).text
+        while not all(f'https://app.example.com/{each}"' in text for each in ("privacy", "t")):
+            text = as_page(await app.authorize(browser, organization=acme.slug)).text
+    assert "https://acme.example/terms" in text
+    assert 'https://app.example.com/p"' not in text
+
+
+async def test_a_scheme_is_light_or_dark(server: Server, http: httpx.AsyncClient) -> None:
+    for path in ("static/idp.css", "branding/styles/c-8a1c4a_.css"):
+        plain, dark, other = [
+            await http.get(f"{server.issuer}/{path}{query}") for query in ("", "?scheme=dark", "?scheme=sepia")
+        ]
+        assert (other.content, other.headers["cache-control"]) == (plain.content, plain.headers["cache-control"])
+        assert dark.content != plain.content
+    first, second = [static._in_scheme(b"@media (prefers-color-scheme: dark) {}", "dark") for _ in range(2)]
+    assert first is second
 
 
 def without_secrets(page: Page) -> str:

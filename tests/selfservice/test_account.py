@@ -159,6 +159,10 @@ async def test_a_picture(home: Browser, make_client: MakeClient, alice: User) ->
         assert (served.status_code, served.content, served.headers["content-type"]) == (200, PNG, "image/png")
         assert served.headers["x-content-type-options"] == "nosniff"
         assert "sandbox" in served.headers["content-security-policy"]
+        assert served.headers["cache-control"] == "private, max-age=300"
+        for disabled_at, status in (("now()", 404), ("NULL", 200)):
+            await execute(f"UPDATE users SET disabled_at = {disabled_at} WHERE id = $1", alice.id)
+            assert (await stranger.get(url)).status_code == status
         # Saving the profile keeps it, and another upload replaces it.
         page = as_page(await home.submit(as_page(await home.get("/account")), "profile-save", nickname="ali"))
         assert (await stranger.get(url)).status_code == 200

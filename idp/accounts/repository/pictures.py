@@ -13,6 +13,10 @@ _SAVE = """
     SET media_type = excluded.media_type, content = excluded.content, updated_at = excluded.updated_at
 """
 _FIND = "SELECT media_type, content FROM user_picture WHERE user_id = $1"
+_FIND_SERVED = """
+    SELECT p.media_type, p.content FROM user_picture AS p JOIN users AS u ON u.id = p.user_id
+    WHERE p.user_id = $1 AND u.disabled_at IS NULL
+"""
 _DELETE = "DELETE FROM user_picture WHERE user_id = $1"
 
 
@@ -31,6 +35,11 @@ async def save_picture(user_id: UUID, media_type: str, content: bytes) -> None:
 async def find_picture(user_id: UUID) -> StoredPicture | None:
     """Return the picture of a user, if there is one."""
     return one(StoredPicture, await fetchrow(_FIND, user_id))
+
+
+async def find_served_picture(user_id: UUID) -> StoredPicture | None:
+    """Return the picture of a user, unless the user is disabled."""
+    return one(StoredPicture, await fetchrow(_FIND_SERVED, user_id))
 
 
 async def delete_picture(user_id: UUID) -> bool:

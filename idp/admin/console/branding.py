@@ -66,7 +66,7 @@ def _has(branding: Branding, picture: str) -> str:
 PICTURE_LABELS = dict(zip(PICTURES, ("Logo", "Logo in the dark", "Icon", "Background picture"), strict=True))
 
 
-@branding_screen("POST")
+@branding_screen("POST", fresh=True)
 async def save_branding(request: AdminRequest, subject: Subject) -> Response[Any]:
     before = await service.branding_of(subject.owner)
     try:

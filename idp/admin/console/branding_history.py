@@ -70,7 +70,7 @@ async def ask_restore(request: AdminRequest, subject: Subject) -> Response[str]:
     )  # fmt: skip
 
 
-@branding_screen("POST", "/history/{version_id}/restore")
+@branding_screen("POST", "/history/{version_id}/restore", fresh=True)
 async def restore(request: AdminRequest, subject: Subject) -> Response[Any]:
     await service.restore(subject.owner, (await _version(request, subject)).id)
     return redirect_with_notice(subject.path)
@@ -94,7 +94,7 @@ async def ask_remove_branding(request: AdminRequest, subject: Subject) -> Respon
     )  # fmt: skip
 
 
-@branding_screen("POST", "/remove")
+@branding_screen("POST", "/remove", fresh=True)
 async def remove_branding(request: AdminRequest, subject: Subject) -> Response[Any]:
     await service.remove(subject.owner)
     return redirect_with_notice(subject.path, "deleted")

@@ -18,7 +18,8 @@ def _slot(request: AdminRequest) -> str:
     return request.params["picture"]
 
 
-@branding_screen("GET", "/pictures/{picture}")
+# Fresh before a file is chosen, because a sign-in does not keep it.
+@branding_screen("GET", "/pictures/{picture}", fresh=True)
 async def ask_for_picture(request: AdminRequest, subject: Subject) -> Response[str]:
     return await _form(request, subject)
 
@@ -37,7 +38,7 @@ async def _form(request: AdminRequest, subject: Subject, error: str | None = Non
     )  # fmt: skip
 
 
-@branding_screen("POST", "/pictures/{picture}", upload=True, max_file=lambda: max(MAX_BYTES.values()))
+@branding_screen("POST", "/pictures/{picture}", fresh=True, upload=True, max_file=lambda: max(MAX_BYTES.values()))
 async def upload_picture(request: AdminRequest, subject: Subject) -> Response[Any]:
     try:
         await service.save_picture(subject.owner, _slot(request), request.file)
@@ -56,7 +57,7 @@ async def ask_remove_picture(request: AdminRequest, subject: Subject) -> Respons
     )  # fmt: skip
 
 
-@branding_screen("POST", "/pictures/{picture}/remove")
+@branding_screen("POST", "/pictures/{picture}/remove", fresh=True)
 async def remove_picture(request: AdminRequest, subject: Subject) -> Response[Any]:
     await service.remove_picture(subject.owner, _slot(request))
     return redirect_with_notice(subject.path)

@@ -129,9 +129,9 @@ def screen(
                     error.title, error.description, status=error.status, way_out=(("Go to the console", HOME),)
                 ) from error
 
-        opt: dict[str, Any] = {"access": Access.PAGE, "permission": permission, "body": max_body}
-        if max_file is not None:
-            opt["large_body"] = LargeBody(lambda: max_file() + MAX_BODY_BYTES, partial(_may, permission))
+        opt: dict[str, Any] = {"access": Access.PAGE, "permission": permission}
+        if max_file is not None or max_body > MAX_BODY_BYTES:
+            opt["large_body"] = LargeBody(lambda: max_body + (max_file() if max_file else 0), partial(_may, permission))
         full = HOME + path.replace("}", ":str}")
         endpoint.__name__ = function.__name__
         ROUTES.append(route(full, http_method=[HttpMethod(method)], opt=opt, status_code=200)(endpoint))

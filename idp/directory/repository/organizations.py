@@ -28,6 +28,7 @@ UNION ALL SELECT 1 FROM organization_invitation WHERE email = $2 AND ended_at IS
 """
 _BY_SLUG = f"SELECT {all_columns(OrganizationRow)} FROM organization WHERE slug = $1"  # noqa: S608
 _SLUGS = "SELECT id, slug FROM organization WHERE id = ANY ($1::uuid[])"
+_ANY_ENABLED = "SELECT FROM organization WHERE id = ANY ($1::uuid[]) AND disabled_at IS NULL LIMIT 1"
 _SLUGS_OF_ENABLED = f"{_SLUGS} AND disabled_at IS NULL"
 # $3 is "updated_at" as the caller has read it; NULL: any.
 _RENAME = f"""
@@ -132,6 +133,11 @@ async def insert_organization(id: UUID, slug: str, name: str) -> Organization | 
 
 async def organization_by_id(id: UUID) -> Organization | None:
     return one(Organization, await fetchrow(_BY_ID, id))
+
+
+async def any_enabled(ids: Collection[UUID]) -> bool:
+    """Return whether one of these organizations is enabled."""
+    return bool(ids) and await fetchrow(_ANY_ENABLED, list(ids)) is not None
 
 
 async def keep_organization(id: UUID) -> Organization | None:

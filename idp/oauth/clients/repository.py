@@ -33,6 +33,7 @@ class Version(NamedTuple):
 _MEMBERS = frozenset(ClientMetadata.__struct_fields__)
 _CLIENT = f"SELECT {all_columns(ClientRow)} FROM client"  # noqa: S608
 _ENABLED_CLIENTS = f"{_CLIENT} WHERE disabled_at IS NULL AND client_id = ANY($1)"
+_ANY_ENABLED = "SELECT FROM client WHERE disabled_at IS NULL AND client_id = ANY($1) LIMIT 1"
 _ENABLED_VERSIONS = "SELECT client_id, updated_at, expires_at FROM client WHERE disabled_at IS NULL"
 _LOCK_CLIENT = f"{_CLIENT} WHERE client_id = $1 FOR UPDATE"
 _LOCK_CLIENT_NO_KEY = f"{_CLIENT} WHERE client_id = $1 FOR NO KEY UPDATE"
@@ -125,6 +126,11 @@ async def enabled_versions() -> dict[str, Version]:
 async def enabled_clients(client_ids: Collection[str]) -> list[Client]:
     """Return those of the clients that are enabled."""
     return _clients(Client, await fetch(_ENABLED_CLIENTS, list(client_ids))) if client_ids else []
+
+
+async def any_enabled(client_ids: Collection[str]) -> bool:
+    """Return whether one of these clients is enabled."""
+    return bool(client_ids) and await fetchrow(_ANY_ENABLED, list(client_ids)) is not None
 
 
 async def disabled_client_ids() -> frozenset[str]:

@@ -217,3 +217,6 @@ async def test_a_file_that_cannot_be_imported(owner: Admin, admins: dict[Role, A
     async with httpx.AsyncClient(verify=TLS) as stranger:
         answer = await stranger.post(f"{issuer}/admin/jobs/import", files=large, headers={"Origin": issuer})
         assert answer.status_code == 413
+        for path in ("jobs/new", "mail_templates/welcome"):
+            answer = await stranger.post(f"{issuer}/admin/{path}", data={"x": "y" * 80_000}, headers={"Origin": issuer})
+            assert answer.status_code == 413

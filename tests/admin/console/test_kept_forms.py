@@ -6,10 +6,14 @@ import pytest
 
 from idp.admin.console import screen
 from idp.admin.roles import Role
+from idp.branding import service as branding
+from idp.branding.models import Owner
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.clients.repository import find_client, update_metadata
 from tests.admin.console.conftest import Admin, sign_in_admin
+from tests.branding.test_validation import PNG
 from tests.support.browser import Browser, Page, as_page
+from tests.support.directory import an_organization
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
@@ -137,3 +141,31 @@ async def test_an_invitation_comes_back_to_its_page(admin: Admin) -> None:
     page = as_page(await admin.browser.submit(page, "totp-submit", code=await admin.person.otp()))
     assert (page.path, page.status) == ("/admin/users/invite", 200)
     assert "somebody@example.com" in page.text
+
+
+async def test_a_branding_needs_a_recent_sign_in(admin: Admin) -> None:
+    """Saving it keeps what was typed. A picture is chosen after the sign-in."""
+    owner = Owner(organization_id=(await an_organization()).id)
+    path = f"/admin/organizations/{owner.organization_id}/branding"
+    page = await admin.get(path)
+    await _become_old(admin)
+    asked = as_page(await admin.browser.submit(page, "confirm", display_name="Typed for long"))
+    assert await branding.current(owner) is None
+    page = await _sign_in_again(admin, asked)
+    assert "Typed for long" in page.text
+    await admin.browser.submit(page, "confirm")
+    assert (await branding.branding_of(owner)).display_name == "Typed for long"
+
+
+@pytest.mark.parametrize("act", ["remove", "pictures/logo/remove", "history/{version}/restore", "pictures/logo"])
+async def test_acts_on_a_branding_need_a_recent_sign_in(act: str, admin: Admin) -> None:
+    owner = Owner(organization_id=(await an_organization()).id)
+    await branding.save_picture(owner, "logo", PNG)
+    (before,) = await branding.history(owner)
+    path = f"/admin/organizations/{owner.organization_id}/branding/{act.format(version=before.id)}"
+    page = await admin.get(path)
+    await _become_old(admin)
+    if act == "pictures/logo":
+        assert "login-submit" in (await admin.get(path)).ids
+    assert "login-submit" in as_page(await admin.browser.submit(page, "confirm")).ids
+    assert await branding.history(owner) == [before]
