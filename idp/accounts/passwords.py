@@ -46,6 +46,8 @@ NICENESS = 10
 AVERAGED_CALLS = 8
 #: Lengths in characters (NIST SP 800-63B section 5.1.1.2). The minimum applies to new passwords only.
 MIN_LENGTH, MAX_LENGTH = 8, 1024
+#: Number of characters that are estimated while a password is typed, which is more often than when it is chosen.
+ASSESSED_LENGTH = 24
 
 
 class InvalidPasswordError(ValidationError):
@@ -75,20 +77,19 @@ async def assess(password: str, *, user_inputs: Sequence[str] = ()) -> Assessmen
         user_inputs: as for :func:`check_new_password`.
 
     Raises:
-        OverloadedError: too many passwords are being hashed.
+        OverloadedError: another password is being assessed.
     """
     try:
         _check_length(password)
     except InvalidPasswordError as error:
         return Assessment(0, False, str(error))
-    found = await _estimate(password, user_inputs)
+    known, pool = [*user_inputs, product_name()], _assessing()
+    if pool.outstanding:
+        raise OverloadedError
+    found = await pool.run(strength.estimate, password, known, length=ASSESSED_LENGTH)
     if found.score < settings().password_min_score:
         return Assessment(found.score, False, strength.explain_weakness(found))
     return Assessment(found.score, True, strength.describe(found.score))
-
-
-async def _estimate(password: str, user_inputs: Sequence[str]) -> strength.Strength:
-    return await _pool().run(strength.estimate, password, [*user_inputs, product_name()])
 
 
 async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) -> None:
@@ -102,7 +103,7 @@ async def check_new_password(password: str, *, user_inputs: Sequence[str] = ()) 
         OverloadedError: too many passwords are being hashed.
     """
     _check_length(password)
-    found = await _estimate(password, user_inputs)
+    found = await _pool().run(strength.estimate, password, [*user_inputs, product_name()])
     if found.score < settings().password_min_score:
         raise InvalidPasswordError(strength.explain_weakness(found))
     if await is_breached(_normalised(password)):
@@ -308,5 +309,12 @@ def _pool() -> _Pool:
     return _Pool(config.hashing_threads or share, config.hashing_queue, config.hashing_wait)
 
 
-# Threads are not copied by fork, so a forked worker needs a new pool.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+@cache
+def _assessing() -> _Pool:
+    """Return the thread for passwords that are being typed. They wait for nothing, and no sign-in waits for them."""
+    return _Pool(threads=1, queue=0)
+
+
+# Threads are not copied by fork, so a forked worker needs new pools.
+for _one in (_pool, _assessing):
+    os.register_at_fork(after_in_child=_one.cache_clear)

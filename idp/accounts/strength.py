@@ -22,13 +22,14 @@ class Strength(NamedTuple):
     suggestions: tuple[str, ...]
 
 
-def estimate(password: str, user_inputs: Sequence[str] = ()) -> Strength:
+def estimate(password: str, user_inputs: Sequence[str] = (), *, length: int = MAX_ESTIMATED_LENGTH) -> Strength:
     """Estimate a password. CPU-bound: call it in a thread.
 
     Args:
         user_inputs: known data of the user, such as address and name.
+        length: number of characters that are estimated, at most :data:`MAX_ESTIMATED_LENGTH`.
     """
-    result = zxcvbn(_normalise(password), [_normalise(word) for text in user_inputs for word in _words(text)])
+    result = zxcvbn(_normalise(password)[:length], [_normalise(word) for text in user_inputs for word in _words(text)])
     feedback = result.feedback
     if feedback is None:
         return Strength(int(result.score), None, ())

@@ -11,7 +11,7 @@ from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import words
-from idp.oauth.scopes import STANDARD_SCOPES, ScopeDescription, describe, describe_claim
+from idp.oauth.scopes import STANDARD_SCOPES, ScopeDescription, also_released, describe, describe_claim
 from idp.settings import MINUTE, settings
 
 #: Claims that are not shown beside the others: whether something was verified, and when the profile changed.
@@ -55,7 +55,7 @@ def describe_at(scope: str, servers: Iterable[ResourceServer] = ()) -> ScopeDesc
         server.scope_descriptions.get(scope) or _("Use %(service)s on your behalf", service=server.name)
         for server in defining
     )
-    return ScopeDescription(scope, " · ".join(dict.fromkeys(texts)), code=scope)
+    return ScopeDescription(scope, " · ".join(dict.fromkeys(texts)), also_released(scope), code=scope)
 
 
 def values(claims: Iterable[str], user: UserRow) -> tuple[tuple[str, str], ...]:

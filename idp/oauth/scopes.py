@@ -59,17 +59,24 @@ def _descriptions() -> Mapping[str, tuple[str, ...]]:
 def describe(scope: str, values: tuple[tuple[str, str], ...] = ()) -> ScopeDescription:
     """Return the text of a scope. A scope of a resource server is shown by its name.
 
-    Attributes that are released with the scope are named. Values of the user take the place of a general text.
+    Attributes that are released with the scope are named. The general text stays beside the values of the user, because
+    the client also sees what the user enters later.
     """
-    labels = ", ".join(one.text(locale.get()) for one in attributes.released([scope]))
+    labels = _labels(scope)
     if labels and scope not in STANDARD_SCOPES:
         return ScopeDescription(scope, _("See these details about you: %(labels)s", labels=labels))
     title, *texts = _descriptions().get(scope, (scope,))
-    if values:
-        texts = []
-    if labels:
-        texts.append(_("Also these details about you: %(labels)s.", labels=labels))
-    return ScopeDescription(scope, title, " ".join(texts), values)
+    return ScopeDescription(scope, title, " ".join(filter(None, (*texts, also_released(scope)))), values)
+
+
+def also_released(scope: str) -> str:
+    """Return a sentence about the attributes that are released with a scope that has a text of its own, or nothing."""
+    labels = _labels(scope)
+    return _("Also these details about you: %(labels)s.", labels=labels) if labels else ""
+
+
+def _labels(scope: str) -> str:
+    return ", ".join(one.text(locale.get()) for one in attributes.released([scope]))
 
 
 def _claim_names() -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from idp.oauth.clients.path_ids import client_id_of, path_id
 from idp.oauth.clients.registry import registry
 from idp.oauth.consent_grant import ConsentedScope
 from idp.oauth.details import words
-from idp.oauth.scopes import STANDARD_SCOPES, describe, describe_claim
+from idp.oauth.scopes import STANDARD_SCOPES, also_released, describe, describe_claim
 from idp.selfservice.account_page import AccountRequest, account_page, confirmation_page, require_form, require_session
 from idp.selfservice.notices import see_done
 
@@ -55,9 +55,13 @@ def _shown(app: consent.AuthorizedApplication) -> dict[str, Any]:
 
 def _title(granted: ConsentedScope) -> str:
     server = registry.resource_server(granted.resource) if granted.resource is not None else None
-    if server is None or granted.scope in STANDARD_SCOPES:
+    if granted.scope in STANDARD_SCOPES:
+        title = describe(granted.scope).title
+    elif server is None:
         return describe(granted.scope).title
-    return server.scope_descriptions.get(granted.scope) or granted.scope
+    else:
+        title = server.scope_descriptions.get(granted.scope) or granted.scope
+    return " · ".join(filter(None, (title, also_released(granted.scope))))
 
 
 def _name(resource: str) -> str:

@@ -25,5 +25,15 @@ def check_form_token(form: Mapping[str, str], secret: str, purpose: str) -> None
     Raises:
         PageError: the token is missing or wrong.
     """
-    if not hmac.compare_digest(form.get("csrf_token", "").encode(), form_token(secret, purpose).encode()):
-        raise PageError(_("This form has expired"), _("Go back, reload the page and try again."))
+    if not has_form_token(form, secret, purpose):
+        raise expired_form()
+
+
+def has_form_token(form: Mapping[str, str], secret: str, purpose: str) -> bool:
+    """Return whether one of our pages showed the form to this browser."""
+    return hmac.compare_digest(form.get("csrf_token", "").encode(), form_token(secret, purpose).encode())
+
+
+def expired_form() -> PageError:
+    """Return the error for a form that none of our pages showed."""
+    return PageError(_("This form has expired"), _("Go back, reload the page and try again."))

@@ -37,9 +37,9 @@ PUSHED_OF_CLIENT = Rate("pushed requests of a client", burst=600, interval=0.1)
 PUSHED_OF_HOST = Rate("pushed requests of a host", burst=1200, interval=0.1)
 #: Logout tokens of upstream providers from one host. Each is verified, perhaps with keys that must be fetched.
 LOGOUT_TOKENS_OF_HOST = Rate("logout tokens of a host", burst=1200, interval=0.1)
-#: Estimates of a new password while it is typed, from one host and one network.
-STRENGTHS_OF_HOST = Rate("password strengths of a host", burst=60, interval=1)
-STRENGTHS_OF_NETWORK = Rate("password strengths of a network", burst=600, interval=0.1)
+#: Estimates of a new password while it is typed, from one host and one network. Each keeps a CPU busy for milliseconds.
+STRENGTHS_OF_HOST = Rate("password strengths of a host", burst=30, interval=2)
+STRENGTHS_OF_NETWORK = Rate("password strengths of a network", burst=60, interval=1)
 #: Mails to one address: a small burst, and no more per day than a user needs.
 MAILS_TO_ADDRESS = Rate("mails to an address", burst=3, interval=MINUTE)
 MAILS_TO_ADDRESS_A_DAY = Rate("mails to an address a day", burst=15, interval=DAY / 15)

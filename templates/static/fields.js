@@ -3,7 +3,9 @@
   "use strict";
   // A neighbour of the folder of static files, wherever the server is mounted.
   const STRENGTH = new URL("../password/strength", document.currentScript.src);
-  const KNOWN = ["username", "email", "name"];
+  // What makes a password easy to guess, and what proves that the form is of our page.
+  const SENT = ["username", "email", "name", "csrf_token", "token"];
+  const FLOW = /\/login\/([^/]+)\//;
   const PAUSE = 400;
 
   const show = (button, field, shown) => {
@@ -20,10 +22,13 @@
 
   const judge = async (field) => {
     const values = new URLSearchParams({ password: field.value });
-    for (const name of KNOWN) {
+    for (const name of SENT) {
       const value = field.form.elements[name]?.value;
       if (value) values.set(name, value);
     }
+    // Not form.action, which may be a button.
+    const flow = FLOW.exec(field.form.getAttribute("action"));
+    if (flow) values.set("flow", flow[1]);
     const options = { method: "POST", body: values, credentials: "same-origin", redirect: "error" };
     const answer = await fetch(STRENGTH, options).catch(() => null);
     return answer?.ok ? answer.json().catch(() => null) : null;

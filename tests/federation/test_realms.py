@@ -1,5 +1,6 @@
 """Home-realm discovery: an address at the domain of an organization leads to the upstream of the organization."""
 
+import asyncio
 import re
 import secrets
 
@@ -7,6 +8,8 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
+from idp.branding import service as branding
+from idp.branding.models import Owner
 from idp.directory import domains, organizations
 from idp.directory.errors import UnknownOrganizationError
 from idp.directory.sign_in_policy_changes import set_policy
@@ -126,6 +129,20 @@ async def test_hints_of_an_application(browser: Browser, make_client: MakeClient
     assert "address-submit" in page.ids
     away = as_page(await browser.get(f"{page.path}/to/{realm.upstream.id}"))
     assert away.path == page.path
+
+
+async def test_the_address_page_has_the_heading_of_the_brand(
+    browser: Browser, make_client: MakeClient, make_realm: MakeRealm
+) -> None:
+    await make_realm()
+    client = await make_client()
+    await branding.save(Owner(client_id=client.client_id), {"title": "Welcome to the shop"})
+    async with asyncio.timeout(30):
+        page = as_page(await client.authorize(browser))
+        while "Welcome to the shop" not in page.text:
+            page = as_page(await client.authorize(browser))
+    assert "address-submit" in page.ids
+    assert re.search(r"<h1[^>]*>\s*Welcome to the shop\s*</h1>", page.text)
 
 
 async def test_an_application_with_upstreams_of_its_own(

@@ -10,9 +10,14 @@ from idp.infra.db.engine import execute
 from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.clients.service import delete_resource_server
 from idp.oauth.clients.service import update_resource_server as update
+from idp.oauth.consent_grant import ConsentedScope
+from idp.selfservice import apps
 from tests.conftest import MakeClient
+from tests.support.attributes import Declare, declare
 from tests.support.browser import Page, as_page, open_browser
-from tests.support.oauth import RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty
+
+__all__ = ["declare"]
 
 
 async def _asked(party: RelyingParty, user: User, **changes: str | None) -> Page:
@@ -35,6 +40,43 @@ async def test_values_of_the_profile(make_client: MakeClient, alice: User) -> No
     assert "1990-12-31" in page.text
     assert "+49 30 1" in page.text
     assert page.text.count(alice.email) >= 2
+
+
+async def test_what_the_profile_lacks_is_named_too(make_client: MakeClient, alice: User) -> None:
+    """The client also sees a birthday that the user enters later."""
+    await execute("UPDATE users SET name = 'Alice Example', birthdate = NULL WHERE id = $1", alice.id)
+    party = await make_client(scope="openid profile")
+    page = await _asked(party, alice, scope="openid profile")
+    assert "Alice Example" in page.text
+    assert "Your name, picture, birthday, language and so on." in page.text
+
+
+@pytest.mark.parametrize("service", ["named", "unnamed"])
+async def test_attributes_of_a_scope_of_a_resource_server(
+    make_client: MakeClient, alice: User, declare: Declare, service: str
+) -> None:
+    """The words of the service do not hide what else is released, here and on the page of the account."""
+    scope = f"{secrets.token_hex(6)}:read"
+    api = f"https://{secrets.token_hex(6)}.example.com"
+    label = f"Badge {secrets.token_hex(6)}"
+    await declare(scope=scope, label={"default": label})
+    await register_resource_server(api, "Orders", scope=scope, scope_descriptions={scope: "See your orders"})
+    party = await make_client(scope=f"openid {scope}")
+    named = {"resource": api} if service == "named" else {}
+    async with open_browser(party.issuer) as browser:
+        page = as_page(await party.authorize(browser, scope=f"openid {scope}", **named))
+        page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+        assert "See your orders" in page.text
+        assert f"Also these details about you: {label}." in page.text
+        await browser.submit(page, "consent-allow")
+        assert label in as_page(await browser.get("/account/apps")).text
+    await delete_resource_server(api)
+
+
+async def test_attributes_of_a_standard_scope_on_the_page_of_the_account(alice: User, declare: Declare) -> None:
+    label = f"Badge {secrets.token_hex(6)}"
+    await declare(scope="profile", label={"default": label})
+    assert label in apps._title(ConsentedScope("profile"))
 
 
 async def test_a_claim_by_name(make_client: MakeClient, alice: User) -> None:
