@@ -60,7 +60,14 @@ class _Parser(HTMLParser):
     def handle_comment(self, data: str) -> None:
         self._refuse(data, "a comment")
 
-    handle_decl = handle_pi = unknown_decl = handle_comment
+    def handle_decl(self, decl: str) -> None:
+        self.handle_comment(decl)
+
+    def handle_pi(self, data: str) -> None:
+        self.handle_comment(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.handle_comment(data)
 
     def _refuse(self, text: str, place: str) -> None:
         for _ in range(MAX_DEPTH):
