@@ -1,10 +1,8 @@
 """Operations on mail templates, and test emails."""
 
-import asyncpg
-
 from idp.accounts.addresses import mask_email, normalise_email
 from idp.admin.api.models import mail_templates as models
-from idp.admin.api.operation import Call, listed, operation
+from idp.admin.api.operation import Call, listed, operation, reader
 from idp.admin.roles import Permission
 from idp.infra.db.listing import find
 from idp.mail import trial
@@ -17,9 +15,7 @@ _READ, _WRITE = Permission.MAIL_TEMPLATES_READ, Permission.MAIL_TEMPLATES_WRITE
 _PATH = "/mail_templates"
 
 
-def _read(row: asyncpg.Record) -> models.MailTemplate:
-    return models.MailTemplate(**dict(row))
-
+_read = reader(models.MailTemplate)
 
 listed(
     _PATH, _READ, "List the mail templates that replace shipped ones",
