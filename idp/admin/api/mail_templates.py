@@ -2,7 +2,8 @@
 
 from idp.accounts.addresses import mask_email, normalise_email
 from idp.admin.api.models import mail_templates as models
-from idp.admin.api.operation import Call, listed, operation, reader
+from idp.admin.api.models.base import reader
+from idp.admin.api.operation import Call, listed, operation
 from idp.admin.roles import Permission
 from idp.infra.db.listing import find
 from idp.mail import trial
