@@ -36,7 +36,8 @@ async def show_template(call: Call) -> models.MailTemplate:
     name, language = _asked(call)
     row = await find(MAIL_TEMPLATES, id=f"{name}.{language}")
     if row is not None:
-        return _read(row)
+        found: models.MailTemplate = _read(row)
+        return found
     shipped = sources.shipped(name, language)
     return models.MailTemplate(
         id=f"{name}.{language}", template=name, language=language,
