@@ -308,7 +308,7 @@ CREATE INDEX mail_recipient ON mail (recipient);
 CREATE INDEX mail_next_attempt_at ON mail (next_attempt_at);
 CREATE INDEX mail_expires_at ON mail (expires_at);
 CREATE INDEX mail_created_at ON mail (created_at, id);
-CREATE INDEX mail_template ON mail (template, created_at, id);
+CREATE INDEX mail_of_template ON mail (template, created_at, id);
 -- Most are sent.
 CREATE INDEX mail_state ON mail (state, created_at, id) WHERE state <> 'sent';
 
