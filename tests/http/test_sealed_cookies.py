@@ -15,7 +15,7 @@ def _request(cookie: Any) -> Request[Any, Any, Any]:
     return Request({"type": "http", "headers": [header], "state": {}})  # type: ignore[arg-type,typeddict-item]
 
 
-def test_a_copied_cookie_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copied_cookie_expires(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A browser deletes it by its Max-Age, somebody who copied it does not."""
     request = _request(sealed_cookies.seal("secret", "s3cret", "page"))
     assert sealed_cookies.read(request, "secret", "page") == "s3cret"

@@ -170,7 +170,7 @@ async def test_an_idempotency_key_is_the_same_however_the_path_is_written(owner:
 
 async def test_a_long_response_is_shown_at_once(owner: Admin) -> None:
     """With its secret, which nothing shows again."""
-    uris = [f"https://a.example/{secrets.token_hex(400)}" for _ in range(5)]
+    uris = [f"https://a.example/{secrets.token_hex(400)}" for _ in range(9)]
     body = json.dumps({"client_name": secrets.token_hex(6), "redirect_uris": uris})
     page = await owner.confirm(f"{PATH}/create_client", body=body)
     assert "201 Created" in page.text
