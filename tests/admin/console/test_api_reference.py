@@ -15,6 +15,7 @@ from idp.admin.api.running import Message, run
 from idp.admin.console import api_examples, api_reference
 from idp.admin.console.api_request import Answer, packed, read, unpacked
 from idp.admin.roles import PERMISSIONS, Permission, Role
+from idp.federation import registry
 from idp.infra.db.engine import fetch
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.repository import find_client
@@ -169,12 +170,13 @@ async def test_an_idempotency_key_is_the_same_however_the_path_is_written(owner:
 
 
 async def test_a_long_response_is_shown_at_once(owner: Admin) -> None:
-    """With its secret, which nothing shows again."""
-    uris = [f"https://a.example/{secrets.token_hex(400)}" for _ in range(9)]
-    body = json.dumps({"client_name": secrets.token_hex(6), "redirect_uris": uris})
-    page = await owner.confirm(f"{PATH}/create_client", body=body)
+    """A response may have a secret that nothing shows again."""
+    name, values = f"u{secrets.token_hex(4)}", [secrets.token_hex(200) for _ in range(20)]
+    body = {"id": name, "name": "x", "issuer": "https://op.example", "client_id": "x", "client_secret": "y"}
+    page = await owner.confirm(f"{PATH}/add_upstream", body=json.dumps(body | {"required_claims": {"groups": values}}))
+    await registry.delete(name)
     assert "201 Created" in page.text
-    assert json.loads(shown(page.text))["client_secret"]
+    assert json.loads(shown(page.text))["config"]["required_claims"] == {"groups": values}
     assert "would be sent again" in page.text
 
 
