@@ -8,14 +8,16 @@ import msgspec
 from idp.admin.access import check_client
 from idp.admin.api.applications import show_client
 from idp.admin.api.models import branding as models
-from idp.admin.api.operation import Call, not_found, operation
+from idp.admin.api.operation import Call, operation
 from idp.admin.api.organizations import show_organization
 from idp.admin.roles import Permission
 from idp.branding import service
 from idp.branding.models import SERVER, Branding, Owner, Version
+from idp.directory.names import is_id
 
 #: Four pictures in base64, and the rest.
 MAX_BODY = 640 * 1024
+NIL = UUID(int=0)
 
 
 async def _server(_call: Call) -> Owner:
@@ -66,11 +68,9 @@ def _declare(
         return models.BrandingVersions([_listed(each) for each in await service.history(await owner(call))])
 
     async def restore(call: Call) -> models.Branding:
-        try:
-            version_id = UUID(call.params["version_id"])
-        except ValueError as error:
-            raise not_found() from error
-        await service.restore(await owner(call), version_id)
+        text = call.params["version_id"]
+        # No version has the nil UUID. The authority over the owner is checked first.
+        await service.restore(await owner(call), UUID(text) if is_id(text) else NIL)
         return await show(call)
 
     handlers = {
