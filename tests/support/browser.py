@@ -41,16 +41,27 @@ class _Forms(HTMLParser):
         super().__init__()
         self.forms: list[Form] = []
         self.ids: set[str] = set()
+        self._by_id: dict[str, Form] = {}
+        #: Buttons outside of their form, which they name: id of the form, id, name and value.
+        self._apart: list[tuple[str, str, str, str]] = []
+
+    def close(self) -> None:
+        super().close()
+        for form, button, name, value in self._apart:
+            self._by_id[form].buttons[button] = (name, value)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         self.ids.add(values.get("id", ""))
         if tag == "form":
             self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
+            self._by_id[values.get("id", "")] = self.forms[-1]
         elif values.get("type") == "checkbox" and "checked" not in values:
             return  # Sent only if it is ticked.
         elif tag == "input" and self.forms and "name" in values:
             self.forms[-1].fields[values["name"]] = values.get("value", "")
+        elif tag == "button" and "form" in values:
+            self._apart.append((values["form"], values.get("id", ""), values.get("name", ""), values.get("value", "")))
         elif tag == "button" and self.forms:
             self.forms[-1].buttons[values.get("id", "")] = (values.get("name", ""), values.get("value", ""))
 
@@ -74,6 +85,7 @@ class Page:
         self.text = response.text
         parser = _Forms()
         parser.feed(self.text)
+        parser.close()
         self.forms, self.ids = parser.forms, parser.ids
 
     @property
