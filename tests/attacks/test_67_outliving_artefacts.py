@@ -80,6 +80,7 @@ TABLES = {
     "organization_invitation": "for the person with an address; gives nothing without a sign-in",
     "user_role": "what the person may do, once signed in",
     "user_attribute": "what is known of the person",
+    "user_picture": "what is known of the person",
     "audit_event": "what happened",
     "trace": "what happened",
     "session_client": "who is told that the session has ended; gives nothing by itself",

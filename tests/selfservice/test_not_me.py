@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 
-import msgspec
 import pytest
 
 from idp.accounts import email_proofs
@@ -104,7 +103,7 @@ async def test_of_which_sign_ins_it_tells(
     monkeypatch: pytest.MonkeyPatch, alice: User, browser: AnyBrowser, step: CompletedStep, told: int
 ) -> None:
     """A password of a directory is typed at our form, and an app's at the app's."""
-    telling = msgspec.structs.replace(settings(), new_browser_mail=True, smtp_url="smtp://localhost")
+    telling = settings().model_copy(update={"new_browser_mail": True, "smtp_url": "smtp://localhost"})
     monkeypatch.setattr(new_browser, "settings", lambda: telling)
     async with transaction():
         await devices.remember(AnyBrowser(), alice.id, trust=False, second_step=False)
