@@ -21,11 +21,6 @@ from idp.infra.request_context import actor
 
 #: Versions that are kept of each owner, the current one included.
 KEPT = 20
-EVENTS = {
-    "server": "branding_set",
-    "client": "client_branding_set",
-    "organization": "organization_branding_set",
-}
 
 Expected = datetime | UnsetType | None
 
@@ -170,7 +165,8 @@ async def _change(
         await repository.insert(ids.uuid7(), owner, after, actor.get(), kept=KEPT)
     except asyncpg.ForeignKeyViolationError as error:
         raise UnknownOwnerError from error
-    await record(EVENTS[owner.kind], **_about(owner, before, after))
+    event = "client_branding_set" if owner.kind == "client" else "organization_branding_set"
+    await record("branding_set" if owner.kind == "server" else event, **_about(owner, before, after))
 
 
 def _about(owner: Owner, before: Branding | None, after: Branding | None) -> About:

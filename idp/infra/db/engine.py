@@ -322,9 +322,13 @@ async def fetch(statement: str, *arguments: object) -> list[asyncpg.Record]:
 
 
 async def fetch_once(statement: str, *arguments: object) -> list[asyncpg.Record]:
-    """Run one statement whose text is made for one request, inside a :func:`transaction`."""
-    current = cast(_Transaction, engine.current_transaction.get())
-    return await current.line.fetch_once(statement, arguments)
+    """Run one statement that reads, and whose text is made for one request or which is planned for its values."""
+    current = engine.current_transaction.get()
+    if current is not None:
+        return await cast(_Transaction, current).line.fetch_once(statement, arguments)
+    # In a transaction, so that a pooler does not change the connection between the steps.
+    async with lines().line() as line, line.connection.transaction():
+        return await line.fetch_once(statement, arguments)
 
 
 async def ping() -> None:

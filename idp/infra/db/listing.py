@@ -156,10 +156,11 @@ async def _rows(
     """
     if not filters:
         return await fetch(statement(listing, sort=sort, after=after, limit=limit), *values)
-    async with transaction():
-        if any(listing.filters[name].keys for name in filters):
+    if any(listing.filters[name].keys for name in filters):
+        async with transaction():
             return await selective.page(selective_page(listing, filters, sort, after=after, limit=limit), values)
-        return await fetch_once(statement(listing, filters, sort=sort, after=after, limit=limit), *values)
+    # Not by `transaction`, which checks the authority to change something.
+    return await fetch_once(statement(listing, filters, sort=sort, after=after, limit=limit), *values)
 
 
 async def all_rows(listing: Listing, filters: Mapping[str, str] | None = None) -> list[asyncpg.Record]:
