@@ -118,18 +118,18 @@ async def test_a_partition_has_every_index_of_its_table(own_database: str) -> No
 async def test_a_new_index_is_built_on_one_partition_after_the_other(own_database: str) -> None:
     """As docs/migrations.md says. A partition that is created in the meantime has it."""
     await partitions.create_ahead(TABLE, NOVEMBER)
-    of_index = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_event_outcome'::regclass"
+    of_index = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'audit_event_added'::regclass"
     names = [
         row["name"]
         for row in await fetch(
             "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'audit_event'::regclass"
         )
     ]
-    await execute("CREATE INDEX audit_event_outcome ON ONLY audit_event (outcome)")
+    await execute("CREATE INDEX audit_event_added ON ONLY audit_event (outcome)")
     await partitions.create_ahead(TABLE, NOVEMBER + timedelta(days=1))
     for name in names:
-        await execute(f"CREATE INDEX CONCURRENTLY {name}_outcome ON {name} (outcome)")
-        await execute(f"ALTER INDEX audit_event_outcome ATTACH PARTITION {name}_outcome")
+        await execute(f"CREATE INDEX CONCURRENTLY {name}_added ON {name} (outcome)")
+        await execute(f"ALTER INDEX audit_event_added ATTACH PARTITION {name}_added")
     assert await fetch("SELECT FROM pg_index WHERE NOT indisvalid") == []
     (row,) = await fetch(of_index)
     assert row["count"] == len(names) + 1 == 5
