@@ -201,7 +201,7 @@ async def test_the_consent_page(paying: RelyingParty, payment: DetailsType, brow
     assert "<script>alert" not in page.text
     assert "\N{RIGHT-TO-LEFT OVERRIDE}" not in page.text
     for name, value in (("amount.currency", "EUR"), ("actions", "initiate, status"), ("reference", "7")):
-        assert f"<dt>{name}</dt><dd>{value}</dd>" in page.text
+        assert f"<dt>{name}</dt><dd><bdi>{value}</bdi></dd>" in page.text
     server = registry.resource_server(payment.resource)
     assert server is not None
     assert server.name in page.text

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from idp.infra import i18n
 from idp.keys import jose, lifecycle
 from idp.keys.key_set import KeySet
 from idp.oauth import metadata
@@ -146,7 +147,7 @@ async def test_the_metadata(web: httpx.AsyncClient) -> None:
         "require_signed_request_object": False,
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
-        "ui_locales_supported": ["en", "de", "es", "fr"],
+        "ui_locales_supported": list(i18n.LOCALES),
     }
 
 

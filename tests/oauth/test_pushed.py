@@ -136,7 +136,8 @@ async def test_one_that_cannot_be_used(client: RelyingParty, make_client: MakeCl
     for unknown in (f"{PREFIX}x", PREFIX, f"{PREFIX}{'x' * 3000}", request_uri.upper(), f"{request_uri} "):
         if unknown.startswith(PREFIX):
             assert_page(await authorize(client, browser, unknown), "invalid_request_uri")
-    assert_page(await browser.get("/authorize", request_uri=await client.push()), "invalid_client")
+    # It must name the client too (RFC 9126 section 4).
+    assert_page(await browser.get("/authorize", request_uri=await client.push()), "invalid_request")
 
 
 async def test_the_user_cancels(client: RelyingParty, browser: Browser) -> None:

@@ -205,6 +205,10 @@ async def test_the_user_takes_the_access_back(browser: Browser, party: RelyingPa
     page = as_page(await browser.get("/account/apps"))
     assert "Example client" not in page.text
     assert party.client_id.split("/")[2] in page.text
+    question = re.search(r'href="([^"]*/revoke)"', page.text)
+    assert question is not None
+    page = as_page(await browser.get(question[1]))
+    assert await fetchrow("SELECT FROM consent WHERE client_id = $1", party.client_id) is not None
     form = next(form for form in page.forms if form.action.endswith("/revoke"))
     as_page(await browser.post(form.action, form.fields))
     assert (await party.refresh(tokens["refresh_token"])).json()["error"] == "invalid_grant"
