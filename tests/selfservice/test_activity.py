@@ -50,9 +50,10 @@ LEFT_OUT = {
 }  # fmt: skip
 #: The same by the beginning of the name: what belongs to the server, and to no user.
 OF_THE_SERVER = (
-    "access_policy_", "attribute_", "authorization_details_type_", "bulk_job_", "claim_mapping_", "client_",
-    "event_stream_", "id_jag_policy_", "initial_access_token_", "key_", "master_key_", "organization_branding_",
-    "organization_domain_", "organization_policy_", "provisioning_", "resource_server_", "scim_token_",
+    "access_policy_", "attribute_", "authorization_details_type_", "branding_", "bulk_job_", "claim_mapping_",
+    "client_", "event_stream_", "id_jag_policy_", "initial_access_token_", "key_", "mail_template_",
+    "mail_test_", "master_key_", "organization_branding_", "organization_domain_",
+    "organization_policy_", "provisioning_", "resource_server_", "scim_token_",
     "token_exchange_policy_", "token_hook_", "trusted_issuer_", "upstream_", "webhook_", "workload_identity_",
 )  # fmt: skip
 OF_ORGANIZATIONS = {f"organization_{what}" for what in ("created", "updated", "disabled", "enabled", "deleted")}
@@ -150,7 +151,7 @@ async def test_memberships(home: Browser, alice: User) -> None:
 
 
 async def test_a_changed_password_is_no_sign_in(home: Browser) -> None:
-    await home.submit(as_page(await home.get("/account/sessions")), "end-others")
+    await home.submit(as_page(await home.get("/account/sessions/end")), "ask-confirm")
     shown = await _events(home)
     assert shown[0].startswith("This browser stayed signed in")
     assert shown[1].startswith("Signed out everywhere")
