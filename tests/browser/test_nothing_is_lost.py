@@ -57,7 +57,7 @@ async def test_a_typed_address_is_taken_along(
     await page.fill("#username", newcomer)
     await page.click("#register")
     await _shows(page, newcomer)
-    await page.get_by_role("button", name="Use your password").click()
+    await page.click("#to-login")
     await _shows(page, newcomer)
     await page.fill("#username", f"y{newcomer}")
     await page.fill("#password", "wrong")

@@ -99,7 +99,7 @@ async def _focused(page: Page) -> str:
     return str(await page.evaluate(f"({found})(document.activeElement)"))
 
 
-async def _tab_to(page: Page, id: str, most: int = 30) -> None:
+async def _tab_to(page: Page, id: str, most: int = 60) -> None:
     """Press Tab until something has the focus."""
     for _ in range(most):
         if await _focused(page) == id:
@@ -128,6 +128,9 @@ async def _tab_order(page: Page, most: int = 60) -> list[str]:
         if (focused := await _focused(page)) == "body":
             continue
         before, visible = await page.evaluate(_LOOK)
+        # A field for a date has a stop for each of its parts.
+        if before and order[-1:] == [focused]:
+            continue
         if before:
             return order
         assert visible, f"{page.url}: {focused}"
@@ -148,6 +151,8 @@ async def test_sign_in_by_keyboard(page: Page, alice: User) -> None:
     await _tab_to(page, "to-account")
     await page.keyboard.press("Enter")
     await expect(page.locator("#profile-save")).to_be_visible()
+    await _tab_to(page, "details-links")
+    await page.keyboard.press("Enter")
     await _tab_to(page, "nickname")
     await page.keyboard.type("Ali")
     await page.keyboard.press("Enter")
