@@ -86,8 +86,13 @@ def test_scim(reader: Reader) -> None:
 
 
 def test_upstreams(reader: Reader) -> None:
-    printed = reader.read("upstreams.md", {"https://login.acme.example": reader.server.issuer}, input="secret\n")
-    assert "acme" in printed
+    """The upstream is this server, which knows the client: a test says whether it accepts the secret."""
+    redirect_uri = f"{reader.server.issuer}/upstreams/acme/callback"
+    created = json.loads(reader.idp("clients", "create", "--name", "idp", "--redirect-uri", redirect_uri, "--json"))
+    issuers = dict.fromkeys(("https://login.acme.example", "https://login.partner.example"), reader.server.issuer)
+    values = {**issuers, "idp": created["client_id"]}
+    printed = reader.read("upstreams.md", values, input=f"{created['client_secret']}\n")
+    assert "It accepts the client id and the client secret." in printed
 
 
 def test_workload_identity(reader: Reader) -> None:
