@@ -30,7 +30,7 @@ GOODBYE = "https://app.example.com/goodbye?x='onfocus='alert(1)"
 TRACES = """() => [...document.querySelectorAll("*")].filter(element =>
     [...element.attributes].some(a => a.name.startsWith("on") || /^\\s*(javascript|data|vbscript):/i.test(a.value))
     || (element.localName === "script" && !element.nonce
-        && !/^\\/static\\/(passkey|tab)\\.js\\?v=\\w+$/.test(element.getAttribute("src")))
+        && !/^\\/static\\/(fields|passkey|tab)\\.js\\?v=\\w+$/.test(element.getAttribute("src")))
     || ["iframe", "object", "embed", "base"].includes(element.localName)
 ).map(element => element.outerHTML)"""
 

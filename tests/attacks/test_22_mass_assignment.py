@@ -112,7 +112,7 @@ async def _profile(person: Person) -> None:
 
 async def _save(person: Person, **fields: str) -> None:
     # Select fields are not among the fields collected from the page.
-    await person.send(await person.page("/account"), "profile-save", **({"zoneinfo": ""} | fields))
+    await person.send(await person.page("/account"), "profile-save", **({"zoneinfo": "", "locale": ""} | fields))
 
 
 async def _password(person: Person) -> None:
