@@ -8,6 +8,7 @@ beginning of the picture's digest: it does not reveal the id, and ends with the 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import suppress
 from hashlib import sha256
+from hmac import compare_digest
 from uuid import UUID
 
 from idp.accounts.repository import pictures, users
@@ -66,7 +67,7 @@ async def find(token: str) -> StoredPicture | None:
     with suppress(ValueError, vault.SecretsError):
         plain = vault.decrypt(urlsafe_b64decode(token + "=" * (-len(token) % 4)), _CONTEXT)
         found = await pictures.find_served_picture(UUID(bytes=plain[:_ID_LENGTH]))
-        return found if found is not None and _digest(found.content) == plain[_ID_LENGTH:] else None
+        return found if found is not None and compare_digest(_digest(found.content), plain[_ID_LENGTH:]) else None
     return None
 
 

@@ -107,7 +107,7 @@ async def test_49_each_change_is_told(browser: Browser, person: Person, mailbox:
     await browser.submit(as_page(await browser.get("/account/recovery-codes")), "ask-confirm")
     assert "ecovery codes" in await sentence()
     page = as_page(await browser.submit(as_page(await browser.get("/account/security")), "two-step"))
-    assert "second step" in await sentence()
+    assert "wo-step" in await sentence()
     form = next(form for form in page.forms if "/account/passkeys/" in form.action)
     await browser.submit(as_page(await browser.get(form.action)), "ask-confirm")
     assert "asskey" in await sentence()
