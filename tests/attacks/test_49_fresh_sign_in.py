@@ -25,6 +25,10 @@ HARMLESS = {
     "POST /account/apps/{client_id:str}/revoke",
     "GET /account/security", "GET /account/sessions", "POST /account/sessions/end",
     "POST /account/sessions/{session_id:uuid}/end", "GET /account/data",
+    # The questions before these acts, what happened, and the picture, which is a part of the profile.
+    "GET /account/apps/{client_id:str}/revoke", "GET /account/sessions/end", "GET /account/activity",
+    "GET /account/sessions/{session_id:uuid}/end", "POST /account/picture", "GET /account/picture/remove",
+    "POST /account/picture/remove",
     # What it gives says nothing about the account, and the address was proved.
     "GET /account/organizations", "POST /account/organizations/invitations/{invitation_id:uuid}",
     # A request of a client has a level and an age of its own (tests/oauth/ciba/).
