@@ -23,7 +23,7 @@ AnyRequest = Request[Any, Any, Any]
 KNOWN, KNOWN_LENGTH = ("username", "email", "name"), 254
 
 
-@post("/password/strength", opt={"access": Access.PAGE})
+@post("/password/strength", status_code=200, opt={"access": Access.PAGE})
 async def password_strength(request: AnyRequest) -> Response[dict[str, Any]]:
     """Return the score and a sentence about the password in the form. Neither is stored or logged."""
     await limits.count_strength()

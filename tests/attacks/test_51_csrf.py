@@ -9,6 +9,7 @@ import httpx
 import pyotp
 import pytest
 
+from idp.accounts import pictures
 from idp.accounts.repository.users import user_by_email
 from idp.accounts.tables import User
 from idp.directory import invitations
@@ -213,8 +214,9 @@ WAYS: dict[str, Way] = {
     "/account/passkeys": _passkey,
     "/account/passkeys/{passkey_id:uuid}": _any_account_form(f"/account/passkeys/{NOBODY}", action="remove"),
     "/account/password": _account("/account/password", "password-save", **NEW_PASSWORD),
+    "/account/picture/remove": _account("/account/picture/remove", "ask-confirm"),
     "/account/recovery-codes": _any_account_form("/account/recovery-codes"),
-    "/account/sessions/end": _account("/account/sessions", "end-others"),
+    "/account/sessions/end": _account("/account/sessions/end", "ask-confirm"),
     "/account/sessions/{session_id:uuid}/end": _any_account_form(f"/account/sessions/{NOBODY}/end"),
     "/account/totp": _totp,
     "/account/totp/remove": _any_account_form("/account/totp/remove"),
@@ -230,10 +232,13 @@ WAYS: dict[str, Way] = {
     "/login/{flow_id:str}/way": _way,
     "/login/{flow_id:str}/{step:str}": _login,
     "/logout/confirm": _logout,
+    "/password/strength": _any_account_form("/password/strength", **NEW_PASSWORD),
 }
 #: The link from a mail is the proof, in any browser: only the origin of the request is checked. A session accepts an
 #: invitation into an organization by its own form: test_46_organization_invitations.py.
 LINKS = {"/invitation", "/invitation/organization", "/not-me", "/reset", "/unlock"}
+#: It takes a file, and so another type of body.
+PICTURE = "/account/picture"
 PATHS = list(WAYS)
 
 
@@ -254,7 +259,7 @@ async def assert_still_works(form: Filled) -> None:
 
 def test_51_every_form_is_under_test() -> None:
     # The decision about a request of a client: tests/oauth/ciba/test_decision.py.
-    assert set(ALL_PATHS) == set(WAYS) | LINKS | {"/account/requests/{request_id:uuid}"}
+    assert set(ALL_PATHS) == set(WAYS) | LINKS | {PICTURE, "/account/requests/{request_id:uuid}"}
 
 
 @pytest.mark.parametrize("path", sorted(LINKS))
@@ -284,6 +289,31 @@ async def test_51_a_form_of_another_site(path: str, browser: Browser, client: Re
     refused = await form.send_as(urlencode(form.fields), FORM, origin=None, Referer=f"{browser.issuer}{form.path}")
     assert_refused(refused, "another site")
     await assert_still_works(form)
+
+
+async def test_51_a_picture_of_another_site(browser: Browser, client: RelyingParty, alice: User) -> None:
+    """A multipart form needs no preflight either."""
+    form = await _any_account_form(PICTURE)(browser, client, alice.email)
+    files = {"file": ("me.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
+
+    async def send(token: str | None, **headers: str) -> httpx.Response:
+        data = {} if token is None else {"csrf_token": token}
+        return await browser.client.post(f"{browser.issuer}{PICTURE}", data=data, files=files, headers=headers)
+
+    right, own = form.fields["csrf_token"], {"Origin": browser.issuer}
+    for origin in _foreign(browser.issuer):
+        assert_refused(await send(right, **({} if origin is None else {"Origin": origin})), "another site")
+    for token in (None, "", right[:-1], right + "0", right.upper()):
+        assert_refused(await send(token, **own), "form has expired")
+    async with open_browser(browser.issuer) as victim:
+        url = f"{browser.issuer}{PICTURE}"
+        response = await victim.client.post(url, data=form.fields, files=files, headers=own)
+        assert response.headers["location"].startswith("/login/")
+    user = await user_by_email(alice.email)
+    assert user is not None
+    assert await pictures.of_user(user.id) is None
+    assert (await send(right, **own)).status_code == 303
+    assert await pictures.of_user(user.id) is not None
 
 
 @pytest.mark.parametrize("path", PATHS)
