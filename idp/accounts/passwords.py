@@ -71,7 +71,7 @@ class Assessment(NamedTuple):
 
 
 async def assess(password: str, *, user_inputs: Sequence[str] = ()) -> Assessment:
-    """Return how good a new password is, for somebody who is still typing it.
+    """Return the strength of a new password while it is typed.
 
     Args:
         user_inputs: as for :func:`check_new_password`.

@@ -1,4 +1,4 @@
-"""What an owner sets, whose it is, and what a page or a mail shows of it."""
+"""Models: the values that an owner sets, the owners, and the result for a page or a mail."""
 
 from datetime import datetime
 from typing import Final, Literal
@@ -36,7 +36,7 @@ TEXTS: Final = ("display_name", "title")
 
 
 class Branding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an owner has set. None: nothing, so that the next owner decides.
+    """The values that an owner has set. None: nothing, so that the next owner decides.
 
     Attributes:
         display_name: the name on pages and in mails.
@@ -127,7 +127,7 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Brand(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a page or a mail shows.
+    """The resolved values for a page or a mail.
 
     Attributes:
         owner: whose name it is. With another owner than the server, pages show the name of the server too.

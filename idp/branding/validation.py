@@ -1,4 +1,4 @@
-"""What a branding may have."""
+"""Validation of a branding: colours and their contrast, links, and pictures."""
 
 import base64
 import binascii

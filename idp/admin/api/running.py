@@ -22,7 +22,7 @@ MAX_KEY_LENGTH = 200
 
 
 class Message(msgspec.Struct, frozen=True):
-    """What an operation reads of a request.
+    """The parts of a request that an operation reads.
 
     Attributes:
         path: the whole path of the URL.

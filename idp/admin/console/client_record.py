@@ -87,7 +87,7 @@ def _sections(row: dict[str, Any]) -> list[tuple[str, list[tuple[str, Cell]]]]:
 
 
 def _usual(name: str, row: dict[str, Any]) -> Any:
-    """Return what a client of this kind has unless somebody chooses something else."""
+    """Return what a client of this kind has by default."""
     if name == "response_types":
         return ["code"] if "authorization_code" in row["grant_types"] else []
     value = KINDS[row["kind"]].get(name, default_of(name))

@@ -1,4 +1,4 @@
-"""What a list without rows says, and what to do next. By the last part of its path."""
+"""Texts of lists without rows: what the list is for, and the next step. Found by the last part of the path."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
