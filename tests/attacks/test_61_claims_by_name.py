@@ -122,8 +122,7 @@ async def test_61_withdrawing_takes_the_claims_back(browser: Browser, make_clien
     tokens = await client.tokens(browser, alice.email, scope="openid", claims=by_name("birthdate"))
     page = as_page(await browser.get("/account/apps"))
     assert "Birthday" in page.text
-    form = next(form for form in page.forms if client.client_id in form.action)
-    await browser.post(form.action, form.fields)
+    await browser.submit(as_page(await browser.get(f"/account/apps/{client.client_id}/revoke")), "ask-confirm")
     assert (await client.userinfo(tokens["access_token"])).status_code == 401
     await consent_page(browser, client, alice, scope="openid", claims=by_name("birthdate"))
 

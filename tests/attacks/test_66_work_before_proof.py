@@ -28,7 +28,7 @@ from idp.federation import registry as federation_registry
 from idp.http.access import Access
 from idp.infra.db.engine import execute
 from idp.oauth.clients.registry import registry
-from idp.settings import settings
+from idp.settings import Settings, settings
 from idp.signin import limits
 from idp.signin.transitions import FIRST, Step
 from tests.conftest import MakeClient, MakeUser
@@ -98,7 +98,8 @@ def _unit() -> float:
 
 @pytest.fixture
 async def browser(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Browser]:
-    """A browser at the application in this process, without limits by address."""
+    """A browser at the application in this process, without limits by address. Its mails wait in the outbox."""
+    monkeypatch.setattr(Settings, "sends_mail", True)
     monkeypatch.setattr(limits, "settings", lambda: settings().model_copy(update={"address_limits": False}))
     cookies = Cookies()
     transport = httpx.ASGITransport(application())  # type: ignore[arg-type]

@@ -150,8 +150,8 @@ async def complete(flow: Flow, entered: ExternalIdentity | Fields) -> VerifiedSt
 
 
 async def _send(flow: Flow, username: str, browser: Browser) -> None:
-    require_mail()
     email = await recipient(username, browser)
+    require_mail()
     if flow.identity is not None:
         await enforcement.check_address(email, by=flow.identity.organization_id)
         await trusted(flow.identity, trust.check_address(flow.identity, email))
