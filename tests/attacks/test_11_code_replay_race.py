@@ -11,7 +11,7 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch
-from tests.conftest import MakeClient
+from tests.conftest import MakeClient, until_known
 from tests.support.browser import Browser
 from tests.support.oauth import RelyingParty, pkce
 from tests.support.server import Server
@@ -62,6 +62,7 @@ async def test_11_a_hundred_at_once(
     replica = start_server(IDP_ISSUER=browser.issuer)
     client = await make_client(**metadata)
     elsewhere = dataclasses.replace(client, issuer=replica.url)
+    await until_known(elsewhere)
     code = await client.sign_in(browser, alice.email)
     responses = await asyncio.gather(*(at.redeem(code) for at in (client, elsewhere) * 50))
     successes, refusals = outcomes(responses)

@@ -207,9 +207,9 @@ async def test_a_policy_waits_for_a_deletion(db: str) -> None:
     """
     async with transaction():
         await groups.delete(id_)
-        change = asyncio.create_task(registration.set_policy(client_id, groups=[id_]), context=outside)
+        change = asyncio.create_task(registration.set_policy(client_id, groups=[id_]), context=outside.copy())
         async with asyncio.timeout(30):
-            while not await asyncio.create_task(fetch(query), context=outside):
+            while not await asyncio.create_task(fetch(query), context=outside.copy()):
                 await asyncio.sleep(0.01)
     with pytest.raises(InvalidAccessPolicyError):
         await change
