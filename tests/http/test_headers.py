@@ -62,10 +62,10 @@ async def test_pages_have_only_allowed_scripts(seen: Tour) -> None:
         scripts = re.findall(r"<script[^>]*>", response.text)
         assert not re.search(r"<[^>]+\s(on\w+|style)\s*=", response.text), name
         if name not in FORM_POST:
-            own = re.compile(r'<script src="/static/(passkey|tab)\.js\?v=[0-9a-f]{8}" defer>')
+            own = re.compile(r'<script src="/static/(fields|passkey|tab)\.js\?v=[0-9a-f]{8}" defer>')
             names = [match[1] for script in scripts if (match := own.fullmatch(script))]
             assert len(names) == len(scripts), name
-            assert names == (["passkey", "tab"] if "data-passkey" in response.text else []), name
+            assert names == (["fields", "passkey", "tab"] if "data-passkey" in response.text else []), name
             continue
         (found,) = re.findall(r'<script nonce="([\w-]+)">', response.text)
         assert len(scripts) == 1
