@@ -295,7 +295,7 @@ def test_the_commands_of_the_page_about_mcp(cli: Cli) -> None:
 
 
 def test_types_of_authorization_details(cli: Cli, tmp_path: Path) -> None:
-    name = ids.random_token()[:8]
+    name = f"payment-{ids.random_token()[:8]}"
     identifier, schema = f"https://bank.example/{name}", tmp_path / "payment.json"
     cli("resources", "create", identifier, "--name", "The bank")
     schema.write_text('{"type": "object", "properties": {"type": {}}, "additionalProperties": false}')

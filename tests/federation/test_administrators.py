@@ -52,7 +52,9 @@ async def test_a_session_from_before_the_role(
     assert await api(early) == 403
     browser.cookies.clear()
     page = as_page(await browser.get("/login"))
-    page = as_page(await browser.submit(page, "use-password"))
+    form = next(form for form in page.forms if "use-password" in form.buttons)
+    name, value = form.buttons["use-password"]
+    page = as_page(await browser.post(f"{page.path}/way", form.fields | {name: value}))
     await browser.sign_in(page, email, PASSWORD)
     assert browser.signed_in
     assert await console() == 200
