@@ -71,7 +71,7 @@ async def remove_picture(request: AnyRequest) -> Response[Any]:
 
 @get(f"{pictures.PATH}/{{token:str}}", opt={"access": Access.PUBLIC})
 async def serve_picture(request: AnyRequest, token: FromPath[str]) -> Response[bytes]:
-    """Serve the picture of a user to whoever has its URL."""
+    """Serve the picture of a user to any caller that has its URL."""
     found = await pictures.find(token)
     if found is None:
         raise NotFoundException

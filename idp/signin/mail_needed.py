@@ -1,4 +1,4 @@
-"""What needs a mail is refused where none is sent: the person would wait for it."""
+"""Refusal of a step that needs a mail, where the server sends none: the user would wait for it."""
 
 from http import HTTPStatus
 
