@@ -88,6 +88,5 @@ async def test_69_the_account_page_tells_each_service(
         mark = calendar.removeprefix("https://calendar-").partition(".")[0]
         assert f"At Calendar {mark}: See your email address · read<" in text
         assert f"At Notes {mark}: write<" in text
-        form = next(form for form in page.forms if client.client_id in form.action)
-        await browser.post(form.action, form.fields)
+        await browser.submit(as_page(await browser.get(f"/account/apps/{client.client_id}/revoke")), "ask-confirm")
         assert client.client_id not in as_page(await browser.get("/account/apps")).text

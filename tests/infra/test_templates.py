@@ -72,6 +72,16 @@ class User:
 
 
 @dataclass(frozen=True)
+class OwnEvent:
+    words: str = "Signed in to Northwind"
+    by: str = "by an administrator"
+    place: str = "Leeuwarden, NL"
+    device: str = "Firefox on Linux"
+    at: datetime = datetime(2025, 1, 2, tzinfo=UTC)
+    exact: str = "2 January 2025, 00:00:00"
+
+
+@dataclass(frozen=True)
 class Start:
     client_name: str = "Northwind"
     logo_uri: str | None = "https://northwind.example/logo.svg"
@@ -448,6 +458,12 @@ PAGES: dict[str, dict[str, Any]] = {
         "back": "/account/security",
     },
     "account/sessions.html": ACCOUNT | {"sessions": [SignedIn(), SignedIn(id="2", this_one=True)], "ended": []},
+    "account/activity.html": ACCOUNT
+    | {
+        "events": [OwnEvent(), OwnEvent(by="", place="", device="")],
+        "first": True,
+        "next": "/account/activity?cursor=x",
+    },
     "account/apps.html": ACCOUNT | {"apps": [App()], "mine": [Start(), Start("Southwind", None)]},
     "account/requests.html": ACCOUNT | {"requests": [Asking(), Asking(binding_message=None, place="")]},
     "account/data.html": ACCOUNT,
@@ -756,6 +772,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("account/profile.html", {"groups": ()}),
     ("account/email.html", {"sent_to": None, "error": "No."}),
     ("account/email.html", {"token": "abc"}),
+    ("account/activity.html", {"events": [], "next": None}),
     ("account/apps.html", {"apps": [], "mine": []}),
     ("account/data.html", {"error": "No.", "done": None}),
     ("access_denied.html", {"contacts": [], "may_switch": False, "request_id": ""}),

@@ -24,7 +24,7 @@ async def has_column() -> bool:
 
 
 @pytest.mark.parametrize(
-    "lock", [LOCK, "LOCK TABLE mail IN SHARE MODE", "CREATE INDEX mail_template ON mail (template)"]
+    "lock", [LOCK, "LOCK TABLE mail IN SHARE MODE", "CREATE INDEX mail_by_template ON mail (template)"]
 )
 async def test_a_transaction_is_rolled_back(own_database: str, add_migration: AddMigration, lock: str) -> None:
     key = add_migration(migration(1, lock, FOR_EVER))

@@ -225,10 +225,10 @@ async def test_the_account(spread: Spread, party: RelyingParty, person: User, ho
     async with transaction():
         verified = await passkeys.verify(challenge, equipped.device.get(options), user_id=None)
     assert verified.user_id == person.id
-    page = as_page(await home.get("/account/apps"))
-    assert "Orchard" in page.text
-    form = next(form for form in page.forms if party.client_id in form.action)
-    assert "Orchard" not in as_page(await home.post(form.action, form.fields)).text
+    revoke = f"/account/apps/{party.client_id}/revoke"
+    assert revoke in as_page(await home.get("/account/apps")).text
+    await home.submit(as_page(await home.get(revoke)), "ask-confirm")
+    assert revoke not in as_page(await home.get("/account/apps")).text
     assert (await party.refresh(given["refresh_token"])).json()["error"] == "invalid_grant"
     await home.submit(as_page(await home.get("/logout")), "logout-confirm")
     assert not home.signed_in

@@ -122,8 +122,8 @@ def concurrent(then: str = "SELECT 1", kind: str = "INDEX") -> str:
     """A migration outside of transactions."""
     return migration(
         1,
-        "DROP INDEX CONCURRENTLY IF EXISTS mail_template",
-        f"CREATE {kind} CONCURRENTLY mail_template ON mail (template)",
+        "DROP INDEX CONCURRENTLY IF EXISTS mail_by_template",
+        f"CREATE {kind} CONCURRENTLY mail_by_template ON mail (template)",
         then,
         transaction=False,
     )
@@ -146,7 +146,7 @@ async def test_indexes_of_large_tables_are_built_while_others_write(
     """The build waits for a transaction that has written, and writers do not wait for the build."""
     ids = [add_migration(concurrent()), add_migration(ordinary("'red'"))]
     # The remains of an interrupted attempt.
-    await execute("CREATE INDEX mail_template ON mail (id)")
+    await execute("CREATE INDEX mail_by_template ON mail (id)")
     write = (
         "INSERT INTO mail (id, recipient, template, state, response, expires_at)"
         " VALUES (gen_random_uuid(), 'a@example.com', 'test', 'queued', '', now())"
@@ -171,7 +171,7 @@ async def test_indexes_of_large_tables_are_built_while_others_write(
         await early.close()
         await late.close()
     assert await invalid_indexes() == []
-    row = await fetchrow("SELECT indexdef FROM pg_indexes WHERE indexname = 'mail_template'")
+    row = await fetchrow("SELECT indexdef FROM pg_indexes WHERE indexname = 'mail_by_template'")
     assert row is not None
     assert "(template)" in row["indexdef"]
     assert await migrate.pending() == []
@@ -190,7 +190,7 @@ async def test_outside_of_transactions_an_attempt_that_failed_starts_again(
     key = add_migration(concurrent(kind="UNIQUE INDEX"))
     with pytest.raises(migrate.MigrationFailedError, match="starts from its beginning at the next attempt"):
         await migrate.upgrade()
-    assert await invalid_indexes() == ["mail_template"]
+    assert await invalid_indexes() == ["mail_by_template"]
     assert await migrate.pending() == [key]
     add_migration(concurrent("SELECT 1 / 0"))
     with pytest.raises(migrate.MigrationFailedError, match="division by zero"):
