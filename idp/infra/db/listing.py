@@ -20,6 +20,8 @@ from idp.infra.db.selective import Selective
 
 MAX_LIMIT = 200
 DEFAULT_LIMIT = 50
+#: Maximum length of a text to filter by, in characters. Searching for 60,000 takes a second; nothing stored is as long.
+MAX_TEXT = 2048
 
 
 class InvalidQueryError(ValidationError):
@@ -295,6 +297,8 @@ def _values(listing: Listing, filters: Mapping[str, str]) -> list[str]:
             raise InvalidQueryError(name, f"There is no filter {name!r}. There are: {', '.join(listing.filters)}.")
         if (known.choices and value not in known.choices) or "\0" in value:
             raise InvalidQueryError(name, f"{name} must be one of {', '.join(known.choices) or 'what can be kept'}.")
+        if known.type == "text" and len(value) > MAX_TEXT:
+            raise InvalidQueryError(name, f"{name} must not be longer than {MAX_TEXT} characters.")
         found.append(known.prepare(value) if known.prepare is not None else value)
     return found
 

@@ -1,11 +1,12 @@
 """Lists by cursor: no duplicates, no gaps, and no input in the SQL."""
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idp.infra.db.engine import execute
-from idp.infra.db.listing import Filter, InvalidQueryError, Listing, Sort, find, list_page
+from idp.infra.db.listing import MAX_TEXT, Filter, InvalidQueryError, Listing, Sort, find, list_page
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -53,6 +54,14 @@ async def test_filters_hold_together() -> None:
     assert row is not None
     assert row["id"] == 3
     assert await find(NUMBERS, value="many") is None
+
+
+async def test_a_long_text_is_not_searched_for() -> None:
+    named = msgspec.structs.replace(NUMBERS, filters={"name": Filter("n.value::text = {}")})
+    assert (await list_page(named, {"name": "7" * MAX_TEXT})).rows == []
+    with pytest.raises(InvalidQueryError, match="2048 characters") as refused:
+        await list_page(named, {"name": "7" * (MAX_TEXT + 1)})
+    assert refused.value.field == "name"
 
 
 async def test_a_cursor_is_of_its_order() -> None:
