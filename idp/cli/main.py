@@ -1,6 +1,7 @@
 """The `idp` command: its subcommands, imported when called, and its error output."""
 
 import importlib
+import os
 from typing import Any
 
 import rich_click as click
@@ -91,7 +92,9 @@ class Commands(click.RichGroup):
         return name, getattr(importlib.import_module(module), attribute), rest
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command and print an error as one sentence, without a traceback."""
+        """Run a command and print an error as one sentence, without a traceback. ``NO_COLOR`` turns the colours off."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except (ClickException, Abort, Exit, BrokenPipeError):

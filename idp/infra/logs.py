@@ -1,6 +1,7 @@
 """Structured logs: one event per line, with fields from an allow-list, so that no secret is logged."""
 
 import logging
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -114,8 +115,8 @@ def _as_json(_: WrappedLogger, __: str, event: EventDict) -> str:
 
 
 def _as_text() -> Processor:
-    """Format an event as one line for people, and one line per frame."""
-    line = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    """Format an event as one line for people, and one line per frame. ``NO_COLOR`` turns the colours off."""
+    line = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
 
     def render(logger: WrappedLogger, name: str, event: EventDict) -> str:
         trace = event.pop("trace", ())

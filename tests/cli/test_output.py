@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -20,11 +21,13 @@ ROOT = Path(__file__).parents[2]
 ID = "01a23166-aa8c-7664-a825-f16ebee8975f"
 
 
-def on_terminal(cli: Cli, *arguments: str, columns: int = 80) -> str:
+def on_terminal(cli: Cli, *arguments: str, columns: int = 80, **variables: str) -> str:
     """Run a command on a terminal. Returns what it shows."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, columns))
-    environment = clean_environment() | {"PYTHONPATH": str(ROOT), "TERM": "xterm"} | CHEAP_HASHING | cli.settings
+    environment = (
+        clean_environment() | {"PYTHONPATH": str(ROOT), "TERM": "xterm"} | CHEAP_HASHING | cli.settings | variables
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "idp", *arguments],
         cwd=cli.folder, env=environment, stdin=slave, stdout=slave, stderr=slave,
@@ -103,6 +106,15 @@ def test_a_pipe_gets_plain_lines(cli: Cli) -> None:
     assert head == "Email\tName\tId\tCreated\tDisabled"
     assert line.split("\t")[:3] == [email, "P", created["id"]]
     assert "\x1b" not in head + line
+
+
+def test_no_color(cli: Cli) -> None:
+    """Of a table and of a record."""
+    cli("users", "create", "plain@example.com", "--name", "P", "--generate", "--no-mail")
+    for arguments in (("users", "list", "--search", "plain@"), ("users", "show", "plain@example.com")):
+        shown = on_terminal(cli, *arguments)
+        assert "\x1b[" in shown
+        assert on_terminal(cli, *arguments, NO_COLOR="1") == re.sub("\x1b\\[[0-9;]*m", "", shown)
 
 
 def test_progress_is_shown_on_a_terminal_only(cli: Cli, tmp_path: Path) -> None:
