@@ -8,6 +8,7 @@ from idp.accounts.passwords import InvalidPasswordError, check_new_password, has
 from idp.accounts.users import change_password_hash
 from idp.errors import TooManyRequestsError
 from idp.federation.ldap.accounts import directory_of
+from idp.http import sealed_cookies
 from idp.http.access import Access
 from idp.http.exception_handlers import slowed_down, wait_sentence
 from idp.http.pages import see_other
@@ -27,6 +28,8 @@ AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 PATH = "/account/security"
 PASSWORD = "/account/password"
+NEW_CODES = "/account/recovery-codes/new"
+CODES_COOKIE = "recovery-codes"
 
 
 @get(PATH, opt=PAGE)
@@ -145,22 +148,39 @@ async def ask_for_recovery_codes(request: AnyRequest) -> Response[Any]:
 
 @post("/account/recovery-codes", opt=PAGE)
 async def make_recovery_codes(request: AnyRequest) -> Response[Any]:
-    """Create new recovery codes and show them once. The old ones become invalid."""
+    """Create new recovery codes. The old ones become invalid."""
     asked = await require_form(request, PATH, fresh=True)
     if isinstance(asked, Response):
         return asked
-    return await show_new_codes(request, asked[0])
+    return await new_codes(asked[0])
 
 
-async def show_new_codes(request: AnyRequest, account: AccountRequest) -> Response[Any]:
-    """Create recovery codes and show them once."""
+async def new_codes(account: AccountRequest) -> Response[bytes]:
+    """Create recovery codes and redirect to the page that shows them once."""
     async with transaction():
         codes = await recovery_codes.generate(account.user.id)
         await notify_change(account.user, "recovery_codes_made")
-    return account_page(request, "recovery_codes", account, codes=codes, scripts=True)
+    return see_other(NEW_CODES, [sealed_cookies.seal(CODES_COOKIE, "\n".join(codes), _codes_context(account))])
+
+
+@get(NEW_CODES, opt=PAGE)
+async def show_new_codes(request: AnyRequest) -> Response[Any]:
+    """Show new recovery codes, once."""
+    account = await require_session(request, NEW_CODES, fresh=True)
+    if isinstance(account, Response):
+        return account
+    codes = sealed_cookies.read(request, CODES_COOKIE, _codes_context(account))
+    if codes is None:
+        return see_other(PATH)
+    used = tuple(sealed_cookies.used(request, CODES_COOKIE))
+    return account_page(request, "recovery_codes", account, cookies=used, codes=codes.split("\n"), scripts=True)
+
+
+def _codes_context(account: AccountRequest) -> str:
+    return f"account.recovery_codes:{account.session.id}"
 
 
 ROUTES = [
     show_security, show_password, change_password, ask_two_step_off, set_two_step, ask_for_recovery_codes,
-    make_recovery_codes,
+    make_recovery_codes, show_new_codes,
 ]  # fmt: skip

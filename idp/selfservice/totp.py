@@ -19,7 +19,7 @@ from idp.selfservice.account_page import (
     require_session,
 )
 from idp.selfservice.security import PATH as SECURITY
-from idp.selfservice.security import show_new_codes
+from idp.selfservice.security import new_codes
 from idp.selfservice.security_mails import notify_change
 from idp.signin import devices, limits
 from idp.signin.factors import service as factors
@@ -66,7 +66,7 @@ async def confirm_totp(request: AnyRequest) -> Response[Any]:
             await notify_change(user, "totp_enabled")
     if not confirmed:
         return await _page(request, account, _("That code is wrong. Wait for the next one and try again."))
-    return await show_new_codes(request, account)
+    return await new_codes(account)
 
 
 @get(f"{PATH}/remove", opt=PAGE)

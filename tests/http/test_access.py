@@ -38,6 +38,7 @@ DECLARED = {
     "/account/picture": "page",
     "/account/picture/remove": "page",
     "/account/recovery-codes": "page",
+    "/account/recovery-codes/new": "page",
     "/account/requests": "page",
     "/account/requests/{request_id:uuid}": "page",
     "/account/security": "page",

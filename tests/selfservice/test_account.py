@@ -556,6 +556,26 @@ async def test_confirmation_before_a_removal(home: Browser, alice: User, path: s
     assert await fetch(statement, *arguments) == []
 
 
+async def test_new_recovery_codes_are_shown_once(home: Browser, alice: User) -> None:
+    """After a redirect, so that a reload makes no others; and only to the session that made them."""
+    await equip(alice, home.issuer, [Step.TOTP], two_step=False)
+    page = as_page(await home.submit(as_page(await home.get("/account/recovery-codes")), "ask-confirm"))
+    assert (page.path, page.status) == ("/account/recovery-codes/new", 200)
+    codes = re.findall("<code>([0-9a-z]{5}-[0-9a-z]{5})</code>", page.text)
+    assert len(codes) == recovery_codes.COUNT
+    assert as_page(await home.get("/account/recovery-codes/new")).path == "/account/security"
+
+    asked = as_page(await home.get("/account/recovery-codes"))
+    form = next(form for form in asked.forms if "ask-confirm" in form.buttons)
+    await home.client.post(f"{home.issuer}{form.action}", data=form.fields, headers={"origin": home.issuer})
+    kept = {name: value for name, value in home.cookies.items() if "recovery-codes" in name}
+    assert kept
+    async with open_browser(home.issuer) as other:
+        await other.sign_in(as_page(await other.get("/login")), alice.email, PASSWORD)
+        other.cookies.update(kept)
+        assert as_page(await other.get("/account/recovery-codes/new")).path == "/account/security"
+
+
 @pytest.mark.fault(46)
 async def test_no_confirmation_for_an_unknown_record(home: Browser, alice: User) -> None:
     for path in (f"/account/passkeys/{uuid4()}", f"/account/upstreams/{uuid4()}/unlink"):

@@ -18,8 +18,6 @@ NAVIGATION = re.compile(r'<meta http-equiv="refresh" content="0; url=([^"]*)">')
 #: Paths of forms of account and console that are answered with a page, as patterns, and why. Every other one is
 #: answered with a redirect, so that a reload does not send it again.
 ANSWERED_POSTS = {
-    "/account/totp": "recovery codes, shown once; a reload finds the app set up",
-    "/account/recovery-codes": "recovery codes, shown once; the browser asks before it sends the form again",
     "/account/data/download": "a file",
     "/account/data/delete": "the account is gone, and its session with it",
     "/admin/mail_templates/[^/]+/preview": "what a frame shows; nothing has changed",
