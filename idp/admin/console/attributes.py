@@ -259,5 +259,15 @@ actions.declare_actions(
     SECTION,
     "attribute",
     _named,
-    [ConfirmedAction("delete", "Delete", "The values of all users are deleted with it.", _WRITE, _delete)],
+    [
+        ConfirmedAction(
+            "delete",
+            "Delete",
+            "The values of all users are deleted with it. This cannot be undone.",
+            _WRITE,
+            _delete,
+            question="Delete {Name}?",
+            typed="Name",
+        )
+    ],
 )

@@ -112,6 +112,8 @@ actions.declare_actions(
             _WRITE,
             _not_before,
             question="Revoke all tokens of {Name}?",
+            typed="Name",
+            allowed=allowed_client,
         ),
         ConfirmedAction(
             "contain",

@@ -248,9 +248,9 @@ actions.declare_actions(
     [
         ConfirmedAction(
             "delete", "Delete",
-            "All members leave the group and lose the roles they have through it. A group with other groups in"
-            " it cannot be deleted.",
-            _WRITE, _delete,
+            "All members leave the group and lose the roles they have through it. This cannot be undone. A group"
+            " with other groups in it cannot be deleted.",
+            _WRITE, _delete, question="Delete {Group}?", typed="Group",
         )
     ],
 )  # fmt: skip

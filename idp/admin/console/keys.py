@@ -184,6 +184,9 @@ actions.declare_actions(
             "For emergencies. The key is removed from the JWKS, and another key signs. This server rejects"
             " tokens of the key now, and each service does when it next fetches the keys.", _WRITE, _contain,
         ),
-        ConfirmedAction("destroy", "Erase the private part", "This cannot be undone.", _WRITE, _destroy),
+        ConfirmedAction(
+            "destroy", "Erase the private part", "The key can never sign again. This cannot be undone.",
+            _WRITE, _destroy, typed="Key id (kid)",
+        ),
     ],
 )  # fmt: skip

@@ -204,7 +204,8 @@ actions.declare_actions(
             "enable", "Enable", "Memberships and roles are active again.", _WRITE, _enable, danger=False
         ),
         ConfirmedAction(
-            "delete", "Delete", "Memberships and roles are deleted. The users stay.", _WRITE, _delete
+            "delete", "Delete", "Memberships and roles are deleted. The users stay. This cannot be undone.",
+            _WRITE, _delete, question="Delete {Name}?", typed="Name",
         ),
     ],
 )  # fmt: skip

@@ -207,9 +207,11 @@ actions.declare_actions(
         ConfirmedAction(
             "delete",
             "Delete",
-            "Tokens for the resource server are no longer issued, and its JWKS URL is removed.",
+            "Tokens for the resource server are no longer issued, and its JWKS URL is removed. This cannot be undone.",
             _WRITE,
             _delete,
+            question="Delete {Name}?",
+            typed="Identifier (aud)",
         )
     ],
 )

@@ -265,5 +265,15 @@ actions.declare_actions(
     SECTION,
     "role_id",
     named_role,
-    [ConfirmedAction("delete", "Delete", "Everyone loses the role, however they got it.", _WRITE, _delete)],
+    [
+        ConfirmedAction(
+            "delete",
+            "Delete",
+            "Everyone loses the role, however they got it. This cannot be undone.",
+            _WRITE,
+            _delete,
+            question="Delete {Role}?",
+            typed="Role",
+        )
+    ],
 )

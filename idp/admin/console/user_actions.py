@@ -116,7 +116,8 @@ actions.declare_actions(
             " sign-ins end immediately. A report shows what stays usable.", _WRITE, _contain,
         ),
         ConfirmedAction(
-            "delete", "Delete", "The account is deleted with all its data. This cannot be undone.", _WRITE, _delete
+            "delete", "Delete", "The account is deleted with all its data. This cannot be undone.", _WRITE, _delete,
+            question="Delete {Email address}?", typed="Email address", allowed=_allowed,
         ),
     ],
 )  # fmt: skip

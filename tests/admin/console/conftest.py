@@ -1,13 +1,16 @@
 """Admins of every role, signed in at the console."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from html import unescape
 from uuid import UUID
 
 import pytest
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
+from idp.admin.console.actions import TYPED
 from idp.admin.roles import Role, grant
 from idp.directory import groups, roles
 from idp.ids import uuid7_text
@@ -36,6 +39,10 @@ async def delete_directory(made: dict[str, str]) -> None:
         await roles.delete(UUID(made[name]))
 
 
+#: What a screen asks to type before something that cannot be undone.
+TO_TYPE = re.compile("Type “(.+?)” to confirm")
+
+
 class Admin:
     """An admin, signed in with two factors."""
 
@@ -52,9 +59,11 @@ class Admin:
         return page
 
     async def confirm(self, path: str, **fields: str) -> Page:
-        """Open the screen and send its form."""
+        """Open the screen and send its form, with the name typed if the screen asks for one."""
         page = await self.get(path)
         assert page.status == 200, page.text
+        if name := TO_TYPE.search(unescape(page.text)):
+            fields = {TYPED: name.group(1)} | fields
         answer = await self.browser.submit(page, "confirm", **fields)
         assert isinstance(answer, Page)
         return answer

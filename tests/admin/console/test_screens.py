@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
+from html import unescape
 from typing import Any
 from uuid import UUID
 
@@ -42,7 +43,7 @@ from idp.provisioning import targets as provisioning_targets
 from idp.scim import tokens as scim_tokens
 from idp.signin.factors import recovery_codes
 from idp.signin.transitions import Step
-from tests.admin.console.conftest import Admin, delete_directory, make_directory, sign_in_admin
+from tests.admin.console.conftest import TO_TYPE, Admin, delete_directory, make_directory, sign_in_admin
 from tests.conftest import MakeUser
 from tests.federation.conftest import until_offered
 from tests.support.browser import Browser, Page
@@ -251,6 +252,23 @@ async def test_forms_of_other_sites_are_refused(owner: Admin, records: dict[str,
     left = await fetchrow("SELECT disabled_at FROM client WHERE client_id = $1", records["client_id"])
     assert left is not None
     assert left["disabled_at"] is None
+
+
+async def test_what_cannot_be_undone_asks_for_the_name(owner: Admin, records: dict[str, str]) -> None:
+    """Every page that says so. Another name changes nothing, and the page says what to type."""
+    fatal = []
+    for path, _ in GETS:
+        page = await owner.get(url(path, records))
+        if "cannot be undone" in page.text and any("confirm" in form.buttons for form in page.forms):
+            fatal.append(path)
+            name = TO_TYPE.search(unescape(page.text))
+            assert name, path
+            for typed in ("", "*", name.group(1).swapcase(), name.group(1)[:-1]):
+                refused = await owner.confirm(url(path, records), typed=typed)
+                assert refused.status == 400, (path, typed)
+                assert "exactly as it is shown" in refused.text
+                assert name.group(0) in unescape(refused.text)
+    assert len(fatal) >= 9
 
 
 async def test_a_user_without_a_role_sees_nothing(server: Server, browser: Browser, records: dict[str, str]) -> None:
