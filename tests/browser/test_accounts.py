@@ -185,6 +185,14 @@ async def test_the_list_of_sessions(page: Page, alice: User) -> None:
     await elsewhere.close()
 
 
+async def test_the_tab_of_the_page_is_in_sight(page: Page, alice: User) -> None:
+    """On a phone the tabs are one row, which is scrolled."""
+    await sign_in(page, alice)
+    for path in ("", "/sessions", "/data"):
+        await page.goto(f"/account{path}")
+        await expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=1)
+
+
 async def test_taking_it_along_and_going(page: Page, alice: User) -> None:
     await sign_in(page, alice)
     await page.goto("/account/data")
