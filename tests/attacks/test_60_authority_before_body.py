@@ -337,7 +337,7 @@ CONSOLE_CHANGES: list[tuple[str, dict[str, str]]] = [
     ("/admin/users/{bob}/role", {"role": "owner"}),
     ("/admin/users/{bob}/reset_password", {}),
     ("/admin/users/{bob}/contain", {}),
-    ("/admin/users/{bob}/delete", {}),
+    ("/admin/users/{bob}/delete", {"typed": "{email}"}),
     ("/admin/users/invite", {"email": "accomplice@example.com", "name": ""}),
     ("/admin/users/new", {"email": "accomplice@example.com"}),
     ("/admin/users/{bob}/unlock", {}),
@@ -369,10 +369,11 @@ async def test_60_a_session_ends_while_it_is_used(
         async with transaction():
             ended = "UPDATE session SET ended_at = now() WHERE token_hash = ANY($1)"
             assert await execute(ended, [ids.digest(session) for session in sessions]) == len(some)
-            requests = [
-                asyncio.create_task((await hold_page(server, path.format(bob=bob.id), session, **form)).finish())
-                for (path, form), session in zip(some, sessions, strict=True)
-            ]
+            requests = []
+            for (path, form), session in zip(some, sessions, strict=True):
+                typed = {name: value.format(email=bob.email) for name, value in form.items()}
+                page = await hold_page(server, path.format(bob=bob.id), session, **typed)
+                requests.append(asyncio.create_task(page.finish()))
             await watch.until_waiting(len(some))
             before = await contents()
         for change, request in zip(some, requests, strict=True):

@@ -190,14 +190,14 @@ async def _create(table: str, period: Period, start: datetime, *, writes: bool) 
     Args:
         writes: rows of this period may be inserted at this moment.
     """
-    # An insert that waits for the default partition would fail when the row belongs to the new one. It waits for the
-    # table instead, and then finds the new partition.
-    mode = "SHARE ROW EXCLUSIVE" if writes else "SHARE UPDATE EXCLUSIVE"
+    # An insert that waits for the default partition would fail when the row belongs to the new one, and a reader would
+    # miss the rows that move. Both wait for the table instead, and then find the new partition.
+    mode = "ACCESS EXCLUSIVE" if writes else "SHARE UPDATE EXCLUSIVE"
     name, first, end = period.name(table, start), _first_id(start), _first_id(period.next(start))
     async with _change(table):
         if name in await existing_partitions(table):
             return False
-        # Attaching it locks the default partition only; CREATE … PARTITION OF would lock out all readers.
+        # CREATE … PARTITION OF would lock out all readers, also for a period that has no rows yet.
         await execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING ALL)")
         columns = ", ".join(row["name"] for row in await fetch(_COLUMNS, name))
         await execute(f"LOCK TABLE ONLY {table} IN {mode} MODE")

@@ -257,6 +257,30 @@ async def test_a_row_that_waits_for_its_new_partition_is_stored(
     assert list((await places()).values()) == ["202611"]
 
 
+async def test_a_row_that_moves_is_never_missed(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that waited for the default partition would look there only: an event would never be published."""
+    run, readers = partitions.execute, []
+    event = await add(NOVEMBER)
+
+    async def read() -> list[UUID]:
+        async with elsewhere(own_database, "SELECT") as connection:
+            found = await connection.fetch("SELECT id FROM audit_event WHERE id = ANY ($1::uuid[])", [event])
+            return [row["id"] for row in found]
+
+    async def late(statement: str, *arguments: object) -> int:
+        if statement.startswith("ALTER TABLE") and not readers:
+            readers.append(asyncio.create_task(read(), context=Context()))
+            async with asyncio.timeout(30):
+                while not await fetch(WAITS):
+                    assert not readers[0].done(), readers[0]
+                    await asyncio.sleep(0.01)
+        return await run(statement, *arguments)
+
+    monkeypatch.setattr(partitions, "execute", late)
+    await partitions.create_ahead(TABLE, NOVEMBER)
+    assert await readers[0] == [event]
+
+
 @pytest.mark.parametrize("statement", ["SELECT FROM audit_event", "DELETE FROM audit_event WHERE seq = 0"])
 async def test_a_drop_that_is_blocked_gives_up_and_is_tried_later(
     own_database: str, gives_up: pytest.MonkeyPatch, statement: str
