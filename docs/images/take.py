@@ -12,6 +12,7 @@ from pathlib import Path
 import pyotp
 from playwright.async_api import Page, async_playwright
 
+from docs.images import languages
 from tests.support.chromium import ARGUMENTS, installed
 from tests.support.server import Server
 
@@ -101,6 +102,8 @@ async def _take_all(server: Server, password: str, schemes: Sequence[str], into:
     """Take the pages that need a password only, then those that need a second factor."""
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=installed(), args=ARGUMENTS)
+        # Before the demo has its consent.
+        await languages.take(chromium, server, password, into)
         contexts = {
             scheme: await chromium.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
             for scheme in schemes

@@ -22,8 +22,26 @@ from idp import clock
 
 FOLDER = Path(__file__).parents[1] / "locales"
 SOURCE = "en"
-#: Every available language, English first, by BCP 47 tags.
-LOCALES = (SOURCE, *sorted(path.name for path in FOLDER.iterdir() if (path / "messages.po").is_file()))
+#: Every available language by its BCP 47 tag, and its own name, by which lists of them are sorted. Babel has the names
+#: too, with all that it knows of each language: 17 MiB, and a tenth of a second of the start.
+NAMES = {
+    "de": "Deutsch",
+    "en": "English",
+    "es": "Español",
+    "fr": "Français",
+    "it": "Italiano",
+    "nl": "Nederlands",
+    "pl": "Polski",
+    "pt-BR": "Português (Brasil)",
+    "sv": "Svenska",
+    "tr": "Türkçe",
+    "cs": "Čeština",
+    "ar": "العربية",
+    "zh-Hans": "中文 (简体)",
+    "ja": "日本語",
+}
+#: Their tags, English first.
+LOCALES = (SOURCE, *sorted(NAMES.keys() - {SOURCE}))
 #: Longest part of an Accept-Language header that is read.
 MAX_LENGTH = 500
 
@@ -98,13 +116,6 @@ def catalogue(language: str) -> NullTranslations:
         write_mo(compiled, read_po(file, locale=cldr(language)))
     compiled.seek(0)
     return GNUTranslations(compiled)
-
-
-@cache
-def names() -> tuple[tuple[str, str], ...]:
-    """Return the available languages with their own names, sorted by name."""
-    named = ((code, Locale.parse(code, sep="-").get_display_name(cldr(code)) or code) for code in LOCALES)
-    return tuple(sorted(((code, name[:1].upper() + name[1:]) for code, name in named), key=lambda pair: pair[1]))
 
 
 def direction() -> str:

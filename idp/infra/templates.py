@@ -172,7 +172,7 @@ class Templates:
             "request_id": "",
             "brand": None,
             "assets": self.assets,
-            "languages": i18n.names,
+            "languages": i18n.NAMES.items,
             "static_url": self.static_url,
         }
         self.show(theme.product_name, theme.logo_url)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from babel import Locale
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
@@ -48,8 +49,32 @@ def _texts(value: str | tuple[str, ...] | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def test_the_languages_are_those_of_the_setting() -> None:
+def test_the_languages_are_those_of_the_setting_and_have_a_catalogue() -> None:
     assert set(i18n.LOCALES) == set(get_args(Settings.model_fields["default_locale"].annotation))
+    assert set(TRANSLATED) == {path.parent.name for path in i18n.FOLDER.glob("*/messages.po")}
+
+
+def test_each_language_has_its_own_name() -> None:
+    """As Babel has it, with a capital letter, and in this order."""
+    named = {code: Locale.parse(code, sep="-").get_display_name(i18n.cldr(code)) or "" for code in i18n.LOCALES}
+    named = {code: name[:1].upper() + name[1:] for code, name in named.items()}
+    assert list(i18n.NAMES.items()) == sorted(named.items(), key=lambda pair: pair[1])
+
+
+def test_the_start_reads_no_data_of_languages() -> None:
+    """A worker reads those of the languages that it is asked for."""
+    code = """
+from babel import localedata
+def load(name, merge_inherited=True):
+    raise AssertionError(name)
+localedata.load = load
+from idp.app import create_app
+create_app()
+from idp.infra import i18n
+assert i18n.choose(["ko", "zh-CN"]) == "zh-Hans"
+assert i18n.choose(["nb"]) is None
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("language", TRANSLATED)

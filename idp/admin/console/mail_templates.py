@@ -48,7 +48,7 @@ _HELP = (
     + ", ".join(sorted(FILTERS))
     + "."
 )
-_NAMES = {ALL: "All languages", **dict(i18n.names())}
+_NAMES = {ALL: "All languages", **i18n.NAMES}
 
 
 def _key(name: str, language: str) -> str:
