@@ -3,6 +3,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
@@ -13,6 +14,16 @@ from tests.support.server import Server
 
 __all__ = ["chromium"]
 
+AXE = Axe().axe_script
+#: All rules of every level, except the enhanced contrast of WCAG's level AAA.
+LEVELS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+RULES = {
+    "runOnly": {"type": "tag", "values": LEVELS},
+    "rules": {"color-contrast-enhanced": {"enabled": False}},
+    "resultTypes": ["violations"],
+}
+#: Of a small phone (WCAG 2.2, 1.4.10), a phone, a tablet and a notebook.
+WIDTHS = (320, 390, 768, 1280)
 #: The narrowest is that of WCAG 2.2, 1.4.10 (Reflow).
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 320, "height": 740}
 #: Where a sign-in without an application ends.

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
 
@@ -25,7 +24,7 @@ from idp.infra.db.engine import execute
 from idp.signin import limits
 from idp.signin.transitions import Step
 from tests.branding.test_validation import PNG, url
-from tests.browser.conftest import DESKTOP, HOME, PHONE, sign_in
+from tests.browser.conftest import AXE, DESKTOP, HOME, PHONE, RULES, WIDTHS, sign_in
 from tests.conftest import MakeClient, MakeUser
 from tests.federation.conftest import Add, add, make_realm, provider
 from tests.support import references
@@ -44,16 +43,6 @@ __all__ = ["add", "make_realm", "provider"]
 
 pytestmark = pytest.mark.browser
 
-AXE = Axe().axe_script
-#: All rules of every level, except the enhanced contrast of WCAG's level AAA.
-LEVELS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-RULES = {
-    "runOnly": {"type": "tag", "values": LEVELS},
-    "rules": {"color-contrast-enhanced": {"enabled": False}},
-    "resultTypes": ["violations"],
-}
-#: Of a small phone (WCAG 2.2, 1.4.10), a phone, a tablet and a notebook.
-WIDTHS = (320, 390, 768, 1280)
 ERROR = "#form-error"
 NEW_PASSWORD = "seven tired otters nap"
 Look = Callable[[str], Awaitable[None]]
@@ -100,17 +89,11 @@ def look(page: Page, request: pytest.FixtureRequest) -> Look:
             assert wide <= width, f"{name}, {direction}, {width}: {wide} pixels wide"
         await page.evaluate("document.documentElement.dir = 'ltr'")
         if language == "en":
-            test, title = request.node.originalname.removeprefix("test_"), (await page.title()).partition(" · ")[0]
-            await _keep(page, references.file_name(test, f"{seen:02}", title))
+            names = (request.node.path.stem, request.node.originalname)
+            title = (await page.title()).partition(" · ")[0]
+            await references.keep_looks(page, *(name.removeprefix("test_") for name in names), f"{seen:02}", title)
 
     return at
-
-
-async def _keep(page: Page, name: str) -> None:
-    for width, scheme in ((390, "light"), (1280, "dark")):
-        await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        await page.set_viewport_size({"width": width, "height": 740})
-        await references.keep(page, f"{name}-{width}-{scheme}")
 
 
 def _told(violations: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -47,3 +47,4 @@ def test_a_name_is_the_same_in_every_run() -> None:
         references.file_name("an_invitation", "01", "You: 3f3c46ed29d1@example.com")
         == "an-invitation-01-you-0-example-com"
     )
+    assert references.file_name("Allow 127.0.0.1:38045") == "allow-127-0-0-1"

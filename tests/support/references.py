@@ -16,16 +16,20 @@ import tempfile
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 from playwright.async_api import Page, async_playwright
 
 from tests.support.chromium import ARGUMENTS, installed
 
+#: What a test has whose pages are kept.
+USES = re.compile(r" look\(|keep_looks\(")
 KEPT = Path(__file__).parents[1] / "browser" / "references"
 #: The variable with the folder that :func:`keep` writes to. Without it nothing is kept.
 FOLDER = "TEST_SCREENSHOTS"
 #: Of the pictures, in percent. As PNG they would be three times as large.
 QUALITY = 60
+LOOKS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((390, "light"), (1280, "dark"))
 #: The share of pixels that may differ, for the edges of letters.
 TOLERATED = 0.001
 
@@ -33,6 +37,8 @@ TOLERATED = 0.001
 _SETTLE = """() => {
   const settled = text => text
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "00000000-0000-0000-0000-000000000000")
+    .replace(/\\b[B-Z]{4}-[B-Z]{4}\\b/g, "XXXX-XXXX")
+    .replace(/\\b\\d{6}\\b/g, "000000")
     .replace(/[0-9a-f]{8,}/g, found => "0".repeat(found.length))
     .replace(/\\b(localhost|127\\.0\\.0\\.1):\\d+/g, "$1:8000")
     .replace(/\\b\\d{2}:\\d{2}(:\\d{2})?\\b/g, "00:00")
@@ -94,14 +100,28 @@ async def keep(page: Page, name: str) -> None:
         await page.evaluate(_UNSETTLE)
 
 
+async def keep_looks(page: Page, *parts: str) -> None:
+    """Take pictures of a page, as on a phone in the light and on a desktop in the dark, if pictures are wanted.
+
+    Args:
+        parts: what the page is called, for the names of the files.
+    """
+    if FOLDER in os.environ:
+        for width, scheme in LOOKS:
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await page.set_viewport_size({"width": width, "height": 740})
+            await keep(page, f"{file_name(*parts)}-{width}-{scheme}")
+
+
 def file_name(*parts: str) -> str:
     """Return a file name of these parts, such as the names of a test and of a page."""
     settled = re.sub(r"[0-9a-f]{8,}", "0", "-".join(parts).lower())
+    settled = re.sub(r"\b(127\.0\.0\.1|localhost):[0-9]+", r"\1", settled)
     return re.sub(r"[^a-z0-9]+", "-", settled).strip("-")
 
 
 def _take(into: Path) -> None:
-    tests = [str(path) for path in KEPT.parent.glob("test_*.py") if " look(" in path.read_text(encoding="utf-8")]
+    tests = [str(path) for path in KEPT.parent.glob("test_*.py") if USES.search(path.read_text(encoding="utf-8"))]
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist=worksteal", *tests]
     subprocess.run(command, env=os.environ | {FOLDER: str(into)}, check=True)
 
