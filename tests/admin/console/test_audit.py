@@ -5,12 +5,12 @@ from urllib.parse import quote
 from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
-from idp.oauth.clients.registration import register_client
 from tests.admin.console.conftest import Admin
+from tests.conftest import MakeClient
 
 
-async def test_events_name_users_and_clients(owner: Admin, alice: User) -> None:
-    client, _ = await register_client(client_name="Named in the trail", redirect_uris=["https://a.example/cb"])
+async def test_events_name_users_and_clients(owner: Admin, alice: User, make_client: MakeClient) -> None:
+    client = await make_client(client_name="Named in the trail")
     async with transaction():
         await record("consent", user_id=alice.id, client_id=client.client_id)
     await owner.confirm(f"/admin/users/{alice.id}/sign_out")
