@@ -39,7 +39,7 @@ _DECISION = re.compile(r"^\| \[(\d{4})\]\((\S+\.md)\) \| (.*?) \|$", re.MULTILIN
 def sources() -> dict[str, Path]:
     """Return the pages and other files of the site: the path in the site, and the file."""
     docs = ROOT / "docs"
-    files = [*docs.glob("*.*"), *docs.glob("decisions/*.md"), *docs.glob("images/*.png")]
+    files = [*docs.glob("*.*"), *docs.glob("decisions/*.md"), *docs.glob("images/*.png"), *docs.glob("images/*.jpg")]
     found = {file.relative_to(docs).as_posix().replace("README.md", "index.md"): file for file in files}
     return found | {name.lower(): ROOT / name for name in PROJECT} | {"site.css": FOLDER / "site.css"}
 

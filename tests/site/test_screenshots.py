@@ -18,7 +18,8 @@ def test_every_screenshot_is_taken(tmp_path: Path) -> None:
     take(tmp_path, ["light"])
     taken = {path.name for path in tmp_path.glob("*.png")}
     assert taken == {path.name for path in IMAGES.glob("*-light.png")}
-    assert min(path.stat().st_size for path in tmp_path.glob("*.png")) > 5000
+    assert {path.name for path in tmp_path.glob("*.jpg")} == {path.name for path in IMAGES.glob("*.jpg")}
+    assert min(path.stat().st_size for path in tmp_path.iterdir()) > 5000
 
 
 def test_every_screenshot_is_shown_and_has_both_schemes() -> None:
@@ -26,3 +27,4 @@ def test_every_screenshot_is_shown_and_has_both_schemes() -> None:
     light = {path.name.removesuffix("-light.png") for path in IMAGES.glob("*-light.png")}
     assert {path.name.removesuffix("-dark.png") for path in IMAGES.glob("*-dark.png")} == light
     assert [name for name in sorted(light) if f"images/{name}-light.png" not in pages] == []
+    assert [path.name for path in sorted(IMAGES.glob("*.jpg")) if f"images/{path.name}" not in pages] == []
