@@ -28,7 +28,7 @@ from idp.signin import session_tokens
 from idp.signin.browser import BrowserKey
 from idp.signin.csrf import form_token
 from idp.signin.http import key_cookies, session_cookies
-from idp.signin.pages import PURPOSE
+from idp.signin.onward import FORM as FORM_OF_SIGN_IN
 
 PASSWORD = "correct horse battery staple"
 REDIRECT_URI = "https://client.example/callback"
@@ -304,6 +304,6 @@ async def sign_ins(issuer: str, emails: Sequence[str]) -> list[Request]:
             "Cookie": f"{cookie.key}={cookie.value}",
             "X-Forwarded-For": f"2001:{secrets.randbelow(0x10000):x}:{number & 0xFFFF:x}::1",
         }
-        form = {"csrf_token": form_token(binding.secret, PURPOSE), "username": email, "password": PASSWORD}
+        form = {"csrf_token": form_token(binding.secret, FORM_OF_SIGN_IN), "username": email, "password": PASSWORD}
         requests.append(Request("POST", f"/login/{binding.id}/password", headers, urlencode(form)))
     return requests

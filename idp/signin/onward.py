@@ -5,13 +5,17 @@ from typing import Any
 from litestar import Request, Response
 
 from idp.errors import FlowError
+from idp.http import forms
 from idp.http.pages import navigate, see_other
 from idp.infra.request_context import head
 from idp.signin import flow as flows
+from idp.signin.csrf import check_form_token
 from idp.signin.flow import Flow
 from idp.signin.http import browser_of, current_session
 
 AnyRequest = Request[Any, Any, Any]
+#: The purpose of the CSRF tokens of the forms.
+FORM = "login"
 
 
 async def load(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
@@ -28,6 +32,21 @@ async def load(request: AnyRequest, flow_id: str) -> Flow | Response[Any]:
         return await flows.load(browser_of(request), flow_id)
     except FlowError as error:
         return await _lead_on(request, error)
+
+
+async def load_form(request: AnyRequest, flow_id: str) -> tuple[Flow, dict[str, str]] | Response[Any]:
+    """Like :func:`load`, and return the posted form of one of its pages.
+
+    Raises:
+        FlowError: see there.
+        PageError: the CSRF token is wrong.
+    """
+    flow = await load(request, flow_id)
+    if isinstance(flow, Response):
+        return flow
+    form = await forms.form(request)
+    check_form_token(form, flow.binding.secret, FORM)
+    return flow, form
 
 
 async def _lead_on(request: AnyRequest, error: FlowError) -> Response[Any]:

@@ -21,7 +21,7 @@ from idp.infra.i18n import gettext as _
 from idp.settings import settings
 from idp.signin import flow as flows
 from idp.signin import limits, onward, other_browser, service, transitions, ways
-from idp.signin.csrf import check_form_token, form_token
+from idp.signin.csrf import form_token
 from idp.signin.enforcement import EnforcedDomainError
 from idp.signin.flow import Flow, Occasion
 from idp.signin.http import browser_of, current_session, key_cookies, new_flow_key, result_cookies
@@ -33,7 +33,6 @@ from idp.signin.transitions import State, Step
 AnyRequest = Request[Any, Any, Any]
 PAGE = {"access": Access.PAGE}
 STEP_PAGE = PAGE | {"quiet": ON_HEAD}
-PURPOSE = "login"
 #: The last part of the path at which a forgotten password is replaced (:mod:`idp.selfservice.recovery`).
 FORGOT = "forgot"
 
@@ -77,11 +76,10 @@ async def take_step(request: AnyRequest, flow_id: FromPath[str], step: FromPath[
     """Take a step with the entered values, and redirect to the next step or to the target of the flow."""
     wanted = _step(step)
     service.check_load(wanted)
-    flow = await onward.load(request, flow_id)
-    if isinstance(flow, Response):
-        return flow
-    form = await forms.form(request)
-    check_form_token(form, flow.binding.secret, PURPOSE)
+    asked = await onward.load_form(request, flow_id)
+    if isinstance(asked, Response):
+        return asked
+    flow, form = asked
     if wanted is None:
         return see_other(flows.path(flow.binding))
     try:
@@ -153,11 +151,10 @@ async def _show_next(request: AnyRequest, flow: Flow, *, error: str | None = Non
 @post("/login/{flow_id:str}/address", opt=PAGE)
 async def enter_address(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Go on with the entered address: to the upstream of its organization, or to the page for the password."""
-    flow = await onward.load(request, flow_id)
-    if isinstance(flow, Response):
-        return flow
-    form = await forms.form(request)
-    check_form_token(form, flow.binding.secret, PURPOSE)
+    asked = await onward.load_form(request, flow_id)
+    if isinstance(asked, Response):
+        return asked
+    flow, form = asked
     state = await service.state_of(browser_of(request), flow)
     if Step.PASSWORD not in transitions.allowed(state):
         return see_other(flows.path(flow.binding))
@@ -186,11 +183,10 @@ async def _show_refused(
 @post("/login/{flow_id:str}", opt=PAGE)
 async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Return to the application without signing in."""
-    flow = await onward.load(request, flow_id)
-    if isinstance(flow, Response):
-        return flow
-    form = await forms.form(request)
-    check_form_token(form, flow.binding.secret, PURPOSE)
+    asked = await onward.load_form(request, flow_id)
+    if isinstance(asked, Response):
+        return asked
+    flow, _form = asked
     await flows.finish(flow)
     return navigate(flow.cancel_to or "/")
 
@@ -198,11 +194,10 @@ async def leave_login(request: AnyRequest, flow_id: FromPath[str]) -> Response[A
 @post("/login/{flow_id:str}/way", opt=PAGE)
 async def take_way(request: AnyRequest, flow_id: FromPath[str]) -> Response[Any]:
     """Redirect to another page of the sign-in, which knows the address that was entered here."""
-    flow = await onward.load(request, flow_id)
-    if isinstance(flow, Response):
-        return flow
-    form = await forms.form(request)
-    check_form_token(form, flow.binding.secret, PURPOSE)
+    asked = await onward.load_form(request, flow_id)
+    if isinstance(asked, Response):
+        return asked
+    flow, form = asked
     # Its domain decides what the pages offer, so it is counted like an entered address.
     with suppress(TooManyRequestsError):
         await limits.count_step(browser_of(request))
@@ -256,7 +251,7 @@ async def _show(
         status=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         scripts=True,
         path=flows.path(flow.binding),
-        csrf_token=form_token(flow.binding.secret, PURPOSE),
+        csrf_token=form_token(flow.binding.secret, onward.FORM),
         client=flow.display,
         username=entered.get("username", (flow.identity and flow.identity.email) or flow.login_hint),
         upstreams=upstream.available(flow) if Step.UPSTREAM in allowed else [],

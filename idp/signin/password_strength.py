@@ -16,7 +16,7 @@ from idp.signin import flow as flows
 from idp.signin import limits
 from idp.signin.csrf import expired_form, has_form_token
 from idp.signin.http import browser_of, current_session
-from idp.signin.pages import PURPOSE
+from idp.signin.onward import FORM
 
 AnyRequest = Request[Any, Any, Any]
 #: Fields of the form that make a password easy to guess.
@@ -39,7 +39,7 @@ async def _is_from_page(request: AnyRequest, form: dict[str, str]) -> bool:
     """Return whether a page that asks for a new password was shown to the caller, and is still of use."""
     if "flow" in form:
         flow = await flows.load(browser_of(request), form["flow"])
-        return has_form_token(form, flow.binding.secret, PURPOSE)
+        return has_form_token(form, flow.binding.secret, FORM)
     if "token" in form:
         # The set-up shows its form only for the right token.
         token = form["token"]
