@@ -44,13 +44,14 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
     import msgspec
 
-    from bench import claims, deliveries, directory, large, lists, scrapes
+    from bench import claims, deliveries, directory, large, lists, scrapes, storm
     from bench.figures import FIGURES, Bench, Figure
     from bench.report import show
     from bench.setting import prepared
 
     scale = large.Scale().of(arguments.scale)
     rows: dict[str, Callable[[Bench], Awaitable[Figure]]] = {row.__name__: row for row in FIGURES}
+    rows["storm"] = storm.storm
     rows["claims"] = claims.claims
     rows["scrapes"] = scrapes.scrapes
     rows["deliveries"] = lambda bench: deliveries.deliveries(bench, scale.deliveries)

@@ -152,7 +152,7 @@ async def growth(bench: Bench, scale: Scale) -> Figure:
         ]
     rows = (scale.users, scale.users * scale.refresh_tokens_of_user, scale.users * scale.audit_events_of_user)
     name = "{:,} users, {:,} refresh rows, {:,} audit rows: p50 of refresh and of sign-in".format(*rows)
-    return Figure.of(name, "ms", "<= 1.20", parts)
+    return Figure.of(name, "ms", "<= 1.10", parts)
 
 
 class _Watch(threading.Thread):

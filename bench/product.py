@@ -106,6 +106,11 @@ class Product:
         """Return the memory of the largest worker, in MiB."""
         return max(_resident(pid) for pid in self.workers)
 
+    def proportional(self) -> float:
+        """Return the memory of all processes in MiB, in which each page counts once however many share it (PSS)."""
+        session = (path for path in Path("/proc").glob("[0-9]*") if _session(path) == self.process.pid)
+        return sum(_proportional(path) for path in session)
+
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -125,6 +130,19 @@ def _command(pid: int) -> str:
 def _resident(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def _session(process: Path) -> int:
+    """Return the id of the session of a process; 0: it has ended."""
+    try:
+        return os.getsid(int(process.name))
+    except ProcessLookupError:
+        return 0
+
+
+def _proportional(process: Path) -> float:
+    lines = (process / "smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
 
 
 @contextmanager
