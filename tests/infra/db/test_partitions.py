@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -232,34 +232,42 @@ async def test_a_row_that_was_written_meanwhile_is_kept(own_database: str, monke
     assert list((await places()).values()) == ["202611"]
 
 
-async def test_a_row_that_waits_for_its_new_partition_is_stored(
-    own_database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It does not fail on its way to the default partition, which does not take its month any more."""
-    run, writers = partitions.execute, []
-
-    async def write() -> None:
-        async with elsewhere(own_database, INSERT, id_at(NOVEMBER), None):
-            pass
+async def _create_while(
+    monkeypatch: pytest.MonkeyPatch, other: Callable[[], Coroutine[Any, Any, Any]]
+) -> list[asyncio.Task[Any]]:
+    """Create partitions, and start a task when rows have moved to the first one, and it is not attached yet."""
+    run, started = partitions.execute, list[asyncio.Task[Any]]()
 
     async def late(statement: str, *arguments: object) -> int:
-        if statement.startswith("ALTER TABLE") and not writers:
-            writers.append(asyncio.create_task(write(), context=Context()))
+        if statement.startswith("ALTER TABLE") and not started:
+            started.append(asyncio.create_task(other(), context=Context()))
             async with asyncio.timeout(30):
                 while not await fetch(WAITS):
-                    assert not writers[0].done(), writers[0]
+                    assert not started[0].done(), started[0]
                     await asyncio.sleep(0.01)
         return await run(statement, *arguments)
 
     monkeypatch.setattr(partitions, "execute", late)
     await partitions.create_ahead(TABLE, NOVEMBER)
-    await writers[0]
+    return started
+
+
+async def test_a_row_that_waits_for_its_new_partition_is_stored(
+    own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not fail on its way to the default partition, which does not take its month any more."""
+
+    async def write() -> None:
+        async with elsewhere(own_database, INSERT, id_at(NOVEMBER), None):
+            pass
+
+    (writer,) = await _create_while(monkeypatch, write)
+    await writer
     assert list((await places()).values()) == ["202611"]
 
 
 async def test_a_row_that_moves_is_never_missed(own_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waited for the default partition would look there only: an event would never be published."""
-    run, readers = partitions.execute, []
     event = await add(NOVEMBER)
 
     async def read() -> list[UUID]:
@@ -267,18 +275,8 @@ async def test_a_row_that_moves_is_never_missed(own_database: str, monkeypatch: 
             found = await connection.fetch("SELECT id FROM audit_event WHERE id = ANY ($1::uuid[])", [event])
             return [row["id"] for row in found]
 
-    async def late(statement: str, *arguments: object) -> int:
-        if statement.startswith("ALTER TABLE") and not readers:
-            readers.append(asyncio.create_task(read(), context=Context()))
-            async with asyncio.timeout(30):
-                while not await fetch(WAITS):
-                    assert not readers[0].done(), readers[0]
-                    await asyncio.sleep(0.01)
-        return await run(statement, *arguments)
-
-    monkeypatch.setattr(partitions, "execute", late)
-    await partitions.create_ahead(TABLE, NOVEMBER)
-    assert await readers[0] == [event]
+    (reader,) = await _create_while(monkeypatch, read)
+    assert await reader == [event]
 
 
 @pytest.mark.parametrize("statement", ["SELECT FROM audit_event", "DELETE FROM audit_event WHERE seq = 0"])
