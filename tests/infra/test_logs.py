@@ -366,7 +366,7 @@ def _requests_of(server: Server) -> dict[str, dict[str, Any]]:
 
 async def test_levels(start_server: Callable[..., Server], http: httpx.AsyncClient) -> None:
     """Lines below the level are not written."""
-    server = start_server(IDP_LOG_LEVEL="warning", IDP_SMTP_URL="smtp://127.0.0.1:9")
+    server = start_server(IDP_LOG_LEVEL="warning")
     assert (await http.get(f"{server.issuer}/none")).status_code == 404
     server.stop()
     assert server.log == ""

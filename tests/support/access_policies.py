@@ -112,6 +112,7 @@ async def _exchange(make_client: MakeClient, browser: Browser, user: User, _stac
     )
     await register_resource_server(resource, "API", client_id=party.client_id)
     await exchange_policies.add(party.client_id, mode="delegation", resources=[resource], scope="openid")
+    await until_current(party)
     app = await make_client(skip_consent=True)
     token = (await app.tokens(browser, user.email, resource=resource, scope="openid"))["access_token"]
     form = {"grant_type": token_exchange.GRANT_TYPE, "audience": resource, "scope": "openid"}
@@ -127,6 +128,7 @@ async def _id_jag(make_client: MakeClient, browser: Browser, user: User, stack: 
         party.client_id, audience=audience, audience_client_id="there", relying_party=other.client_id
     )
     stack.push_async_callback(id_jag_policies.remove, policy.id)
+    await until_current(party)
     token = (await party.tokens(browser, user.email))["id_token"]
     form = {"grant_type": token_exchange.GRANT_TYPE, "requested_token_type": id_jag.TOKEN_TYPE, "audience": audience}
     form |= {"subject_token": token, "subject_token_type": token_types.ID_TOKEN}
