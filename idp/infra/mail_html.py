@@ -11,7 +11,8 @@ FONT: Final = "-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif
 _TEXT = f"font-family:{FONT};font-size:16px;line-height:25px;color:#101c22;overflow-wrap:anywhere"
 #: Styles by tag, or by tag and class. ``{color}`` and ``{on_color}`` are those of the brand.
 STYLES: Final = {
-    "h1": f"margin:0 0 16px;font-family:{FONT};font-size:22px;line-height:29px;font-weight:600;color:#101c22",
+    "h1": f"margin:0 0 16px;font-family:{FONT};font-size:22px;line-height:29px;font-weight:600;color:#101c22;"
+    "overflow-wrap:anywhere",
     "p": f"margin:0 0 16px;{_TEXT}",
     "ul": f"margin:0 0 16px;padding:0;padding-inline-start:24px;{_TEXT}",
     "ol": f"margin:0 0 16px;padding:0;padding-inline-start:24px;{_TEXT}",

@@ -10,7 +10,8 @@ from tests.cli.conftest import Cli, OwnCli
 from tests.support.mailbox import Mailbox
 from tests.support.server import free_port
 
-EMAIL = "alice@example.com"
+#: No other test has mail to it.
+EMAIL = "deferred@example.com"
 
 
 @pytest.fixture

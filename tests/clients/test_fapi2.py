@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -11,7 +12,7 @@ from idp.keys import jose
 from idp.oauth.clients.registration import register_client
 from tests.clients.conftest import node, sign_in
 from tests.support.browser import Browser
-from tests.support.oauth import REDIRECT_URI
+from tests.support.oauth import REDIRECT_URI, RelyingParty, until_current
 from tests.support.server import Server
 from tests.support.tokens import claims_of, decode
 
@@ -40,7 +41,9 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 
 @pytest.mark.parametrize("profile", ["fapi2", "fapi2-message-signing"])
-async def test_openid_client(profile: str, server: Server, browser: Browser, alice: User, tmp_path: Path) -> None:
+async def test_openid_client(
+    profile: str, server: Server, http: httpx.AsyncClient, browser: Browser, alice: User, tmp_path: Path
+) -> None:
     key = jose.generate("ES256")
     pem = key.key.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "client.pem").write_bytes(pem)
@@ -49,6 +52,7 @@ async def test_openid_client(profile: str, server: Server, browser: Browser, ali
         client_name="Bank", profile=profile, redirect_uris=[REDIRECT_URI], jwks={"keys": [public]},
         grant_types=["authorization_code", "refresh_token"], scope="openid profile",
     )  # fmt: skip
+    await until_current(RelyingParty(server.issuer, http, registered.client_id))
     script, signing = re.findall(r"```js\n(.*?)```", PAGE, re.DOTALL)
     plain = [line for line in script.splitlines() if "buildAuthorizationUrlWithPAR" in line]
     assert len(plain) == 1
