@@ -241,8 +241,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
 
 
 async def _check_templates() -> None:
-    """Compile the templates, and report mail templates of the operator or of the console that cannot be used."""
-    await templates().compile()
+    """Report mail templates of the operator or of the console that cannot be used."""
     for template, where, reason in await asyncio.to_thread(problems):
         log.error("mail_template_wrong", template=template, path=where, reason=reason)
 

@@ -4,7 +4,6 @@ Templates in the operator's folder take precedence over those shipped with the s
 folder ``static`` of either). Everything except plain-text mails is escaped.
 """
 
-import asyncio
 import hashlib
 import re
 from functools import cache
@@ -64,10 +63,6 @@ class Asset(msgspec.Struct, frozen=True):
         else:
             caching = "no-cache"
         return {"Cache-Control": caching, "ETag": self.etag}
-
-
-#: Seconds before the first template is compiled, and between two, so that requests are served in between.
-COMPILE_AFTER, COMPILE_PAUSE = 1.0, 0.02
 
 
 def templates_path() -> Path:
@@ -176,24 +171,13 @@ class Templates:
             "static_url": self.static_url,
         }
         self.show(theme.product_name, theme.logo_url)
-        self._names = self._environment.list_templates(extensions=("html", "txt"))
-        for name in self._names:
-            if overrides is not None and (overrides / name).is_file():
+        for name in self._environment.list_templates(extensions=("html", "txt")):
+            if self.is_own(name):
                 self._environment.get_template(name)
 
     def show(self, product_name: str, logo_url: str | None) -> None:
         """Set the name and the logo of the server, which every template may use."""
         self._environment.globals |= {"product_name": product_name, "logo_url": logo_url}
-
-    async def compile(self) -> None:
-        """Compile the remaining templates in the background, so that no page has to wait for it.
-
-        Done after the start, because it takes long.
-        """
-        await asyncio.sleep(COMPILE_AFTER)
-        for name in self._names:
-            self._environment.get_template(name)
-            await asyncio.sleep(COMPILE_PAUSE)
 
     def is_own(self, template: str) -> bool:
         """Return whether a template is the operator's."""
