@@ -1,25 +1,29 @@
-"""`make bench`: measures every figure of the table, prints it and writes bench/results.json."""
+"""`make bench`: measures every figure of the table, prints it and adds it to bench/results.json.
+
+If only some figures are named, they are printed, and written only to the file that ``--output`` names.
+"""
 
 import argparse
 import os
 import platform
 import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from bench import product
 
-RESULTS = Path(__file__).with_name("results.json")
-
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("figures", nargs="*", help="only these figures, by function name")
-    parser.add_argument("--seconds", type=float, default=5, help="duration of one load")
+    parser.add_argument("--seconds", type=float, default=3, help="duration of one load")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure, of which the median counts")
-    parser.add_argument("--scale", type=float, default=1, help="millions of users, and ten thousands of deliveries")
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--scale", type=float, default=0.05, help="millions of users, and ten thousands of deliveries")
+    parser.add_argument("--output", type=Path, help="the file of the results, in place of bench/results.json")
     return parser.parse_args()
 
 
@@ -28,25 +32,17 @@ def _commit() -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _machine() -> dict[str, str | int | float]:
+def _cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return {
-        "cpu": next(models, platform.processor()),
-        "cores": os.cpu_count() or 1,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
-        "load_before": os.getloadavg()[0],
-    }
+    return next(models, platform.processor())
 
 
 async def _measure(arguments: argparse.Namespace, port: int) -> None:
     # Modules that read the settings are imported here, after the environment is set.
-    import msgspec
-
     from bench import claims, deliveries, directory, large, lists, scrapes, storm
     from bench.figures import FIGURES, Bench, Figure
-    from bench.report import show
+    from bench.report import RESULTS, Machine, Run, keep, show
     from bench.setting import prepared
 
     scale = large.Scale().of(arguments.scale)
@@ -61,13 +57,20 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     rows["lists"] = lambda bench: lists.lists(
         bench, large.Scale(audit_events_of_user=2, refresh_tokens_of_user=0).of(arguments.scale)
     )
-    machine, found = _machine(), []
+    found: list[Figure] = []
+    machine = Machine(
+        _cpu(), os.cpu_count() or 1, platform.python_version(), f"{platform.system()} {platform.release()}",
+        os.getloadavg()[0],
+    )  # fmt: skip
+    began, started = datetime.now(UTC).date(), time.monotonic()
     async with prepared(port, arguments.seconds, arguments.rounds) as bench:
         for row in arguments.figures or rows:
             found.append(await rows[row](bench))
             show(found[-1:])
-    results = {"machine": machine, "commit": _commit(), "figures": found}
-    arguments.output.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+    minutes = round((time.monotonic() - started) / 60, 1)
+    output = arguments.output or (None if arguments.figures else RESULTS)
+    if output is not None:
+        keep(Run(machine, _commit(), began, minutes, sys.argv[1:], found), output)
     print()
     show(found, heading=True)
 

@@ -28,10 +28,13 @@ def _measure(checkout: Path, output: Path, figures: list[str], seconds: float) -
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    results = msgspec.json.decode(output.read_bytes())["figures"]
+    results = msgspec.json.decode(output.read_bytes())
+    output.unlink()
+    # Earlier revisions wrote one run.
+    run = results[-1] if isinstance(results, list) else results
     return {
         figure["name"] if len(figure["parts"]) < 2 else f"{figure['name']}: {part['name']}": part["value"]
-        for figure in results
+        for figure in run["figures"]
         for part in figure["parts"] or [figure]
     }
 

@@ -1,5 +1,6 @@
 """The table of figures, each beside its limit."""
 
+import asyncio
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -93,6 +94,8 @@ class Bench(msgspec.Struct, frozen=True):
 
 
 Measure = Callable[[], Awaitable[float]]
+#: Seconds after its start in which a server has done what it does once.
+SETTLED_AFTER = 5
 
 
 async def paired(bench: Bench, name: str, figure: Measure, limit: Measure) -> Part:
@@ -305,6 +308,7 @@ async def memory(bench: Bench) -> Figure:
     """Measure a server that has just started: all of its processes, then the largest worker under load."""
     tokens, at_half = 0, 0.0
     with running(bench.folder, bench.dsn, port=bench.product.other_port) as product:
+        await asyncio.sleep(SETTLED_AFTER)
         idle = product.proportional()
         while tokens < 100_000:
             tokens += load(product.url, [client_credentials_request(bench)], seconds=bench.seconds).requests

@@ -22,7 +22,7 @@ FEW = 4
 #: Maximum time for which a statement of the clean-up may hold its locks, in milliseconds.
 LOCK_MS = 50
 #: Maximum share of dead rows in a table.
-BLOAT_PERCENT = 30
+BLOAT_PERCENT = 10
 
 
 class Scale(msgspec.Struct, frozen=True):
@@ -235,7 +235,7 @@ async def clean_up(bench: Bench, scale: Scale) -> Figure:
     finally:
         await connection.close()
     parts = [
-        Part.of("p99 of refresh (ms)", statistics.median(during), 2 * without),
+        Part.of("p99 of refresh (ms)", statistics.median(during), 1.5 * without),
         Part.of("longest lock (ms)", watch.longest, LOCK_MS),
         Part.of("dead rows (%)", dead, BLOAT_PERCENT),
     ]

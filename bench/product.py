@@ -36,7 +36,7 @@ class Product:
     """A running `idp serve`.
 
     Attributes:
-        started_within: seconds from the start of the process to its first response.
+        started_within: seconds from the start of the process to its first response with the discovery document.
         other_port: the port for a second server.
     """
 
@@ -73,8 +73,9 @@ class Product:
             )
         client = httpx.Client()
         deadline = started + START_WITHIN_SECONDS
-        self._wait(lambda: self._answers(client), deadline)
+        self._wait(lambda: self._answers(client, "/.well-known/openid-configuration"), deadline)
         self.started_within = time.perf_counter() - started
+        self._wait(lambda: self._answers(client, "/health/ready"), deadline)
         # Connections made before a worker listens would all go to the others.
         self._wait(lambda: self._listeners() >= int(settings.get("IDP_WORKERS", WORKERS)), deadline)
 
@@ -86,9 +87,9 @@ class Product:
         self.kill()
         raise RuntimeError(f"The server did not start: {self.log.read_text()}")
 
-    def _answers(self, client: httpx.Client) -> bool:
+    def _answers(self, client: httpx.Client, path: str) -> bool:
         try:
-            return client.get(f"{self.url}/health/ready", timeout=2).is_success
+            return client.get(f"{self.url}{path}", timeout=2).is_success
         except httpx.TransportError:
             return False
 

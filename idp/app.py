@@ -224,8 +224,8 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
         key_set.show(jwks_snapshot.read())
         log.warning("serving_without_database", host=settings().host, port=settings().port)
         background.append(asyncio.create_task(_join_with_retries(attempt, prepare, background)))
-    # Objects that exist now live as long as the process. Frozen, they are not scanned by the garbage collector. There is
-    # hardly any garbage among them, and a collection would copy 1.5 MiB of the pages that the workers share.
+    # Objects that exist now live as long as the process. Frozen, they are not scanned by the garbage collector. Hardly
+    # any of them is garbage, and a collection would copy 1.5 MiB of the pages that the workers share.
     gc.freeze()
     gc.enable()
     systemd.notify("READY=1")

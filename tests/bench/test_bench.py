@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bench.bare import Answer
 from bench.figures import Figure, Part
 from bench.load import Request
+from bench.report import KEPT, Machine, Run, keep, read, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +75,37 @@ def test_hops_are_counted() -> None:
     rows = {line[:34].strip(): [int(number) for number in line[34:].split()] for line in done.stdout.splitlines()[1:]}
     assert len(rows) == 5
     assert all(calls >= functions >= files > 5 for calls, functions, files in rows.values())
+
+
+def test_imports_are_counted_by_package() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.imports"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    rows = {line[:24].strip(): line[24:].split() for line in done.stdout.splitlines()[1:]}
+    assert {"idp", "litestar", "Python's library"} <= rows.keys()
+    *parts, total = rows.values()
+    assert sum(int(modules) for modules, _ in parts) == int(total[0])
+    # Less than the whole by what is allocated between imports.
+    assert sum(float(memory) for _, memory in parts) <= float(total[1]) + 1
+
+
+def _run(number: int, rate: float) -> Run:
+    machine = Machine("A processor", 2, "3.11.7", "Linux 6", 0.1)
+    parts = [Part.of("against the signatures", rate, 8000), Part.of("against the bare handler", rate, 6000, ">= 0.90")]
+    tokens = Figure.of("client_credentials (JWT access token, RS256)", "tokens/s", ">= 0.70", parts)
+    return Run(machine, f"c{number}", date(2026, 12, number), 12.3, ["--scale", "0.1"], [tokens])
+
+
+def test_the_last_runs_are_kept(tmp_path: Path) -> None:
+    for number in range(1, KEPT + 2):
+        keep(_run(number, 5600), tmp_path / "results.json")
+    assert [run.commit for run in read(tmp_path / "results.json")] == ["c2", "c3", "c4"]
+
+
+def test_a_figure_is_met_if_all_runs_meet_it() -> None:
+    def row(*rates: float) -> str:
+        runs = [_run(number, rate) for number, rate in enumerate(rates, 1)]
+        return next(line for line in table(runs).splitlines() if "tokens/s" in line)
+
+    assert row(5600, 6000).endswith("| 5,600 / 8,000 = 0.70 | 6,000 / 8,000 = 0.75 | >= 0.70 ✓ |")
+    assert row(5600, 5000).endswith("| 5,600 / 8,000 = 0.70 | 5,000 / 8,000 = 0.62 | >= 0.70 |")
