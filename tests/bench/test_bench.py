@@ -11,7 +11,7 @@ import pytest
 from bench.bare import Answer
 from bench.figures import Figure, Part
 from bench.load import Request
-from bench.report import KEPT, Machine, Run, keep, read, table
+from bench.report import COSTS, DOCS, KEPT, Machine, Run, costs, keep, read, table, written
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,3 +109,12 @@ def test_a_figure_is_met_if_all_runs_meet_it() -> None:
 
     assert row(5600, 6000).endswith("| 5,600 / 8,000 = 0.70 | 6,000 / 8,000 = 0.75 | >= 0.70 ✓ |")
     assert row(5600, 5000).endswith("| 5,600 / 8,000 = 0.70 | 5,000 / 8,000 = 0.62 | >= 0.70 |")
+
+
+def test_the_docs_show_the_results() -> None:
+    """`python -m bench.report` writes them. Each run has every row."""
+    runs = read()
+    assert len(runs) == KEPT
+    assert all(len(run.figures) == 20 for run in runs)
+    assert DOCS.read_text(encoding="utf-8") == written(DOCS.read_text(encoding="utf-8"), runs)
+    assert all(f"| {request} |" in costs(runs) for request in COSTS)
