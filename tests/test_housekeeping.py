@@ -20,7 +20,7 @@ from idp.directory.tables import OrganizationInvitation
 from idp.federation.tables import UpstreamAttempt
 from idp.infra.db import expiring
 from idp.infra.db.columns import Bytea, Text, Timestamptz
-from idp.infra.db.engine import engine, execute, fetch, transaction
+from idp.infra.db.engine import engine, execute, fetch, is_distributed, transaction
 from idp.infra.db.expiring import Expiring, Key
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.tables import Throttle
@@ -265,6 +265,52 @@ async def test_a_batch_locks_only_what_it_deletes(fill: Fill) -> None:
     await execute("UPDATE signin_flow SET expires_at = now() + interval '1 hour' WHERE id = $1", *keys[0])
     assert await expiring.delete(SIGNIN_FLOW, keys) == 2
     assert await _count("signin_flow") == 1
+
+
+async def test_a_deletion_does_not_wait_for_the_disk(fill: Fill) -> None:
+    """Its rows stay locked until the commit is done. What else the transaction's connection commits is durable."""
+    await fill("signin_flow", YEAR, 3)
+    async with transaction():
+        assert await expiring.delete(SIGNIN_FLOW, await _found()) == 3
+        assert await _durability() == ("on" if is_distributed() else "off")
+    assert await _durability() == "on"
+
+
+async def _durability() -> str:
+    (row,) = await fetch("SELECT current_setting('synchronous_commit') AS value")
+    value: str = row["value"]
+    return value
+
+
+async def test_a_table_with_many_dead_rows_waits_for_vacuum(fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deletions that are faster than autovacuum would slow down every statement on the table."""
+    monkeypatch.setattr(expiring, "MAX_DEAD", 4)
+    await execute("ALTER TABLE signin_flow SET (autovacuum_enabled = false)")
+    await fill("signin_flow", timedelta(days=-1), 60)
+    await fill("signin_flow", YEAR, 10)
+    async with transaction():
+        assert await expiring.delete(SIGNIN_FLOW, (await _found())[:3]) == 3
+        await execute("SELECT pg_stat_force_next_flush()")
+    assert not await expiring.waits_for_vacuum(SIGNIN_FLOW), "few rows are not worth a wait"
+    async with transaction():
+        assert await expiring.delete(SIGNIN_FLOW, (await _found())[:2]) == 2
+        await execute("SELECT pg_stat_force_next_flush()")
+    assert not await expiring.clean(SIGNIN_FLOW)
+    assert await _count("signin_flow") == 65
+    await execute("VACUUM signin_flow")
+    await expiring.clean(SIGNIN_FLOW)
+    assert await _count("signin_flow") == 60
+
+
+async def test_autovacuum_begins_before_the_clean_up_waits_for_it(fill: Fill) -> None:
+    """Otherwise a table would wait for ever."""
+    rows = await fetch(
+        "SELECT relname AS name, option_value::float8 AS part FROM pg_class, pg_options_to_table(reloptions)"
+        " WHERE relname = ANY ($1) AND option_name = 'autovacuum_vacuum_scale_factor'",
+        list(TABLES),
+    )
+    assert {row["name"] for row in rows} == set(TABLES)
+    assert all(row["part"] < expiring.MAX_DEAD_PART for row in rows)
 
 
 async def test_replicas_do_not_wait_for_each_other(fill: Fill) -> None:

@@ -1,6 +1,9 @@
-"""Deletes rows that expire, in small batches with pauses for requests.
+"""Deletes rows that expire, in small batches with pauses for requests and for autovacuum.
 
 A repository declares its tables with rows that expire in a tuple ``EXPIRING``. :mod:`idp.housekeeping` cleans them.
+
+No other commits do without a wait for the disk and for standbys: a row that comes back after a crash is still expired,
+and is deleted again. It would stay locked as long as the wait.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from typing import NamedTuple
 from piccolo.columns import Column
 from piccolo.table import Table
 
-from idp.infra.db.engine import execute, fetch
+from idp.infra.db.engine import execute, fetch, fetchrow
 
 #: Maximum number of rows of one table in a round. They are found by one statement, which locks nothing.
 ROUND = 2000
@@ -22,7 +25,13 @@ BATCH, FIRST_BATCH = 100, 25
 LOCKED_SECONDS = 0.01
 #: Length of a pause as a multiple of the work before it, so that requests have priority on the disk and the indexes.
 PAUSE = 2
+#: A table with more dead rows than both, a number and a part of its rows, is not cleaned until autovacuum has removed
+#: them. Autovacuum begins at 2 % (migrations/m0001_first_schema.sql).
+MAX_DEAD, MAX_DEAD_PART = 10_000, 0.05
 BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
+
+#: True. From now on to its end, the transaction does not wait for the disk.
+_LAZILY = "(SELECT set_config('synchronous_commit', 'off', true)) = 'off'"
 
 #: The values of the key columns of a row.
 Key = tuple[object, ...]
@@ -68,14 +77,14 @@ class Expiring(NamedTuple):
 
     @property
     def delete(self) -> str:
-        """Return the statement that deletes expired rows, skipping locked ones. $1, $2, …: the values of each key
-        column.
+        """Return the statement that deletes expired rows, skipping locked ones. Its commit does not wait for the disk.
+        $1, $2, …: the values of each key column.
         """
         arrays = ", ".join(f"${at}::{column.column_type}[]" for at, column in enumerate(self._columns, start=1))
         return (
             f"WITH old AS MATERIALIZED (SELECT {self._keys('t')} FROM unnest({arrays}) AS k ({self._keys()})"  # noqa: S608
             f" JOIN {self.name} AS t ON ({self._keys('t')}) = ({self._keys('k')})"
-            f" WHERE {self._expired} FOR UPDATE OF t SKIP LOCKED)"
+            f" WHERE {_LAZILY} AND {self._expired} FOR UPDATE OF t SKIP LOCKED)"
             f" DELETE FROM {self.name} AS t USING old WHERE ({self._keys('t')}) = ({self._keys('old')})"
             f" AND {self._expired}"
         )
@@ -97,6 +106,13 @@ class Expiring(NamedTuple):
         return ", ".join(prefix + column._meta.db_column_name for column in self._columns)
 
 
+# By the statistics that autovacuum reads. If it is off, nothing would end the wait.
+_WAITS_FOR_VACUUM = """
+SELECT current_setting('autovacuum') = 'on' AND dead > $2 AND dead > $3::float8 * (dead + live) AS waits
+FROM (SELECT pg_stat_get_dead_tuples(t) AS dead, pg_stat_get_live_tuples(t) AS live
+      FROM (SELECT to_regclass($1)::oid) AS named (t)) AS statistics
+"""
+
 #: Where a round ended in the tables that it did not finish.
 _reached: dict[str, datetime] = {}
 
@@ -108,16 +124,27 @@ async def find(table: Expiring) -> tuple[list[Key], datetime | None]:
 
 
 async def delete(table: Expiring, keys: Sequence[Key]) -> int:
-    """Delete the given rows. Returns how many were deleted."""
+    """Delete the given rows. Returns how many were deleted.
+
+    Not in a transaction with other changes, whose commit would not wait for the disk either.
+    """
     return await execute(table.delete, *map(list, zip(*keys, strict=True)))
+
+
+async def waits_for_vacuum(table: Expiring) -> bool:
+    """Return whether a table has so many dead rows that more of them would slow down its statements."""
+    row = await fetchrow(_WAITS_FOR_VACUUM, table.name, MAX_DEAD, MAX_DEAD_PART)
+    return row is not None and bool(row["waits"])
 
 
 async def clean(table: Expiring) -> bool:
     """Delete expired rows of a table, up to the maximum, with pauses between batches.
 
     Returns:
-        whether there may be more.
+        whether there may be more to delete now.
     """
+    if await waits_for_vacuum(table):
+        return False
     keys, reached = await find(table)
     size = FIRST_BATCH
     while keys:

@@ -157,6 +157,11 @@ async def test_a_statement_for_each_request_concerns_one_node(db: str) -> None:
             "WITH due AS (SELECT id FROM session) DELETE FROM session USING due",
             None,
         ),
+        (
+            "WITH old AS (SELECT FROM mail WHERE (SELECT set_config('a', 'b', true)) = 'b' AND true FOR UPDATE NOWAIT)",
+            "WITH old AS (SELECT FROM mail WHERE true)",
+            None,
+        ),
         # A queue on the coordinator.
         (
             "WITH due AS (SELECT id FROM mail FOR UPDATE SKIP LOCKED) DELETE FROM mail USING due",

@@ -302,7 +302,7 @@ CREATE TABLE mail (
     next_attempt_at timestamptz,
     expires_at      timestamptz NOT NULL,
     finished_at     timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX mail_recipient ON mail (recipient);
 CREATE INDEX mail_next_attempt_at ON mail (next_attempt_at);
@@ -346,7 +346,7 @@ CREATE TABLE delivery (
     expires_at      timestamptz NOT NULL,
     urgent          boolean NOT NULL DEFAULT false,
     finished_at     timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX delivery_due ON delivery (stream, kind, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX delivery_waiting ON delivery (stream, next_attempt_at, id) WHERE next_attempt_at IS NOT NULL;
@@ -367,7 +367,7 @@ CREATE TABLE delivery_stream (
     holder   uuid,
     failures integer NOT NULL DEFAULT 0,
     free_at  timestamptz NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX delivery_stream_free_at ON delivery_stream (free_at);
 
@@ -462,7 +462,7 @@ CREATE TABLE email_proof (
     CONSTRAINT email_proof_code CHECK (code_hash IS NULL OR flow_id IS NOT NULL),
     -- A link leads to a user, or into a flow.
     CONSTRAINT email_proof_link CHECK (token_hash IS NULL OR flow_id IS NOT NULL OR user_id IS NOT NULL)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX email_proof_flow_id ON email_proof (flow_id);
 CREATE INDEX email_proof_user_id ON email_proof (user_id);
@@ -482,7 +482,7 @@ CREATE TABLE invitation (
     created_at  timestamptz NOT NULL DEFAULT now(),
     expires_at  timestamptz NOT NULL,
     consumed_at timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX invitation_email ON invitation (email);
 CREATE INDEX invitation_created_at ON invitation (created_at);
@@ -528,7 +528,7 @@ CREATE TABLE upstream_attempt (
     created_at  timestamptz NOT NULL DEFAULT now(),
     expires_at  timestamptz NOT NULL,
     consumed_at timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX upstream_attempt_expires_at ON upstream_attempt (expires_at);
 
@@ -643,7 +643,7 @@ CREATE TABLE device (
     expires_at     timestamptz NOT NULL,
     PRIMARY KEY (user_id, id),
     CONSTRAINT device_one_of_user UNIQUE (user_id, token_hash)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX device_expires_at ON device (expires_at);
 
@@ -862,7 +862,7 @@ CREATE TABLE initial_access_token (
     uses_left  integer NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX initial_access_token_expires_at ON initial_access_token (expires_at);
 
@@ -932,7 +932,7 @@ CREATE TABLE authorization_request (
     finished_at     timestamptz,
     CONSTRAINT authorization_request_claimed CHECK (browser_hash IS NOT NULL OR consented_by IS NULL),
     CONSTRAINT authorization_request_chosen CHECK ((organization_id IS NULL) = (chosen_by IS NULL))
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX authorization_request_expires_at ON authorization_request (expires_at);
 
@@ -945,7 +945,7 @@ CREATE TABLE pushed_request (
     created_at       timestamptz NOT NULL DEFAULT now(),
     expires_at       timestamptz NOT NULL,
     used_at          timestamptz
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX pushed_request_expires_at ON pushed_request (expires_at);
 
@@ -975,7 +975,7 @@ CREATE TABLE device_authorization (
         OR (user_id IS NOT NULL AND session_id IS NOT NULL AND auth_time IS NOT NULL AND amr IS NOT NULL
             AND acr IS NOT NULL)),
     CONSTRAINT device_authorization_redeemed CHECK ((status = 'redeemed') = (family_id IS NOT NULL))
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX device_authorization_user_id ON device_authorization (user_id);
 CREATE INDEX device_authorization_expires_at ON device_authorization (expires_at);
@@ -1136,7 +1136,7 @@ CREATE INDEX revoked_access_token_expires_at ON revoked_access_token (expires_at
 CREATE TABLE tombstone (
     id         text PRIMARY KEY,
     expires_at timestamptz NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX tombstone_expires_at ON tombstone (expires_at);
 
@@ -1219,7 +1219,7 @@ CREATE TABLE idempotent_answer (
     body         bytea,
     created_at   timestamptz NOT NULL DEFAULT now(),
     expires_at   timestamptz NOT NULL
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE INDEX idempotent_answer_expires_at ON idempotent_answer (expires_at);
 
@@ -1436,7 +1436,7 @@ CREATE TABLE organization_invitation (
     expires_at      timestamptz NOT NULL,
     ended_at        timestamptz,
     CONSTRAINT organization_invitation_ended CHECK ((outcome IS NULL) = (ended_at IS NULL))
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 
 CREATE UNIQUE INDEX organization_invitation_open ON organization_invitation (organization_id, email)
     WHERE ended_at IS NULL;
