@@ -132,11 +132,12 @@ async def prepare() -> Sample:
 async def copy(table: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
     """Insert many rows with COPY, and let PostgreSQL count them, as autovacuum does in a minute.
 
-    Otherwise a statement that was planned for an empty table keeps its plan.
+    Otherwise a statement that was planned for an empty table keeps its plan. A table that autovacuum works on is passed
+    over: waiting for its lock would cancel it, and dead rows would stay.
     """
     assert engine.pool is not None
     await engine.pool.copy_records_to_table(table, records=rows, columns=columns.split())
-    await execute(f"ANALYZE {table}")
+    await execute(f"ANALYZE (SKIP_LOCKED) {table}")
 
 
 _PEOPLE = """
