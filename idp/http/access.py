@@ -77,8 +77,8 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     The body is read before the handler looks anything up (:mod:`idp.http.body`).
 
     Args:
-        opt: the ``opt`` of the route. ``body``: the maximum size of a body in bytes, or a function that returns it.
-            ``large_body``: a :class:`LargeBody`.
+        opt: the ``opt`` of the route. ``large_body``: a :class:`LargeBody`, if a body may have more than
+            :data:`MAX_BODY_BYTES`.
 
     Raises:
         PageError: a guard refuses the request.
@@ -87,8 +87,7 @@ async def admit(request: AnyRequest, opt: Mapping[str, Any]) -> None:
     """
     for guard in GUARDS[opt["access"]]:
         guard(request)
-    limit = opt.get("body", MAX_BODY_BYTES)
-    limit = limit() if callable(limit) else limit
+    limit = MAX_BODY_BYTES
     if (large := opt.get("large_body")) is not None and await large.admits(request):
         limit = large.size()
     await body_of(request).read(limit)

@@ -15,7 +15,7 @@ from litestar.types import Receive, Scope
 
 from idp.settings import settings
 
-#: Maximum size of a body, in bytes, of a route that declares no other: ``opt={"body": ...}``.
+#: Maximum size of a body, in bytes, of a route that declares no :class:`idp.http.access.LargeBody`.
 MAX_BODY_BYTES: Final = 64 * 1024
 #: How much of the rest of a refused request's body is read, in bytes and seconds. A client that is still sending when
 #: the connection closes may lose the response.

@@ -3,6 +3,7 @@
 Neither ever changes a user who has a role of an administrator: whoever has the token could take over that account.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +21,7 @@ from idp.infra.rate_limits import Rate, spend
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.models import ResourceServer
+from idp.oauth.protected import PresentedToken
 from idp.reasons import Reason
 from idp.scim.errors import NotAllowedError, UnknownResourceError
 from idp.scim.repository import tokens as repository
@@ -80,13 +82,21 @@ async def authenticate(request: AnyRequest) -> Caller:
     presented = protected.in_header(request)
     if presented is None:
         raise MissingTokenError
-    if "." in presented.token or presented.scheme != "bearer":
-        caller = await _client(request)
-    else:
-        caller = await _bearer(presented.token)
+    caller = await _bearer(presented.token) if _is_ours(presented) else await _client(request)
     request_context.actor.set(caller.origin)
     await count(caller)
     return caller
+
+
+async def has_token(request: AnyRequest) -> bool:
+    """Return whether a request has a token for SCIM. It is checked again after the body was read."""
+    presented = protected.in_header(request)
+    if presented is None or not is_on():
+        return False
+    if _is_ours(presented):
+        return await repository.find_token(ids.digest(presented.token)) is not None
+    claims = access_tokens.read(presented.token)
+    return not isinstance(claims, Refused) and _is_for_scim(claims)
 
 
 async def count(caller: Caller) -> None:
@@ -96,6 +106,11 @@ async def count(caller: Caller) -> None:
         TooManyRequestsError: the client has made too many.
     """
     await spend((REQUESTS, caller.origin))
+
+
+def _is_ours(presented: PresentedToken) -> bool:
+    """Return whether it is a SCIM token. Others are access tokens: JWTs."""
+    return presented.scheme == "bearer" and "." not in presented.token
 
 
 async def _bearer(token: str) -> Caller:
@@ -117,9 +132,8 @@ async def _hold_token(token_hash: bytes, id: UUID) -> None:
 async def _client(request: AnyRequest) -> Caller:
     """Return the client whose own access token the request has."""
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
-    audience, client_id = live.claims["aud"], live.claims["client_id"]
-    right = resource().identifier in (audience if isinstance(audience, list) else [audience])
-    if not right or live.user_id is not None:
+    client_id = live.claims["client_id"]
+    if not _is_for_scim(live.claims) or live.user_id is not None:
         wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, client_id, ENDPOINT)
     scope = live.claims["scope"].split()
@@ -127,6 +141,11 @@ async def _client(request: AnyRequest) -> Caller:
         raise InsufficientScopeError(READ)
     authority.set(partial(_hold_access_token, live))
     return Caller(f"{ORIGINS}{client_id}", WRITE in scope)
+
+
+def _is_for_scim(claims: Mapping[str, Any]) -> bool:
+    audience = claims["aud"]
+    return resource().identifier in (audience if isinstance(audience, list) else [audience])
 
 
 async def _hold_access_token(live: LiveAccessToken) -> None:

@@ -14,13 +14,13 @@ from litestar.params import FromPath
 
 from idp.errors import InvalidRequestError
 from idp.http import forms
-from idp.http.access import Access
-from idp.http.body import MAX_BODY_BYTES, body_of
+from idp.http.access import Access, LargeBody
+from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
 from idp.infra.logs import exception_fields
 from idp.scim import answers, bulk, groups, organization_groups, organization_users, paging, schemas, users
-from idp.scim.access import PATH, Caller, authenticate, count, is_on
+from idp.scim.access import PATH, Caller, authenticate, count, has_token, is_on
 from idp.scim.attributes import GROUP, TYPES, USER, ResourceType
 from idp.scim.bulk import Operation, Outcome
 from idp.scim.errors import (
@@ -40,7 +40,7 @@ AnyRequest = Request[Any, Any, Any]
 
 _OPT: Final = {"access": Access.BEARER, "errors": answers.translate, "language": "en"}
 #: Of requests with many members or operations.
-_LARGE: Final = _OPT | {"body": lambda: bulk.MAX_BODY if is_on() else MAX_BODY_BYTES}
+_LARGE: Final = _OPT | {"large_body": LargeBody(lambda: bulk.MAX_BODY, has_token)}
 _PUBLIC: Final = _OPT | {"access": Access.PUBLIC}
 
 

@@ -123,3 +123,8 @@ async def test_the_size_of_a_body(scim: ScimClient) -> None:
         400, "invalidValue",
     )  # fmt: skip
     assert (await scim.refused("POST", "/Groups", {"displayName": "x" * 1024 * 1024}))[0] == 413
+    # Of others, so much is not even read.
+    for token in ("x", "a.b.c"):
+        scim.token = token
+        assert (await scim.refused("POST", "/Groups", {"displayName": "x", "members": members}))[0] == 413
+        assert (await scim.refused("POST", "/Groups", {"displayName": "x"}))[0] == 401

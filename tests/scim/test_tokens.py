@@ -182,6 +182,8 @@ async def test_a_client_with_an_access_token(party: Party) -> None:
     origin = f"scim:{other.client_id}"
     assert await fetch("SELECT FROM group_member WHERE group_id = $1 AND origin = $2", UUID(group["id"]), origin)
     assert await fetch("SELECT FROM scim_user WHERE origin = $1", origin)
+    large = {"displayName": "x", "members": [{"value": str(UUID(int=n)), "display": "x" * 40} for n in range(2000)]}
+    assert await other.refused("POST", "/Groups", large) == (400, "invalidValue")
 
 
 async def test_the_scope_of_an_access_token(party: Party) -> None:

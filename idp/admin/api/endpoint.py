@@ -22,8 +22,8 @@ from idp.errors import (
     Refused,
 )
 from idp.http import forms
-from idp.http.access import Access
-from idp.http.body import body_of
+from idp.http.access import Access, LargeBody
+from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
@@ -108,6 +108,15 @@ async def _hold(live: LiveAccessToken, caller: Caller) -> None:
         raise PermissionDeniedError("Your role has been revoked.")
 
 
+async def _may(permission: Permission | None, request: AnyRequest) -> bool:
+    """Return whether a request has an access token for an operation. It is checked again after the body was read."""
+    presented = protected.in_header(request)
+    claims = access_tokens.read(presented.token) if presented is not None else None
+    if claims is None or isinstance(claims, Refused) or api_resource().identifier not in _audience(claims):
+        return False
+    return permission is None or permission in claims["scope"].split()
+
+
 def _audience(claims: Mapping[str, Any]) -> list[str]:
     found = claims["aud"]
     return found if isinstance(found, list) else [found]
@@ -158,5 +167,7 @@ def route_of(operation: Operation) -> HTTPRouteHandler:
     path = PREFIX + operation.path.replace("}", ":str}")
     name = operation.handler.__name__
     endpoint.__name__ = f"{operation.method.lower()}_{operation.path}_{name}"
-    opt = {"access": Access.BEARER, "permission": operation.permission, "body": operation.max_body}
+    opt: dict[str, Any] = {"access": Access.BEARER, "permission": operation.permission}
+    if operation.max_body > MAX_BODY_BYTES:
+        opt["large_body"] = LargeBody(lambda: operation.max_body, partial(_may, operation.permission))
     return route(path, http_method=[HttpMethod(operation.method)], opt=opt, status_code=200)(endpoint)

@@ -9,7 +9,7 @@ import pytest
 from idp import ids
 from idp.accounts.repository.users import user_by_id
 from idp.admin.bulk.kinds import acts
-from idp.admin.roles import Role
+from idp.admin.roles import Permission, Role
 from idp.directory import groups
 from tests.admin.api.conftest import Caller, make_caller
 from tests.conftest import MakeUser
@@ -94,6 +94,16 @@ async def test_many_users_fit_into_a_request(owner: Caller) -> None:
     assert (answer.status_code, answer.json()["total"]) == (201, 20_000), answer.text
     assert (await owner("POST", f"/jobs/{answer.json()['id']}/cancel")).json()["state"] == "cancelled"
     assert (await owner("POST", "/jobs", {"kind": "enable", "users": ["x" * 1024 * 1024]})).status_code == 413
+
+
+async def test_a_large_body_is_read_from_those_who_may_send_it(owner: Caller) -> None:
+    body = {"kind": "disable", "users": ["nobody"] * 20_000}
+    await owner.authenticate(scope=Permission.KEYS_READ)
+    assert (await owner("POST", "/jobs", body)).status_code == 413
+    for token in ("x", f"{owner.token}x"):
+        owner.token = token
+        assert (await owner("POST", "/jobs", body)).status_code == 413
+        assert (await owner("POST", "/jobs", {})).status_code == 401
 
 
 async def test_a_lower_role_is_refused(server: Server, http: httpx.AsyncClient, owner: Caller) -> None:
