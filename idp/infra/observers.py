@@ -7,9 +7,9 @@ counts the error. Metrics and logs do the same for themselves.
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import ContextDecorator
+from functools import wraps
 from types import TracebackType
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import asyncpg
 import structlog
@@ -23,12 +23,13 @@ log = structlog.get_logger()
 LOG_SECONDS = 60.0
 
 Row = TypeVar("Row")
+Parameters = ParamSpec("Parameters")
 
 _failures = Counter[str]()
 _logged: dict[str, float] = {}
 
 
-class observing(ContextDecorator):  # noqa: N801 -- used like a function
+class observing:  # noqa: N801 -- used like a function
     """A block, or a function without a result, whose errors are logged once a minute, counted, and end there.
 
     Args:
@@ -38,12 +39,27 @@ class observing(ContextDecorator):  # noqa: N801 -- used like a function
     def __init__(self, observer: str) -> None:
         self.observer = observer
 
+    def __call__(self, function: Callable[Parameters, object]) -> Callable[Parameters, None]:
+        # Not a block of itself, because every request calls several such functions.
+        @wraps(function)
+        def observed(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+            except Exception as error:
+                if not self._end(error):
+                    raise
+
+        return observed
+
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
-        # Tests see every failure.
-        if not isinstance(error, Exception) or logs.strict:
+        return isinstance(error, Exception) and self._end(error)
+
+    def _end(self, error: Exception) -> bool:
+        """Return whether an error ends here. Tests see every failure."""
+        if logs.strict:
             return False
         failed(self.observer, error)
         return True

@@ -200,6 +200,8 @@ def _answers(document: PreparedJSON, cached: str) -> tuple[BytesResponse, BytesR
 
 def _unchanged(if_none_match: str, etag: str) -> bool:
     """Return whether the caller has this document (RFC 9110 section 13.1.2, weak comparison)."""
+    if if_none_match == etag:
+        return True
     tags = [tag.strip() for tag in if_none_match.split(",")]
     return "*" in tags or etag in [tag.removeprefix("W/") for tag in tags]
 
