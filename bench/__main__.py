@@ -31,8 +31,12 @@ def _arguments() -> argparse.Namespace:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    """Return the name of the commit, with ``-dirty`` if a file was changed other than the results of earlier runs."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    name = subprocess.run([*git, "describe", "--always"], capture_output=True, text=True, check=False).stdout.strip()
+    others = [*git, "diff", "--quiet", "HEAD", "--", ":/", ":(exclude)results.json"]
+    changed = subprocess.run(others, capture_output=True, check=False)
+    return f"{name}-dirty" if name and changed.returncode else name
 
 
 def _cpu() -> str:

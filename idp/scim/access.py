@@ -82,7 +82,7 @@ async def authenticate(request: AnyRequest) -> Caller:
     presented = protected.in_header(request)
     if presented is None:
         raise MissingTokenError
-    caller = await _bearer(presented.token) if _is_ours(presented) else await _client(request)
+    caller = await _bearer(presented.token) if _is_scim_token(presented) else await _client(request)
     request_context.actor.set(caller.origin)
     await count(caller)
     return caller
@@ -93,7 +93,7 @@ async def has_token(request: AnyRequest) -> bool:
     presented = protected.in_header(request)
     if presented is None or not is_on():
         return False
-    if _is_ours(presented):
+    if _is_scim_token(presented):
         return await repository.find_token(ids.digest(presented.token)) is not None
     claims = access_tokens.read(presented.token)
     return not isinstance(claims, Refused) and _is_for_scim(claims)
@@ -108,8 +108,8 @@ async def count(caller: Caller) -> None:
     await spend((REQUESTS, caller.origin))
 
 
-def _is_ours(presented: PresentedToken) -> bool:
-    """Return whether it is a SCIM token. Others are access tokens: JWTs."""
+def _is_scim_token(presented: PresentedToken) -> bool:
+    """Return whether it is no access token, which is a JWT."""
     return presented.scheme == "bearer" and "." not in presented.token
 
 
