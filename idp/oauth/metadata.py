@@ -61,8 +61,9 @@ def _is_on(method: str) -> bool:
     return method not in TLS_METHODS or certificates.permit(method)
 
 
-def _metadata(issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...]) -> dict[str, Any]:
+def _metadata(issuer: str, algorithms: tuple[str, ...]) -> dict[str, Any]:
     """OpenID Connect Discovery section 3, RFC 8414 section 2, RFC 9207 section 3."""
+    methods = tuple(filter(_is_on, AUTH_METHODS))
     confidential = [method for method in methods if method != "none"]
     return _mutual_tls() | {
         "issuer": issuer,
@@ -159,29 +160,27 @@ def _mutual_tls() -> dict[str, Any]:
     return {"tls_client_certificate_bound_access_tokens": True} | aliases
 
 
+# The rest of it is of the settings and the registry.
 @lru_cache(maxsize=8)
-def _discovery(
-    issuer: str, algorithms: tuple[str, ...], methods: tuple[str, ...], lists: tuple[tuple[str, tuple[str, ...]], ...]
-) -> PreparedJSON:
-    return prepare(_metadata(issuer, algorithms, methods) | {name: values for name, values in lists if values})
+def _discovery(issuer: str, algorithms: tuple[str, ...], generation: int) -> PreparedJSON:
+    return prepare(_metadata(issuer, algorithms) | {name: values for name, values in _lists().items() if values})
 
 
-def _lists() -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _lists() -> dict[str, tuple[str, ...]]:
     """Return the members that depend on what is registered; an empty one is left out.
 
     RFC 9396 section 10, draft-ietf-oauth-identity-assertion-authz-grant section 7.
     """
-    return (
-        ("authorization_details_types_supported", registry.details_types),
-        ("authorization_grant_profiles_supported", jwt_bearer.profiles()),
-        ("identity_chaining_requested_token_types_supported", id_jag.token_types_issued()),
-    )
+    return {
+        "authorization_details_types_supported": registry.details_types,
+        "authorization_grant_profiles_supported": jwt_bearer.profiles(),
+        "identity_chaining_requested_token_types_supported": id_jag.token_types_issued(),
+    }
 
 
 def document() -> PreparedJSON:
     """Return the discovery document of this moment."""
-    methods = tuple(method for method in AUTH_METHODS if _is_on(method))
-    return _discovery(settings().issuer, key_set.algorithms(), methods, _lists())
+    return _discovery(settings().issuer, key_set.algorithms(), registry.generation)
 
 
 def cache_control() -> str:

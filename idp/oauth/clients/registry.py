@@ -132,9 +132,14 @@ def within_ceiling(client: Client, open_scopes: Iterable[str]) -> Client:
 
 
 class Registry:
-    """The enabled clients and the resource servers."""
+    """The enabled clients and the resource servers.
+
+    Attributes:
+        generation: how often it was loaded. What is made from it may be kept under this number.
+    """
 
     def __init__(self) -> None:
+        self.generation = 0
         self._records = _Records()
         self._loaded = LoadedClients()
         self._loading = asyncio.Lock()
@@ -188,6 +193,7 @@ class Registry:
                 {hook.client_id: hook for hook in await token_hooks.hooks()},
                 tuple(filter(_is_listed, allowed)),
             )
+            self.generation += 1
             gone = self._loaded.clients.keys() - loaded.clients.keys()
             self._loaded = loaded
             if gone:
