@@ -141,10 +141,11 @@ def job_state(job: "Job") -> str:
 @provisioning.command()
 @click.argument("target")
 @click.option("--name", help="The new name.")
-@click.option("--base-url", help="The new base URL.")
+@click.option("--base-url", help="The new base URL, which needs the token too.")
+@_TOKEN
 @_OPTIONS
 @with_database
-async def update(target: str, **options: Any) -> None:
+async def update(target: str, token_file: TextIO | None, **options: Any) -> None:
     """Change a target. What is not given stays; --push-group "" stops pushing groups.
 
     All users are looked at again.
@@ -152,7 +153,8 @@ async def update(target: str, **options: Any) -> None:
     from idp.provisioning import targets, texts
 
     found = await texts.named_target(target)
-    await targets.update(found.id, await texts.read(_given(options)))
+    token = _token(token_file) if token_file is not None or options["base_url"] is not None else None
+    await targets.update(found.id, await texts.read(_given(options)), token)
     click.echo(f"The target {found.id} is changed.")
 
 

@@ -85,21 +85,32 @@ async def create(name: str, base_url: str, token: str, **values: Any) -> UUID:
     return target_id
 
 
-async def update(id: UUID, changes: Mapping[str, Any]) -> None:
+async def update(id: UUID, changes: Mapping[str, Any], token: str | None = None) -> None:
     """Change what is given. All users are looked at again.
+
+    Another base URL needs the token again: otherwise an administrator could read the stored one there.
+
+    Args:
+        token: replaces the stored one; None keeps it.
 
     Raises:
         UnknownTargetError: there is none with this id.
-        ValidationError: a value is not allowed, or what it names does not exist.
+        ValidationError: a value is not allowed, or what it names does not exist, or the token is missing.
         NameTakenError: another target has this name.
     """
+    if token is not None:
+        _check_token(token)
     async with transaction():
         found = await repository.lock_target(id)
         if found is None:
             raise UnknownTargetError
         target = await _checked(_converted(msgspec.to_builtins(found) | dict(changes)))
+        if token is None and target.base_url != found.base_url:
+            raise ValidationError("Enter the token too: it would be sent to another URL.")
         if not await repository.update(target):
             raise NameTakenError
+        if token is not None:
+            await _replace_token(found, token)
         if found.disabled_at is None:
             await jobs.request(id, ids.uuid7())
         changed = [name for name in changes if getattr(found, name) != getattr(target, name)]
@@ -118,12 +129,16 @@ async def set_token(id: UUID, token: str) -> None:
         found = await repository.lock_target(id)
         if found is None:
             raise UnknownTargetError
-        await repository.set_token(id, _sealed(id, token))
-        await outbox.end_pause(found.stream)
+        await _replace_token(found, token)
         if found.disabled_at is None:
             # Deliveries may have been given up while the old one was refused.
             await jobs.request(id, ids.uuid7())
-        await record("provisioning_target_token_set", detail=_detail(found))
+
+
+async def _replace_token(target: Target, token: str) -> None:
+    await repository.set_token(target.id, _sealed(target.id, token))
+    await outbox.end_pause(target.stream)
+    await record("provisioning_target_token_set", detail=_detail(target))
 
 
 async def has_token(id: UUID, token: str) -> bool:

@@ -26,6 +26,9 @@ def test_the_life_of_a_target(db: str, cli: Cli, tmp_path: Path) -> None:
         assert cli("provisioning", "drift", name, "--json").json == {"check": None, "drift": []}
         found = cli("provisioning", "show", name, "--json").json["target"]
         assert (found["mapping"], found["pushed_groups"], len(found["groups"])) == ({"userName": "email"}, [], 1)
+        moved = ("provisioning", "update", name, "--base-url", "https://moved.invalid/scim/v2")
+        cli(*moved, "--token-file", str(token))
+        assert "https://moved.invalid/scim/v2" in cli("provisioning", "show", name).out
         assert "cannot be resolved" in cli.fails("provisioning", "test", name)
         cli("provisioning", "set-token", made["id"], "--token-file", str(token))
         assert "no such provisioning target" in cli.fails("provisioning", "push", name)

@@ -98,6 +98,16 @@ async def test_secrets_are_compared_and_never_shown(monkeypatch: pytest.MonkeyPa
     assert (await planned(everything())).changes == []
 
 
+async def test_a_target_that_moves_gets_the_token_of_the_file() -> None:
+    await apply(everything())
+    _, _, rest = EVERYTHING.read_text().partition("\n")
+    moved = rest.replace("https://wiki.example/scim", "https://moved.example/scim")
+    await apply(read(moved))
+    (row,) = await fetch("SELECT base_url FROM provisioning_target WHERE name = 'Wiki'")
+    assert row["base_url"] == "https://moved.example/scim"
+    assert (await planned(read(moved))).changes == []
+
+
 async def test_a_rule_that_came_later_keeps_nobody_from_other_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client with a certificate, after certificates were switched off: a finding, until the client changes."""
     await apply(everything())

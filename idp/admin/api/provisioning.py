@@ -55,7 +55,8 @@ async def create_provisioning_target(call: Call) -> Result:
 )  # fmt: skip
 async def update_provisioning_target(call: Call) -> models.ProvisioningTarget:
     sent = msgspec.to_builtins(call.body)
-    await targets.update(call.current.id, {name: sent[name] for name in call.sent})
+    changes = {name: sent[name] for name in call.sent if name != "token"}
+    await targets.update(call.current.id, changes, sent.get("token"))
     return await show_provisioning_target(call)
 
 

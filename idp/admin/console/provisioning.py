@@ -72,7 +72,10 @@ def _fields(values: dict[str, str], *, new: bool) -> list[Field]:
         return values.get(name, "")
 
     token = Field(
-        "token", "Token", "", "password", "The bearer token that the application gave you.", required=True
+        "token", "Token", "", "password",
+        "The bearer token that the application gave you."
+        if new else "Needed for another base URL. Leave it empty to keep the stored one.",
+        required=new,
     )  # fmt: skip
     return [
         Field("name", "Name, for administrators", value("name"), required=True),
@@ -81,7 +84,7 @@ def _fields(values: dict[str, str], *, new: bool) -> list[Field]:
             help="The SCIM server of the application, such as https://app.example.com/scim/v2.",
             required=True,
         ),
-        *([token] if new else []),
+        token,
         Field("users", "Users it gets", value("users") or "all", "choice", choices=_USERS),
         Field("groups", "Of these groups, one per line", value("groups"), "lines", (
             "If the target gets users in groups."
@@ -162,7 +165,7 @@ async def update_target(request: AdminRequest) -> Response[Any]:
     target = await _target(request.params["target_id"])
     try:
         seen(request, {"updated_at": target.updated_at})
-        await targets.update(target.id, await _values(request))
+        await targets.update(target.id, await _values(request), request.form.get("token", "").strip() or None)
     except FORM_ERRORS as error:
         return _form(request, dict(request.form), error.description, target)
     return redirect_with_notice(f"/{SECTION}/{target.id}", "saved")

@@ -1,11 +1,14 @@
 """Receivers of requests: webhooks, token hooks and provisioning targets."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import msgspec
 from msgspec import structs
 
+from idp.config import references
+from idp.config.errors import UnknownNameError
 from idp.config.kinds.base import KindWithSecret, Reference, plain, without
 from idp.config.kinds.lookups import group_named, group_names, organization_named, registered_clients, slugs
 from idp.directory import names
@@ -215,8 +218,13 @@ class ProvisioningTargets(KindWithSecret):
 
     async def update(self, before: Any, after: Any, changed: Collection[str]) -> None:
         stored, values = await self._stored(after), await self._values(after, changed)
+        token = None
+        # Another URL needs the token, which the file has.
+        if "base_url" in changed and after.token is not None:
+            with suppress(UnknownNameError):
+                token = references.resolve(after.token)
         if values:
-            await targets.update(stored.id, values)
+            await targets.update(stored.id, values, token)
         if "disabled" in changed:
             await targets.set_enabled(stored.id, not after.disabled)
 

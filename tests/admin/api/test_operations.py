@@ -827,6 +827,12 @@ async def test_a_provisioning_target(owner: Caller) -> None:
     assert changed.json() == changed.json() | change
     assert (await owner("PATCH", path, change, If_Match=shown.headers["etag"])).status_code == 412
     assert (await owner("PUT", f"{path}/token", {"token": "another"})).status_code == 204
+    moved = {"base_url": "https://thief.example/scim/v2"}
+    tag = (await owner("GET", path)).headers["etag"]
+    assert "Enter the token too" in (await owner("PATCH", path, moved, If_Match=tag)).json()["detail"]
+    assert (await owner("GET", path)).json()["base_url"] == new["base_url"]
+    answer = await owner("PATCH", path, moved | {"token": "its-own"}, If_Match=tag)
+    assert (answer.json()["base_url"], "its-own" in answer.text) == (moved["base_url"], False)
     for when in ("push/stop", "push/resume", "push"):
         assert (await owner("POST", f"{path}/{when}")).status_code == 404
     assert (await owner("POST", f"{path}/enable")).json()["disabled_at"] is None

@@ -448,7 +448,12 @@ async def test_a_provisioning_target(owner: Admin) -> None:
     shown = await owner.get(path)
     assert "title=nickname" in shown.text
     assert "the-token" not in shown.text
-    assert "Saved." in (await owner.confirm(f"{path}/change", **(good | {"removal": "delete"}))).text
+    kept = good | {"token": ""}
+    assert "Saved." in (await owner.confirm(f"{path}/change", **(kept | {"removal": "delete"}))).text
+    moved = {"base_url": "https://other.example/scim/v2"}
+    refused = await owner.confirm(f"{path}/change", **(kept | moved))
+    assert (refused.status, "Enter the token too" in refused.text) == (400, True)
+    assert "Saved." in (await owner.confirm(f"{path}/change", **(good | moved))).text
     assert "Saved." in (await owner.confirm(f"{path}/token", token="another")).text
     assert "Saved." in (await owner.confirm(f"{path}/enable")).text
     (job,) = await fetch("SELECT state FROM provisioning_job WHERE target_id = $1", row["id"])

@@ -51,10 +51,11 @@ class NewProvisioningTarget(Sent):
 
 
 class ProvisioningTargetChange(Sent):
-    """Absent members keep their value."""
+    """Absent members keep their value. Another ``base_url`` needs the ``token`` again."""
 
     name: str | UnsetType = UNSET
     base_url: str | UnsetType = UNSET
+    token: str | UnsetType = UNSET
     users: Users | UnsetType = UNSET
     groups: list[UUID] | UnsetType = UNSET
     organization_id: UUID | UnsetType | None = UNSET
