@@ -1,7 +1,8 @@
 """Links identities at providers to users, by issuer and subject. An email address never links an existing account."""
 
 import json
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,6 +19,7 @@ from idp.directory import organizations, provisioned
 from idp.errors import ProofError
 from idp.federation import repository
 from idp.federation.models import Scalar, Upstream, UpstreamSession, UserInfo, origin_of
+from idp.federation.repository import LinkedIdentity
 from idp.infra.i18n import locale
 from idp.keys import vault
 from idp.mail import outbox
@@ -208,7 +210,11 @@ async def unlink(
     ):
         return None
     kept = {one.id for one in linked if is_directory(one.issuer)} if user.password_hash is None else set[UUID]()
-    upstream_id = await repository.delete_identity(user_id, identity_id) if identity_id not in kept else None
+    return await _unlink(user_id, identity_id, linked) if identity_id not in kept else None
+
+
+async def _unlink(user_id: UUID, identity_id: UUID, linked: Sequence[LinkedIdentity]) -> str | None:
+    upstream_id = await repository.delete_identity(user_id, identity_id)
     if upstream_id is not None:
         await users.mark_changed([user_id])
         await record("identity_unlinked", user_id=user_id, detail={"upstream": upstream_id})
@@ -218,6 +224,17 @@ async def unlink(
             await attributes.replace(user_id, origin_of(upstream_id), {})
             await organizations.leave_of_origin(user_id, origin_of(upstream_id))
     return upstream_id
+
+
+async def unlink_added_since(user_id: UUID, since: datetime, is_directory: Callable[[str], bool]) -> None:
+    """Unlink the identities that a user has got since a time, except those of directories, in the caller's transaction,
+    which has locked the user. Somebody else may have linked them.
+    """
+    linked = await repository.identities_of(user_id)
+    for identity in list(linked):
+        if identity.created_at >= since and not is_directory(identity.issuer):
+            await _unlink(user_id, identity.id, linked)
+            linked.remove(identity)
 
 
 async def notify(user_id: UUID, template: str, upstream_name: str) -> None:

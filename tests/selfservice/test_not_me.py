@@ -2,18 +2,26 @@
 
 import asyncio
 import secrets
+import uuid
 from collections.abc import AsyncIterator, Callable
 
+import pyotp
 import pytest
 
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
+from idp.federation.repository import identities_of, insert_identity
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.settings import settings
 from idp.signin import devices, new_browser, sessions
 from idp.signin.browser import Browser as AnyBrowser
+from idp.signin.factors import recovery_codes, totp
+from idp.signin.factors.passkeys import passkeys_of
+from idp.signin.factors.repository import NewPasskey, find_factors, insert_passkey
+from idp.signin.factors.service import set_two_step
 from idp.signin.repository.subjects import subject_by_id
+from idp.signin.tables import Passkey
 from idp.signin.transitions import FEDERATED, CompletedStep, Step
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, as_page, open_browser
@@ -23,6 +31,9 @@ from tests.support.server import Server
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+ISSUER = "https://op.example.com"
+#: The events of the removal of one of each.
+REMOVED = ["passkey_removed", "totp_disabled", "identity_unlinked"]
 LURE = "Call evil.example FooBot/1.0 (X)"
 
 
@@ -164,6 +175,53 @@ async def test_a_link_outlives_what_the_intruder_changes(
     async with open_browser(telling.issuer) as mailer:
         assert as_page(await mailer.submit(as_page(await mailer.get(mail.path)), "not-me")).path.endswith("/forgot")
     assert "login-submit" in as_page(await other.get("/account")).ids
+
+
+async def test_what_the_intruder_added_is_removed(
+    own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox
+) -> None:
+    """Otherwise they come back with it, or the second step that only they can take keeps the owner out."""
+    kept = await _passkey(alice)
+    await insert_identity(alice.id, ISSUER, f"own {alice.id}", upstream_id="acme")
+    for table in ("passkey", "identity"):
+        await execute(f"UPDATE {table} SET created_at = now() - interval '2 hours' WHERE user_id = $1", alice.id)
+    mail = await _told(own, other, alice, mailbox)
+    await _passkey(alice)
+    async with transaction():
+        await totp.import_secret(alice.id, pyotp.random_base32())
+        await set_two_step(alice.id, True)
+    await recovery_codes.generate(alice.id)
+    await insert_identity(alice.id, ISSUER, f"theirs {alice.id}", upstream_id="acme")
+    async with open_browser(telling.issuer) as mailer:
+        page = as_page(await mailer.get(mail.path))
+        assert "passkeys" in page.text
+        await mailer.submit(page, "not-me")
+    assert [passkey.id for passkey in await passkeys_of(alice.id)] == [kept.id]
+    assert [one.subject for one in await identities_of(alice.id)] == [f"own {alice.id}"]
+    factors = await find_factors(alice.id)
+    assert factors is not None
+    assert (factors.has_passkey, factors.has_totp, factors.has_recovery_code) == (True, False, False)
+    events = await fetch("SELECT event FROM audit_event WHERE user_id = $1 ORDER BY id", alice.id)
+    assert [row["event"] for row in events if row["event"] in REMOVED] == REMOVED
+
+
+async def test_without_another_factor_there_is_no_second_step(
+    own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox
+) -> None:
+    mail = await _told(own, other, alice, mailbox)
+    async with transaction():
+        await totp.import_secret(alice.id, pyotp.random_base32())
+        await set_two_step(alice.id, True)
+    async with open_browser(telling.issuer) as mailer:
+        await mailer.submit(as_page(await mailer.get(mail.path)), "not-me")
+    await _sign_in(own, alice)
+
+
+async def _passkey(user: User) -> Passkey:
+    new = NewPasskey(user.id, secrets.token_bytes(16), b"key", 0, [], uuid.uuid4(), True, "Phone")
+    made = await insert_passkey(new, 10)
+    assert made is not None
+    return made
 
 
 async def test_it_locks_devices_before_sessions(own: Browser, telling: Server, alice: User) -> None:

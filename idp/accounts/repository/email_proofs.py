@@ -1,5 +1,6 @@
 """The statements on email proofs."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -38,10 +39,10 @@ _PENDING_EMAIL = f"SELECT email FROM email_proof WHERE purpose = $1 AND flow_id 
 _TRY_CODE = f"""
     UPDATE email_proof SET tries = tries + CASE WHEN code_hash = $3 THEN 0 ELSE 1 END
     WHERE purpose = $1 AND flow_id = $2 AND {_LIVE} AND tries < $4
-    RETURNING id, user_id, email, flow_id, coalesce(code_hash = $3, false) AS correct
+    RETURNING id, user_id, email, flow_id, created_at, coalesce(code_hash = $3, false) AS correct
 """  # noqa: S608
 _PROOF_BY_TOKEN = f"""
-    SELECT id, user_id, email, flow_id FROM email_proof
+    SELECT id, user_id, email, flow_id, created_at FROM email_proof
     WHERE token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}
 """  # noqa: S608
 _CONSUME_PROOFS_OF_USER = """
@@ -51,7 +52,7 @@ _CONSUME_PROOF = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND 
 
 
 class VerifiedEmail(msgspec.Struct, frozen=True):
-    """A verified address, the user who had it when the mail was sent, and the flow of the mail.
+    """A verified address, the user who had it when the mail was sent, the flow of the mail, and its time.
 
     ``id`` identifies the proof for :func:`consume_proof`.
     """
@@ -60,6 +61,7 @@ class VerifiedEmail(msgspec.Struct, frozen=True):
     user_id: UUID | None
     email: str
     flow_id: str | None
+    created_at: datetime
 
 
 async def insert_proof(

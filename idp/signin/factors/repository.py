@@ -194,6 +194,7 @@ _USE_TOTP = """
 """
 _DELETE_PENDING_TOTP = "DELETE FROM totp WHERE user_id = $1 AND confirmed_at IS NULL"
 _DELETE_TOTP = "DELETE FROM totp WHERE user_id = $1 RETURNING confirmed_at"
+_TOTP_SINCE = "SELECT FROM totp WHERE user_id = $1 AND coalesce(confirmed_at, created_at) >= $2"
 
 
 async def start_totp(id: UUID, user_id: UUID, holder: str, secret: bytes) -> SealedSecret | None:
@@ -240,6 +241,11 @@ async def delete_totp(user_id: UUID) -> bool:
     return row is not None and row.confirmed_at is not None
 
 
+async def has_totp_since(user_id: UUID, since: datetime) -> bool:
+    """Return whether a user has an app that was set up, or begun to be, since a time."""
+    return await fetchrow(_TOTP_SINCE, user_id, since) is not None
+
+
 # Recovery codes
 
 _INSERT_RECOVERY_CODES = """
@@ -251,6 +257,7 @@ _USE_RECOVERY_CODE = """
 """
 _COUNT_RECOVERY_CODES = "SELECT count(*) AS count FROM recovery_code WHERE user_id = $1 AND used_at IS NULL"
 _DELETE_RECOVERY_CODES = "DELETE FROM recovery_code WHERE user_id = $1"
+_DELETE_RECOVERY_CODES_SINCE = "DELETE FROM recovery_code WHERE user_id = $1 AND created_at >= $2"
 
 
 async def insert_recovery_codes(user_id: UUID, hashes: Sequence[bytes]) -> None:
@@ -270,3 +277,8 @@ async def count_recovery_codes(user_id: UUID) -> int:
 
 async def delete_recovery_codes(user_id: UUID) -> None:
     await execute(_DELETE_RECOVERY_CODES, user_id)
+
+
+async def delete_recovery_codes_since(user_id: UUID, since: datetime) -> int:
+    """Delete the codes of a user that were made since a time. Returns their number."""
+    return await execute(_DELETE_RECOVERY_CODES_SINCE, user_id, since)

@@ -1,12 +1,13 @@
 """The second factors of a user, and whether two-step sign-in is on."""
 
+from datetime import datetime
 from uuid import UUID
 
 from idp.accounts.repository import users
 from idp.accounts.users import SignOut
 from idp.audit.events import record
 from idp.infra.db.engine import transaction
-from idp.signin.factors import repository
+from idp.signin.factors import passkeys, repository, totp
 from idp.signin.subject import Factors
 
 
@@ -46,3 +47,17 @@ async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
             await users.mark_changed([user_id])
             await record("factors_removed", user_id=user_id)
     return removed
+
+
+async def remove_added_since(user_id: UUID, since: datetime) -> None:
+    """Remove the factors that a user has got since a time, in the caller's transaction, which has locked the user.
+
+    Somebody else may have added them. Those that they removed do not come back.
+    """
+    for passkey in await passkeys.passkeys_of(user_id):
+        if passkey.created_at >= since and await passkeys.remove(user_id, passkey.id):
+            await record("passkey_removed", user_id=user_id)
+    if await repository.has_totp_since(user_id, since) and await totp.disable(user_id):
+        await record("totp_disabled", user_id=user_id)
+    await repository.delete_recovery_codes_since(user_id, since)
+    await forget_two_step_without_factors(user_id)
