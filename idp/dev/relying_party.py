@@ -231,9 +231,7 @@ def verify_access_token(token: str, keys: dict[str, jose.SigningKey]) -> Claims:
     """
     claims = jose.verify(token, keys, typ="at+jwt")
     jose.check_times(claims)
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
-    if claims.get("iss") != settings().issuer or settings().issuer not in audiences:
+    if claims.get("iss") != settings().issuer or settings().issuer not in jose.audience(claims):
         raise jose.InvalidJWTError("The access token is another issuer's or for another audience.")
     return claims
 

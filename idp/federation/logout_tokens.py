@@ -51,8 +51,8 @@ def read(claims: dict[str, Any], client_id: str) -> LogoutToken:
     Raises:
         UntrustedResponseError: it is no logout token, or one for another client.
     """
-    audience, events = claims.get("aud"), claims.get("events")
-    if client_id not in (audience if isinstance(audience, list) else [audience]):
+    events = claims.get("events")
+    if client_id not in jose.audience(claims):
         raise UntrustedResponseError("The logout token is for another client.")
     if not isinstance(events, dict) or not isinstance(events.get(EVENT), dict):
         raise UntrustedResponseError("The token reports no logout.")

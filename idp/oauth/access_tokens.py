@@ -46,8 +46,7 @@ class LiveAccessToken(msgspec.Struct, frozen=True):
     @property
     def audience(self) -> Sequence[str]:
         """The ``aud``."""
-        audience: str | list[str] = self.claims["aud"]
-        return audience if isinstance(audience, list) else [audience]
+        return jose.audience(self.claims)
 
     @property
     def resource(self) -> tuple[str, ...]:

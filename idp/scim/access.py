@@ -18,6 +18,7 @@ from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenEr
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.rate_limits import Rate, spend
+from idp.keys import jose
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.models import ResourceServer
@@ -144,8 +145,7 @@ async def _client(request: AnyRequest) -> Caller:
 
 
 def _is_for_scim(claims: Mapping[str, Any]) -> bool:
-    audience = claims["aud"]
-    return resource().identifier in (audience if isinstance(audience, list) else [audience])
+    return resource().identifier in jose.audience(claims)
 
 
 async def _hold_access_token(live: LiveAccessToken) -> None:

@@ -247,6 +247,18 @@ def test_the_hash_of_ed25519_is_sha_512(alg: str) -> None:
 # Anything
 
 
+@pytest.mark.parametrize(
+    ("claims", "absent", "found"),
+    [
+        ({"aud": "a"}, None, ["a"]), ({"aud": ["a", "b"]}, "c", ["a", "b"]), ({"aud": []}, "c", []),
+        ({}, "c", ["c"]), ({}, None, []), ({"aud": None}, "c", []), ({"aud": {"a": 1}}, "c", [{"a": 1}]),
+    ],
+)  # fmt: skip
+def test_an_audience(claims: dict[str, Any], absent: str | None, found: list[Any]) -> None:
+    """RFC 7519 section 4.1.3. A member that is null is no absent one: it names nobody."""
+    assert jose.audience(claims, absent) == found
+
+
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_-]{0,80}(\.[A-Za-z0-9_-]{0,80}){0,4}", fullmatch=True))
 def test_any_string_is_refused_the_same_way(token: str) -> None:
     with pytest.raises(InvalidJWTError):

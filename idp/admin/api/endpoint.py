@@ -1,6 +1,5 @@
 """The routes of the operations: each authenticates the access token of its request and runs the operation."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from idp.http.body import MAX_BODY_BYTES, body_of
 from idp.http.headers import request_header
 from idp.infra import request_context
 from idp.infra.db.engine import authority
+from idp.keys import jose
 from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import path_ids
@@ -52,7 +52,7 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
         PermissionDeniedError: no role of the caller allows it.
     """
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
-    if api_resource().identifier not in _audience(live.claims):
+    if api_resource().identifier not in live.audience:
         wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if live.named is not None:
@@ -112,14 +112,9 @@ async def _may(permission: Permission | None, request: AnyRequest) -> bool:
     """Return whether a request has an access token for an operation. It is checked again after the body was read."""
     presented = protected.in_header(request)
     claims = access_tokens.read(presented.token) if presented is not None else None
-    if claims is None or isinstance(claims, Refused) or api_resource().identifier not in _audience(claims):
+    if claims is None or isinstance(claims, Refused) or api_resource().identifier not in jose.audience(claims):
         return False
     return permission is None or permission in claims["scope"].split()
-
-
-def _audience(claims: Mapping[str, Any]) -> list[str]:
-    found = claims["aud"]
-    return found if isinstance(found, list) else [found]
 
 
 def _client(client_id: str) -> Caller:

@@ -212,10 +212,8 @@ async def _receiver(request: AnyRequest, *scopes: str) -> Client:
     """
     _require_on()
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
-    audience = live.claims["aud"]
     client = await stored_client(live.claims["client_id"])
-    right = resource().identifier in (audience if isinstance(audience, list) else [audience])
-    if not right or live.user_id is not None or client is None:
+    if resource().identifier not in live.audience or live.user_id is not None or client is None:
         wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if not set(scopes) & set(live.claims["scope"].split()):

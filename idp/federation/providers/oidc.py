@@ -264,8 +264,7 @@ class OpenIDProvider:
         except jose.InvalidJWTError as error:
             log.warning("userinfo_ignored", reason=str(error))
             return None
-        audience = claims.get("aud", upstream.client_id)
-        audiences = audience if isinstance(audience, list) else [audience]
+        audiences = jose.audience(claims, upstream.client_id)
         if claims.get("iss", token["iss"]) != token["iss"] or upstream.client_id not in audiences:
             log.warning("userinfo_ignored", reason="It is another issuer's, or for another client.")
             return None
@@ -334,8 +333,7 @@ def _same(value: object, expected: str) -> bool:
 
 
 def _check_audience(token: dict[str, Any], client_id: str) -> None:
-    audience, party = token.get("aud"), token.get("azp")
-    audiences = audience if isinstance(audience, list) else [audience]
+    audiences, party = jose.audience(token), token.get("azp")
     if client_id not in audiences:
         raise UntrustedResponseError("The ID token is for another client.")
     if (len(audiences) > 1 or party is not None) and party != client_id:

@@ -8,7 +8,7 @@ joserfc imports keys, checks headers, and makes and verifies signatures. JSON is
 accepts repeated members. Tokens are assembled here, because that is faster (docs/decisions/0043-jose-by-joserfc.md).
 """
 
-from idp.keys.jose.claims import LEEWAY, MAX_AHEAD, check_times, foreign_time, left_half_hash, lives_longer
+from idp.keys.jose.claims import LEEWAY, MAX_AHEAD, audience, check_times, foreign_time, left_half_hash, lives_longer
 from idp.keys.jose.embedded import verify_embedded
 from idp.keys.jose.encryption import encrypt
 from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
@@ -48,6 +48,7 @@ __all__ = [
     "SigningKey",
     "UnsupportedAlgorithmError",
     "algorithm_of",
+    "audience",
     "check_key_set",
     "check_times",
     "encrypt",

@@ -1,4 +1,4 @@
-"""Claims: times (RFC 7519 section 4.1) and hashes (OpenID Connect Core section 3.1.3.6)."""
+"""Claims: times and audience (RFC 7519 section 4.1), and hashes (OpenID Connect Core section 3.1.3.6)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -64,6 +64,16 @@ def lives_longer(claims: Mapping[str, Any], seconds: float) -> bool:
     """Return whether a token that passed :func:`check_times` is valid for longer than this, from now or from `iat`."""
     expires = claims["exp"]
     return bool(max(expires - clock.now().timestamp(), expires - claims.get("iat", expires)) > seconds)
+
+
+def audience(claims: Mapping[str, Any], absent: str | None = None) -> list[Any]:
+    """Return the ``aud`` as a list, which may also be a single value (RFC 7519 section 4.1.3).
+
+    Args:
+        absent: the audience of a token that names none.
+    """
+    found = claims.get("aud", absent)
+    return found if isinstance(found, list) else [] if found is None else [found]
 
 
 def left_half_hash(value: str, alg: str) -> str:

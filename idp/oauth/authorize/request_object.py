@@ -139,8 +139,7 @@ async def verify(token: str, client: Client, registered_alg: str | None, *, boun
         raise _invalid("iss of the request object must be the client_id.", Reason.WRONG_ISSUER)
     if bounded:
         _check_fapi(claims)
-    audience = claims.get("aud", settings().issuer)
-    if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
+    if settings().issuer not in jose.audience(claims, settings().issuer):
         raise _invalid("aud of the request object must be the issuer of this server.", Reason.WRONG_AUDIENCE)
     return claims
 

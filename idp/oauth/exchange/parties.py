@@ -68,7 +68,7 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def audience(self) -> Sequence[str]:
         """The ``aud`` of the token."""
-        return _audience(self.claims)
+        return jose.audience(self.claims)
 
     @property
     def proved_at(self) -> datetime | None:
@@ -92,10 +92,6 @@ class Party(msgspec.Struct, frozen=True, kw_only=True):
 ReadToken = Callable[[str, Client], Awaitable[Party | Refused]]
 
 
-def _audience(claims: Mapping[str, Any]) -> Sequence[str]:
-    return claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
-
-
 async def _access_token(token: str, _presenter: Client) -> Party | Refused:
     found = await access_tokens.identify(token)
     if isinstance(found, Refused):
@@ -106,7 +102,7 @@ async def _access_token(token: str, _presenter: Client) -> Party | Refused:
         claims=claims,
         client=client,
         scope=frozenset(claims["scope"].split()),
-        resource=tuple(name for name in _audience(claims) if name != settings().issuer),
+        resource=tuple(name for name in jose.audience(claims) if name != settings().issuer),
         details=tuple(claims.get("authorization_details", ())),
     )
     if named is None:

@@ -158,8 +158,7 @@ def _check(claims: jose.Claims, purpose: Purpose, issuer: TrustedIssuer, client:
     subject, jti = claims.get("sub"), claims.get("jti")
     if not isinstance(subject, str) or not 1 <= len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise UntrustedTokenError(Reason.MALFORMED, "The sub of the token is missing or malformed.")
-    audience = claims.get("aud")
-    audiences = audience if isinstance(audience, list) else [audience]
+    audiences = jose.audience(claims)
     # One that is for others too may have been used there, or may be used here by them.
     if not audiences or not all(one in _accepted(purpose, issuer) for one in audiences):
         raise UntrustedTokenError(Reason.WRONG_AUDIENCE, "The aud of the token is not this server alone.")
@@ -167,7 +166,7 @@ def _check(claims: jose.Claims, purpose: Purpose, issuer: TrustedIssuer, client:
         raise UntrustedTokenError(Reason.MALFORMED, "The token is valid for longer than its issuer may say.")
     if purpose in GRANTS and not (isinstance(jti, str) and 1 <= len(jti) <= MAX_JTI_LENGTH):
         raise UntrustedTokenError(Reason.MALFORMED, "The jti of the token is missing or too long.")
-    if purpose is Purpose.ID_JAG and ("iat" not in claims or (isinstance(audience, list) and len(audience) != 1)):
+    if purpose is Purpose.ID_JAG and ("iat" not in claims or len(audiences) != 1):
         raise UntrustedTokenError(Reason.MALFORMED, "The token has no iat, or several audiences.")
     if purpose is Purpose.ID_JAG and claims.get("client_id") != client.client_id:
         raise UntrustedTokenError(Reason.WRONG_CLIENT, "The token is for another client.")

@@ -93,13 +93,12 @@ def audience_is_this_server(claims: jose.Claims, client: Client, sent: Sent) -> 
     FAPI 2.0 Security Profile section 5.3.2.1 allows the issuer only, as a string.
     """
     issuer = settings().issuer
-    audience = claims.get("aud")
     if profiles.rules(client).issuer_is_the_audience:
-        accepted = audience == issuer
+        accepted = claims.get("aud") == issuer
     else:
         bases = [base for base in (issuer, settings().mtls_url) if base is not None]
         ours = [issuer, *(f"{base}{path}" for base in bases for path in ("/token", sent.endpoint))]
-        audiences = audience if isinstance(audience, list) else [audience]
+        audiences = jose.audience(claims)
         accepted = bool(audiences) and all(one in ours for one in audiences)
     return None if accepted else Failure(Reason.WRONG_AUDIENCE, f"aud of the assertion must be {issuer}")
 

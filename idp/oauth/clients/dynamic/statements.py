@@ -77,8 +77,7 @@ async def _verified(statement: str) -> jose.Claims:
         raise _invalid(f"The software_statement is not valid. {error.description}") from error
     except client_keys.KeysUnavailableError as error:
         raise _invalid("The keys of the issuer of the software_statement cannot be fetched.") from error
-    audience = claims.get("aud", settings().issuer)
-    if settings().issuer not in (audience if isinstance(audience, list) else [audience]):
+    if settings().issuer not in jose.audience(claims, settings().issuer):
         raise _invalid("The software_statement is for another server.")
     return claims
 
