@@ -19,7 +19,7 @@ from idp.audit.repository import audit_events
 from idp.audit.repository.audit_events import EVENTS, Event
 from idp.errors import PageError
 from idp.events.kinds import KINDS, OTHERS
-from idp.infra.db.listing import InvalidQueryError, list_page
+from idp.infra.db.listing import InvalidQueryError, list_page, pages
 from idp.infra.db.rows import many
 
 FORMATS = {"jsonl": "application/jsonl", "csv": "text/csv"}
@@ -117,9 +117,5 @@ async def _lines(filters: dict[str, str], form: str) -> AsyncIterator[str]:
     line = trail.csv_line if form == "csv" else trail.jsonl
     if form == "csv":
         yield trail.csv_header()
-    cursor, more = None, True
-    while more:
-        page = await list_page(EVENTS, filters, cursor=cursor, limit=200)
-        yield "".join(map(line, many(Event, page.rows)))
-        cursor = page.next_cursor
-        more = cursor is not None
+    async for rows in pages(EVENTS, filters):
+        yield "".join(map(line, many(Event, rows)))

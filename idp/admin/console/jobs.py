@@ -23,7 +23,7 @@ from idp.admin.console.screen import HOME, AdminRequest, not_found, render, scre
 from idp.admin.roles import Permission
 from idp.directory.repository.groups import group_by_id
 from idp.infra.csv_lines import csv_line
-from idp.infra.db.listing import list_page
+from idp.infra.db.listing import pages
 
 _READ = Permission.USERS_READ
 #: Seconds after which the page of an unfinished job is loaded again.
@@ -166,12 +166,8 @@ async def export_errors(request: AdminRequest) -> Response[Any]:
 
 async def _lines(job_id: UUID) -> AsyncIterator[str]:
     yield csv_line(("number", "user", "reason"))
-    cursor, more = None, True
-    while more:
-        page = await list_page(ERRORS, {"job_id": str(job_id)}, cursor=cursor, limit=200)
-        yield "".join(csv_line((row["number"], row["name"], row["reason"])) for row in page.rows)
-        cursor = page.next_cursor
-        more = cursor is not None
+    async for rows in pages(ERRORS, {"job_id": str(job_id)}):
+        yield "".join(csv_line((row["number"], row["name"], row["reason"])) for row in rows)
 
 
 async def _cancel(request: AdminRequest, job_id: str) -> tuple[str, str]:

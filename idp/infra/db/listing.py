@@ -7,7 +7,7 @@ from the request.
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from http import HTTPStatus
 
 import asyncpg
@@ -173,6 +173,20 @@ async def all_rows(listing: Listing, filters: Mapping[str, str] | None = None) -
         page = await list_page(listing, filters, cursor=page.next_cursor, limit=MAX_LIMIT)
         found += page.rows
     return found
+
+
+async def pages(listing: Listing, filters: Mapping[str, str]) -> AsyncIterator[list[asyncpg.Record]]:
+    """Yield the pages of a list, for a file that is sent while it is made.
+
+    Each page is read in a transaction, which checks the authority again: the file stops when that ends.
+    """
+    cursor, more = None, True
+    while more:
+        async with transaction():
+            page = await list_page(listing, filters, cursor=cursor, limit=MAX_LIMIT)
+        yield page.rows
+        cursor = page.next_cursor
+        more = cursor is not None
 
 
 async def use_rows(

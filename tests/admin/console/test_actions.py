@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import shlex
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 import pytest
@@ -14,11 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from idp import ids
 from idp.accounts.tables import User
-from idp.admin.console import snippets
+from idp.admin.console import audit, jobs, snippets
 from idp.admin.roles import Role
 from idp.directory import groups, organizations
+from idp.errors import PermissionDeniedError
 from idp.federation import registry
-from idp.infra.db.engine import fetch, fetchrow
+from idp.infra.db.engine import authority, fetch, fetchrow
 from idp.keys import jose, lifecycle
 from idp.keys.lifecycle import State
 from idp.oauth import subjects
@@ -811,6 +813,21 @@ async def test_the_trail_is_filtered_and_exported(owner: Admin, alice: User) -> 
     assert len(table) == len(found) + 1
     exported = await fetch("SELECT detail FROM audit_event WHERE event = 'audit_exported'")
     assert str(alice.id) in "".join(each["detail"] for each in exported)
+
+
+@pytest.mark.parametrize(
+    "export", [lambda: audit._lines({}, "jsonl"), lambda: jobs._lines(ids.uuid7())], ids=["audit", "job"]
+)
+async def test_an_export_ends_with_its_authority(export: Callable[[], AsyncIterator[str]]) -> None:
+    async def hold() -> None:
+        raise PermissionDeniedError("Your role has been revoked.")
+
+    token = authority.set(hold)
+    try:
+        with pytest.raises(PermissionDeniedError):
+            assert [lines async for lines in export()]
+    finally:
+        authority.reset(token)
 
 
 @pytest.mark.parametrize("query", ["since=soon", "outcome=nope", "user_id=x"])

@@ -190,7 +190,8 @@ def test_a_short_response_fits_into_a_cookie() -> None:
 def test_operations_that_take_a_secret() -> None:
     """What their bodies had is not shown again after a sign-in."""
     assert {operation_id(each) for each in OPERATIONS if api_reference.takes_secret(each)} == {
-        "create_provisioning_target", "set_provisioning_token", "add_upstream", "update_upstream"
+        "create_provisioning_target", "update_provisioning_target", "set_provisioning_token", "add_upstream",
+        "update_upstream",
     }  # fmt: skip
 
 

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idp.infra.db.engine import execute
-from idp.infra.db.listing import MAX_TEXT, Filter, InvalidQueryError, Listing, Sort, find, list_page
+from idp.errors import PermissionDeniedError
+from idp.infra.db import listing
+from idp.infra.db.engine import authority, execute
+from idp.infra.db.listing import MAX_TEXT, Filter, InvalidQueryError, Listing, Sort, find, list_page, pages
 
 pytestmark = pytest.mark.usefixtures("own_database")
 
@@ -54,6 +56,26 @@ async def test_filters_hold_together() -> None:
     assert row is not None
     assert row["id"] == 3
     assert await find(NUMBERS, value="many") is None
+
+
+async def test_a_file_has_every_page_and_ends_with_its_authority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "MAX_LIMIT", 20)
+    checked = [len(rows) async for rows in pages(NUMBERS, {})]
+    assert checked == [20, 20, 10]
+
+    async def hold() -> None:
+        checked.append(0)
+        if checked[-2:] == [0, 0]:
+            raise PermissionDeniedError("Your role has been revoked.")
+
+    token = authority.set(hold)
+    try:
+        found = pages(NUMBERS, {"parity": "1"})
+        assert [row["id"] for row in await anext(found)] == list(range(1, 41, 2))
+        with pytest.raises(PermissionDeniedError):
+            await anext(found)
+    finally:
+        authority.reset(token)
 
 
 async def test_a_long_text_is_not_searched_for() -> None:
