@@ -44,11 +44,11 @@ async def connect(http: Client, target: Target, *, max_bytes: int = MAX_BYTES, f
 
     Raises:
         UnauthorizedError: it does not accept the token.
-        DeliveryFailedError: it does not respond.
+        DeliveryFailedError: it does not respond, or was changed since ``target`` was read.
     """
-    encrypted = await repository.encrypted_token(target.id)
+    encrypted = await repository.encrypted_token(target)
     if encrypted is None:
-        raise DeliveryRejectedError("The target is deleted or disabled.")
+        raise DeliveryFailedError("The target has changed, or is deleted.")
     token = vault.decrypt(encrypted, context_of(target.id)).decode()
     known = target.features_at is not None and clock.now() - target.features_at < REMEMBERED
     if known and target.features is not None and not fresh:

@@ -143,7 +143,8 @@ async def _replace_token(target: Target, token: str) -> None:
 
 async def has_token(id: UUID, token: str) -> bool:
     """Return whether a target has this token."""
-    sealed = await repository.encrypted_token(id)
+    target = await repository.target(id)
+    sealed = await repository.encrypted_token(target) if target is not None else None
     return sealed is not None and compare_digest(vault.decrypt(sealed, connection.context_of(id)), token.encode())
 
 

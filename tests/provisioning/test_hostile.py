@@ -7,9 +7,10 @@ import pytest
 
 from idp.accounts import users
 from idp.delivery import outbox, stream
+from idp.delivery.handlers import DeliveryFailedError
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.oauth.credentials import credentials_changed
-from idp.provisioning import connection, queueing, targets
+from idp.provisioning import connection, protocol, queueing, targets
 from idp.provisioning.repository import subjects
 from tests.provisioning.conftest import deliver, known, make_due, responses, target, user
 from tests.provisioning.fake import Answer, Asked, FakeScim
@@ -80,6 +81,18 @@ async def test_a_target_that_hangs(scim: FakeScim, monkeypatch: pytest.MonkeyPat
     await make_due()
     await deliver()
     assert await responses() == ["It took too long."]
+
+
+async def test_a_delivery_under_way_does_not_send_the_new_token_to_the_old_url(scim: FakeScim) -> None:
+    target_id = await target(scim)
+    found = await connection.enabled(target_id)
+    await targets.update(target_id, {"base_url": "https://moved.example/scim/v2"}, "another")
+    scim.asked.clear()
+    async with protocol.client() as http:
+        with pytest.raises(DeliveryFailedError, match="has changed"):
+            await connection.connect(http, found, fresh=True)
+    assert scim.asked == []
+    assert await targets.has_token(target_id, "another")
 
 
 async def test_retry_after_is_honoured_for_the_whole_target(scim: FakeScim) -> None:

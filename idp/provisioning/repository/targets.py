@@ -22,7 +22,7 @@ _LOCK = f"SELECT {_COLUMNS} FROM provisioning_target WHERE id = $1 FOR UPDATE"  
 _BY_NAME = f"SELECT {_COLUMNS} FROM provisioning_target WHERE name = $1"  # noqa: S608
 _ALL = f"SELECT {_COLUMNS} FROM provisioning_target ORDER BY id"  # noqa: S608
 _ENABLED = f"SELECT {_COLUMNS} FROM provisioning_target WHERE disabled_at IS NULL ORDER BY id"  # noqa: S608
-_TOKEN = "SELECT token FROM provisioning_target WHERE id = $1"
+_TOKEN = "SELECT token FROM provisioning_target WHERE id = $1 AND base_url = $2"
 _VALUES = """
     name = $2, base_url = $3, users = $4, groups = $5, organization_id = $6, client_id = $7, pushed_groups = $8,
     mapping = $9, match = $10, removal = $11, mends = $12
@@ -120,8 +120,11 @@ async def enabled_targets() -> list[Target]:
     return known(_of_row, await fetch(_ENABLED), "provisioning_target")
 
 
-async def encrypted_token(id: UUID) -> bytes | None:
-    row = await fetchrow(_TOKEN, id)
+async def encrypted_token(target: Target) -> bytes | None:
+    """Return the token for a target's base URL. None if the target is gone, or has another URL by now, whose token is
+    another one.
+    """
+    row = await fetchrow(_TOKEN, target.id, target.base_url)
     return row["token"] if row is not None else None
 
 
