@@ -141,9 +141,10 @@ async def consume(proved: VerifiedEmail) -> bool:
     return await email_proofs.consume_proof(proved.id)
 
 
-async def revoke_for_user(user_id: UUID) -> int:
+async def revoke_for_user(user_id: UUID, *, kept: Purpose | None = Purpose.NEW_BROWSER) -> int:
     """Invalidate the live proofs of a user, before a change of a credential. Returns their number.
 
-    The link "This wasn't me" stays: the change may be that of the intruder.
+    Args:
+        kept: those that stay. The link "This wasn't me" does: the change may be that of the intruder.
     """
-    return await email_proofs.consume_proofs_of_user(user_id, kept=Purpose.NEW_BROWSER)
+    return await email_proofs.consume_proofs_of_user(user_id, kept=kept)

@@ -226,15 +226,17 @@ async def _unlink(user_id: UUID, identity_id: UUID, linked: Sequence[LinkedIdent
     return upstream_id
 
 
-async def unlink_added_since(user_id: UUID, since: datetime, is_directory: Callable[[str], bool]) -> None:
+async def unlink_added_since(user_id: UUID, since: datetime, is_directory: Callable[[str], bool]) -> list[str]:
     """Unlink the identities that a user has got since a time, except those of directories, in the caller's transaction,
-    which has locked the user. Somebody else may have linked them.
+    which has locked the user. Returns the ids of their upstreams.
     """
-    linked = await repository.identities_of(user_id)
+    linked, found = await repository.identities_of(user_id), list[str]()
     for identity in list(linked):
         if identity.created_at >= since and not is_directory(identity.issuer):
             await _unlink(user_id, identity.id, linked)
             linked.remove(identity)
+            found.append(identity.upstream_id)
+    return found
 
 
 async def notify(user_id: UUID, template: str, upstream_name: str) -> None:

@@ -42,7 +42,7 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     return {
         "identities": [
             msgspec.structs.asdict(identity)
-            | {"name": _name(identity.upstream_id), "fixed": not has_password and is_directory(identity.issuer)}
+            | {"name": name_of(identity.upstream_id), "fixed": not has_password and is_directory(identity.issuer)}
             for identity in own
         ],
         "upstreams": [
@@ -57,7 +57,8 @@ async def shown(request: AnyRequest, account: AccountRequest) -> dict[str, Any]:
     }
 
 
-def _name(upstream_id: str) -> str:
+def name_of(upstream_id: str) -> str:
+    """Return the name of an upstream for users."""
     known = upstreams.get(upstream_id)
     return known.name if known else upstream_id
 
@@ -69,7 +70,7 @@ async def ask_to_unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Res
     if isinstance(account, Response):
         return account
     own = await identities_of(account.user.id)
-    name = next((_name(identity.upstream_id) for identity in own if identity.id == identity_id), None)
+    name = next((name_of(identity.upstream_id) for identity in own if identity.id == identity_id), None)
     if name is None:
         return see_other(PATH)
     return await confirmation_page(
@@ -100,10 +101,10 @@ async def unlink(request: AnyRequest, identity_id: FromPath[UUID]) -> Response[A
         )
         if parted is not None:
             cookies += await end_other_sessions(request, account, "identity_unlinked")
-            await linking.notify(user.id, "identity_unlinked", _name(parted))
+            await linking.notify(user.id, "identity_unlinked", name_of(parted))
     if parted is None:
         return see_other(f"{PATH}?done=last-way")
-    return see_done(PATH, "unlinked", user.id, _name(parted), cookies)
+    return see_done(PATH, "unlinked", user.id, name_of(parted), cookies)
 
 
 ROUTES = [ask_to_unlink, unlink]

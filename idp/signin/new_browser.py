@@ -1,7 +1,8 @@
 """A mail after a sign-in from a browser that is not known for the account, with a link to sign out everywhere.
 
 There is none for the first sign-in of a user, or for one at an upstream provider, which tells its users itself. An app
-is never known. The token is not the proof for a new password: it lives for days, so it only signs out.
+is never known. The token is not the proof for a new password: it lives for days, so it only ends and removes, and never
+the last second factor (:mod:`idp.selfservice.not_me`).
 """
 
 from collections.abc import Iterable

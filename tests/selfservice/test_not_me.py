@@ -31,7 +31,7 @@ from tests.support.server import Server
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 WAITS = "SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-ISSUER = "https://op.example.com"
+ISSUER, DIRECTORY = "https://op.example.com", "ldap:staff"
 #: The events of the removal of one of each.
 REMOVED = ["passkey_removed", "totp_disabled", "identity_unlinked"]
 LURE = "Call evil.example FooBot/1.0 (X)"
@@ -180,41 +180,66 @@ async def test_a_link_outlives_what_the_intruder_changes(
 async def test_what_the_intruder_added_is_removed(
     own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox
 ) -> None:
-    """Otherwise they come back with it, or the second step that only they can take keeps the owner out."""
-    kept = await _passkey(alice)
+    """Otherwise they come back with it. What was added during their sign-in is older than its mail."""
+    kept, during = await _passkey(alice), await _passkey(alice)
     await insert_identity(alice.id, ISSUER, f"own {alice.id}", upstream_id="acme")
+    await insert_identity(alice.id, DIRECTORY, f"own {alice.id}", upstream_id="staff")
     for table in ("passkey", "identity"):
         await execute(f"UPDATE {table} SET created_at = now() - interval '2 hours' WHERE user_id = $1", alice.id)
+    await execute("UPDATE passkey SET created_at = now() - interval '10 minutes' WHERE id = $1", during.id)
+    await execute("UPDATE identity SET created_at = now() WHERE user_id = $1 AND issuer = $2", alice.id, DIRECTORY)
     mail = await _told(own, other, alice, mailbox)
-    await _passkey(alice)
-    async with transaction():
-        await totp.import_secret(alice.id, pyotp.random_base32())
-        await set_two_step(alice.id, True)
+    await _app(alice)
     await recovery_codes.generate(alice.id)
     await insert_identity(alice.id, ISSUER, f"theirs {alice.id}", upstream_id="acme")
-    async with open_browser(telling.issuer) as mailer:
-        page = as_page(await mailer.get(mail.path))
-        assert "passkeys" in page.text
-        await mailer.submit(page, "not-me")
+    await _not_me(telling, mail)
     assert [passkey.id for passkey in await passkeys_of(alice.id)] == [kept.id]
-    assert [one.subject for one in await identities_of(alice.id)] == [f"own {alice.id}"]
+    assert {one.issuer: one.subject for one in await identities_of(alice.id)} == dict.fromkeys(
+        (ISSUER, DIRECTORY), f"own {alice.id}"
+    )
     factors = await find_factors(alice.id)
     assert factors is not None
-    assert (factors.has_passkey, factors.has_totp, factors.has_recovery_code) == (True, False, False)
-    events = await fetch("SELECT event FROM audit_event WHERE user_id = $1 ORDER BY id", alice.id)
-    assert [row["event"] for row in events if row["event"] in REMOVED] == REMOVED
+    assert (factors.two_step, factors.has_totp, factors.has_recovery_code) == (True, False, False)
+    for table, column in (("audit_event", "event"), ("mail", "template")):
+        whose = "user_id = $1" if table == "audit_event" else "recipient = (SELECT email FROM users WHERE id = $1)"
+        rows = await fetch(f"SELECT {column} AS kind FROM {table} WHERE {whose} ORDER BY id", alice.id)
+        assert [row["kind"] for row in rows if row["kind"] in REMOVED] == REMOVED
 
 
-async def test_without_another_factor_there_is_no_second_step(
+@pytest.mark.parametrize("add", ["passkey", "app"])
+async def test_mail_alone_never_removes_the_last_second_factor(
+    own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox, add: str
+) -> None:
+    """Who reads the mailbox, and finds an old mail, would set up a second factor of their own."""
+    mail = await _told(own, other, alice, mailbox)
+    await (_passkey(alice) if add == "passkey" else _app(alice))
+    await recovery_codes.generate(alice.id)
+    before = await find_factors(alice.id)
+    await _not_me(telling, mail)
+    assert before is not None
+    assert await find_factors(alice.id) == before
+
+
+async def test_the_links_of_other_mails_end_too(
     own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox
 ) -> None:
     mail = await _told(own, other, alice, mailbox)
-    async with transaction():
-        await totp.import_secret(alice.id, pyotp.random_base32())
-        await set_two_step(alice.id, True)
+    async with open_browser(telling.issuer) as third:
+        await _sign_in(third, alice)
+    second = await mailbox.next(alice.email)
+    await _not_me(telling, second)
+    assert as_page(await own.get(mail.path)).status == 400
+
+
+async def _not_me(telling: Server, mail: Letter) -> None:
     async with open_browser(telling.issuer) as mailer:
-        await mailer.submit(as_page(await mailer.get(mail.path)), "not-me")
-    await _sign_in(own, alice)
+        assert as_page(await mailer.submit(as_page(await mailer.get(mail.path)), "not-me")).path.endswith("/forgot")
+
+
+async def _app(user: User) -> None:
+    async with transaction():
+        await totp.import_secret(user.id, pyotp.random_base32())
+        await set_two_step(user.id, True)
 
 
 async def _passkey(user: User) -> Passkey:

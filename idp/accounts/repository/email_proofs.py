@@ -46,7 +46,8 @@ _PROOF_BY_TOKEN = f"""
     WHERE token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}
 """  # noqa: S608
 _CONSUME_PROOFS_OF_USER = """
-    UPDATE email_proof SET consumed_at = now() WHERE user_id = $1 AND purpose <> $2 AND consumed_at IS NULL
+    UPDATE email_proof SET consumed_at = now()
+    WHERE user_id = $1 AND purpose IS DISTINCT FROM $2 AND consumed_at IS NULL
 """
 _CONSUME_PROOF = f"UPDATE email_proof SET consumed_at = now() WHERE id = $1 AND {_LIVE}"  # noqa: S608
 
@@ -113,8 +114,8 @@ async def consume_proof(id: UUID) -> bool:
     return bool(await execute(_CONSUME_PROOF, id))
 
 
-async def consume_proofs_of_user(user_id: UUID, *, kept: str) -> int:
-    """Consume all proofs of a user, except those of one purpose. Returns their number."""
+async def consume_proofs_of_user(user_id: UUID, *, kept: str | None) -> int:
+    """Consume all proofs of a user, except those of one purpose, if given. Returns their number."""
     return await execute(_CONSUME_PROOFS_OF_USER, user_id, kept)
 
 

@@ -9,6 +9,7 @@ from idp.audit.events import record
 from idp.infra.db.engine import transaction
 from idp.signin.factors import passkeys, repository, totp
 from idp.signin.subject import Factors
+from idp.signin.tables import Passkey
 
 
 async def factors_of(user_id: UUID) -> Factors | None:
@@ -49,15 +50,22 @@ async def remove_all(user_id: UUID, sign_out: SignOut) -> bool:
     return removed
 
 
-async def remove_added_since(user_id: UUID, since: datetime) -> None:
-    """Remove the factors that a user has got since a time, in the caller's transaction, which has locked the user.
+async def remove_added_since(user_id: UUID, since: datetime) -> tuple[list[Passkey], bool]:
+    """Remove the factors that a user has got since a time, if one from before remains.
 
-    Somebody else may have added them. Those that they removed do not come back.
+    Runs in the caller's transaction, which has locked the user. Without one from before they stay: who asks for it has
+    proved to read the mail of the user, which must not be the way around their second factor.
+
+    Returns:
+        the passkeys that were removed, and whether an authenticator app was.
     """
-    for passkey in await passkeys.passkeys_of(user_id):
-        if passkey.created_at >= since and await passkeys.remove(user_id, passkey.id):
-            await record("passkey_removed", user_id=user_id)
-    if await repository.has_totp_since(user_id, since) and await totp.disable(user_id):
-        await record("totp_disabled", user_id=user_id)
+    own, found = await passkeys.passkeys_of(user_id), await repository.find_factors(user_id)
+    new_app = await repository.has_totp_since(user_id, since)
+    old_app = found is not None and found.has_totp and not new_app
+    if not old_app and all(passkey.created_at >= since for passkey in own):
+        return [], False
+    added = [passkey for passkey in own if passkey.created_at >= since]
+    for passkey in added:
+        await passkeys.remove(user_id, passkey.id)
     await repository.delete_recovery_codes_since(user_id, since)
-    await forget_two_step_without_factors(user_id)
+    return added, new_app and await totp.disable(user_id)
