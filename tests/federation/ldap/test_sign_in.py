@@ -332,9 +332,15 @@ async def test_without_new_accounts(browser: Browser, add_directory: AddDirector
 
 
 async def test_who_is_gone_is_signed_out(
-    browser: Browser, make_client: MakeClient, add_directory: AddDirectory, ada: Person, slapd: Slapd
+    browser: Browser,
+    make_client: MakeClient,
+    add_directory: AddDirectory,
+    ada: Person,
+    make_person: Make,
+    slapd: Slapd,
 ) -> None:
     """Sessions and tokens end, and the account cannot be used in another way."""
+    make_person()  # A directory without users is taken for a mistake.
     upstream = await add_directory(options={"user_filter": "(&(objectClass=inetOrgPerson)(!(employeeType=former)))"})
     client = await make_client(skip_consent=True, scope="openid offline_access")
     answer = await browser.sign_in(as_page(await client.authorize(browser)), ada.uid, ada.password)
