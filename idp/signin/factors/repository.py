@@ -279,6 +279,6 @@ async def delete_recovery_codes(user_id: UUID) -> None:
     await execute(_DELETE_RECOVERY_CODES, user_id)
 
 
-async def delete_recovery_codes_since(user_id: UUID, since: datetime) -> int:
-    """Delete the codes of a user that were made since a time. Returns their number."""
-    return await execute(_DELETE_RECOVERY_CODES_SINCE, user_id, since)
+async def delete_recovery_codes_since(user_id: UUID, since: datetime) -> None:
+    """Delete the codes of a user that were made since a time."""
+    await execute(_DELETE_RECOVERY_CODES_SINCE, user_id, since)
