@@ -28,6 +28,7 @@ REVOKED = {
     "not_me": Reason.REVOKED_BY_USER,
     "signed_out_by_admin": Reason.REVOKED_BY_ADMIN,
     "client_made_public": Reason.REVOKED_BY_ADMIN,
+    "client_sector_changed": Reason.REVOKED_BY_ADMIN,
     "client_deleted": Reason.REVOKED_BY_ADMIN,
     "issuer_distrusted": Reason.REVOKED_BY_ADMIN,
     "not_before": Reason.ISSUED_TOO_EARLY,

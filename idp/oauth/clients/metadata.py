@@ -183,6 +183,17 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return frozenset(origin for uri in self.redirect_uris if (origin := origin_of(uri)))
 
 
+def ends_tokens(before: ClientMetadata, after: ClientMetadata) -> str | None:
+    """Return the reason for which a change of a client ends its codes and tokens; None: they go on."""
+    if after.public and not before.public:
+        # They were issued to the owner of the earlier secret or key.
+        return "client_made_public"
+    if after.sector not in (None, before.sector):
+        # They would yield the subjects of users who have not signed in at this sector.
+        return "client_sector_changed"
+    return None
+
+
 @lru_cache(maxsize=1024)
 def sector_of(sector_identifier_uri: str | None, redirect_uris: tuple[str, ...]) -> str:
     """Return the host of the URI, or else the one host of the redirect URIs. A scheme of an app has no host."""

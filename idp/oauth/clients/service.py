@@ -16,7 +16,7 @@ from idp.errors import NotFoundError, ValidationError, VersionConflictError
 from idp.keys import lifecycle
 from idp.oauth.clients import profiles, repository, sectors
 from idp.oauth.clients.documents import document
-from idp.oauth.clients.metadata import FIXED, ClientMetadata, invalid_metadata, read_metadata
+from idp.oauth.clients.metadata import FIXED, ClientMetadata, ends_tokens, invalid_metadata, read_metadata
 from idp.oauth.clients.models import Client, ResourceServer, StoredClient, StoredResourceServer
 from idp.oauth.clients.registration import (
     Also,
@@ -87,10 +87,10 @@ async def update_client(
 ) -> Client:
     """Change the metadata of a client. Its tokens stay valid, and sign-ins under way use the new metadata.
 
-    A client whose method needs no secret any more loses it. If it becomes public, the tokens that were issued to it are
-    revoked. One whose method needs a secret, or signs with it, has none until
-    :func:`~idp.oauth.clients.registration.rotate_secret` makes one. Members that the changes do not name get
-    a value that its profile allows.
+    A client whose method needs no secret any more loses it. If it becomes public, or its pairwise subjects are for
+    another sector, the codes and tokens that were issued to it are revoked. One whose method needs a secret, or signs
+    with it, has none until :func:`~idp.oauth.clients.registration.rotate_secret` makes one. Members that the changes do
+    not name get a value that its profile allows.
 
     Args:
         expected: the ``updated_at`` that the caller has read.
@@ -115,8 +115,8 @@ async def update_client(
             await repository.drop_secrets(client_id)
         elif not asked.signs_with_secret and any(secret.encrypted for secret in client.secrets):
             await repository.drop_encrypted_secrets(client_id)
-        if asked.public and not client.public:
-            await revoke_tokens_of_client(client_id, "client_made_public")
+        if reason := ends_tokens(client, asked):
+            await revoke_tokens_of_client(client_id, reason)
         if values:
             await repository.update_metadata(client_id, values)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})

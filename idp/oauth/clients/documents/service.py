@@ -15,7 +15,7 @@ from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents import budgets, identifiers, repository, resolver
 from idp.oauth.clients.documents.document import MEMBERS
 from idp.oauth.clients.documents.errors import DocumentError, invalid
-from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, metadata_of
+from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata, ends_tokens, metadata_of
 from idp.oauth.clients.models import Client, StoredClient
 from idp.oauth.clients.registration import change
 from idp.oauth.clients.registry import registry
@@ -162,7 +162,6 @@ async def _save(before: StoredClient, metadata: ClientMetadata) -> None:
     """Store a changed document, in the caller's transaction."""
     changed = _changed(before, metadata)
     await clients.update_metadata(before.client_id, {name: getattr(metadata, name) for name in changed})
-    if metadata.public and not before.public:
-        # They were issued to the owner of the earlier key.
-        await revoke_tokens_of_client(before.client_id, "client_made_public")
+    if reason := ends_tokens(before, metadata):
+        await revoke_tokens_of_client(before.client_id, reason)
     await record("client_document_changed", client_id=before.client_id, detail={"changed": changed})
