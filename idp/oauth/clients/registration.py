@@ -15,12 +15,14 @@ from typing import Any
 import msgspec
 
 from idp import clock, ids
+from idp.accounts.repository.users import user_by_id
 from idp.audit.events import record
 from idp.errors import NotFoundError, OAuthError
 from idp.infra.db.cache_invalidation import exclusive_change
 from idp.keys import lifecycle
 from idp.keys.algorithms import DEFAULT_ALGORITHM, SIGNING_ALGORITHMS
 from idp.keys.key_set import key_set
+from idp.oauth import subjects
 from idp.oauth.clients import profiles, repository, sectors, shared_secrets
 from idp.oauth.clients.metadata import (
     MAX_NAME_LENGTH,
@@ -91,6 +93,8 @@ async def register_client(
     asked = validate(profiles.completed(read_metadata(metadata), metadata.keys()))
     if client_id is not None:
         check_client_id(client_id)
+        if await _is_subject(client_id):
+            raise invalid_metadata("client_id is the subject of a user. Choose another one.")
     if asked.sector_identifier_uri is not None:
         sectors.check(asked, await sectors.fetch(asked.sector_identifier_uri))
     client_id = client_id or str(ids.uuid7())
@@ -122,6 +126,13 @@ def check_client_id(client_id: str) -> None:
     """
     if not _CLIENT_ID.fullmatch(client_id):
         raise invalid_metadata("client_id must be up to 100 letters, digits and the characters . _ ~ - only.")
+
+
+async def _is_subject(client_id: str) -> bool:
+    """Return whether the ``sub`` of a client's own tokens would name a user (RFC 9068 section 5)."""
+    sectors = {client.sector for client in await repository.clients() if client.sector is not None}
+    found = subjects.identify(client_id, sectors)
+    return found is not None and await user_by_id(found.user_id) is not None
 
 
 def _chosen(secret: str | None) -> str:

@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from idp import ids
+from idp.accounts.tables import User
 from idp.audit.tables import AuditEvent
 from idp.errors import OAuthError
 from idp.infra.db.tables import Revision
+from idp.oauth import subjects
 from idp.oauth.clients import auth_methods
 from idp.oauth.clients.authentication.methods import METHODS
 from idp.oauth.clients.metadata import ClientMetadata
@@ -80,6 +82,16 @@ async def test_an_id_of_ones_choice_is_given_once() -> None:
 async def test_ids_that_need_care_elsewhere_are_refused(client_id: str) -> None:
     with pytest.raises(OAuthError, match="client_id"):
         await register_client(client_id, **WEB)
+
+
+async def test_an_id_is_not_the_subject_of_a_user(alice: User) -> None:
+    """RFC 9068 section 5: the tokens that a client gets for itself have its id as ``sub``."""
+    pair, _ = await register_client(**WEB, subject_type="pairwise")
+    for subject in (str(alice.id), subjects.subject(pair, alice.id)):
+        with pytest.raises(OAuthError, match="the subject of a user"):
+            await register_client(subject, **SERVICE)
+    client, _ = await register_client(str(ids.uuid7()), **SERVICE)
+    assert await events_of(client.client_id) == ["client_registered"]
 
 
 @pytest.mark.parametrize(
