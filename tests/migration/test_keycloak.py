@@ -26,7 +26,7 @@ from idp.migration import configuration, people
 from idp.migration.keycloak import credentials
 from idp.migration.keycloak.export import read
 from idp.migration.keycloak.representations import Credential
-from idp.migration.models import Export, ExportError
+from idp.migration.models import Export, ExportError, Weight
 from idp.settings import settings
 from tests.cli.conftest import Cli, OwnCli
 from tests.conftest import MASTER_KEY
@@ -349,6 +349,20 @@ def test_a_broken_file(tmp_path: Path, text: str, problem: str) -> None:
         list(read(file).people())
     assert problem in caught.value.description
     assert caught.value.description.startswith("realm.json")
+
+
+def test_lifetimes_without_a_counterpart_are_told(tmp_path: Path) -> None:
+    realm = keycloak.realm("acme.example") | {"clientSessionIdleTimeout": 600, "clientSessionMaxLifespan": 0}
+    limits = {"client.session.max.lifespan": "3600", "client.offline.session.idle.timeout": ""}
+    realm["clients"].append(keycloak.client("bank", redirectUris=["https://bank.example/cb"], attributes=limits))
+    (tmp_path / "realm.json").write_text(json.dumps(realm | {"rememberMe": False}))
+    notes = {(note.weight, note.what, note.text.split(":")[0]) for note in read(tmp_path / "realm.json").notes}
+    assert {
+        (Weight.SKIPPED, "lifetimes", "clientSessionIdleTimeout of 600 seconds"),
+        (Weight.CHANGED, "remember me", "Sessions outlive the browser here, up to IDP_SESSION_IDLE_LIFETIME."),
+        (Weight.SKIPPED, "client bank", "client.session.max.lifespan of 3600 seconds"),
+    } <= notes
+    assert not [text for _weight, _what, text in notes if "MaxLifespan" in text or "offline.session" in text]
 
 
 async def test_a_hostile_realm(own_database: str, tmp_path: Path) -> None:

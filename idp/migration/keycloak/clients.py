@@ -23,6 +23,12 @@ _METHODS: Final = {
     "client-jwt": "private_key_jwt",
     "client-x509": "tls_client_auth",
 }
+_SESSION_LIMITS: Final = (
+    "client.session.idle.timeout",
+    "client.session.max.lifespan",
+    "client.offline.session.idle.timeout",
+    "client.offline.session.max.lifespan",
+)
 _SEVERAL: Final = "##"
 
 
@@ -161,6 +167,11 @@ def _security(export: Export, what: str, client: Client) -> dict[str, Any]:
         export.change(what, "It must use PKCE with S256 here, because it has no secret.")
     if seconds := client.text("access.token.lifespan"):
         export.change(what, f"Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not {seconds} seconds.")
+    for attribute in _SESSION_LIMITS:
+        if seconds := client.text(attribute):
+            export.skip(
+                what, f"{attribute} of {seconds} seconds: sessions and refresh tokens live equally long for all."
+            )
     if any(mapper.protocol_mapper == "oidc-sha256-pairwise-sub-mapper" for mapper in client.protocol_mappers):
         export.change(what, "Its pairwise subjects are hashes of Keycloak and cannot be kept: it gets the public ones.")
     return found

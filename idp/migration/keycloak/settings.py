@@ -12,6 +12,15 @@ _SECONDS: Final = {
     "offlineSessionIdleTimeout": "IDP_REFRESH_TOKEN_LIFETIME",
     "accessCodeLifespan": "IDP_AUTHORIZATION_CODE_LIFETIME",
 }
+#: Lifetimes without a setting; 0: as long as the session.
+_WITHOUT_SETTING: Final = (
+    "clientSessionIdleTimeout",
+    "clientSessionMaxLifespan",
+    "clientOfflineSessionIdleTimeout",
+    "clientOfflineSessionMaxLifespan",
+    "ssoSessionIdleTimeoutRememberMe",
+    "ssoSessionMaxLifespanRememberMe",
+)
 
 
 def suggest(export: Export, realm: dict[str, Any]) -> None:
@@ -23,6 +32,11 @@ def suggest(export: Export, realm: dict[str, Any]) -> None:
     for name, setting in _SECONDS.items():
         if isinstance(realm.get(name), int) and realm[name] > 0:
             export.settings[setting] = str(realm[name])
+    for name in _WITHOUT_SETTING:
+        if isinstance(realm.get(name), int) and realm[name] > 0:
+            export.skip("lifetimes", f"{name} of {realm[name]} seconds: there is no such setting here.")
+    if realm.get("rememberMe") is False:
+        export.change("remember me", "Sessions outlive the browser here, up to IDP_SESSION_IDLE_LIFETIME.")
     if isinstance(realm.get("registrationAllowed"), bool):
         export.settings["IDP_REGISTRATION"] = "open" if realm["registrationAllowed"] else "closed"
     _mail(export, realm.get("smtpServer"))
