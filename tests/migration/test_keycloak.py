@@ -354,9 +354,18 @@ def test_a_broken_file(tmp_path: Path, text: str, problem: str) -> None:
 def test_lifetimes_without_a_counterpart_are_told(tmp_path: Path) -> None:
     realm = keycloak.realm("acme.example") | {"clientSessionIdleTimeout": 600, "clientSessionMaxLifespan": 0}
     limits = {"client.session.max.lifespan": "3600", "client.offline.session.idle.timeout": ""}
-    realm["clients"].append(keycloak.client("bank", redirectUris=["https://bank.example/cb"], attributes=limits))
+    for name, seconds in {"bank": "60", "batch": "36000", "odd": "-1"}.items():
+        attributes = {"access.token.lifespan": seconds} | (limits if name == "bank" else {})
+        realm["clients"].append(
+            keycloak.client(name, publicClient=True, redirectUris=["https://bank.example/cb"], attributes=attributes)
+        )
     (tmp_path / "realm.json").write_text(json.dumps(realm | {"rememberMe": False}))
-    notes = {(note.weight, note.what, note.text.split(":")[0]) for note in read(tmp_path / "realm.json").notes}
+    export = read(tmp_path / "realm.json")
+    clients = {entry["client_id"]: entry.get("access_token_lifetime") for entry in export.entries["clients"]}
+    assert [clients[name] for name in ("bank", "batch", "odd")] == [60, 36000, None]
+    notes = {(note.weight, note.what, note.text.split(":")[0]) for note in export.notes}
+    longest = "Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not "
+    assert {what for _weight, what, text in notes if text.startswith(longest)} == {"client batch", "client odd"}
     assert {
         (Weight.SKIPPED, "lifetimes", "clientSessionIdleTimeout of 600 seconds"),
         (Weight.CHANGED, "remember me", "Sessions outlive the browser here, up to IDP_SESSION_IDLE_LIFETIME."),

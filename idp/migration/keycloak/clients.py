@@ -1,6 +1,7 @@
 """Clients of a realm."""
 
 import json
+import re
 from typing import Any, Final
 
 from idp.keys.algorithms import SIGNING_ALGORITHMS
@@ -8,8 +9,10 @@ from idp.migration import redirects, secrets
 from idp.migration.keycloak.representations import Client, Realm
 from idp.migration.models import Export
 from idp.oauth.clients.uris import origin_of
+from idp.oauth.clients.validation.general import MIN_LIFETIME
 from idp.oauth.grant_types import DEVICE_CODE
 from idp.oauth.scopes import STANDARD_SCOPES
+from idp.settings import settings
 
 #: Keycloak makes these for itself in each realm.
 BUILT_IN: Final = frozenset(
@@ -23,6 +26,7 @@ _METHODS: Final = {
     "client-jwt": "private_key_jwt",
     "client-x509": "tls_client_auth",
 }
+_SECONDS: Final = re.compile("[0-9]{1,8}")
 _SESSION_LIMITS: Final = (
     "client.session.idle.timeout",
     "client.session.max.lifespan",
@@ -166,7 +170,11 @@ def _security(export: Export, what: str, client: Client) -> dict[str, Any]:
     if client.public_client and client.text("pkce.code.challenge.method") != "S256":
         export.change(what, "It must use PKCE with S256 here, because it has no secret.")
     if seconds := client.text("access.token.lifespan"):
-        export.change(what, f"Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not {seconds} seconds.")
+        longest = settings().access_token_lifetime
+        if _SECONDS.fullmatch(seconds) and int(seconds) >= MIN_LIFETIME:
+            found["access_token_lifetime"] = int(seconds)
+        if found.get("access_token_lifetime", longest + 1) > longest:
+            export.change(what, f"Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not {seconds} seconds.")
     for attribute in _SESSION_LIMITS:
         if seconds := client.text(attribute):
             export.skip(

@@ -181,6 +181,10 @@ MEMBERS: Final = {
         TOKENS, "URL of the redirect URIs of the sector",
         "URL of a JSON list of the redirect URIs of all clients that share their pairwise subjects.",
     ),
+    "access_token_lifetime": Member(
+        TOKENS, "Longest lifetime of access tokens, in seconds",
+        "Seconds for which its access tokens are valid, if fewer than IDP_ACCESS_TOKEN_LIFETIME.",
+    ),
     "scope_claims_in_id_token": Member(
         TOKENS, "Put the claims of the scopes into ID tokens",
         "Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",

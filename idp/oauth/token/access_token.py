@@ -44,6 +44,12 @@ def lineage(jti: str) -> list[str]:
     return list(accumulate(jti.split("~"), "{}~{}".format))
 
 
+def lifetime_of(client: Client) -> int:
+    """Return the seconds for which an access token of a client is valid: those of the setting, or its fewer."""
+    longest = settings().access_token_lifetime
+    return longest if client.access_token_lifetime is None else min(longest, client.access_token_lifetime)
+
+
 def access_token(
     client: Client,
     subject: str,
@@ -60,7 +66,7 @@ def access_token(
 
     Args:
         confirmation: the key that the token is bound to.
-        lifetime: seconds for which it is valid; None: those of the setting.
+        lifetime: seconds for which it is valid; None: those of the client.
         about: claims about the user (:mod:`idp.oauth.claims`).
         claims: those of the protocol.
     """
@@ -85,7 +91,7 @@ def access_token(
             "client_id": client.client_id,
             "scope": scope,
             "iat": now,
-            "exp": now + (settings().access_token_lifetime if lifetime is None else lifetime),
+            "exp": now + (lifetime_of(client) if lifetime is None else lifetime),
             "jti": jti,
             **claims,
         },

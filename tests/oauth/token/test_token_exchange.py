@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from idp import clock
@@ -358,6 +359,8 @@ async def test_the_lifetime_is_what_is_left(world: World, alice: User) -> None:
     given = await exchange(world.orders, short, resource=world.stock_api)
     assert 35 <= given.expires_in <= 40
     assert claims_of(given.access_token)["exp"] <= clock.timestamp() + 40
+    shorter = msgspec.structs.replace(world.orders, access_token_lifetime=30)
+    assert (await exchange(shorter, short, resource=world.stock_api)).expires_in == 30
     actor = signed(claims_of(await own_token(world.orders)) | {"exp": clock.timestamp() + 20})
     given = await exchange(world.orders, short, resource=world.stock_api, actor_token=actor)
     assert 15 <= given.expires_in <= 20
