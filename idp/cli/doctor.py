@@ -61,6 +61,7 @@ async def _examine(checks: "list[Check]", **options: Any) -> "list[Result]":
     """Run the checks with as much as works: the settings, the database, the root key."""
     from contextlib import AsyncExitStack
 
+    from idp.admin.built_in import build_in
     from idp.cli import development
     from idp.cli.database import database
     from idp.doctor.examination import examine, found
@@ -75,6 +76,7 @@ async def _examine(checks: "list[Check]", **options: Any) -> "list[Result]":
         mend = "Correct or remove it in the environment or in .env. `idp settings` lists all with their meaning."
         problems = [error("settings_invalid", line, mend) for line in failure.description.splitlines()]
         return [found("settings", "Settings", problems)]
+    build_in()
     context = Context(settings=config, **options)
     async with AsyncExitStack() as stack:
         try:

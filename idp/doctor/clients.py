@@ -1,6 +1,7 @@
 """Clients whose registration is dangerous or about to fail."""
 
 import base64
+import difflib
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -8,9 +9,13 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from idp import clock
+from idp.accounts.attributes.repository import attributes
 from idp.doctor.models import Context, Finding, Findings, error, note, ok, warning
+from idp.oauth.claims.repository import mappings
 from idp.oauth.clients import repository
 from idp.oauth.clients.models import StoredClient
+from idp.oauth.clients.registry import registry
+from idp.oauth.scopes import ORGANIZATION, STANDARD_SCOPES
 from idp.settings import DAY, Settings
 
 #: Seconds before the end of a secret at which there is a warning.
@@ -22,8 +27,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 async def check(context: Context) -> Findings:
     """Look at the registration of every enabled client."""
-    clients = [client for client in await repository.clients() if client.disabled_at is None]
-    found = [finding for client in clients for finding in _findings(client, context.settings)]
+    clients, scopes = [client for client in await repository.clients() if client.disabled_at is None], await _scopes()
+    found = [finding for client in clients for finding in _findings(client, context.settings, scopes)]
     shown: dict[str, int] = {}
     for finding in found:
         shown[finding.name] = shown.get(finding.name, 0) + 1
@@ -33,7 +38,23 @@ async def check(context: Context) -> Findings:
         yield ok(f"{len(clients)} clients are registered as they should be.")
 
 
-def _findings(client: StoredClient, settings: Settings) -> Iterator[Finding]:
+async def _scopes() -> set[str]:
+    """Return the scopes that are defined: by the standard, resource servers, claim mappings and attributes."""
+    found = {*STANDARD_SCOPES, ORGANIZATION, *registry.builtin_scopes}
+    found.update(*(server.scopes for server in await repository.resource_servers()))
+    found.update(mapping.scope for mapping in await mappings() if mapping.scope is not None)
+    return found.union(attribute.scope for attribute in await attributes() if attribute.scope is not None)
+
+
+def _findings(client: StoredClient, settings: Settings, scopes: set[str]) -> Iterator[Finding]:
+    for scope in sorted(client.scopes - scopes):
+        near = difflib.get_close_matches(scope, sorted(scopes), n=1)
+        yield note(
+            "scope_undefined",
+            f"{_name(client)} may request {scope}, which no resource server defines, so its tokens are for this server "
+            f"alone.{f' Is {near[0]} meant?' if near else ''}",
+            f"Change it: idp clients update {client.client_id} --scope … Or register the resource server of it.",
+        )
     yield from _secrets(client)
     yield from _certificates(client)
     yield from _redirects(client, settings)

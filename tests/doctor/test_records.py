@@ -210,6 +210,18 @@ async def test_a_certificate_that_expires(move_clock: MoveClock) -> None:
 
 
 @pytest.mark.usefixtures("database")
+async def test_a_scope_that_nothing_defines() -> None:
+    await register_resource_server("https://orders.example", "Orders", scope="orders:read")
+    shop = {"client_name": "Shop", "redirect_uris": ["https://shop.example/cb"]}
+    await register_client(**shop, scope="openid email groups offline_access organization orders:read")
+    assert named(await run("clients")) == set()
+    client, _ = await register_client(**shop, scope="openid orders:raed")
+    finding = one(await run("clients"), "scope_undefined")
+    assert (finding.level, client.client_id in finding.text) == (Level.NOTE, True)
+    assert "Is orders:read meant?" in finding.text
+
+
+@pytest.mark.usefixtures("database")
 async def test_registrations_that_are_dangerous() -> None:
     client, _ = await register_client(
         client_name="Shop", redirect_uris=["https://shop.example/cb", "http://localhost/cb"], require_pkce=False
