@@ -6,7 +6,7 @@ run again, unless the caller wants to follow the other system (:mod:`idp.account
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from idp import clock, ids
 from idp.accounts import import_updates, imported_hashes, kept_subjects
 from idp.accounts.addresses import InvalidEmailError, is_same_spelling, normalise_email
 from idp.accounts.attributes import records as attribute_records
+from idp.accounts.attributes.models import Audience
 from idp.accounts.attributes.search import PREFIX
 from idp.accounts.claims import ADDRESS_MEMBERS, TEXT_CLAIMS, VERIFICATION_CLAIMS
 from idp.accounts.import_files import MalformedRecordError, Record
@@ -42,8 +43,9 @@ COLUMNS = (
     | _IN_ADDRESS.keys()
     | {"address", "password_hash", "disabled", "password", "sub", "totp_secret", "identities"}
 )
-#: The columns by which a new user becomes somebody whom applications or upstreams know.
-CHOSEN: Final = ("sub", "identities")
+#: The columns that only an owner fills: they say who a new user is to applications and upstreams, what the user has
+#: proved, and with which secrets one signs in to the account, also once its person has proved the address.
+OF_OWNERS: Final = ("sub", "identities", *VERIFICATION_CLAIMS, "password_hash", "totp_secret")
 #: Maximum number of identities of a user, and maximum length of a subject.
 MAX_IDENTITIES, MAX_SUBJECT_LENGTH = 20, 255
 
@@ -87,7 +89,7 @@ async def import_users(
     batch_size: int | None = None,
     after: int = 0,
     update: SignOut | None = None,
-    without: Collection[str] = (),
+    audience: Audience = Audience.OWNER,
 ) -> AsyncIterator[Batch]:
     """Import users. A batch is committed when it is yielded. Only a changed address gets a mail.
 
@@ -99,7 +101,7 @@ async def import_users(
         after: how many records an interrupted import has passed.
         update: update users of an earlier import whom nobody has changed here, except administrators, and end the
             sessions and tokens of whom this locks out. An address of somebody else is refused.
-        without: columns that only an owner may fill.
+        audience: who imports. Only an owner fills :data:`OF_OWNERS`, and attributes that the audience may not edit.
 
     Raises:
         InvalidFileError: the file that the records are read from cannot be imported.
@@ -107,7 +109,7 @@ async def import_users(
     records, seen, size = iter(records), dict[int, int](), batch_size or BATCH_SIZE
     for number, record in enumerate(islice(records, after), 1):
         with suppress(MalformedRecordError, InvalidEmailError, UnsupportedHashError):
-            _validate(record, seen, without)
+            _validate(record, seen, audience)
         if number % size == 0:
             # Others have their turn.
             await asyncio.sleep(0)
@@ -116,7 +118,7 @@ async def import_users(
         refused: list[RejectedRecord] = []
         for record in batch:
             try:
-                found.append(_validate(record, seen, without))
+                found.append(_validate(record, seen, audience))
             except (MalformedRecordError, InvalidEmailError, UnsupportedHashError) as error:
                 refused.append(RejectedRecord(record.line, _written_email(record), str(error)))
         if update:
@@ -125,7 +127,7 @@ async def import_users(
         new, taken = await _without_conflicts(found, find_owners, update=update is not None)
         refused = sorted([*refused, *taken])
         updated, administrators = await import_updates.update(new, store, update, dry_run=dry_run) if update else (0, 0)
-        imported = await _count_new(new) if dry_run else await _insert(new, store, release)
+        imported = await _count_new(new) if dry_run else await _insert(new, store, release, audience)
         yield Batch(imported, len(new) - imported, refused, updated, administrators)
 
 
@@ -164,7 +166,7 @@ async def _count_new(new: list[NewUser]) -> int:
     return sum(one.row["email"] not in known and one.row["id"] not in ids_ for one in new)
 
 
-async def _insert(new: list[NewUser], store: StoreRelated, release: Release) -> int:
+async def _insert(new: list[NewUser], store: StoreRelated, release: Release, audience: Audience) -> int:
     """Insert the users that do not exist. Returns their number."""
     async with transaction():
         for email in await users.claimed_emails([one.row["email"] for one in new]):
@@ -173,24 +175,24 @@ async def _insert(new: list[NewUser], store: StoreRelated, release: Release) -> 
         for one in new:
             if one.row["id"] in added and (one.totp_secret is not None or one.identities):
                 await store(one.row["id"], one.totp_secret, one.identities)
-        await attribute_records.insert((one.row["id"], one.attributes) for one in new if one.row["id"] in added)
+        values = ((one.row["id"], one.attributes) for one in new if one.row["id"] in added)
+        await attribute_records.insert(values, audience)
         if added:
             await audit("users_imported", detail={"count": len(added)})
     return len(added)
 
 
-def _validate(record: Record, seen: dict[int, int], without: Collection[str] = ()) -> NewUser:
+def _validate(record: Record, seen: dict[int, int], audience: Audience) -> NewUser:
     if isinstance(record.values, MalformedRecordError):
         raise record.values
-    for name in without:
-        if record.values.get(name):
-            raise MalformedRecordError(f"Only an owner may import the column {name}. Leave it out.")
+    if audience is not Audience.OWNER:
+        _check_columns(record.values)
     row = _columns(record.values)
     values = record.values
     secret = _totp_secret(values["totp_secret"]) if values.get("totp_secret") not in (None, "") else None
     row["two_step"] = secret is not None
     identities, has_sub = _identities(values.get("identities")), values.get("sub") not in (None, "")
-    new = NewUser(record.line, row, has_sub, secret, identities, attribute_records.read(values))
+    new = NewUser(record.line, row, has_sub, secret, identities, attribute_records.read(values, audience))
     unique: list[tuple[str, Any]] = [("address", row["email"]), *([("sub", row["id"])] if has_sub else [])]
     unique += [("identity", identity) for identity in identities]
     # 64-bit hashes replace the values. In an import of a million records, the chance of a collision is about 1 in 10^7.
@@ -199,6 +201,17 @@ def _validate(record: Record, seen: dict[int, int], without: Collection[str] = (
         if first != record.line:
             raise MalformedRecordError(f"The {what} is the same as on line {first}.")
     return new
+
+
+def _check_columns(values: dict[str, Any]) -> None:
+    """
+    Raises:
+        MalformedRecordError: a column is filled that only an owner fills. A verification that is false is none.
+    """
+    for name in OF_OWNERS:
+        value = values.get(name)
+        if value and (name not in VERIFICATION_CLAIMS or _boolean(name, value)):
+            raise MalformedRecordError(f"Only an owner may import the column {name}. Leave it out.")
 
 
 def _written_email(record: Record) -> str | None:

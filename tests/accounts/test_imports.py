@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from idp.accounts import import_files, imports
 from idp.accounts.addresses import normalise_email
+from idp.accounts.attributes.models import Audience
 from idp.accounts.claims import claims_of
 from idp.accounts.import_files import InvalidFileError, read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord, import_users
@@ -327,8 +328,9 @@ async def test_every_kind_of_hash(domain: str) -> None:
 def test_any_bytes_can_be_read(data: bytes) -> None:
     records = [*read_json_lines(io.BytesIO(data)), *read_csv(io.BytesIO(b"email,name\n" + data), COLUMNS)]
     for record in records:
-        with suppress(ValueError):
-            imports._validate(record, {})
+        for audience in Audience:
+            with suppress(ValueError):
+                imports._validate(record, {}, audience)
 
 
 async def test_a_file_is_read_as_it_is_needed(domain: str) -> None:

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from idp.accounts.attributes import records as attribute_records
+from idp.accounts.attributes.models import Audience
 from idp.accounts.import_files import Record, read_csv, read_json_lines
-from idp.accounts.imports import CHOSEN, COLUMNS, import_users
+from idp.accounts.imports import COLUMNS, import_users
 from idp.admin.bulk.kinds import UsersFile
 from idp.admin.bulk.models import Failure, Job
 from idp.admin.bulk.repository import items
@@ -91,7 +92,7 @@ async def steps(job: Job) -> Step:
     batches = import_users(
         _records(await _read(job.id), file), store, emails_of_identities, release,
         dry_run=file.dry_run, batch_size=BATCH, after=job.done,
-        without=() if caller is None or caller.owner else CHOSEN,
+        audience=Audience.OWNER if caller is None else caller.audience,
     )  # fmt: skip
 
     async def step(job: Job, holder: UUID) -> Job:

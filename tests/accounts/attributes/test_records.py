@@ -11,6 +11,7 @@ import pytest
 
 from idp.accounts import exports, imports
 from idp.accounts.attributes import declaration, records, service
+from idp.accounts.attributes.models import Audience
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.import_files import InvalidFileError, Record, read_csv, read_json_lines
 from idp.accounts.imports import COLUMNS, RejectedRecord
@@ -127,6 +128,32 @@ async def test_an_attribute_that_is_deleted_meanwhile_is_left_out(declare: Decla
     assert await from_json({"email": email, "attributes": {gone.name: "x", there.name: "y"}}) == (1, [])
     assert await values_of(email) == {there.name: "y"}
     await attributes.load()
+
+
+@pytest.mark.parametrize("editors", [(), (Audience.PERSON,)])
+async def test_who_imports_sets_attributes_that_they_may_edit(declare: Declare, editors: tuple[Audience, ...]) -> None:
+    theirs, others = await declare(), await declare(visible_to=editors, editable_by=editors)
+    own, column, both = address(), address(), address()
+    lines: list[dict[str, Any]] = [
+        {"email": own, "attributes": {theirs.name: "a", others.name: ""}},
+        {"email": column, f"attributes.{others.name}": "b"},
+        {"email": both, "attributes": {theirs.name: "a", others.name: ["b"]}},
+    ]
+    reason = f"Only an owner may import the attribute {others.name}. Leave it out."
+    for dry_run in (True, False):
+        imported, refused = await from_json(*lines, audience=Audience.SUPPORT, dry_run=dry_run)
+        assert (imported, [each.reason for each in refused]) == (1, [reason, reason])
+    assert await values_of(own) == {theirs.name: "a"}
+    assert await from_json(lines[1], audience=Audience.OWNER) == (1, [])
+    assert await values_of(column) == {others.name: "b"}
+
+
+async def test_an_attribute_that_others_edit_meanwhile_is_left_out(declare: Declare) -> None:
+    theirs, email = await declare(), address()
+    # This process does not know it yet.
+    await declaration.update(theirs.name, editable_by=())
+    assert await from_json({"email": email, "attributes": {theirs.name: "x"}}, audience=Audience.SUPPORT) == (1, [])
+    assert await values_of(email) == {}
 
 
 async def exported(email: str) -> dict[str, Any]:

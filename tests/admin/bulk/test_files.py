@@ -1,10 +1,14 @@
 """The import of a file by a job: the same as `idp users import`, encrypted at rest, resumed and cancelled."""
 
 import json
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
+from idp.accounts.attributes import declaration
+from idp.accounts.attributes import service as attribute_values
+from idp.accounts.attributes.registry import attributes
 from idp.accounts.import_files import InvalidFileError
 from idp.accounts.passwords import verify_password
 from idp.accounts.repository.users import user_by_email
@@ -13,7 +17,7 @@ from idp.admin.bulk.models import State
 from idp.admin.bulk.service import FileTooLargeError, NobodyChosenError, TooManyItemsError
 from idp.admin.roles import Role, revoke
 from idp.errors import PermissionDeniedError
-from idp.infra.db.engine import fetch
+from idp.infra.db.engine import execute, fetch
 from idp.settings import settings
 from tests.admin.bulk.conftest import administrator, events, finish, one_batch_a_turn, people, reasons
 
@@ -98,6 +102,62 @@ async def test_only_an_owner_chooses_who_a_user_is() -> None:
     _, owner = await administrator(Role.OWNER)
     done = await finish(await service.create_import(owner, content))
     assert (done.changed, done.unchanged, done.failed) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"email_verified": True},
+        {"email_verified": "yes"},
+        {"phone_number": "+442079460000", "phone_number_verified": "1"},
+        {"password_hash": HASH},
+        {"totp_secret": "JBSWY3DPEHPK3PXP"},
+    ],
+)
+async def test_only_an_owner_imports_proofs_and_secrets(filled: dict[str, object]) -> None:
+    """Another administrator could enter an account that the person takes for theirs, or the organization trusts."""
+    records: list[dict[str, object]] = [
+        {"email": "new@example.com"} | filled,
+        {"email": "plain@example.com", "email_verified": False, "phone_number_verified": "no", "password_hash": ""},
+    ]
+    content = "\n".join(map(json.dumps, records)).encode()
+    _, support = await administrator(Role.SUPPORT)
+    job = await service.create_import(support, content)
+    done = await finish(job)
+    assert (done.changed, done.failed) == (1, 1)
+    column = list(filled)[-1]
+    assert await reasons(job) == {"new@example.com": f"Only an owner may import the column {column}. Leave it out."}
+    assert await user_by_email("new@example.com") is None
+    _, owner = await administrator(Role.OWNER)
+    done = await finish(await service.create_import(owner, content))
+    assert (done.changed, done.unchanged, done.failed) == (1, 1, 0)
+
+
+@pytest.fixture
+async def of_owners(empty: str) -> AsyncIterator[str]:
+    """The name of an attribute that only owners see and edit."""
+    name = "clearance"
+    await declaration.declare(name=name, type="string", label={"default": name}, visible_to=(), editable_by=())
+    await attributes.load()
+    yield name
+    await declaration.delete(name)
+    await attributes.load()
+
+
+async def test_an_administrator_imports_attributes_that_they_may_edit(of_owners: str) -> None:
+    content = json.dumps({"email": "new@example.com", "attributes": {of_owners: "top"}}).encode()
+    _, support = await administrator(Role.SUPPORT)
+    _, owner = await administrator(Role.OWNER)
+    job = await service.create_import(support, content)
+    assert (await finish(job)).failed == 1
+    said = f"Only an owner may import the attribute {of_owners}. Leave it out."
+    assert await reasons(job) == {"new@example.com": said}
+    for allowed in (owner, None):
+        await execute("DELETE FROM users WHERE email = 'new@example.com'")
+        assert (await finish(await service.create_import(allowed, content))).changed == 1
+        found = await user_by_email("new@example.com")
+        assert found is not None
+        assert await attribute_values.values(found.id) == {of_owners: "top"}
 
 
 async def test_a_role_that_is_lost_ends_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
