@@ -246,6 +246,8 @@ WHATEVER_THE_STATE: frozenset[tuple[str, str]] = frozenset(
         # Who may have a role: one that is given meanwhile counts when the membership does.
         ("idp.directory.repository.organizations", "WHERE user_id = ANY ($1::uuid[]) AND"),
         ("idp.directory.repository.roles", "AS m WHERE m.user_id = ANY"),
+        # Who may get another address from whom: the membership can be enabled again.
+        ("idp.directory.repository.organizations", "WHERE user_id = $1 AND admin"),
         # The lists and changes of administrators, who see both.
         ("idp.directory.repository.organizations", "AS m JOIN users AS u"),
         ("idp.directory.repository.organizations", "AS old WHERE m.user_id = $1"),

@@ -10,7 +10,7 @@ from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.models import Audience
 from idp.accounts.repository.users import lock_user, user_by_id
 from idp.accounts.tables import Origin, User
-from idp.directory.delegation import managed_by
+from idp.directory.delegation import manages_any
 from idp.errors import PermissionDeniedError
 from idp.federation.linking import release_email
 from idp.infra.db.engine import transaction
@@ -83,7 +83,7 @@ async def change_email(user_id: UUID, email: str, *, by_owner: bool) -> bool:
 
 
 async def _check_authority(user: User, email: str) -> None:
-    if await managed_by(user.id):
+    if await manages_any(user.id):
         raise PermissionDeniedError("Only an owner may change the address of a user who manages an organisation.")
     try:
         await check_change(user, email)

@@ -34,6 +34,11 @@ async def manages(user_id: UUID, organization_id: UUID) -> bool:
     return await repository.manages(user_id, organization_id)
 
 
+async def manages_any(user_id: UUID) -> bool:
+    """Return whether a user manages an organization, also if it or the membership is disabled: both can be enabled."""
+    return await repository.is_admin_anywhere(user_id)
+
+
 async def hold(user_id: UUID, organization_id: UUID) -> None:
     """Check that a user still manages an organization, and keep it so until the end of the transaction.
 

@@ -6,7 +6,7 @@ import pytest
 
 from idp.accounts.repository.users import user_by_id
 from idp.admin import user_accounts
-from idp.directory import organizations
+from idp.directory import member_states, organizations
 from idp.errors import PermissionDeniedError
 from idp.federation.realms import realms
 from idp.infra.db.engine import fetch
@@ -27,6 +27,20 @@ async def test_only_an_owner_moves_the_administrator_of_an_organization(make_use
     with pytest.raises(PermissionDeniedError, match="manages an organisation"):
         await user_accounts.change_email(user.id, email, by_owner=False)
     assert await user_accounts.change_email(user.id, email, by_owner=True)
+
+
+async def test_a_disabled_organization_or_membership_keeps_its_administrator(make_user: MakeUser) -> None:
+    """Both can be enabled again, and the other mailbox would then have the authority."""
+    for_organization, for_membership = await make_user(email_verified=True), await make_user(email_verified=True)
+    organization = await an_organization(for_organization, for_membership)
+    for user in (for_organization, for_membership):
+        await organizations.set_admin(organization.id, user.id, admin=True)
+    assert await member_states.set_enabled(organization.id, for_membership.id, enabled=False)
+    with pytest.raises(PermissionDeniedError, match="manages an organisation"):
+        await user_accounts.change_email(for_membership.id, new_email(), by_owner=False)
+    await organizations.disable(organization.id)
+    with pytest.raises(PermissionDeniedError, match="manages an organisation"):
+        await user_accounts.change_email(for_organization.id, new_email(), by_owner=False)
 
 
 async def test_only_an_owner_moves_a_user_over_the_border_of_an_enforced_domain(make_user: MakeUser) -> None:

@@ -89,6 +89,7 @@ SELECT FROM organization_member AS m, organization AS o
 WHERE m.user_id = $1 AND m.organization_id = $2 AND m.admin AND m.disabled_at IS NULL
   AND o.id = m.organization_id AND o.disabled_at IS NULL
 """
+_IS_ADMIN_ANYWHERE = "SELECT FROM organization_member WHERE user_id = $1 AND admin LIMIT 1"
 _HOLD_ADMIN = """
 SELECT FROM organization_member
 WHERE user_id = $1 AND organization_id = $2 AND admin AND disabled_at IS NULL FOR SHARE
@@ -261,6 +262,11 @@ async def organizations_managed_by(user_id: UUID) -> list[Organization]:
 async def manages(user_id: UUID, organization_id: UUID) -> bool:
     """Return whether a user manages an organization that is enabled."""
     return await fetchrow(_MANAGES, user_id, organization_id) is not None
+
+
+async def is_admin_anywhere(user_id: UUID) -> bool:
+    """Return whether a user manages an organization, also if the organization or the membership is disabled."""
+    return await fetchrow(_IS_ADMIN_ANYWHERE, user_id) is not None
 
 
 async def hold_admin(user_id: UUID, organization_id: UUID) -> bool:
