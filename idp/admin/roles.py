@@ -11,6 +11,7 @@ from uuid import UUID
 from idp.accounts.last_owner import check_owner_remains
 from idp.accounts.repository import admin_roles, users
 from idp.audit.events import record
+from idp.directory import invitation_events
 from idp.infra.db.engine import transaction
 
 
@@ -118,6 +119,8 @@ async def grant(user_id: UUID, role: Role, *, granted_by: str = "") -> bool:
 async def revoke(user_id: UUID, role: str) -> bool:
     """Revoke a role of a user, also one that this version does not know. Returns False if the user did not have it.
 
+    Only owners invite administrators of organizations: with this role end the open invitations that the user sent.
+
     Raises:
         LastOwnerError: this is the last owner.
     """
@@ -128,4 +131,6 @@ async def revoke(user_id: UUID, role: str) -> bool:
         if not await admin_roles.revoke_role(user_id, role):
             return False
         await record("admin_role_revoked", user_id=user_id, detail={"role": role})
+        if role == Role.OWNER:
+            await invitation_events.revoke_of_inviter(user_id)
     return True

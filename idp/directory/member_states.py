@@ -9,7 +9,7 @@ from uuid import UUID
 from idp.accounts.repository import users
 from idp.accounts.users import enable_user
 from idp.audit.events import record
-from idp.directory import issued, organizations
+from idp.directory import invitation_events, issued, organizations
 from idp.directory.errors import NotMemberError, UnknownMemberError, UnknownOrganizationError
 from idp.directory.repository import member_states as repository
 from idp.directory.repository.organizations import keep_organization, members_among
@@ -39,7 +39,7 @@ async def add(organization_id: UUID, user_id: UUID, origin: str, *, managed: boo
 
 
 async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) -> bool:
-    """Let a membership count, or no longer: then what was issued for it ends. Its roles stay.
+    """Let a membership count, or no longer: then what was issued for it ends, and invitations do. Its roles stay.
 
     Returns False if nothing changes.
 
@@ -62,6 +62,7 @@ async def set_enabled(organization_id: UUID, user_id: UUID, *, enabled: bool) ->
         )
         if not enabled:
             await issued.end(organization_id, [user_id], "membership_disabled")
+            await invitation_events.revoke_with_memberships(organization, [user_id])
     return True
 
 

@@ -219,7 +219,9 @@ async def leave_of_origin(user_id: UUID, origin: str) -> None:
 async def set_admin(
     id: UUID, user_id: UUID, *, admin: bool, expected_at: datetime | None = None, delegated: bool = False
 ) -> bool:
-    """Let a member manage the organization, or no longer. Returns False if nothing changes.
+    """Let a member manage the organization, or no longer: then invitations end, as with the membership.
+
+    Returns False if nothing changes.
 
     Args:
         expected_at: the ``created_at`` of the membership as the caller has read it.
@@ -245,6 +247,8 @@ async def set_admin(
             return False
         event = "organization_admin_granted" if admin else "organization_admin_revoked"
         await _record_members(event, organization, [user_id])
+        if not admin:
+            await invitation_events.revoke_with_memberships(organization, [user_id])
     return True
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from idp.accounts.repository.users import lock_user
 from idp.audit.events import record
-from idp.directory import issued
+from idp.directory import invitation_events, issued
 from idp.federation.repository import delete_identities
 from idp.infra.db.engine import transaction
 from idp.oauth.ciba import repository as backchannel
@@ -19,10 +19,15 @@ from idp.signin.factors.repository import delete_factors
 from idp.signin.repository import sessions
 from idp.signin.repository.sessions import SessionKey
 
+#: Reasons for which a user ends, or is disabled.
+_ENDS = frozenset({"user_deleted", "user_disabled"})
+
 
 async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     """End a user's sessions and unfinished sign-ins, revoke every token family including offline access, and distrust
     the user's browsers, in the caller's transaction. It also announces that.
+
+    A user who is disabled or deleted leaves no invitation that makes an administrator of an organization.
 
     The user is locked first, so that a concurrent sign-in ends before, or sees that its browser is no longer trusted.
 
@@ -41,6 +46,9 @@ async def sign_out_user(user_id: UUID, reason: str) -> Counter[str]:
     ended["device_authorizations"] = await device_authorizations.cancel_of_user(user_id)
     ended["backchannel_requests"] = await backchannel.cancel_of_user(user_id)
     ended["token_families"] = await families.revoke_families_of_user(user_id, reason)
+    if reason in _ENDS:
+        # After sessions and families: a concurrent invitation by the user holds one of them, and is then revoked.
+        await invitation_events.revoke_of_inviter(user_id)
     await announce_user(user_id, reason)
     return ended
 

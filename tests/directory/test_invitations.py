@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -11,10 +12,13 @@ from uuid import UUID
 import pytest
 
 from idp import housekeeping, ids
+from idp.accounts import profile, users
 from idp.accounts.addresses import InvalidEmailError
 from idp.accounts.repository.users import delete_user, lock_user
 from idp.accounts.tables import User
-from idp.directory import effective, invitations, invited, organizations, roles
+from idp.admin import roles as admin_roles
+from idp.admin.roles import Role
+from idp.directory import effective, invitations, invited, member_states, organizations, roles
 from idp.directory.errors import (
     AlreadyInvitedError,
     AlreadyMemberError,
@@ -30,8 +34,12 @@ from idp.directory.models import InvitationState, Organization
 from idp.errors import TooManyRequestsError
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.mail import outbox
-from idp.signin import invitation
+from idp.oauth.credentials import credentials_changed
+from idp.oauth.sign_out import sign_out_for_deletion
+from idp.signin import invitation, sessions
+from idp.signin.browser import Browser
 from idp.signin.flow import Registration
+from idp.signin.transitions import CompletedStep, Step
 from tests.conftest import MakeUser
 from tests.signin.test_lock_order import take, waiting
 from tests.support.directory import a_role_in, an_organization
@@ -364,6 +372,66 @@ async def test_the_ways_back_end_with_the_membership(
     for sent in others:
         assert (await invitations.found(acme.id, sent.invitation.id)).state is InvitationState.OPEN
     await invited.accept(elsewhere.invitation.id, ada.id)
+
+
+#: What ends the authority of an inviter in an organization, and whether it ends it in all others too.
+ENDS: dict[str, tuple[Callable[[UUID, UUID], Awaitable[object]], bool]] = {
+    "demoted": (partial(organizations.set_admin, admin=False), False),
+    "membership disabled": (partial(member_states.set_enabled, enabled=False), False),
+    "account disabled": (lambda _, user_id: users.disable_user(user_id, credentials_changed), True),
+    "account deleted": (lambda _, user_id: profile.delete_user(user_id, sign_out_for_deletion), True),
+    "no longer an owner": (lambda _, user_id: admin_roles.revoke(user_id, Role.OWNER), True),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_invitations_that_make_an_administrator_end_with_the_authority_of_their_sender(
+    acme: Organization, ada: User, make_user: MakeUser, how: str
+) -> None:
+    bob, eve, other = await make_user(), await make_user(email_verified=True), await an_organization()
+    for user in (ada, bob):
+        await admin_roles.grant(user.id, Role.OWNER)
+    for organization in (acme, other):
+        await organizations.add_members(organization.id, [ada.id, bob.id])
+        for user in (ada, bob):
+            await organizations.set_admin(organization.id, user.id, admin=True)
+    here = await invitations.invite(acme.id, eve.email, admin=True, invited_by=ada.id)
+    there = await invitations.invite(other.id, eve.email, admin=True, invited_by=ada.id)
+    others = [
+        await invitations.invite(acme.id, an_address(), invited_by=ada.id),
+        await invitations.invite(acme.id, an_address(), admin=True, invited_by=bob.id),
+    ]
+    end, everywhere = ENDS[how]
+    assert await end(acme.id, ada.id)
+    for sent in [here, there] if everywhere else [here]:
+        with pytest.raises(InvitationEndedError):
+            await invited.accept(sent.invitation.id, eve.id)
+        found = await invitations.found(sent.invitation.organization_id, sent.invitation.id)
+        assert found.state is InvitationState.REVOKED
+        assert (await events_of(sent))[-1] == "organization_invitation_revoked"
+    for sent in others if everywhere else [there, *others]:
+        found = await invitations.found(sent.invitation.organization_id, sent.invitation.id)
+        assert found.state is InvitationState.OPEN
+
+
+async def test_who_no_longer_manages_does_not_come_back(acme: Organization, ada: User, make_user: MakeUser) -> None:
+    """By an invitation to the own address that makes an administrator, from before."""
+    back = await invitations.invite(acme.id, ada.email, admin=True)
+    await organizations.add_members(acme.id, [ada.id])
+    await organizations.set_admin(acme.id, ada.id, admin=True)
+    assert await organizations.set_admin(acme.id, ada.id, admin=False)
+    with pytest.raises(InvitationEndedError):
+        await invited.accept(back.invitation.id, ada.id)
+
+
+async def test_an_invitation_ends_that_its_sender_sends_while_disabled(acme: Organization, ada: User) -> None:
+    """The invitation holds the session of its sender, for which the disabling waits."""
+    session = (await sessions.start(Browser(), ada.id, (CompletedStep(Step.PASSWORD, ("pwd",)),))).session
+    email, hold = an_address(), partial(sessions.lock, session)
+    async with waiting(hold, users.disable_user(ada.id, credentials_changed), copy_context()) as disabling:
+        sent = await invitations.invite(acme.id, email, admin=True, invited_by=ada.id)
+    assert await disabling
+    assert (await invitations.found(acme.id, sent.invitation.id)).state is InvitationState.REVOKED
 
 
 async def test_a_disabled_membership_accepts_nothing(acme: Organization, ada: User) -> None:

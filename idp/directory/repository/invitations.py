@@ -68,6 +68,16 @@ UPDATE organization_invitation AS i SET outcome = '{InvitationState.REVOKED}', e
 WHERE i.ended_at IS NULL AND i.id IN (SELECT id FROM open)
 RETURNING {_COLUMNS}
 """  # noqa: S608
+# Those that make an administrator. $1 invited_by
+_REVOKE_OF_INVITER = f"""
+WITH open AS MATERIALIZED (
+    SELECT id FROM organization_invitation WHERE invited_by = $1 AND admin AND ended_at IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE organization_invitation AS i SET outcome = '{InvitationState.REVOKED}', ended_at = now()
+WHERE i.ended_at IS NULL AND i.id IN (SELECT id FROM open)
+RETURNING {_COLUMNS}
+"""  # noqa: S608
 _OFFER = f"""
 {_COLUMNS}, o.slug, o.name AS organization_name, o.disabled_at IS NOT NULL AS organization_disabled,
        u.name AS inviter
@@ -159,6 +169,11 @@ async def revoke_invitations_of_members(organization_id: UUID, user_ids: Collect
     that the users sent. Returns them.
     """
     return many(Invitation, await fetch(_REVOKE_OF_MEMBERS, organization_id, list(user_ids)))
+
+
+async def revoke_invitations_of_inviter(user_id: UUID) -> Sequence[Invitation]:
+    """Revoke the invitations that a user sent and that make an administrator. Returns them."""
+    return many(Invitation, await fetch(_REVOKE_OF_INVITER, user_id))
 
 
 async def offer_by_token(token_hash: bytes) -> Offer | None:
