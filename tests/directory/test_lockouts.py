@@ -10,9 +10,10 @@ from idp.accounts.tables import User
 from idp.directory import domains, organizations
 from idp.directory.lockouts import LockoutError
 from idp.directory.models import Domain
-from idp.directory.repository.domains import verify_domain
+from idp.directory.repository.domains import lose_domain, verify_domain
 from idp.directory.sign_in_policy import NO_POLICY
 from idp.directory.sign_in_policy_changes import policy_of, set_policy
+from idp.infra.db.engine import execute
 from tests.support.directory import an_organization
 from tests.support.realms import until_forgotten
 from tests.support.server import Server
@@ -70,6 +71,18 @@ async def test_a_domain_is_not_enforced_against_the_policy(a_domain: Make) -> No
     assert not (await domains.enforce(domain.id, enforced=False)).enforced
     await set_policy(domain.organization_id, ways=["passkey"])
     assert (await domains.enforce(domain.id, enforced=True)).enforced
+
+
+async def test_a_lost_domain_counts_because_it_is_enforced_again(a_domain: Make) -> None:
+    domain = await a_domain()
+    await domains.enforce(domain.id, enforced=True)
+    await execute("UPDATE organization_domain SET missing_since = now() - interval '1 day' WHERE id = $1", domain.id)
+    assert await lose_domain(domain.id, 1.0) is not None
+    with pytest.raises(LockoutError, match=domain.domain):
+        await set_policy(domain.organization_id, ways=SOME)
+    back = await verify_domain(domain.id, domain.token, 86400)
+    assert back is not None
+    assert (back.enforced, await policy_of(domain.organization_id)) == (True, NO_POLICY)
 
 
 async def test_both_at_once(a_domain: Make) -> None:

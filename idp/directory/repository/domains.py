@@ -67,9 +67,7 @@ WHERE d.domain = $1 AND d.verified_at IS NOT NULL
 _HOLD_VERIFIED = f"{_VERIFIED} FOR SHARE OF d"
 # $1 id  $2 also an enforced one
 _DELETE = f"DELETE FROM organization_domain WHERE id = $1 AND (NOT enforced OR $2) RETURNING {_COLUMNS}"  # noqa: S608
-_ENFORCED = """
-SELECT domain FROM organization_domain WHERE organization_id = $1 AND enforced AND verified_at IS NOT NULL ORDER BY 1
-"""
+_ENFORCED = "SELECT domain FROM organization_domain WHERE organization_id = $1 AND enforced ORDER BY 1"
 # A worker that takes some has until the lease ends. $1 number  $2 seconds of the lease
 _TAKE_DUE = f"""
 WITH due AS MATERIALIZED (
@@ -124,7 +122,7 @@ async def enforce_domain(id: UUID, enforced: bool) -> Domain | None:
 
 
 async def enforced_domains(organization_id: UUID) -> list[str]:
-    """Return the domains of an organization that are enforced, ordered."""
+    """Return the domains of an organization that are enforced, or are again once a lost one is verified. Ordered."""
     return [row["domain"] for row in await fetch(_ENFORCED, organization_id)]
 
 
