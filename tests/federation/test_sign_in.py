@@ -147,6 +147,19 @@ async def test_an_unverified_address_is_proved_by_mail(
     assert mailbox.to(str(provider.person.email)) == []
 
 
+async def test_an_unverified_address_where_no_mail_is_sent(
+    start_server: Callable[..., Server], provider: OpenIDProvider, add: Add
+) -> None:
+    """The page promises no mail. Who has an account here can still enter its password."""
+    server = await asyncio.to_thread(start_server, IDP_SMTP_URL="")
+    upstream = await add(server, issuer=provider.issuer)
+    async with open_browser(server.issuer) as browser:
+        page = as_page(await sign_in(browser, upstream))
+        assert "cannot send email" in page.text
+        assert "upstream-send" not in page.ids
+        assert "Use your password" in page.text
+
+
 @pytest.mark.parametrize("verified", [False, None, "false", 0, "yes"])
 async def test_only_true_is_verified(browser: Browser, provider: OpenIDProvider, add: Add, verified: object) -> None:
     upstream = await add(issuer=provider.issuer, trust_email=True)
