@@ -18,7 +18,6 @@ from idp.errors import (
     FlowExpiredError,
     InvalidDPoPProofError,
     InvalidRequestError,
-    InvalidScopeError,
     OAuthError,
     UnauthorizedClientError,
 )
@@ -42,7 +41,7 @@ from idp.oauth.authorize import (
 from idp.oauth.authorize.checks import validate
 from idp.oauth.authorize.code import issue_code, not_member
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import MAX_LENGTH, within_registration
+from idp.oauth.authorize.request import MAX_LENGTH, check_registration, within_registration
 from idp.oauth.binding import dpop, proofs
 from idp.oauth.binding.dpop import Proof
 from idp.oauth.clients.authentication import authenticate
@@ -152,8 +151,7 @@ async def _load(request: AnyRequest) -> _ChallengeRequest:
     if pending.asked.dpop_jkt not in (None, await proofs.dpop_key(request, client)):
         raise InvalidDPoPProofError("The auth_session needs a proof of the key that it began with.", Reason.WRONG_KEY)
     pending = msgspec.structs.replace(pending, asked=within_registration(pending.asked, client))
-    if not pending.asked.scope and not pending.asked.authorization_details:
-        raise InvalidScopeError("This client may no longer use any of the requested scopes.")
+    check_registration(pending.asked, client)
     return _ChallengeRequest(client, pending, flow, form)
 
 

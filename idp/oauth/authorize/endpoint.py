@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.registry import attributes as declared
 from idp.directory.branding import brand_named
-from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError, PageError
+from idp.errors import InvalidRequestError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
 from idp.http import cookies, forms
 from idp.http.access import Access
@@ -37,7 +37,7 @@ from idp.oauth.authorize.checks import response_mode, validate
 from idp.oauth.authorize.client import find_client
 from idp.oauth.authorize.code import issue_code
 from idp.oauth.authorize.pending_request import PendingRequest
-from idp.oauth.authorize.request import AuthorizationRequest, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
 from idp.oauth.authorize.respond import respond, respond_with_error
 from idp.oauth.clients import nearest_redirect, redirects
 from idp.oauth.clients.documents import service as documents
@@ -214,8 +214,7 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
     await explain.session_of(cookies.read(request, cookies.SESSION), session)
     state = browser_state(request, session) if "openid" in asked.scope else None
     try:
-        if not asked.scope and not asked.authorization_details:
-            raise InvalidScopeError("This client may no longer use any of the requested scopes.")
+        check_registration(asked, client)
         wanted = acr.requested(asked, client)
         if session is None or not _satisfies_request(asked, client, session, pending):
             return await _send_to_login(request, asked, client, wanted, pending)

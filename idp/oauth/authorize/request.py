@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from idp.errors import InvalidRequestError, OAuthError
+from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError
 from idp.oauth.authorize import organizations
 from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
@@ -17,7 +17,7 @@ from idp.oauth.details.models import Details
 from idp.oauth.details.requested import allowed_type, requested, resources_of_request
 from idp.oauth.id_token_hint import read_id_token_hint
 from idp.oauth.parameters import Parameters, words
-from idp.oauth.resources import default_scope, requested_resources
+from idp.oauth.resources import check_access, default_scope, requested_resources
 from idp.oauth.response_types import canonical
 from idp.oauth.scopes import CLAIMS, SCOPE_OF_CLAIM
 from idp.trace import recorder
@@ -194,6 +194,18 @@ def within_registration(asked: AuthorizationRequest, client: Client) -> Authoriz
     return msgspec.structs.replace(
         asked, scope=scope, claims=ClaimsRequest(userinfo, id_token), authorization_details=details
     )
+
+
+def check_registration(asked: AuthorizationRequest, client: Client) -> None:
+    """Refuse a request (:func:`within_registration`) that its client may no longer make.
+
+    Raises:
+        InvalidScopeError: nothing is left of it.
+        InvalidTargetError: a resource server was deleted, or is no longer open to the client.
+    """
+    if not asked.scope and not asked.authorization_details:
+        raise InvalidScopeError("This client may no longer use any of the requested scopes.")
+    check_access(client, asked.resource)
 
 
 def _read_max_age(parameters: Parameters, client: Client) -> int | None:

@@ -20,7 +20,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
-from idp.oauth.resources import requested_resources
+from idp.oauth.resources import accessible_resources
 from idp.oauth.token.families import end_earlier_sign_ins, is_single_session, lock_sign_ins, revoke_family
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
@@ -80,7 +80,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         # A code of the challenge endpoint has no redirect URI.
         redirect_uri=form.get("redirect_uri", ""),
         code_challenge=code_challenge,
-        resource=requested_resources(form),
+        resource=accessible_resources(form, client),
         not_before=registry.not_before(client),
         family_id=family_id,
         family_expires_at=family_expires_at,

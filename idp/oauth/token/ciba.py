@@ -4,7 +4,7 @@ from idp import ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts, codes
-from idp.oauth.authorize.request import AuthorizationRequest, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.ciba import repository
 from idp.oauth.ciba.repository import ApprovedRequest, PolledRequest
@@ -13,7 +13,7 @@ from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within, to_json
 from idp.oauth.details.requested import requested
-from idp.oauth.resources import requested_resources
+from idp.oauth.resources import accessible_resources
 from idp.oauth.token.families import StartedFamily, lock_sign_ins, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
@@ -37,7 +37,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         raise _invalid(Refused(Reason.UNKNOWN, code.user_id))
     if not polled.approved or polled.consumed or polled.expired:
         raise _not_approved(polled, code)
-    details, resource = requested(form, client), requested_resources(form)
+    details, resource = requested(form, client), accessible_resources(form, client)
     await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
 
@@ -70,8 +70,14 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
 
 
 def _grant(approved: ApprovedRequest, client: Client) -> Grant:
-    """Return the content of the tokens: what the user approved, and the client may still have."""
+    """Return the content of the tokens: what the user approved, and the client may still have.
+
+    Raises:
+        InvalidScopeError: nothing is left of it.
+        InvalidTargetError: the client may no longer get tokens for one of the resource servers.
+    """
     asked = within_registration(AuthorizationRequest.from_json(approved.request), client)
+    check_registration(asked, client)
     return Grant(
         family_id=ids.uuid7(),
         user_id=approved.user_id,

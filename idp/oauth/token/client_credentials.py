@@ -6,13 +6,13 @@ from functools import lru_cache
 from msgspec import UNSET
 
 from idp.audit.buffer import token_issued
-from idp.errors import InvalidScopeError, InvalidTargetError
+from idp.errors import InvalidScopeError
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.clients.models import Client
-from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import claim_of
 from idp.oauth.details.requested import requested_without_user, resources_of_request
 from idp.oauth.parameters import words
+from idp.oauth.resources import check_access
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.oauth.token.access_token import access_token, lifetime_of
 from idp.oauth.token.issuer import TokenResponse
@@ -41,9 +41,7 @@ async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResp
         recorder.step("scope_refused", scope=sorted(set(wanted) - set(allowed)), allowed=allowed)
         raise InvalidScopeError("A scope is unknown, not allowed to this client, or only for users.")
     resource = resources_of_request(form, client, wanted, details)
-    if not all(registry.may_access(client, identifier) for identifier in resource):
-        recorder.step("resource_refused", resource=resource)
-        raise InvalidTargetError("The resource is not registered, or not open to this client.")
+    check_access(client, resource)
     confirmation = await prove()
     scope, jti = " ".join(wanted), secrets.token_urlsafe(16)
     token_issued("client_credentials", client.client_id, jti)

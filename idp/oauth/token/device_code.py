@@ -7,7 +7,7 @@ from idp import ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts
-from idp.oauth.authorize.request import AuthorizationRequest, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
@@ -15,7 +15,7 @@ from idp.oauth.details.granted import check_within, to_json
 from idp.oauth.details.requested import requested
 from idp.oauth.device import codes, repository
 from idp.oauth.device.repository import Redeemed, Status, StoredDevice
-from idp.oauth.resources import requested_resources
+from idp.oauth.resources import accessible_resources
 from idp.oauth.token.families import StartedFamily, lock_sign_ins, revoke_family, start_offline_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
@@ -53,7 +53,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     early = await repository.poll(code_hash, client.client_id)
     if early is not None:
         raise _slow_down() if early else OAuthError("authorization_pending", "The user has not decided yet.")
-    resource, details = requested_resources(form), requested(form, client)
+    resource, details = accessible_resources(form, client), requested(form, client)
     if not set(resource) <= set(asked.resource):
         raise InvalidTargetError("The resource is not one of those granted.")
     check_within(details, to_json(asked.authorization_details) or "[]")
@@ -88,8 +88,14 @@ async def _redeem(
 
 
 def _grant(redeemed: Redeemed, client: Client, family_id: UUID) -> Grant:
-    """Return what the user approved, without what the client may no longer request."""
+    """Return what the user approved, without what the client may no longer request.
+
+    Raises:
+        InvalidScopeError: nothing is left of it.
+        InvalidTargetError: the client may no longer get tokens for one of the resource servers.
+    """
     asked = within_registration(AuthorizationRequest.from_json(redeemed.request), client)
+    check_registration(asked, client)
     return Grant(
         family_id=family_id,
         user_id=redeemed.user_id,

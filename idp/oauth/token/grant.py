@@ -7,6 +7,9 @@ from uuid import UUID
 
 import msgspec
 
+from idp.oauth.clients.models import Client
+from idp.oauth.clients.registry import registry
+
 
 class Grant(msgspec.Struct, frozen=True):
     """The authorization of a redeemed code or a rotated refresh token.
@@ -45,3 +48,13 @@ class Grant(msgspec.Struct, frozen=True):
         if self.auth_age is None:
             return claims
         return claims | {"auth_time": int(self.auth_time.timestamp()) - self.auth_age}
+
+
+def within_registration(grant: Grant, client: Client) -> Grant:
+    """Return the grant without the resource servers that its client may no longer get tokens for.
+
+    What is stored stays, so that a resource server that is there again is in its tokens again.
+    """
+    return msgspec.structs.replace(
+        grant, resource=[name for name in grant.resource if registry.may_access(client, name)]
+    )

@@ -24,7 +24,7 @@ from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.parameters import words
-from idp.oauth.resources import requested_resources
+from idp.oauth.resources import accessible_resources
 from idp.oauth.token import refresh_jwt
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
@@ -62,7 +62,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         token=presented,
         client_id=client.client_id,
         scope=words(form, "scope"),
-        resource=requested_resources(form),
+        resource=accessible_resources(form, client),
         confirmation=confirmation,
         not_before=registry.not_before(client),
     )

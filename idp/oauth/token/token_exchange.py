@@ -29,6 +29,7 @@ from idp.oauth.exchange.parties import Party, read
 from idp.oauth.exchange.rules import Exchange, allowed_scopes, choose
 from idp.oauth.exchange.trail import Attempt
 from idp.oauth.parameters import Parameters, words
+from idp.oauth.resources import check_access
 from idp.oauth.subjects import subject as subject_for
 from idp.oauth.token import id_jag
 from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges, lifetime_of
@@ -71,7 +72,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
     actor = await read(client, form, "actor_token") if has_actor else None
     attempt.actor = actors.of_client(client.client_id) if actor is None else actor.as_actor(client)
     _check_actor(subject, actor, attempt.actor)
-    attempt.resource = _resource(form, subject)
+    attempt.resource = _resource(client, form, subject)
     asked = Exchange(
         client=client,
         subject=subject,
@@ -182,7 +183,7 @@ def _check_actor(subject: Party, actor: Party | None, named: Actor) -> None:
         raise _refuse("The subject_token does not name this actor in may_act.", Reason.WRONG_ACTOR, subject)
 
 
-def _resource(form: Parameters, subject: Party) -> tuple[str, ...]:
+def _resource(client: Client, form: Parameters, subject: Party) -> tuple[str, ...]:
     """Return the resource servers of a request, by either parameter (section 2.1); by default those of the token.
 
     Raises:
@@ -192,6 +193,7 @@ def _resource(form: Parameters, subject: Party) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(map(registry.identifier, named)))
     if not found:
         raise InvalidTargetError("Name the target of the new token with resource or audience.")
+    check_access(client, found)
     return found
 
 

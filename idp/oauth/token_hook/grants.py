@@ -15,7 +15,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
-from idp.oauth.token.grant import Grant
+from idp.oauth.token.grant import Grant, within_registration
 from idp.oauth.token_hook.models import NOTHING, Added
 from idp.oauth.token_hook.service import Question, TokenHookFailedError, added, hook_for
 from idp.reasons import Reason
@@ -55,6 +55,8 @@ async def consume(
 ) -> Permitted | None:
     """Consume what a client presents, after its hook has answered.
 
+    The grant that is returned is within the present registration of the client.
+
     Args:
         use: consumes it, and returns None or raises if it is refused. Called twice if there is a hook.
         at: the grant type.
@@ -68,19 +70,25 @@ async def consume(
     """
     if hook_for(client, _TOKENS) is None:
         used = await use()
-        return Permitted(*used, NOTHING) if used is not None else None
+        return _permitted(client, used, NOTHING) if used is not None else None
     expected = await _rehearse(use)
     if expected is None:
         return None
-    found = await ask(client, expected[0], at, scope=scope, resource=resource, refused=refused)
+    told = within_registration(expected[0], client)
+    found = await ask(client, told, at, scope=scope, resource=resource, refused=refused)
     async with transaction():
         used = await use()
         if used is None:
             return None
-        grant, token = used
+        grant, _ = used
         if _facts(grant) != _facts(expected[0]):
             raise TokenHookFailedError(Refused(Reason.CHANGED_MEANWHILE, grant.user_id))
-    return Permitted(grant, token, found)
+    return _permitted(client, used, found)
+
+
+def _permitted(client: Client, used: Consumed, found: Added) -> Permitted:
+    grant, token = used
+    return Permitted(within_registration(grant, client), token, found)
 
 
 async def _rehearse(use: Consume) -> Consumed | None:
