@@ -19,6 +19,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.clients.stored import stored_client
 from idp.oauth.details.granted import from_json
 from idp.oauth.details.models import Details
+from idp.oauth.details.requested import allowed_type
 from idp.oauth.diagnosis import refused_access_token
 from idp.oauth.exchange import actors, token_types
 from idp.oauth.exchange.actors import Actor
@@ -113,7 +114,9 @@ async def _access_token(token: str, _presenter: Client) -> Party | Refused:
 
 
 async def _id_token(token: str, _presenter: Client) -> Party | Refused:
-    """An ID token has no scopes of its own: it allows what its token family allows, while its session lives."""
+    """An ID token has no scopes of its own: it allows what its token family and the registration of its client allow,
+    while its session lives.
+    """
     found = await _identify_id_token(token)
     if isinstance(found, Refused):
         return found
@@ -128,9 +131,9 @@ async def _id_token(token: str, _presenter: Client) -> Party | Refused:
         token_type=token_types.ID_TOKEN,
         claims=claims,
         client=client,
-        scope=frozenset(live.scope.split()),
+        scope=client.scopes.intersection(live.scope.split()),
         resource=tuple(live.resource),
-        details=from_json(live.authorization_details),
+        details=tuple(detail for detail in from_json(live.authorization_details) if allowed_type(detail, client)),
     )
     return _with_user(party, named, live)
 

@@ -9,7 +9,14 @@ from hashlib import sha256
 from msgspec import UNSET
 
 from idp import clock, ids
-from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
+from idp.errors import (
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    OAuthError,
+    Refused,
+)
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts, codes
 from idp.oauth.access_policies.decision import check_tokens
@@ -28,9 +35,9 @@ from idp.oauth.token.repository.codes import (
     CodeRedemption,
     RedeemedCode,
     details_of_code,
-    is_code_for_other_resources,
     redeem_code,
     revoke_replayed_code,
+    unused_code,
 )
 from idp.oauth.token_hook.grants import Consumed, consume
 from idp.reasons import Reason
@@ -80,6 +87,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         # A code of the challenge endpoint has no redirect URI.
         redirect_uri=form.get("redirect_uri", ""),
         code_challenge=code_challenge,
+        registered=client.scope,
         resource=accessible_resources(form, client),
         not_before=registry.not_before(client),
         family_id=family_id,
@@ -141,9 +149,12 @@ async def _known(redemption: CodeRedemption) -> RedeemedCode | None:
 
 async def _refused(redemption: CodeRedemption) -> OAuthError:
     """Return the error for a refused code. A second use of a code revokes its family first."""
-    if redemption.resource and await is_code_for_other_resources(redemption):
+    unused = await unused_code(redemption)
+    if unused is not None and not unused.has_resources:
         recorder.step("resource_refused", resource=redemption.resource)
         return InvalidTargetError("The resource is not one of those granted.")
+    if unused is not None and not unused.has_scope:
+        return InvalidScopeError("This client may no longer use any of the granted scopes.")
     await revoke_family(partial(revoke_replayed_code, redemption), "authorization_code_reuse")
     return _invalid(await refused_code(redemption))
 

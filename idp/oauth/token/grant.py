@@ -9,6 +9,8 @@ import msgspec
 
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.details.granted import from_json, to_json
+from idp.oauth.details.requested import allowed_type
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -51,10 +53,14 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 def within_registration(grant: Grant, client: Client) -> Grant:
-    """Return the grant without the resource servers that its client may no longer get tokens for.
+    """Return the grant without the scopes, resources and authorization details that its client may no longer have.
 
-    What is stored stays, so that a resource server that is there again is in its tokens again.
+    What is stored stays, so that what the client gets back is in its tokens again.
     """
+    scopes, details = client.scopes, from_json(grant.authorization_details)
     return msgspec.structs.replace(
-        grant, resource=[name for name in grant.resource if registry.may_access(client, name)]
+        grant,
+        scope=" ".join(name for name in grant.scope.split() if name in scopes),
+        resource=[name for name in grant.resource if registry.may_access(client, name)],
+        authorization_details=to_json(tuple(detail for detail in details if allowed_type(detail, client))),
     )

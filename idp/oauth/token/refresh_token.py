@@ -58,10 +58,13 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         raise _invalid(presented)
     await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
+    scope, scopes = words(form, "scope"), client.scopes
+    narrower = " ".join(name for name in scope if name in scopes)
     rotation = Rotation(
         token=presented,
         client_id=client.client_id,
-        scope=words(form, "scope"),
+        scope=scope,
+        registered=narrower if scope else client.scope,
         resource=accessible_resources(form, client),
         confirmation=confirmation,
         not_before=registry.not_before(client),
@@ -79,6 +82,8 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         if live and not set(rotation.scope) <= set(live.scope.split()):
             recorder.step("scope_refused", scope=rotation.scope, allowed=live.scope.split())
             raise InvalidScopeError("The scope exceeds the granted scope.")
+        if live and not live.has_details and set(rotation.registered.split()).isdisjoint(live.scope.split()):
+            raise InvalidScopeError("This client may no longer use any of the granted scopes.")
         if live and rotation.resource:
             recorder.step("resource_refused", resource=rotation.resource)
             raise InvalidTargetError("The resource is not one of those granted.")
@@ -90,7 +95,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         rotated.grant,
         rotated.refresh_token,
         grant_type="refresh_token",
-        scope=" ".join(rotation.scope) or None,
+        scope=narrower if scope else None,
         resource=rotation.resource,
         confirmation=confirmation,
         details=details,
@@ -121,7 +126,7 @@ async def _permitted(client: Client, rotation: Rotation, use: Use) -> Permitted 
         client,
         partial(_checked, client, rotation, use),
         "refresh_token",
-        scope=rotation.scope,
+        scope=rotation.registered.split() if rotation.scope else (),
         resource=rotation.resource,
     )
 

@@ -307,6 +307,7 @@ async def _redeem(party: RelyingParty, person: User, home: Browser) -> Callable[
         client_id=party.client_id,
         redirect_uri=party.redirect_uri,
         code_challenge=challenge,
+        registered=party.scope,
         resource=(),
         not_before=clock.now() - timedelta(days=1),
         family_id=family_id,
@@ -321,7 +322,12 @@ async def _rotate(party: RelyingParty, person: User, home: Browser) -> Callable[
     token = refresh_jwt.decode(given["refresh_token"])
     assert isinstance(token, refresh_jwt.PresentedRefreshToken)
     rotation = Rotation(
-        token=token, client_id=party.client_id, scope=(), resource=(), not_before=clock.now() - timedelta(days=1)
+        token=token,
+        client_id=party.client_id,
+        scope=(),
+        registered=party.scope,
+        resource=(),
+        not_before=clock.now() - timedelta(days=1),
     )
     return lambda: refresh_tokens.rotate(rotation, refresh_jwt.new_refresh_token(token.user_id, token.family_id))
 

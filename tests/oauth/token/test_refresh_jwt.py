@@ -82,7 +82,14 @@ async def test_the_id_of_another_user(
     real = decode(token)
     assert isinstance(real, PresentedRefreshToken)
     forged = msgspec.structs.replace(real, user_id=bob.id)
-    rotation = Rotation(token=forged, client_id=client.client_id, scope=(), resource=(), not_before=LONG_AGO)
+    rotation = Rotation(
+        token=forged,
+        client_id=client.client_id,
+        scope=(),
+        registered=client.scope,
+        resource=(),
+        not_before=LONG_AGO,
+    )
     always, never = RepeatWindows(3600, 3600), RepeatWindows(0, 0)
     assert await refresh_tokens.rotate(rotation, new_refresh_token(bob.id, real.family_id)) is None
     assert await refresh_tokens.repeat_rotation(rotation, always) is None

@@ -14,12 +14,13 @@ from idp.infra.db.rows import one
 from idp.oauth.binding.confirmation import Confirmation, stored
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken
-from idp.oauth.token.repository.families import REVOKED_FAMILY, RevokedFamily, stored_details
+from idp.oauth.token.repository.families import REGISTERED, REVOKED_FAMILY, RevokedFamily, stored_details
 
-# jti and the columns after it: of the refresh token; null: none is issued. resource: separated by spaces.
+# jti and the columns after it: of the refresh token; null: none is issued.
+# registered and resource: separated by spaces.
 _REDEEM_CODE = CoalescedQuery(
-    "code_hash bytea, user_id uuid, client_id text, redirect_uri text, code_challenge text, resource text, "
-    "confirmation text, family_confirmation text, "
+    "code_hash bytea, user_id uuid, client_id text, redirect_uri text, code_challenge text, registered text, "
+    "resource text, confirmation text, family_confirmation text, "
     "not_before timestamptz, family_id uuid, family_expires_at timestamptz, jti uuid, token_hash bytea, "
     "issued_at timestamptz, expires_at timestamptz",
     f"""
@@ -29,6 +30,7 @@ WITH code AS (
     WHERE c.user_id = a.user_id AND c.code_hash = a.code_hash AND c.client_id = a.client_id
       AND c.redirect_uri = a.redirect_uri
       AND c.code_challenge IS NOT DISTINCT FROM a.code_challenge AND c.resource @> string_to_array(a.resource, ' ')
+      AND {REGISTERED.format(grant="c", registered="string_to_array(a.registered, ' ')")}
       AND (c.confirmation IS NULL OR c.confirmation <@ a.confirmation::jsonb)
       AND c.consumed_at IS NULL AND c.expires_at > now() AND c.created_at >= a.not_before
       AND u.id = a.user_id AND u.disabled_at IS NULL
@@ -55,12 +57,13 @@ FROM code
 """,  # noqa: S608
 )
 
-# $1 user_id  $2 code_hash  $3 client_id  $4 resources
-_CODE_FOR_OTHER_RESOURCES = """
-SELECT FROM authorization_code
-WHERE user_id = $1 AND code_hash = $2 AND client_id = $3 AND consumed_at IS NULL AND expires_at > now()
-  AND NOT resource @> $4::text[]
-"""
+# $1 user_id  $2 code_hash  $3 client_id  $4 resources  $5 registered scopes
+_UNUSED_CODE = f"""
+SELECT c.resource @> $4::text[] AS has_resources,
+       {REGISTERED.format(grant="c", registered="string_to_array($5, ' ')")} AS has_scope
+FROM authorization_code AS c
+WHERE c.user_id = $1 AND c.code_hash = $2 AND c.client_id = $3 AND c.consumed_at IS NULL AND c.expires_at > now()
+"""  # noqa: S608
 
 # They do not change, so a request can be compared with them before it consumes anything.
 # $1 user_id  $2 code_hash  $3 client_id
@@ -86,6 +89,8 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         user_id: the user in the code.
         code_challenge: S256 of the verifier; None: none was sent.
+        registered: the scopes that the client is registered for. The code must have one of them, unless it has
+            authorization details.
         resource: the resources that the code must cover.
         not_before: a code that was issued earlier is refused.
         confirmation: the key that the request proves.
@@ -99,6 +104,7 @@ class CodeRedemption(msgspec.Struct, frozen=True, kw_only=True):
     client_id: str
     redirect_uri: str
     code_challenge: str | None
+    registered: str
     resource: Sequence[str]
     confirmation: Confirmation | None = None
     not_before: datetime
@@ -114,6 +120,13 @@ class RedeemedCode(Grant, frozen=True, kw_only=True):
     trace_id: str
 
 
+class UnusedCode(msgspec.Struct, frozen=True):
+    """Whether a code is for the resources of a redemption, and has a scope that its client is registered for."""
+
+    has_resources: bool
+    has_scope: bool
+
+
 async def redeem_code(redemption: CodeRedemption) -> RedeemedCode | None:
     """Consume a code and create its token family. Returns None if a condition is not met."""
     new = redemption.refresh_token
@@ -123,6 +136,7 @@ async def redeem_code(redemption: CodeRedemption) -> RedeemedCode | None:
         client_id=redemption.client_id,
         redirect_uri=redemption.redirect_uri,
         code_challenge=redemption.code_challenge,
+        registered=redemption.registered,
         resource=" ".join(redemption.resource),
         confirmation=stored(redemption.confirmation),
         family_confirmation=stored(redemption.family_confirmation),
@@ -137,10 +151,10 @@ async def redeem_code(redemption: CodeRedemption) -> RedeemedCode | None:
     return one(RedeemedCode, row)
 
 
-async def is_code_for_other_resources(redemption: CodeRedemption) -> bool:
-    """Return whether the code is unused and was issued for other resources."""
-    asked = (redemption.user_id, redemption.code_hash, redemption.client_id, redemption.resource)
-    return await fetchrow(_CODE_FOR_OTHER_RESOURCES, *asked) is not None
+async def unused_code(redemption: CodeRedemption) -> UnusedCode | None:
+    """Return what an unused code is good for; None if it is unknown, used or expired."""
+    code = (redemption.user_id, redemption.code_hash, redemption.client_id)
+    return one(UnusedCode, await fetchrow(_UNUSED_CODE, *code, redemption.resource, redemption.registered))
 
 
 async def details_of_code(redemption: CodeRedemption) -> str | None:

@@ -30,6 +30,9 @@ EXPIRING = (
     ),
 )
 
+#: The client of a code or a family has one of its scopes still. Authorization details need none (RFC 9396 section 3).
+REGISTERED = "({grant}.authorization_details IS NOT NULL OR string_to_array({grant}.scope, ' ') && {registered})"
+
 # A family without a code, whose client takes part in the session from then on. The lock of the session makes a
 # concurrent sign-out wait, and then revoke the family.
 _INSERT_FAMILY = NamedQuery(f"""

@@ -14,14 +14,15 @@ from idp.oauth.repository.families import LAST_USED, live_family_of_user
 from idp.oauth.tables import RefreshToken
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import NewRefreshToken, PresentedRefreshToken, StoredRefreshToken
-from idp.oauth.token.repository.families import REVOKED_FAMILY, RevokedFamily
+from idp.oauth.token.repository.families import REGISTERED, REVOKED_FAMILY, RevokedFamily
 
 EXPIRING = (Expiring(RefreshToken, "1 day", key=("user_id", "jti")),)
 
-# new_jti and the columns after it: of the successor. scope and resource: separated by spaces.
+# new_jti and the columns after it: of the successor. scope, registered and resource: separated by spaces.
 _ROTATE = CoalescedQuery(
-    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, confirmation text, "
-    "not_before timestamptz, new_jti uuid, new_hash bytea, new_issued_at timestamptz, new_expires_at timestamptz",
+    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, registered text, resource text, "
+    "confirmation text, not_before timestamptz, new_jti uuid, new_hash bytea, new_issued_at timestamptz, "
+    "new_expires_at timestamptz",
     f"""
 WITH old AS (
     UPDATE refresh_token AS r SET rotated_at = now(), successor = a.new_jti
@@ -30,6 +31,7 @@ WITH old AS (
       AND r.rotated_at IS NULL AND r.expires_at > now()
       AND f.id = r.family_id AND f.client_id = a.client_id
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
+      AND {REGISTERED.format(grant="f", registered="string_to_array(a.registered, ' ')")}
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
       AND {live_family_of_user("a.user_id", LAST_USED)}
@@ -50,8 +52,8 @@ FROM old
 # which is made again from the row, ends with it. Several requests may use one token, and PostgreSQL updates a row once
 # in a statement, so the rows are found first. ends_at: when the JWT ends.
 _KEEP = CoalescedQuery(
-    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, resource text, confirmation text, "
-    "not_before timestamptz, lifetime float8, ends_at timestamptz",
+    "jti uuid, user_id uuid, token_hash bytea, client_id text, scope text, registered text, resource text, "
+    "confirmation text, not_before timestamptz, lifetime float8, ends_at timestamptz",
     f"""
 WITH found AS MATERIALIZED (
     SELECT a.number, a.jti, least(a.ends_at, now() + make_interval(secs => a.lifetime)) AS extended_to,
@@ -61,6 +63,7 @@ WITH found AS MATERIALIZED (
     WHERE r.user_id = a.user_id AND r.jti = a.jti AND r.token_hash = a.token_hash
       AND f.id = r.family_id AND f.client_id = a.client_id
       AND string_to_array(f.scope, ' ') @> string_to_array(a.scope, ' ')
+      AND {REGISTERED.format(grant="f", registered="string_to_array(a.registered, ' ')")}
       AND f.resource @> string_to_array(a.resource, ' ') AND f.created_at >= a.not_before
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
       AND {live_family_of_user("a.user_id", LAST_USED)}
@@ -82,7 +85,7 @@ _REPEATABLE = """(
 """
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 scopes  $6 resources  $7 not_before  $8, $9 the windows
-# $10 the proved key
+# $10 the proved key  $11 registered scopes
 _REPEAT_ROTATION = f"""
 SELECT f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
        NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version,
@@ -93,6 +96,7 @@ WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now
   AND f.id = r.family_id AND f.client_id = $4 AND string_to_array(f.scope, ' ') @> $5::text[]
   AND f.resource @> $6::text[] AND f.created_at >= $7 AND {live_family_of_user("$1", "n.issued_at")}
   AND (f.confirmation IS NULL OR f.confirmation <@ $10::jsonb)
+  AND {REGISTERED.format(grant="f", registered="string_to_array($11, ' ')")}
 """  # noqa: S608
 
 # Without the key that a family is bound to, nobody can use its tokens, nor end it.
@@ -117,7 +121,7 @@ ORDER BY r.jti DESC LIMIT 1
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 not_before
 _LIVE_REFRESH_TOKEN = f"""
-SELECT f.scope, f.confirmation, r.issued_at, r.expires_at
+SELECT f.scope, f.authorization_details IS NOT NULL AS has_details, f.confirmation, r.issued_at, r.expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
   AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1", LAST_USED)}
@@ -129,6 +133,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         scope, resource: the scopes and resources that the family must cover.
+        registered: the scopes, of those that are requested, that the client is registered for. The family must have one
+            of them, unless it has authorization details.
         confirmation: the key that the request proves.
         not_before: a token whose family was created earlier is refused.
     """
@@ -136,6 +142,7 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     token: PresentedRefreshToken
     client_id: str
     scope: Sequence[str]
+    registered: str
     resource: Sequence[str]
     confirmation: Confirmation | None = None
     not_before: datetime
@@ -152,6 +159,7 @@ class LiveRefreshToken(msgspec.Struct, frozen=True):
     """A refresh token that can be used, with the scope of its family and the key that it is bound to, as JSON."""
 
     scope: str
+    has_details: bool
     confirmation: str | None
     issued_at: datetime
     expires_at: datetime
@@ -187,6 +195,7 @@ def _values(rotation: Rotation) -> dict[str, object]:
         "token_hash": rotation.token.hash,
         "client_id": rotation.client_id,
         "scope": " ".join(rotation.scope),
+        "registered": rotation.registered,
         "resource": " ".join(rotation.resource),
         "confirmation": stored(rotation.confirmation),
         "not_before": rotation.not_before,
@@ -200,7 +209,7 @@ async def repeat_rotation(rotation: Rotation, windows: RepeatWindows) -> tuple[G
         _REPEAT_ROTATION,
         *(token.user_id, token.jti, token.hash),
         *(rotation.client_id, rotation.scope, rotation.resource, rotation.not_before),
-        *(windows.grace, windows.repeat, stored(rotation.confirmation)),
+        *(windows.grace, windows.repeat, stored(rotation.confirmation), rotation.registered),
     )
     grant, successor = one(Grant, row), one(StoredRefreshToken, row)
     return (grant, successor) if grant is not None and successor is not None else None
