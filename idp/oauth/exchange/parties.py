@@ -177,12 +177,15 @@ def _with_user(party: Party, named: TokenOfUser, live: LiveSubject) -> Party:
 
 
 async def _external(token: str, presenter: Client) -> Party | Refused:
-    """A token of a trusted issuer allows what its rule says. Nothing is known of a sign-in here."""
+    """A token of a trusted issuer allows what the rule of the issuer says. If it names scopes or resource servers, it
+    allows no others. Nothing is known of a sign-in here.
+    """
     try:
         verified = await verify_external(token, Purpose.TOKEN_EXCHANGE, presenter)
+        scope, resource = verified.scope, verified.resource
     except UntrustedTokenError as error:
         return error.refused
-    user_id = verified.user_id
+    user_id, allowed = verified.user_id, frozenset(verified.issuer.scope.split())
     family_id = ids.uuid7()
     claims: dict[str, Any] = {"jti": family_jti(family_id), "aud": presenter.client_id, "acr": NO_SIGN_IN, "amr": []}
     claims |= {name: verified.claims[name] for name in ("exp", "may_act") if name in verified.claims}
@@ -194,7 +197,8 @@ async def _external(token: str, presenter: Client) -> Party | Refused:
         user_id=user_id,
         family_id=family_id,
         is_admin=user_id is not None and bool(await roles_of_user(user_id)),
-        scope=frozenset(verified.issuer.scope.split()),
+        scope=allowed if scope is None else allowed.intersection(scope),
+        resource=resource,
     )
 
 

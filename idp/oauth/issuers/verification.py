@@ -63,6 +63,33 @@ class VerifiedAssertion(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID | None
     claims: jose.Claims
 
+    @property
+    def scope(self) -> tuple[str, ...] | None:
+        """The scopes that it is limited to; None: it names none.
+
+        Raises:
+            UntrustedTokenError: the claim is malformed.
+        """
+        claim = self.claims.get("scope")
+        if claim is None:
+            return None
+        if not isinstance(claim, str):
+            raise UntrustedTokenError(Reason.MALFORMED, "scope is not a string.", self.user_id)
+        return tuple(dict.fromkeys(claim.split()))
+
+    @property
+    def resource(self) -> tuple[str, ...]:
+        """The resource servers that it is limited to, by their identifiers; empty: it names none.
+
+        Raises:
+            UntrustedTokenError: the claim is malformed.
+        """
+        claim = self.claims.get("resource", [])
+        values = claim if isinstance(claim, list) else [claim]
+        if not all(isinstance(value, str) for value in values):
+            raise UntrustedTokenError(Reason.MALFORMED, "resource is not a string, or a list of strings.", self.user_id)
+        return tuple(dict.fromkeys(map(registry.identifier, values)))
+
 
 class ExternalHint(NamedTuple):
     """Whom a trusted issuer names.

@@ -115,24 +115,17 @@ def _granted(client: Client, form: Parameters, assertion: VerifiedAssertion) -> 
 
 def _named_resources(form: Parameters, assertion: VerifiedAssertion) -> tuple[str, ...]:
     """Return the resources of the request, which must be among those of the assertion; by default the latter."""
-    claim = assertion.claims.get("resource", [])
-    values = claim if isinstance(claim, list) else [claim]
-    if not all(isinstance(value, str) for value in values):
-        raise _malformed(assertion)
-    asserted, asked = tuple(map(registry.identifier, values)), requested_resources(form)
+    asserted, asked = assertion.resource, requested_resources(form)
     if asserted and not set(asked) <= set(asserted):
         raise InvalidTargetError("The resource is not one of those of the assertion.")
-    return asked or tuple(dict.fromkeys(asserted))
+    return asked or asserted
 
 
 def _scope(client: Client, form: Parameters, assertion: VerifiedAssertion, named: Iterable[str]) -> tuple[str, ...]:
     """Return the scopes that are asked for, as far as they are allowed (RFC 6749 section 3.3)."""
     allowed = client.scopes & set(assertion.issuer.scope.split())
-    claim = assertion.claims.get("scope")
-    if claim is not None and not isinstance(claim, str):
-        raise _malformed(assertion)
-    asserted = None if claim is None else dict.fromkeys(claim.split())
-    asked = words(form, "scope") or (default_scope(client, tuple(named)) if asserted is None else tuple(asserted))
+    asserted = assertion.scope
+    asked = words(form, "scope") or (default_scope(client, tuple(named)) if asserted is None else asserted)
     scope = tuple(name for name in asked if name in allowed and (asserted is None or name in asserted))
     if asked and not scope:
         raise InvalidScopeError("The assertion, its issuer or this client does not allow any of the scopes.")

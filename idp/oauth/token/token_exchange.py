@@ -187,13 +187,16 @@ def _resource(client: Client, form: Parameters, subject: Party) -> tuple[str, ..
     """Return the resource servers of a request, by either parameter (section 2.1); by default those of the token.
 
     Raises:
-        InvalidTargetError: there is none, or one that the client may not access.
+        InvalidTargetError: there is none, or one that the client may not access, or the subject token is of another
+            server and names only others.
     """
     named = (*words(form, "resource"), *words(form, "audience")) or subject.resource
     found = tuple(dict.fromkeys(map(registry.identifier, named)))
     if not found:
         raise InvalidTargetError("Name the target of the new token with resource or audience.")
     check_access(client, found)
+    if subject.issuer_id is not None and subject.resource and not set(found) <= set(subject.resource):
+        raise InvalidTargetError("The resource is not one of those of the subject_token.")
     return found
 
 

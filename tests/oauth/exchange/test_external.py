@@ -128,3 +128,22 @@ async def test_the_end_of_the_trust(issuer: TrustedIssuer, place: tuple[Client, 
     found = await access_tokens.validate(given.access_token)
     assert isinstance(found, Refused)
     assert await refusal(service, token_of(issuer), resource=api, **KIND) == ("invalid_request", "untrusted_issuer")
+
+
+async def test_its_own_scope_and_resource(issuer: TrustedIssuer, place: tuple[Client, str]) -> None:
+    """A token that names scopes or resource servers is limited to them, as an assertion is."""
+    service, api = place
+    for claims, scope in (({"scope": "read list"}, "read"), ({"scope": "list"}, ""), ({"scope": ""}, "")):
+        assert (await exchange(service, token_of(issuer, **claims), resource=api, **KIND)).scope == scope, claims
+    # By default the new token is for the resource server that it names.
+    given = await exchange(service, token_of(issuer, resource=f"{api}/"), **KIND)
+    assert claims_of(given.access_token)["aud"] == api
+    for claims, form, error in (
+        ({"scope": "list"}, {"scope": "read"}, "invalid_scope"),
+        ({"resource": "https://elsewhere.example"}, {}, "invalid_target"),
+        ({"resource": ["https://elsewhere.example"]}, {}, "invalid_target"),
+        ({"scope": ["read"]}, {}, "invalid_request"),
+        ({"resource": [1]}, {}, "invalid_request"),
+    ):
+        refused = await refusal(service, token_of(issuer, **claims), **({"resource": api} | form), **KIND)
+        assert refused[0] == error, claims
