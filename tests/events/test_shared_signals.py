@@ -27,6 +27,7 @@ from idp.federation.linking import release_email
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.claims import registration
 from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.service import update_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.repository.consents import StoredConsent, save_consent
 from idp.signin.factors.repository import delete_factors
@@ -599,6 +600,30 @@ async def test_an_address_is_for_clients_that_may_know_it(party: Party, transmit
     await _change_address(user, f"{ids.uuid7()}@example.com")
     (token,) = (await party.fetch_sets(stream, 1)).values()
     assert types.SESSION_REVOKED in (await _verified(transmitter, token, party.client_id))["events"]
+
+
+async def test_users_are_named_by_an_address_that_the_client_may_know(
+    transmitter: Server, receiver_http: httpx.AsyncClient, user: User
+) -> None:
+    """Whoever names a user as a subject does not learn their address; nor does a client without the scope any more."""
+    party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
+    stream = await party.stream({"method": POLL}, format="email")
+    subject = _subject(transmitter, user)
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+
+    async def named() -> Any:
+        await _record("password_changed", user.id)
+        ((jti, token),) = (await party.fetch_sets(stream, 1)).items()
+        await party.poll(stream, maxEvents=0, ack=[jti])
+        return (await _verified(transmitter, token, party.client_id))["sub_id"]
+
+    assert await named() == subject
+    await _consents(user, party)
+    assert await named() == {"format": "email", "email": user.email}
+    await update_client(party.client_id, scope="ssf.read ssf.manage")
+    # The server has read the change when it knows a client that was registered after it.
+    await _party(transmitter, receiver_http)
+    assert await named() == subject
 
 
 async def test_pairwise_subjects(transmitter: Server, receiver_http: httpx.AsyncClient, user: User) -> None:

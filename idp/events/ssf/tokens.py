@@ -162,7 +162,7 @@ async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dic
         return {"format": "opaque", "id": str(stream.id)}
     email = delivery.content.get("email")
     if email is not None:
-        if "email" not in client.scopes or not await knows_user(delivery.user_id, client.client_id):
+        if not await _knows_address(delivery.user_id, client):
             raise DeliveryRejectedError("The client may not know addresses.")
         return {"format": "email", "email": email}
     user = await _user(delivery.user_id, stream.format, client)
@@ -173,12 +173,20 @@ async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dic
 
 
 async def _user(user_id: UUID, format: str, client: Client) -> dict[str, Any]:
-    if format == "email" and (user := await user_by_id(user_id)) is not None:
-        return {"format": "email", "email": user.email}
+    """Return the user in the format of the stream. The ``sub`` replaces an address that the client may not know."""
+    if format == "email" and await _knows_address(user_id, client):
+        user = await user_by_id(user_id)
+        if user is not None:
+            return {"format": "email", "email": user.email}
     sub = subjects.subject(client, user_id)
     if format == "opaque":
         return {"format": "opaque", "id": sub}
     return {"format": "iss_sub", "iss": settings().issuer, "sub": sub}
+
+
+async def _knows_address(user_id: UUID, client: Client) -> bool:
+    """Return whether a client may know the address of a user: it has the scope, and the user has to do with it."""
+    return "email" in client.scopes and await knows_user(user_id, client.client_id)
 
 
 def _is_final(answer: Answer) -> bool:
