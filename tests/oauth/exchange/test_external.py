@@ -1,11 +1,14 @@
 """Subject and actor tokens of trusted issuers (RFC 8693 section 3: ``jwt``)."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
 
 from idp.accounts.repository import admin_roles
+from idp.accounts.repository.users import lock_user
 from idp.accounts.tables import User
 from idp.errors import Refused
 from idp.federation.linking import import_identity
@@ -19,6 +22,7 @@ from idp.oauth.issuers.models import Purpose
 from idp.oauth.issuers.repository import issuers
 from idp.oauth.sign_out import sign_out_user
 from idp.settings import settings
+from tests.signin.test_lock_order import take, waiting
 from tests.support.exchange import a_service, allow, an_api, exchange, refusal
 from tests.support.issuers import SERVICE_ACCOUNT, TrustedIssuer
 from tests.support.tokens import claims_of
@@ -117,6 +121,16 @@ async def test_a_disabled_user(issuer: TrustedIssuer, place: tuple[Client, str],
     await execute("UPDATE users SET disabled_at = now() WHERE id = $1", alice.id)
     assert isinstance(await access_tokens.validate(given.access_token), Refused)
     assert await refusal(service, token_of(issuer), resource=api, **KIND) == ("invalid_request", "user_disabled")
+
+
+async def test_a_sign_out_at_the_same_moment(issuer: TrustedIssuer, place: tuple[Client, str], alice: User) -> None:
+    """The user is locked first, so that a sign-out ends before the family starts, or revokes it."""
+    service, api = place
+    work = exchange(service, token_of(issuer), resource=api, **KIND)
+    async with waiting(partial(lock_user, alice.id), work, copy_context()) as exchanging:
+        await take("SELECT FROM trusted_issuer WHERE issuer = $1", issuer.issuer)
+    given = await exchanging
+    assert not isinstance(await access_tokens.validate(given.access_token), Refused)
 
 
 async def test_the_end_of_the_trust(issuer: TrustedIssuer, place: tuple[Client, str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from idp.accounts.repository.users import lock_user
 from idp.infra.db.engine import execute, transaction
 from idp.infra.db.named_queries import NamedQuery
 from idp.oauth.token.grant import Grant
@@ -44,6 +45,8 @@ async def insert_asserted_family(grant: Grant, client_id: str, lifetime: float, 
     given = {"client_id": client_id, "lifetime": lifetime, "issuer_id": issuer_id}
     values = {name: getattr(grant, name) for name in _INSERT_FAMILY.names if name not in given}
     async with transaction():
+        # A concurrent sign-out waits, and then revokes the family.
+        await lock_user(grant.user_id)
         await execute(_LOCK_ISSUER, issuer_id)
         return with_version(grant, await _INSERT_FAMILY.fetchrow(**values, **given))
 
