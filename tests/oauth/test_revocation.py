@@ -1,11 +1,14 @@
 """Token revocation (RFC 7009): which client may revoke a token, and what is revoked with it."""
 
+from functools import partial
+
 import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
+from tests.support.dpop import DPoPKey
 from tests.support.oauth import RelyingParty
 from tests.support.tokens import decode
 
@@ -82,6 +85,17 @@ async def test_a_public_client_revokes_its_own_tokens(browser: Browser, make_cli
     assert (await public.post("/revoke", token=tokens["refresh_token"])).status_code == 200
     assert (await public.refresh(tokens["refresh_token"])).status_code == 400
     assert (await public.userinfo(tokens["access_token"])).status_code == 401
+
+
+async def test_a_bound_token_needs_no_proof(browser: Browser, make_client: MakeClient, alice: User) -> None:
+    """docs/decisions/0053-proofs-of-possession.md: whoever found it can end it, and only its key can use it."""
+    public, key = await make_client(token_endpoint_auth_method="none"), DPoPKey()
+    proof = partial(key, "POST", f"{public.issuer}/token")
+    token = (await public.redeem(await public.sign_in(browser, alice.email), proof())).json()["refresh_token"]
+    assert (await public.refresh(token)).status_code == 400
+    token = (await public.refresh(token, proof())).json()["refresh_token"]
+    assert (await public.post("/revoke", token=token)).status_code == 200
+    assert (await public.refresh(token, proof())).status_code == 400
 
 
 async def test_anothers_token(browser: Browser, client: RelyingParty, make_client: MakeClient, alice: User) -> None:

@@ -71,7 +71,7 @@ _DETAILS_OF_CODE = """
 SELECT authorization_details FROM authorization_code WHERE user_id = $1 AND code_hash = $2 AND client_id = $3
 """
 
-# Without the key that a code is bound to, nobody can use it, nor end its family.
+# Without the key that a code is bound to, nobody can use it, nor end its family by using it.
 # $1 user_id  $2 code_hash  $3 client_id  $4 the proved key
 _REVOKE_REPLAYED_CODE = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'authorization_code_reuse'

@@ -99,7 +99,7 @@ WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.expires_at > now
   AND {REGISTERED.format(grant="f", registered="string_to_array($11, ' ')")}
 """  # noqa: S608
 
-# Without the key that a family is bound to, nobody can use its tokens, nor end it.
+# Without the key that a family is bound to, nobody can use its tokens, nor end it by using them.
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5, $6 the windows  $7 the proved key
 _REVOKE_REUSED = f"""
 UPDATE token_family AS f SET revoked_at = now(), revoked_reason = 'refresh_token_reuse'
