@@ -33,6 +33,7 @@ from idp.settings import settings
 MAX_GROUPS: Final = 200
 MAX_TOKEN: Final = 4096
 _LISTS: Final = ("groups", "pushed_groups")
+_DISABLED: Final = "The target was disabled."
 
 
 class UnknownTargetError(NotFoundError):
@@ -161,10 +162,12 @@ async def set_enabled(id: UUID, enabled: bool) -> None:
         if found is None or not await repository.set_enabled(id, enabled):
             raise UnknownTargetError
         if enabled:
-            await jobs.request(id, ids.uuid7())
+            # Also a push that was stopped before.
+            await jobs.start(id, "push", ids.uuid7())
         else:
-            await jobs.stop(id, ["push", "check"])
-            await _give_up(found, "The target was disabled.")
+            # Not as stopped: a check that is stopped is not made periodically.
+            await jobs.end(id, _DISABLED)
+            await _give_up(found, _DISABLED)
         await feed_kinds()
         event = "provisioning_target_enabled" if enabled else "provisioning_target_disabled"
         await record(event, detail=_detail(found))

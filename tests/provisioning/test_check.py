@@ -294,3 +294,18 @@ async def test_checks_are_made_periodically(scim: FakeScim, monkeypatch: pytest.
     await targets.stop(target_id, "check")
     await execute("UPDATE provisioning_job SET started_at = now() - interval '25 hours'")
     assert await repository.start_due_checks(interval) == 0
+
+
+async def test_a_disabled_target_is_checked_when_it_is_enabled_again(scim: FakeScim) -> None:
+    """Although it was disabled during a check. One that an administrator stopped stays so."""
+    target_id = await target(scim)
+    await deliver()
+    for stopped in (False, True):
+        await targets.start(target_id, "check")
+        if stopped:
+            await targets.stop(target_id, "check")
+        await targets.set_enabled(target_id, False)
+        await targets.set_enabled(target_id, True)
+        await execute("UPDATE provisioning_job SET started_at = now() - interval '25 hours'")
+        due = await repository.start_due_checks(float(settings().provisioning_check_interval))
+        assert due == (0 if stopped else 1)

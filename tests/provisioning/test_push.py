@@ -162,6 +162,29 @@ async def test_a_push_is_stopped_and_resumed(scim: FakeScim, monkeypatch: pytest
     assert len(scim.users) == 20
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_target_that_was_disabled_during_a_push_gets_everybody(
+    scim: FakeScim, monkeypatch: pytest.MonkeyPatch, stopped: bool
+) -> None:
+    """Also if an administrator had stopped the push before."""
+    monkeypatch.setattr(push, "BATCH", 5)
+    monkeypatch.setattr(jobs, "TURN_SECONDS", 0.0)
+    await _people(20)
+    target_id = await target(scim)
+    for _ in range(3):
+        await jobs.work()
+    if stopped:
+        await targets.stop(target_id, "push")
+    await targets.set_enabled(target_id, False)
+    await deliver()
+    assert scim.users == {}
+    await targets.set_enabled(target_id, True)
+    await deliver()
+    job = await repository.job(target_id, "push")
+    assert job is not None
+    assert (job.state, job.error, len(scim.users)) == ("done", "", 20)
+
+
 async def test_a_change_during_a_push_lets_it_begin_again(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "BATCH", 5)
     monkeypatch.setattr(jobs, "TURN_SECONDS", 0.0)

@@ -64,6 +64,10 @@ _STOP = """
     UPDATE provisioning_job SET state = 'stopped', holder = NULL, next_run_at = NULL
     WHERE target_id = $1 AND kind = ANY ($2::text[]) AND state = 'running' RETURNING kind
 """
+_END = """
+    UPDATE provisioning_job SET state = 'failed', error = $2, holder = NULL, finished_at = now(), next_run_at = NULL
+    WHERE target_id = $1 AND state = 'running'
+"""
 _TAKE = f"""
     WITH due AS MATERIALIZED (
         SELECT j.target_id, j.kind FROM provisioning_job AS j
@@ -173,6 +177,11 @@ async def resume(target_id: UUID, kind: Kind) -> Job | None:
 async def stop(target_id: UUID, kinds: list[Kind]) -> list[str]:
     """Stop jobs that are under way. Returns the kinds of those that were."""
     return [row["kind"] for row in await fetch(_STOP, target_id, kinds)]
+
+
+async def end(target_id: UUID, error: str) -> None:
+    """End the jobs that are under way as ``failed``."""
+    await execute(_END, target_id, error)
 
 
 async def take(holder: UUID, target_id: UUID | None = None) -> Job | None:
