@@ -18,6 +18,7 @@ import structlog
 
 from idp import clock
 from idp.accounts.repository import email_proofs, invitations
+from idp.admin.bulk import service as bulk
 from idp.audit import checkpoint_export
 from idp.audit.events import record
 from idp.directory.repository import invitations as organization_invitations
@@ -45,9 +46,8 @@ TOPIC = "restored"
 #: Tolerated lead of an exported checkpoint, in seconds: clocks differ, and a promoted replica may lag.
 TOLERATED = timedelta(seconds=restore_detection.TOLERATED * database_mark.STEP_SECONDS)
 
-#: The functions that revoke, by kind. Codes come before the token families that they would create.
-# First what can start a session, then sessions, codes and families, as a sign-out does it: something that is used
-# meanwhile finds its predecessor ended, or is ended by what follows.
+#: The functions that revoke, by kind, in their order: first what can start a session, then sessions, codes and token
+#: families. Something that is used at the same time finds its predecessor ended, or is ended by what follows.
 _END: dict[str, Callable[[], Awaitable[int]]] = {
     "trusted_browsers": devices.distrust_all_devices,
     "invitations": invitations.revoke_all_invitations,
@@ -62,6 +62,8 @@ _END: dict[str, Callable[[], Awaitable[int]]] = {
     "device_authorizations": device_authorizations.cancel_all,
     "backchannel_requests": backchannel.cancel_all,
     "token_families": partial(families.revoke_all_families, "database_restored"),
+    # They may have been cancelled since. A step of a job locks its job last.
+    "bulk_jobs": bulk.cancel_all,
     # These messages were sent since, or concern sessions and tokens that have ended.
     "mails": partial(mails.give_up_all, "The database was restored."),
 }

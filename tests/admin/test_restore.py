@@ -14,6 +14,10 @@ import pytest
 from idp import clock
 from idp.accounts.users import create_user
 from idp.admin import restore
+from idp.admin.bulk import service
+from idp.admin.bulk.kinds import NoParameters, kind_of
+from idp.admin.bulk.models import Selection
+from idp.admin.bulk.models import State as JobState
 from idp.audit import checkpoint_export, checkpoints
 from idp.http import health
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -97,6 +101,16 @@ async def test_a_backup_is_recognised_and_everything_ends_once() -> None:
     await _session()
     assert await restore.check() is None
     assert await _sessions() == 1
+
+
+async def test_jobs_of_administrators_are_cancelled() -> None:
+    """One that was cancelled after the backup does not go on."""
+    user = await create_user(f"{random.random()}@example.com", None)
+    job = await service.create(None, kind_of("disable"), NoParameters(), Selection(names=(user.email,)))
+    assert (await restore.revoke_after_restore()).ended["bulk_jobs"] == 1
+    assert (await service.found(job.id)).state is JobState.CANCELLED
+    (event,) = await fetch("SELECT detail->>'job_id' AS job FROM audit_event WHERE event = 'bulk_job_cancelled'")
+    assert event["job"] == str(job.id)
 
 
 async def test_every_published_key_is_replaced() -> None:

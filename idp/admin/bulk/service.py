@@ -248,6 +248,15 @@ async def cancel_of(actor: str) -> int:
     Args:
         actor: :attr:`idp.admin.access.Caller.actor`.
     """
+    return await _cancel(actor)
+
+
+async def cancel_all() -> int:
+    """End all jobs, in the caller's transaction. What they have done stays."""
+    return await _cancel(None)
+
+
+async def _cancel(actor: str | None) -> int:
     cancelled = await jobs.cancel_of(actor, settings().bulk_retention)
     for job in cancelled:
         await _record("bulk_job_cancelled", job)

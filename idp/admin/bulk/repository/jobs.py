@@ -78,11 +78,11 @@ _RESUME = f"""
       AND (SELECT count(*) FROM bulk_job WHERE finished_at IS NULL) < $4
     RETURNING {_COLUMNS}
 """  # noqa: S608
-# Those that this administrator asked for, or resumed.
+# Those that this administrator asked for, or resumed; all without one.
 _CANCEL_OF = f"""
     UPDATE bulk_job SET state = 'cancelled', holder = NULL, leased_until = NULL, finished_at = now(),
                         kept_until = now() + make_interval(secs => $2)
-    WHERE actor = $1 AND finished_at IS NULL RETURNING {_COLUMNS}
+    WHERE (actor = $1 OR $1::text IS NULL) AND finished_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608
 _COUNT = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
@@ -175,8 +175,8 @@ async def cancel(id: UUID, kept: float) -> Job | None:
     return one(Job, await fetchrow(_CANCEL, id, kept))
 
 
-async def cancel_of(actor: str, kept: float) -> list[Job]:
-    """End all jobs that an administrator asked for, and return them."""
+async def cancel_of(actor: str | None, kept: float) -> list[Job]:
+    """End all jobs that an administrator asked for, or with None all jobs, and return them."""
     return many(Job, await fetch(_CANCEL_OF, actor, kept))
 
 
