@@ -27,7 +27,7 @@ from idp.oauth.access_policies.page import denied_page
 from idp.oauth.authorize import acr, organization_decision, organization_policy
 from idp.oauth.authorize.organization_decision import Decided
 from idp.oauth.authorize.request import AuthorizationRequest, within_registration
-from idp.oauth.ciba import repository, service
+from idp.oauth.ciba import GRANT_TYPE, repository, service
 from idp.oauth.ciba.repository import WaitingRequest
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.stored import stored_client
@@ -136,7 +136,7 @@ def _is_young(asking: _Asking) -> bool:
 async def _denied(request: AnyRequest, asking: _Asking) -> Response[Any] | None:
     """Return the page for a user who may not use the client; None: they may. They can still deny the request."""
     try:
-        await check_session(asking.client, asking.session, "ciba")
+        await check_session(asking.client, asking.session, GRANT_TYPE)
     except AccessDeniedError:
         return await denied_page(
             asking.client,

@@ -6,7 +6,7 @@ from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts, codes
 from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
 from idp.oauth.binding.confirmation import Prove
-from idp.oauth.ciba import repository
+from idp.oauth.ciba import GRANT_TYPE, repository
 from idp.oauth.ciba.repository import ApprovedRequest, PolledRequest
 from idp.oauth.ciba.service import AUTH_REQ_ID
 from idp.oauth.clients.models import Client
@@ -52,16 +52,16 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
                 raise InvalidTargetError("The resource is not one of those granted.")
             if details:
                 check_within(details, grant.authorization_details or "[]")
-            return await start_offline_family(client, grant, confirmation, "ciba")
+            return await start_offline_family(client, grant, confirmation, GRANT_TYPE)
 
-    started = await consume(client, use, "ciba", resource=resource, refused="access_denied")
+    started = await consume(client, use, GRANT_TYPE, resource=resource, refused="access_denied")
     if started is None:
         raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))
     return await issue(
         client,
         started.grant,
         started.refresh_token,
-        grant_type="ciba",
+        grant_type=GRANT_TYPE,
         resource=resource,
         confirmation=confirmation,
         details=details,

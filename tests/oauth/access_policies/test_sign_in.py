@@ -20,7 +20,7 @@ from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.access_policies import set_policy
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
-from tests.support.ciba import CIBA, asked, open_request, poll
+from tests.support.ciba import CIBA, GRANT, asked, open_request, poll
 from tests.support.devices import Device, enter, error_of, start_device
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.person import equip
@@ -218,7 +218,7 @@ async def test_a_request_by_another_channel(
     assert (await poll(bank, auth_req_id)).json()["error"] == "authorization_pending"
     await browser.submit(page, "access-back")
     assert (await poll(bank, auth_req_id)).json()["error"] == "access_denied"
-    assert set(await events(bank)) == {(alice.id, "denied", "not_in_group", "ciba")}
+    assert set(await events(bank)) == {(alice.id, "denied", "not_in_group", GRANT)}
 
 
 async def test_an_app_with_its_own_screens(make_client: MakeClient, alice: User, staff: Group) -> None:
