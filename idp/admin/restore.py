@@ -80,6 +80,7 @@ TO_CHECK = (
     "passwords, addresses, passkeys and authenticator apps that were changed or removed: the old ones work again",
     "client secrets and settings of clients, services and upstream providers that were changed",
     "consents that were withdrawn, and recovery codes that were used",
+    "tokens of SCIM and of client registration that were deleted or rotated: the old ones work again",
 )
 
 
