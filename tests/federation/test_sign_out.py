@@ -2,6 +2,7 @@
 
 from urllib.parse import parse_qs, urlsplit
 
+from idp.infra.db.engine import execute
 from tests.conftest import MakeClient
 from tests.federation.conftest import Add, sign_in
 from tests.support.browser import Browser, Redirect, as_page
@@ -28,6 +29,26 @@ async def test_sign_out_at_the_provider_and_back(
     assert isinstance(back, Redirect)
     assert back.location == f"{BYE}?state=s"
     assert "logout-done" in as_page(await browser.get("/logout/return")).ids
+
+
+async def test_the_page_that_asks_does_not_contact_the_provider(
+    browser: Browser, provider: OpenIDProvider, add: Add
+) -> None:
+    """Any site can send a browser there."""
+    upstream = await add(issuer=provider.issuer, trust_email=True)
+    await sign_in(browser, upstream)
+    other = OpenIDProvider()
+    try:
+        # The server has not cached anything of this one.
+        unknown = await add(issuer=other.issuer, logout=True)
+        await execute("UPDATE identity SET upstream_id = $1 WHERE upstream_id = $2", unknown.id, upstream.id)
+        page = as_page(await browser.get("/logout"))
+        assert other.requests == []
+        away = await browser.submit(page, "logout-confirm")
+        assert isinstance(away, Redirect)
+        assert away.location.startswith(f"{other.issuer}/end?")
+    finally:
+        other.stop()
 
 
 async def test_no_sign_out_at_the_provider_by_default(browser: Browser, provider: OpenIDProvider, add: Add) -> None:

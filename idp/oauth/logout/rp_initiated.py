@@ -125,8 +125,9 @@ async def logout(request: AnyRequest) -> Response[Any]:
     session = await current_session(request)
     if session is None:
         return _signed_out(asked, no_session_cookies(), see_other)
-    elsewhere = await _upstream_logout(session)
     if asked.client is not None and asked.sid == subjects.sid(asked.client, session.id):
+        # Not for the page below: any site can send a browser to it.
+        elsewhere = await _upstream_logout(session)
         await sessions.end(session, LOGOUT_PAGE)
         return await _leave(asked, session, elsewhere, see_other)
     secret = cookies.read(request, cookies.SESSION) or ""
