@@ -46,10 +46,22 @@ async def fetch_json(url: str) -> dict[str, Any]:
 
 
 async def _cached(url: str) -> dict[str, Any]:
-    kept, now = _cache.get(url), time.monotonic()
-    if kept is None or now - kept.fetched > LIFETIME:
-        kept = _cache[url] = _CacheEntry(await fetch_json(url), now)
-    return kept.content
+    if (kept := _fresh(url)) is not None:
+        return kept.content
+    try:
+        # Also for the wait: each of the others fetches if the first fetch fails.
+        async with asyncio.timeout(SECONDS), _locks[url]:
+            if (kept := _fresh(url)) is None:
+                now = time.monotonic()
+                kept = _cache[url] = _CacheEntry(await fetch_json(url), now)
+            return kept.content
+    except TimeoutError as error:
+        raise UpstreamUnavailableError(f"{url} does not answer as it should.") from error
+
+
+def _fresh(url: str) -> _CacheEntry | None:
+    kept = _cache.get(url)
+    return kept if kept is not None and time.monotonic() - kept.fetched <= LIFETIME else None
 
 
 async def _refetched(url: str) -> dict[str, Any]:
