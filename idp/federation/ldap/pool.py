@@ -40,6 +40,7 @@ class Pool:
         self._down = False
         self._failures = 0
         self._closed_until = 0.0
+        self._closed = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -64,7 +65,10 @@ class Pool:
                     self._note_failure(lent)
                 raise
             self._failures = 0
-            self._idle.append((lent, time.monotonic()))
+            if self._closed:
+                await lent.close()
+            else:
+                self._idle.append((lent, time.monotonic()))
         finally:
             self._slots.release()
 
@@ -121,7 +125,8 @@ class Pool:
         return connection
 
     async def close(self) -> None:
-        """Close the unused connections."""
+        """Close the unused connections, and those that are lent when they come back."""
+        self._closed = True
         while self._idle:
             await self._idle.pop()[0].close()
 

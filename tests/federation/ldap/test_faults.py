@@ -230,6 +230,22 @@ async def test_few_connections(configure: Configure, ada: Person, monkeypatch: P
     assert await verify([upstream], Wanted(ada.uid), ada.password)
 
 
+async def test_a_connection_that_is_lent_when_its_pool_closes(configure: Configure, monkeypatch: Patch) -> None:
+    """As after a change of the configuration: it is closed when it comes back."""
+    closed, close = [], Connection.close
+
+    async def noted(connection: Connection) -> None:
+        closed.append(connection)
+        await close(connection)
+
+    monkeypatch.setattr(Connection, "close", noted)
+    old = pool_of(read(configure()))
+    async with old.connection() as lent:
+        await old.close()
+        assert closed == []
+    assert closed == [lent]
+
+
 async def test_many_at_once(configure: Configure, ada: Person) -> None:
     """A connection is not left bound as the user that it verified."""
     upstream = configure()
