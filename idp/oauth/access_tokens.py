@@ -170,7 +170,11 @@ async def validate(token: str, *, with_user: bool = False) -> LiveAccessToken | 
 
 
 async def lock(live: LiveAccessToken) -> bool:
-    """Return whether a validated token is still valid; if so, it stays valid until the end of the transaction."""
+    """Return whether a validated token is still valid.
+
+    If so, that of a user stays valid until the end of the transaction. There is no row to lock for that of a client
+    itself: it can be revoked meanwhile.
+    """
     if live.named is None:
         return not await live_tokens.is_access_token_revoked(live.claims["jti"])
     return await live_tokens.lock_live_access_token(live.named)
