@@ -24,19 +24,7 @@ FIELDS = frozenset(
         *("method", "route", "status", "duration_ms"),
         *("logger", "error", "reason", "hint", "path", "trace"),
         *("audit_event", "outcome", "user_id", "client_id", "session_id", "family_id"),
-        *(
-            "alg",
-            "attempt",
-            "attribute",
-            "count",
-            "host",
-            "kid",
-            "kind",
-            "link",
-            "migration",
-            "port",
-            "resource_servers",
-        ),
+        *("alg", "attempt", "attribute", "count", "host", "kid", "kind", "link", "port"),
         *("resource_servers", "stream", "table", "template", "topic", "version", "workers"),
     }
 )
