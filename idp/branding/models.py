@@ -44,8 +44,9 @@ class Branding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         color, dark_color: of buttons and links, such as ``#0f5568``. Without the second one, it is a lighter first one.
         background_color, dark_background_color: of the page, around its card.
         corners, font: a name of :data:`CORNERS`, of :data:`FONTS`.
-        logo_uri: a picture elsewhere. logo: the SHA-256 of an uploaded one, in hexadecimal, which is shown instead;
-            dark_logo, favicon, background: of others.
+        logo_uri: a picture elsewhere.
+        logo: the SHA-256 of an uploaded one, in hexadecimal, which is shown instead.
+        dark_logo, favicon, background: the SHA-256 of other uploaded pictures.
         ways: the ways to sign in that come first.
     """
 

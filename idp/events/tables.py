@@ -39,7 +39,7 @@ class WebhookRow(Table, tablename="webhook", db=engine):
 
 
 class EventStreamRow(Table, tablename="event_stream", db=engine):
-    """A stream of security event tokens to a client: :class:`idp.events.ssf.models.Stream`.
+    """A stream of security event tokens to a client: :class:`idp.events.models.Stream`.
 
     ``authorization_header`` is the Authorization header that the receiver wants with pushed tokens. It is encrypted.
     """

@@ -16,8 +16,8 @@ class Refusal(NamedTuple):
         error: the protocol's error code.
         hint: one plain sentence without input.
         client_id: the client, if it is registered.
-        reason: a member of :class:`idp.reasons.Reason`. user_id, family_id: the user and family of the refused token or
-        code, if known.
+        reason: a member of :class:`idp.reasons.Reason`.
+        user_id, family_id: the user and family of the refused token or code, if known.
     """
 
     error: str

@@ -120,7 +120,8 @@ def wanted(resource_types: Iterable[ResourceType], only: Collection[str], withou
     """Return the parts that a request wants.
 
     Args:
-        only: ``attributes``. without: ``excludedAttributes``.
+        only: ``attributes``.
+        without: ``excludedAttributes``.
 
     Raises:
         InvalidValueError: it names both.

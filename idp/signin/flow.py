@@ -88,8 +88,8 @@ class Flow(msgspec.Struct, frozen=True):
     """An unfinished flow of this browser.
 
     Attributes:
-        return_to, cancel_to: paths of our own. acr, required: the requested level, and the one without which the flow
-        does not finish.
+        return_to, cancel_to: paths of our own.
+        acr, required: the requested level, and the one without which the flow does not finish.
         max_age: the maximum age of a proof in seconds. None: any.
         session_id: the session whose steps a step-up continues.
         turn: raised by every change, each of which is conditional on it.
@@ -149,8 +149,8 @@ async def start(
     """Start a flow. Send the browser to :func:`path` with the cookies of the key.
 
     Args:
-        key: of the browser. Count the flow first (:func:`idp.signin.limits.count_flow`). acr, required: the requested
-        level, and the one without which the flow does not finish.
+        key: of the browser. Count the flow first (:func:`idp.signin.limits.count_flow`).
+        acr, required: the requested level, and the one without which the flow does not finish.
         max_age: the maximum age of a proof in seconds, also of an upstream sign-in. 0: it must be new. None: any.
         step_up: a session whose steps count already, with their age, so that only the missing ones are asked for. If a
             new factor is missing, an old session does not count: the user signs in once more.

@@ -42,7 +42,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         label: the act, as a button.
-        effect: what happens to each user. undo: how to take it back.
+        effect: what happens to each user.
+        undo: how to take it back.
         permission: what the administrator must be allowed to do to each of the users.
         act: what it does to each user. None: its items are the records of a file (:mod:`idp.admin.bulk.files`).
         parameters: the type of the parameters, which ``act`` gets.

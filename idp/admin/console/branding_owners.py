@@ -19,7 +19,9 @@ class Subject(NamedTuple):
     """An owner.
 
     Attributes:
-        name: for headings. path: that of its branding, after ``/admin``. back: the screen of the owner.
+        name: for headings.
+        path: that of its branding, after ``/admin``.
+        back: the screen of the owner.
     """
 
     owner: Owner

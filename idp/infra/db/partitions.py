@@ -74,7 +74,8 @@ class Period(NamedTuple):
     """The length of the partitions of a table.
 
     Attributes:
-        of: returns the first instant of the period of a moment. next: that of the period after one.
+        of: returns the first instant of the period of a moment.
+        next: returns that of the period after one.
         format: of the end of a partition's name.
     """
 

@@ -167,7 +167,7 @@ CHECKS: tuple[Callable[[Parameters, Client], None], ...] = (
     dpop_jkt_is_a_thumbprint,
 )
 
-#: Those of a request whose response goes to the token endpoint (:class:`PolledRequest`).
+#: Those of a request whose response goes to the token endpoint (:class:`idp.oauth.authorize.request.PolledRequest`).
 POLLED_CHECKS = (
     lengths_are_bounded,
     scope_is_known,

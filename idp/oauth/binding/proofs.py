@@ -71,7 +71,7 @@ async def dpop_key(request: AnyRequest, client: Client | None, access_token: str
 
 
 def _give(nonce: str) -> None:
-    """Give the client a nonce (RFC 9449 section 8.1)."""
+    """Give the client a nonce (RFC 9449 sections 8 and 8.2)."""
     response_headers.set((*response_headers.get(), (b"dpop-nonce", nonce.encode("ascii"))))
 
 

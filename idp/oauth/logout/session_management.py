@@ -66,7 +66,7 @@ def _signed_out(*ended: Cookie) -> BrowserState:
 
 
 def session_state(client_id: str, redirect_uri: str, state: str) -> dict[str, str]:
-    """Return the parameter ``session_state`` (section 2). None for a redirect URI without an origin: a native app's."""
+    """Return the parameter ``session_state`` (section 2); empty for a redirect URI without an origin (native apps)."""
     origin = _origin(redirect_uri)
     return {"session_state": salted(client_id, origin, state, secrets.token_urlsafe(16))} if origin else {}
 

@@ -13,7 +13,8 @@ MAX_JTI_LENGTH = 256
 async def use_once(purpose: str, subject: str, jti: str, expires_at: datetime) -> bool:
     """Use a signed value. Call it last, when everything else about the value has been verified.
 
-    Call it outside of a transaction, whose rollback would forget the use.
+    The rollback of a transaction forgets the use. Call it in one only if nothing remains of that either, so that the
+    value may be sent again.
 
     Args:
         purpose: the kind of value, such as ``dpop``. Values of different kinds do not collide.
