@@ -129,7 +129,7 @@ async def run(handlers: Handlers) -> None:
 
 
 async def deliver_due(handlers: Handlers) -> int:
-    """Serve the streams that are due once, and return how many there were. For tests and commands."""
+    """Serve the streams that are due once, and return how many there were. For tests."""
     sender = _Sender(handlers)
     while await sender.start():
         pass

@@ -55,8 +55,7 @@ SELECT slot_name::text AS name, active, coalesce(wal_status, '') AS wal_status,
 FROM pg_replication_slots ORDER BY slot_name
 """
 _STANDBYS = """
-SELECT application_name AS name, coalesce(sync_state, '') AS sync_state,
-       coalesce(extract(epoch FROM replay_lag), 0)::float8 AS lag
+SELECT application_name AS name, coalesce(extract(epoch FROM replay_lag), 0)::float8 AS lag
 FROM pg_stat_replication ORDER BY application_name
 """
 _PARTITIONS = """
@@ -139,7 +138,6 @@ class Standby(msgspec.Struct, frozen=True):
     """A connected standby. ``lag``: seconds until it had applied what was committed."""
 
     name: str
-    sync_state: str
     lag: float
 
 

@@ -173,19 +173,3 @@ def steps(guide: Guide, upstream_id: str) -> list[Step]:
         HOST: urlsplit(issuer).hostname or "",
     }
     return [msgspec.structs.replace(step, what=values.get(step.what, step.what)) for step in guide.steps]
-
-
-def markdown() -> str:
-    """Return the guides as tables, for docs/upstreams.md."""
-    lines = list[str]()
-    for name, guide in GUIDES.items():
-        shown = {
-            REDIRECT_URI: f"`https://id.example.com/upstreams/{name}/callback`",
-            LOGOUT_URI: f"`https://id.example.com/upstreams/{name}/backchannel-logout`",
-            ISSUER: "`https://id.example.com`",
-            HOST: "`id.example.com`",
-        }
-        lines += [f"### {guide.label}", "", "| There | |", "|---|---|"]
-        lines += [f"| {step.where} | {shown.get(step.what, step.what)} |" for step in guide.steps]
-        lines += [""]
-    return "\n".join(lines)

@@ -3,7 +3,6 @@
 from litestar import MediaType, Response
 
 LIGHT, DARK = "light", "dark"
-SCHEMES = (LIGHT, DARK)
 _DARK_QUERY = "(prefers-color-scheme: dark)"
 #: Links open in another tab, outside of the sandbox. Pictures are those of the mail.
 _POLICY = (

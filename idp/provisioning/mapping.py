@@ -17,7 +17,6 @@ from idp.errors import ValidationError
 from idp.provisioning.models import Match
 
 CORE: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
-ENTERPRISE: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 #: The paths of the core schema (RFC 7643 section 4.1) that can be mapped.
 PATHS: Final = (
     "userName", "displayName", "nickName", "profileUrl", "title", "userType", "preferredLanguage", "locale", "timezone",

@@ -28,6 +28,7 @@ from idp.federation.repository import emails_of_identities
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin.factors import totp
 from idp.signin.factors.imports import release, store
+from idp.signin.factors.repository import find_totp
 from tests.support.attributes import Declare, declare
 from tests.support.imports import PASSWORD
 from tests.support.isolated import own_database
@@ -190,7 +191,7 @@ async def test_csv_keeps_sub_secret_and_identities(domain: str) -> None:
     assert await _import(text.encode(), csv=True) == []
     user = await _known(f"ada@{domain}")
     assert user.id == sub
-    assert await totp.enabled(sub)
+    assert await find_totp(sub) is not None
     assert await totp.verify(sub, pyotp.TOTP(secret).now())
     assert await _identities(user) == [("https://login.example", f"s-{sub}", "login.example")]
     row = await fetchrow("SELECT secret FROM totp WHERE user_id = $1", sub)

@@ -19,6 +19,7 @@ from idp.signin import flow as flows
 from idp.signin.browser import BrowserBinding
 from idp.signin.csrf import form_token
 from idp.signin.factors import passkeys, totp
+from idp.signin.factors.repository import find_totp
 from idp.signin.flow import Flow
 from idp.signin.transitions import (
     FIRST,
@@ -186,7 +187,7 @@ class Walker:
         if flow.required != flow.acr:
             return {"action": "skip"}
         if flow.acr == MULTI_FACTOR:
-            if await totp.enabled(user.id):
+            if await find_totp(user.id) is not None:
                 return {"action": "totp", "code": await self.person.otp()}
             setup = await totp.start_setup(user.id, flow.binding.id, user.email)
             return {"action": "totp", "code": pyotp.TOTP(setup.secret).now()}

@@ -196,7 +196,7 @@ async def test_a_replication_slot_that_nobody_reads(own_database: str, monkeypat
 
 def test_a_slot_that_has_lost_wal_and_a_standby_that_lags() -> None:
     (lost,) = database._slot(repository.Slot("a", False, "lost", 0))
-    (lagging,) = database._standby(repository.Standby("b", "async", 90.0))
+    (lagging,) = database._standby(repository.Standby("b", 90.0))
     assert [(one.name, one.level) for one in (lost, lagging)] == [
         ("replication_slot_lost", Level.ERROR),
         ("standby_lags", Level.WARNING),

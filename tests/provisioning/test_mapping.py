@@ -10,10 +10,11 @@ from idp.accounts.attributes.registry import attributes
 from idp.errors import ValidationError
 from idp.provisioning import documents, mapping
 from idp.provisioning.models import Match
+from idp.scim.extensions import ENTERPRISE_SCHEMA
 from tests.provisioning.conftest import deliver, target, user
 from tests.provisioning.fake import FakeScim
 
-DEPARTMENT = f"{mapping.ENTERPRISE}:department"
+DEPARTMENT = f"{ENTERPRISE_SCHEMA}:department"
 DECLARED = {
     "department": Attribute(name="department", type=Type.STRING, label={"default": "Department"}),
     "teams": Attribute(name="teams", type=Type.STRING, multivalued=True, label={"default": "Teams"}),
@@ -62,8 +63,8 @@ def test_a_mapping_that_is_allowed() -> None:
         ({"emails": [{"value": "w@x", "type": "home"}]}, {"emails": "w@x"}, ["emails"]),
         ({"emails": "w@x"}, {"emails": "w@x"}, ["emails"]),
         ({"emails": [7, None]}, {"emails": None}, []),
-        ({mapping.ENTERPRISE: {"department": "Sales"}}, {DEPARTMENT: "Sales"}, []),
-        ({mapping.ENTERPRISE: 7}, {DEPARTMENT: "Sales"}, [DEPARTMENT]),
+        ({ENTERPRISE_SCHEMA: {"department": "Sales"}}, {DEPARTMENT: "Sales"}, []),
+        ({ENTERPRISE_SCHEMA: 7}, {DEPARTMENT: "Sales"}, [DEPARTMENT]),
         ({"addresses": [{"locality": "Bern", "type": "work", "x": 1}]}, {"addresses": {"locality": "Bern"}}, []),
         ({"active": "true"}, {"active": True}, ["active"]),
     ],
@@ -79,8 +80,8 @@ def test_a_replacement_keeps_what_is_not_mapped() -> None:
     }  # fmt: skip
     wanted = {"title": None, "name.givenName": None, "name.middleName": "M", "phoneNumbers": None, DEPARTMENT: "Sales"}
     assert documents.replacement(current, wanted, wanted) == {
-        "id": "1", "schemas": [mapping.CORE, mapping.ENTERPRISE], "nickName": "N",
-        "name": {"familyName": "B", "middleName": "M"}, "phoneNumbers": [], mapping.ENTERPRISE: {"department": "Sales"},
+        "id": "1", "schemas": [mapping.CORE, ENTERPRISE_SCHEMA], "nickName": "N",
+        "name": {"familyName": "B", "middleName": "M"}, "phoneNumbers": [], ENTERPRISE_SCHEMA: {"department": "Sales"},
     }  # fmt: skip
     assert current["title"] == "T"
 
@@ -110,9 +111,9 @@ async def test_declared_attributes_and_their_changes(scim: FakeScim) -> None:
     await deliver()
     (account,) = scim.users.values()
     assert account["title"] == "Sales"
-    assert account[mapping.ENTERPRISE] == {"department": "Sales"}
+    assert account[ENTERPRISE_SCHEMA] == {"department": "Sales"}
     assert account["urn:example:params:scim:User"] == {"teams": ["a", "b"]}
     await service.change(person.id, {"department": None})
     await deliver()
     assert "title" not in account
-    assert account[mapping.ENTERPRISE] == {}
+    assert account[ENTERPRISE_SCHEMA] == {}

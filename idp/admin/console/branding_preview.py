@@ -51,10 +51,6 @@ def preview(subject: Subject, branding: Branding, asked: Mapping[str, str]) -> R
     return for_our_frame(response)
 
 
-def _with(scheme: str, link: re.Match[str]) -> str:
-    return f"{link[0]}{'&amp;' if '?' in link[0] else '?'}scheme={scheme}"
-
-
 def refused(message: str) -> Response[str]:
     """Return a page that says why the entered values cannot be saved."""
     return for_our_frame(

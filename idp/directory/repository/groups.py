@@ -52,7 +52,6 @@ _USED_BY = """
 SELECT DISTINCT c.metadata ->> 'client_name' AS name
 FROM access_policy_group AS p JOIN client AS c ON c.client_id = p.client_id WHERE p.group_id = $1 ORDER BY 1 LIMIT 10
 """
-_HAS_CHILDREN = "SELECT FROM groups WHERE parent_id = $1 LIMIT 1"
 _DELETE = "DELETE FROM groups AS g WHERE id = $1 AND NOT EXISTS (SELECT FROM groups WHERE parent_id = g.id)"
 _COUNT_MEMBERS = "SELECT count(*) AS number FROM group_member WHERE group_id = $1"
 _NAMES = "SELECT id, name FROM groups WHERE id = ANY ($1::uuid[])"
@@ -138,10 +137,6 @@ async def move_group(id: UUID, parent_id: UUID | None, max_depth: int) -> bool:
     below it, or a group would be too deep.
     """
     return bool(await execute(_MOVE, id, parent_id, max_depth))
-
-
-async def has_children(id: UUID) -> bool:
-    return await fetchrow(_HAS_CHILDREN, id) is not None
 
 
 async def delete_group(id: UUID) -> bool:

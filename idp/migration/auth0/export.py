@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
@@ -16,7 +16,6 @@ from idp.migration.models import Export, ExportError, Person
 from idp.migration.reading import content, decoded
 
 _ADVICE = "Leave out what is not needed."
-Read = TypeVar("Read")
 
 
 class Files(NamedTuple):

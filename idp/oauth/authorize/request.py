@@ -115,11 +115,6 @@ class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(self.claims).decode() if requests else None
 
     @property
-    def openid(self) -> bool:
-        """Whether this is an OpenID Connect request and not only an OAuth one."""
-        return "openid" in self.scope
-
-    @property
     def max_proof_age(self) -> int | None:
         """The maximum age of the authentication in seconds; None: any age.
 

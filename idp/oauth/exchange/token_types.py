@@ -2,6 +2,5 @@
 
 PREFIX = "urn:ietf:params:oauth:token-type:"
 ACCESS_TOKEN = f"{PREFIX}access_token"
-REFRESH_TOKEN = f"{PREFIX}refresh_token"
 ID_TOKEN = f"{PREFIX}id_token"
 JWT = f"{PREFIX}jwt"

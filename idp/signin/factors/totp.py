@@ -125,11 +125,6 @@ async def delete_pending(user_id: UUID) -> int:
     return await repository.delete_pending_totp(user_id)
 
 
-async def enabled(user_id: UUID) -> bool:
-    """Return whether the user has a confirmed app."""
-    return await repository.find_totp(user_id) is not None
-
-
 async def disable(user_id: UUID) -> bool:
     """Remove the app, confirmed or pending. Returns whether there was a confirmed one."""
     removed = await repository.delete_totp(user_id)

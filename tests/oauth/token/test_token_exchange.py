@@ -395,11 +395,11 @@ async def test_may_act(world: World, alice: User) -> None:
         ({"subject_token": None}, "subject_token"),
         ({"subject_token_type": None}, "subject_token"),
         ({"subject_token_type": "access_token"}, "subject_token_type"),
-        ({"subject_token_type": token_types.REFRESH_TOKEN}, "subject_token_type"),
+        ({"subject_token_type": f"{token_types.PREFIX}refresh_token"}, "subject_token_type"),
         ({"subject_token_type": f"{token_types.PREFIX}saml2"}, "subject_token_type"),
         ({"actor_token_type": token_types.ACCESS_TOKEN}, "actor_token"),
         ({"actor_token": "x", "actor_token_type": None}, "actor_token"),
-        ({"requested_token_type": token_types.REFRESH_TOKEN}, "requested_token_type"),
+        ({"requested_token_type": f"{token_types.PREFIX}refresh_token"}, "requested_token_type"),
         ({"requested_token_type": token_types.ID_TOKEN}, "requested_token_type"),
     ],
 )

@@ -13,6 +13,7 @@ from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetchrow
 from idp.keys import vault
 from idp.signin.factors import totp
+from idp.signin.factors.repository import find_totp
 from tests.conftest import MakeUser
 
 #: The session that shows the secret.
@@ -45,10 +46,10 @@ async def test_setting_up(alice: User) -> None:
     app = pyotp.parse_uri(setup.uri)
     assert (app.secret, app.name, app.issuer) == (setup.secret, alice.email, "idp")
     assert len(setup.secret) == 32
-    assert not await totp.enabled(alice.id)
+    assert await find_totp(alice.id) is None
     assert not await totp.verify(alice.id, app.at(clock.now()))
     assert await totp.confirm(alice.id, HOLDER, app.at(clock.now()))
-    assert await totp.enabled(alice.id)
+    assert await find_totp(alice.id) is not None
 
 
 async def test_the_picture_needs_no_style_and_no_script(alice: User) -> None:
@@ -81,7 +82,7 @@ async def test_another_app_needs_the_first_one_off(alice: User) -> None:
     assert not await totp.confirm(alice.id, HOLDER, _code(secret))
     assert await totp.disable(alice.id)
     assert not await totp.disable(alice.id)
-    assert not await totp.enabled(alice.id)
+    assert await find_totp(alice.id) is None
     assert not await totp.verify(alice.id, _code(secret))
     assert (await totp.start_setup(alice.id, HOLDER, alice.email)).secret != secret
 
