@@ -86,6 +86,8 @@ async def test_a_moment_needs_a_time_zone(owner: Caller, value: object) -> None:
 
 async def test_nothing_of_it_was_kept(owner: Caller) -> None:
     """A value that no field accepts was stored nowhere."""
-    for client in await clients():
+    found = await clients()
+    assert found
+    for client in found:
         assert client.client_name.isprintable()
         assert client.scope.isprintable()
