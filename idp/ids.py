@@ -22,6 +22,14 @@ def uuid7_text() -> str:
     return str(uuid7())
 
 
+def uuid_or_none(text: str) -> UUID | None:
+    """Return the UUID that a text is; None: it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 def random_token() -> str:
     """Return a secret of 256 random bits, URL-safe, 43 characters long."""
     return secrets.token_urlsafe(32)

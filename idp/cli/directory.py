@@ -5,6 +5,8 @@ from uuid import UUID
 
 import rich_click as click
 
+from idp.ids import uuid_or_none
+
 if TYPE_CHECKING:
     from idp.directory.models import Group, Role
     from idp.infra.db.listing import Listing
@@ -16,13 +18,6 @@ client_option = click.option("--client", "client_id", help="The client that the 
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), default=LISTED, show_default=True, help="Maximum number of rows."
 )
-
-
-def uuid_or_none(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 async def find_group(group: str) -> "Group":

@@ -20,7 +20,8 @@ from idp.directory.repository import organizations as organization_repository
 from idp.federation.linking import ExternalIdentity
 from idp.federation.models import ProvedClaims, Rule, Scalar, Upstream
 from idp.federation.registry import upstreams
-from idp.federation.rules import MAX_GROUPS, counts, uuid_or_none
+from idp.federation.rules import MAX_GROUPS, counts
+from idp.ids import uuid_or_none
 
 log = structlog.get_logger()
 

@@ -14,6 +14,7 @@ from idp.directory import names
 from idp.directory.repository import groups, roles
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import ProvedClaims, Rule, Scalar
+from idp.ids import uuid_or_none
 
 log = structlog.get_logger()
 
@@ -102,13 +103,6 @@ async def _role(name: str, client_id: str | None) -> UUID:
     if found.organization_id is not None:
         raise InvalidUpstreamError("A role of an organisation is given to its members only, not by an upstream.")
     return found.id
-
-
-def uuid_or_none(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 # Which claims they read

@@ -20,7 +20,7 @@ from idp.federation.models import Finding
 from idp.federation.providers import KINDS
 from idp.federation.providers.oidc import OpenIDProvider
 from idp.federation.repository import UPSTREAMS
-from idp.federation.rules import uuid_or_none
+from idp.ids import uuid_or_none
 from idp.settings import settings
 
 _WRITE = Permission.UPSTREAMS_WRITE

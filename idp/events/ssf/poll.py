@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 
@@ -15,6 +14,7 @@ from idp.delivery.stream import content_context
 from idp.errors import InvalidRequestError
 from idp.events.models import Stream
 from idp.events.ssf import tokens
+from idp.ids import uuid_or_none
 from idp.keys import vault
 from idp.settings import settings
 
@@ -62,7 +62,9 @@ async def poll(stream: Stream, asked: Asked) -> dict[str, Any]:
     """
     kept = float(settings().delivery_kept)
     errors = {jti: _text(error) for jti, error in asked.setErrs.items()}
-    results = [(known, text) for jti, text in (dict.fromkeys(asked.ack, "") | errors).items() if (known := _uuid(jti))]
+    results = [
+        (known, text) for jti, text in (dict.fromkeys(asked.ack, "") | errors).items() if (known := uuid_or_none(jti))
+    ]
     if results:
         await deliveries.acknowledge(stream.stream, results, kept)
     if asked.maxEvents == 0:
@@ -104,13 +106,6 @@ async def _token(stored: StoredDelivery, stream: Stream) -> str:
         stored.id, stored.kind, stored.stream, content, stored.user_id, stored.session_id, stored.attempts + 1
     )
     return await tokens.token(delivery, stream)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _text(error: Mapping[str, Any]) -> str:
