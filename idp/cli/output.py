@@ -46,6 +46,15 @@ def print_details(values: Mapping[str, object]) -> None:
         _echo(*layout.record(given.items(), _width()))
 
 
+def print_secret(shown: Mapping[str, str], as_json: bool) -> None:
+    """Print what was created with its secret."""
+    if as_json:
+        print_json(shown)
+        return
+    print_details(shown)
+    click.echo("The secret is shown only now. It cannot be shown again.", err=True)
+
+
 def wrapped(text: str, indent: int = 10) -> str:
     """Break a text into lines of :data:`WIDTH`. URLs and names of settings stay whole, so that they can be copied."""
     import textwrap

@@ -5,7 +5,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.output import json_option, print_json, print_secret, print_table
 
 _PLACES = ("access_token", "id_token", "userinfo", "introspection")
 _IN = click.option(
@@ -22,14 +22,6 @@ def token_hooks() -> None:
     """
 
 
-def _print_secret(shown: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print_json(shown)
-        return
-    print_details(shown)
-    click.echo("The secret is shown only now. It cannot be shown again.", err=True)
-
-
 @token_hooks.command()
 @click.argument("url")
 @click.option("--client", "client_id", help="The client. Default: every client without its own hook.")
@@ -43,7 +35,7 @@ async def add(*, url: str, client_id: str | None, places: tuple[str, ...], fail_
 
     chosen = places or registration.DEFAULT_PLACES
     hook_id, secret = await registration.add(client_id, url, places=chosen, fail_open=fail_open)
-    _print_secret({"id": str(hook_id), "secret": secret}, as_json)
+    print_secret({"id": str(hook_id), "secret": secret}, as_json)
 
 
 @token_hooks.command("list")
@@ -92,7 +84,7 @@ async def rotate_secret(hook_id: UUID, as_json: bool) -> None:
     """Make a new secret. The one before signs too for a time: IDP_WEBHOOK_SECRET_OVERLAP."""
     from idp.oauth.token_hook import registration
 
-    _print_secret({"id": str(hook_id), "secret": await registration.rotate_secret(hook_id)}, as_json)
+    print_secret({"id": str(hook_id), "secret": await registration.rotate_secret(hook_id)}, as_json)
 
 
 @token_hooks.command()

@@ -5,7 +5,7 @@ from uuid import UUID
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.output import json_option, print_json, print_secret, print_table
 
 _EVENTS = click.option(
     "--event", "kinds", multiple=True, help="A kind of event, such as user_disabled; *: all. May be repeated."
@@ -15,14 +15,6 @@ _EVENTS = click.option(
 @click.group()
 def webhooks() -> None:
     """The URLs that get events (Standard Webhooks)."""
-
-
-def _print_secret(shown: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print_json(shown)
-        return
-    print_details(shown)
-    click.echo("The secret is shown only now. It cannot be shown again.", err=True)
 
 
 @webhooks.command()
@@ -37,7 +29,7 @@ async def add(*, url: str, kinds: tuple[str, ...], description: str, whole: bool
     from idp.events import webhooks as service
 
     webhook_id, secret = await service.add(url, kinds, description=description, whole=whole)
-    _print_secret({"id": str(webhook_id), "secret": secret}, as_json)
+    print_secret({"id": str(webhook_id), "secret": secret}, as_json)
 
 
 @webhooks.command("list")
@@ -82,7 +74,7 @@ async def rotate_secret(webhook_id: UUID, as_json: bool) -> None:
     """Make a new secret. The one before signs too for a time: IDP_WEBHOOK_SECRET_OVERLAP."""
     from idp.events import webhooks as service
 
-    _print_secret({"id": str(webhook_id), "secret": await service.rotate_secret(webhook_id)}, as_json)
+    print_secret({"id": str(webhook_id), "secret": await service.rotate_secret(webhook_id)}, as_json)
 
 
 @webhooks.command()
