@@ -14,10 +14,9 @@ from idp.accounts.tables import User
 from idp.admin.access import check_client
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
-from idp.admin.console.components import Action, Cell, Field, one, version
+from idp.admin.console.components import Action, Cell, Field, one, shown_version, version
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render, screen
 from idp.admin.roles import Permission
-from idp.errors import ValidationError
 from idp.oauth.access_policies import registration, texts
 from idp.oauth.access_policies.decision import CONDITIONS, reasons_against
 from idp.oauth.access_policies.models import AccessPolicy
@@ -200,7 +199,7 @@ async def save_policy(request: AdminRequest) -> Response[Any]:
     try:
         await registration.set_policy(
             client_id,
-            _seen(form),
+            shown_version(form),
             audience=request.caller.audience,
             groups=await texts.read_groups(lines("groups")),
             organizations=await texts.read_organizations(lines("organizations")),
@@ -214,14 +213,6 @@ async def save_policy(request: AdminRequest) -> Response[Any]:
     except FORM_ERRORS as error:
         return await _form(request, form, None, error.description)
     return redirect_with_notice(path(client_id))
-
-
-def _seen(form: Mapping[str, str]) -> datetime | None:
-    """Return the version of the policy that the form shows; None: there was none."""
-    try:
-        return datetime.fromisoformat(form["version"]) if form.get("version") else None
-    except ValueError as error:
-        raise ValidationError("Reload the form and try again.") from error
 
 
 async def _remove(request: AdminRequest, client_id: str) -> tuple[str, str]:

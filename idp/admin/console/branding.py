@@ -9,7 +9,7 @@ from litestar import Response
 from idp.admin.console import branding_form
 from idp.admin.console.branding_owners import Subject, branding_screen
 from idp.admin.console.branding_preview import PREVIEWS, preview, refused
-from idp.admin.console.components import Action, facts, version
+from idp.admin.console.components import Action, facts, shown_version, version
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, redirect_with_notice, render
 from idp.branding import service, validation
 from idp.branding.models import PICTURES, Branding
@@ -70,18 +70,10 @@ PICTURE_LABELS = dict(zip(PICTURES, ("Logo", "Logo in the dark", "Icon", "Backgr
 async def save_branding(request: AdminRequest, subject: Subject) -> Response[Any]:
     before = await service.branding_of(subject.owner)
     try:
-        await service.save(subject.owner, branding_form.read(request.form, before), _seen(request.form))
+        await service.save(subject.owner, branding_form.read(request.form, before), shown_version(request.form))
     except FORM_ERRORS as error:
         return _editor(request, subject, before, request.form, error=error.description)
     return redirect_with_notice(subject.path)
-
-
-def _seen(form: Mapping[str, str]) -> datetime | None:
-    """Return the version of the branding that the form shows; None: there was none."""
-    try:
-        return datetime.fromisoformat(form["version"]) if form.get("version") else None
-    except ValueError as error:
-        raise ValidationError("Reload the form and try again.") from error
 
 
 @branding_screen("GET", "/preview", write=False)

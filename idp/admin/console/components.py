@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from idp.admin.console.screen import AdminRequest, not_found
-from idp.errors import VersionConflictError
+from idp.errors import ValidationError, VersionConflictError
 from idp.infra.db.listing import InvalidQueryError, Listing, Page, find, list_page
 
 #: The section of filters that are shown on request.
@@ -197,6 +197,18 @@ def seen(admin_request: AdminRequest, row: Any) -> datetime:
     if admin_request.form.get("version") != updated_at.isoformat():
         raise VersionConflictError
     return updated_at
+
+
+def shown_version(form: Mapping[str, str]) -> datetime | None:
+    """Return the version that a form shows of a record that may be absent; None: there was none.
+
+    Raises:
+        ValidationError: it is no moment.
+    """
+    try:
+        return datetime.fromisoformat(form["version"]) if form.get("version") else None
+    except ValueError as error:
+        raise ValidationError("Reload the form and try again.") from error
 
 
 async def one(listing: Listing, **key: str) -> Any:
