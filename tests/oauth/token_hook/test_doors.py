@@ -10,6 +10,7 @@ import pytest
 from idp.accounts.tables import User
 from idp.accounts.users import disable_user
 from idp.infra.db.engine import fetch
+from idp.oauth.clients.service import update_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.token import id_jag
 from idp.oauth.token.grants import GRANTS
@@ -130,6 +131,22 @@ async def test_a_hook_that_may_fail(
     receivers.behaviours["hook"] = says({"deny": 7, "claims": {"access_token": {"tier": "gold"}}, "more": None})
     refused = await party.refresh(token)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_it_is_told_what_the_tokens_say(
+    browser: Browser, make_client: MakeClient, alice: User, receivers: Receivers
+) -> None:
+    """Without the scopes that the client is not registered for any more, in a refresh for less too."""
+    party = await make_client(scope="openid profile email", skip_consent=True)
+    token = (await party.tokens(browser, alice.email))["refresh_token"]
+    await update_client(party.client_id, scope="openid email")
+    await set_hook(party, receivers.url("hook"))
+    receivers.behaviours["hook"] = says(GOLD)
+    for scope, told in ((None, "openid email"), ("profile openid", "openid")):
+        answer = (await party.refresh(token, scope=scope)).json()
+        assert answer["scope"] == told
+        assert bodies(receivers)[-1]["scope"] == told
+        token = answer["refresh_token"]
 
 
 async def test_the_hook_of_all_others(
