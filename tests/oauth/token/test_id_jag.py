@@ -18,7 +18,7 @@ from idp.oauth import sign_out, subjects
 from idp.oauth.clients.registration import UnknownClientError, register_client
 from idp.oauth.clients.repository import find_client
 from idp.oauth.clients.service import delete_client
-from idp.oauth.exchange.token_types import ACCESS_TOKEN, PREFIX, REFRESH_TOKEN
+from idp.oauth.exchange.token_types import ACCESS_TOKEN, PREFIX
 from idp.oauth.id_jag import registration
 from idp.oauth.id_jag.repository import policies
 from idp.oauth.token import id_jag, token_exchange
@@ -153,7 +153,7 @@ async def test_the_claims(agent: Enterprise, alice: User, browser: Browser) -> N
         ({"subject_token": "x" * 20_000}, "invalid_request", None),
         ({"subject_token_type": f"{PREFIX}saml2"}, "invalid_request", None),
         ({"subject_token_type": ACCESS_TOKEN}, "invalid_request", None),
-        ({"subject_token_type": REFRESH_TOKEN}, "invalid_request", None),
+        ({"subject_token_type": f"{PREFIX}refresh_token"}, "invalid_request", None),
         ({"requested_token_type": f"{PREFIX}saml2"}, "invalid_request", None),
     ],
     ids=str,
