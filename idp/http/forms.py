@@ -1,5 +1,6 @@
 """Reading parameters from a query string or a body."""
 
+from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
@@ -34,6 +35,15 @@ def parse(data: bytes) -> dict[str, str]:
         pairs = parse_qsl(data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise InvalidRequestError("The parameters are not form-encoded UTF-8, or too many.") from error
+    return _fields(pairs)
+
+
+def _fields(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return decoded parameters by name, without the empty ones.
+
+    Raises:
+        InvalidRequestError: a parameter is repeated or contains a NUL.
+    """
     values: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in pairs:
@@ -66,15 +76,15 @@ async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
 async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str], bytes]:
     """Return the fields of a multipart/form-data body (RFC 7578), and the content of its file named ``file``.
 
-    A body of another type is read by :func:`form`, without a file.
+    Fields are UTF-8, whatever charset they name. A body of another type is read by :func:`form`, without a file.
 
     Raises:
-        InvalidRequestError: the body is malformed, or :func:`form` refuses it.
+        InvalidRequestError: the body is malformed, or has values that :func:`parse` would refuse.
     """
     kind, options = multipart.parse_options_header(request_header(request.scope, b"content-type") or "")
     if kind != MULTIPART or "boundary" not in options:
         return await form(request), b""
-    body, fields, file = BytesIO(await body_of(request).read()), dict[str, str](), b""
+    body, pairs, file = BytesIO(await body_of(request).read()), list[tuple[str, str]](), b""
     try:
         # The body is in memory already, and files may have secrets: no part of it is written to a temporary file.
         size = len(body.getbuffer())
@@ -83,12 +93,12 @@ async def form_with_file(request: Request[Any, Any, Any]) -> tuple[dict[str, str
         )
         for part in parser:
             if part.filename is None:
-                fields[part.name] = part.value
+                pairs.append((part.name, part.raw.decode("utf-8")))
             elif part.name == FILE:
                 file = part.raw
     except (multipart.MultipartError, UnicodeError) as error:
         raise InvalidRequestError("The form is malformed, or has too many fields.") from error
-    return fields, file
+    return _fields(pairs), file
 
 
 async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:

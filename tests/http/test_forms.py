@@ -132,3 +132,30 @@ def test_the_query_string_is_read_alike() -> None:
     request.scope["query_string"] = b"a=1&a=2"
     with pytest.raises(InvalidRequestError):
         forms.query(request)
+
+
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def _part(value: bytes, name: bytes = b"a", headers: bytes = b"") -> bytes:
+    return b'--b\r\nContent-Disposition: form-data; name="' + name + b'"\r\n' + headers + b"\r\n" + value + b"\r\n"
+
+
+@pytest.mark.parametrize("charset", ["nonsense", "rot13", "hex", "base64", "zlib", "utf-16", "unicode_escape"])
+async def test_the_charset_of_a_part_is_ignored(charset: str) -> None:
+    """Python has codecs that raise other errors, and ones whose texts cannot be encoded again."""
+    headers = f"Content-Type: text/plain; charset={charset}\r\n".encode()
+    body = _part(r"\ud800 é".encode(), headers=headers) + _part(b"", b"empty") + b"--b--\r\n"
+    assert await forms.form_with_file(_request(MULTIPART, body)) == ({"a": r"\ud800 é"}, b"")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        _part(b"\xff"), _part(b"\xed\xa0\x80"), _part(b"x", b"\xff"),
+        _part(b"\0"), _part(b"x", b"a\0"), _part(b"x") + _part(b"y"), _part(b"x") * (forms.MAX_FIELDS + 1),
+    ],
+)  # fmt: skip
+async def test_parts_are_checked_like_other_parameters(parts: bytes) -> None:
+    with pytest.raises(InvalidRequestError):
+        await forms.form_with_file(_request(MULTIPART, parts + b"--b--\r\n"))
