@@ -257,6 +257,18 @@ def test_the_standard_library_calls_no_servers() -> None:
     assert {name for name in modules() for imported in imports(name) if imported in callers} == set()
 
 
+def test_one_function_decodes_responses() -> None:
+    """``Response.json`` of httpx raises a RecursionError for a value that is nested too deeply."""
+    callers = {
+        name
+        for name, module in modules().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "json"
+        if not node.args and not node.keywords
+    }
+    assert callers == {"idp.dev.relying_party"}
+
+
 def test_only_http_makes_cookies() -> None:
     """Every one of them then carries the prefix and the attributes that protect it."""
     makers = set()

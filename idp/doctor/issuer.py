@@ -6,13 +6,11 @@ from hmac import compare_digest
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from idp.doctor import visits
 from idp.doctor.models import Context, Finding, Findings, error, note, ok, warning
 from idp.doctor.tls import unreachable
 from idp.doctor.visits import Visit
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.infra.outbound import Observation
 from idp.keys import vault
 from idp.settings import Settings
@@ -68,8 +66,8 @@ def _not_ours(settings: Settings, seen: Observation) -> Finding | None:
             "Set IDP_ISSUER to the URL at the end, or serve the issuer without a redirect.",
         )
     try:
-        document: Any = msgspec.json.decode(seen.body) if seen.status == 200 else None
-    except msgspec.DecodeError:
+        document: Any = foreign_json.decode(seen.body) if seen.status == 200 else None
+    except ValueError:
         document = None
     if not isinstance(document, dict) or "issuer" not in document:
         return error(

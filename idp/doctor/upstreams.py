@@ -11,6 +11,7 @@ from idp import clock
 from idp.doctor.models import Context, Finding, Findings, error, ok, warning
 from idp.federation import checks, registry
 from idp.federation.models import Upstream
+from idp.infra import foreign_json
 from idp.settings import DAY
 
 #: Seconds for one provider, and those that are asked at once.
@@ -83,7 +84,7 @@ def _expiry(secret: str) -> datetime | None:
         return None
     try:
         content = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        exp = msgspec.json.decode(content, type=_Claims).exp
+        exp = foreign_json.decode(content, _Claims).exp
         return datetime.fromtimestamp(exp, UTC) if exp is not None else None
-    except (ValueError, OverflowError, msgspec.MsgspecError):
+    except (ValueError, OverflowError):
         return None

@@ -8,7 +8,7 @@ import msgspec
 
 from idp.doctor import seals
 from idp.doctor.probe_models import PATH, TOKEN, Arrival
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.infra.outbound import Observation
 from idp.settings import Settings
 
@@ -61,8 +61,8 @@ async def visit(
         "POST" if body else "GET", url, sent, body, own=origins(settings), timeout_seconds=SECONDS
     )
     try:
-        arrival = msgspec.json.decode(seen.body, type=Arrival)
-    except msgspec.DecodeError:
+        arrival = foreign_json.decode(seen.body, Arrival)
+    except ValueError:
         return Visit(seen, None)
     genuine = arrival.nonce == nonce and secrets.compare_digest(arrival.proof, seals.proof(nonce))
     return Visit(seen, arrival if genuine else None)

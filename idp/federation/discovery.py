@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from idp.federation.errors import UpstreamUnavailableError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.keys import jose
 
 SECONDS = 5.0
@@ -40,8 +40,8 @@ async def fetch_json(url: str) -> dict[str, Any]:
     """
     try:
         body = await outbound.get(url, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (outbound.CallFailed, msgspec.DecodeError, UnicodeError) as error:
+        return foreign_json.decode(body, dict[str, Any])
+    except (outbound.CallFailed, ValueError) as error:
         raise UpstreamUnavailableError(f"{url} does not answer as it should.") from error
 
 

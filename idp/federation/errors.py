@@ -1,7 +1,12 @@
 """Errors of sign-ins with providers. Pages show a sentence for each; the audit event has its reason."""
 
 from idp.errors import RemoteError, ValidationError
+from idp.infra import outbound
 from idp.reasons import Reason
+
+#: What a response that violates the protocol raises in Authlib's client, besides Authlib's own errors, or in what reads
+#: it. Authlib decodes JSON itself: a RecursionError comes from a value that is nested too deeply.
+MALFORMED = (outbound.CallFailed, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 class InvalidUpstreamError(ValidationError):

@@ -5,13 +5,13 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
-import msgspec
 import multipart
 from litestar import Request
 
 from idp.errors import InvalidRequestError
 from idp.http.body import body_of
 from idp.http.headers import request_header
+from idp.infra import foreign_json
 
 #: Maximum number of parameters. Forms with the attributes of users have the most of them.
 MAX_FIELDS = 500
@@ -110,9 +110,9 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
     if _content_type(request) != JSON:
         return await form(request)
     try:
-        values = msgspec.json.decode(await body_of(request).read(), type=dict[str, str])
+        values = foreign_json.decode(await body_of(request).read(), dict[str, str])
         text = "".join([*values, *values.values()]).encode()
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequestError("The body must be a JSON object whose members are strings.") from error
     if b"\0" in text or len(values) > MAX_FIELDS:
         raise InvalidRequestError("A parameter contains a NUL character, or there are too many.")

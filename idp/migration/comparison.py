@@ -13,7 +13,7 @@ from idp.accounts.attributes.registry import attributes
 from idp.accounts.claims import PROTECTED_CLAIMS
 from idp.accounts.users import named_user
 from idp.errors import OperatorError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.keys import jose
 from idp.oauth import subjects
 from idp.oauth.claims.preview import preview
@@ -130,8 +130,8 @@ async def _fetched(issuer: str, url: str) -> dict[str, Any]:
     try:
         seen = await outbound.observe("GET", url, {"Accept": "application/json"}, b"", own=own, timeout_seconds=SECONDS)
         if seen.status == 200:
-            return msgspec.json.decode(seen.body, type=dict[str, Any])
-    except (outbound.CallFailed, msgspec.MsgspecError, UnicodeError, ValueError, RecursionError) as error:
+            return foreign_json.decode(seen.body, dict[str, Any])
+    except (outbound.CallFailed, ValueError) as error:
         raise ComparisonError(f"{url} does not answer as it should: {error}.") from error
     raise ComparisonError(f"{url} answers with status {seen.status}.")
 
@@ -145,8 +145,8 @@ def samples(lines: Iterable[bytes], name: str) -> Iterator[Sample]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                yield msgspec.json.decode(line, type=Sample)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                yield foreign_json.decode(line, Sample)
+            except ValueError as error:
                 raise ComparisonError(f"{name}: line {number}: {str(error).replace('`', '')}.") from error
 
 

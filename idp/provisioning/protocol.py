@@ -13,7 +13,7 @@ import msgspec
 from idp.delivery.handlers import DeliveryFailedError
 from idp.delivery.stream import retry_after, text_of
 from idp.errors import RemoteError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.infra.outbound import Answer, CallFailed, Client
 from idp.provisioning.documents import get
 from idp.provisioning.models import Document, Features
@@ -256,8 +256,8 @@ def _document(answer: Answer, max_bytes: int) -> Document:
     if answer.status == HTTPStatus.NO_CONTENT or not answer.body.strip():
         return {}
     try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        found = foreign_json.decode(answer.body)
+    except ValueError as error:
         raise DeliveryFailedError("Its response is not JSON.") from error
     if not isinstance(found, dict):
         raise DeliveryFailedError("Its response is not a SCIM resource.")

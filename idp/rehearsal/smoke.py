@@ -17,7 +17,7 @@ import msgspec
 from idp import ids
 from idp.accounts.users import create_user
 from idp.errors import RemoteError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.infra.outbound import CallFailed, Observation
 from idp.oauth.clients.registration import register_client
 from idp.rehearsal.models import Flow
@@ -108,8 +108,8 @@ class Visitor:
         if seen.status != status:
             raise _FlowFailedError(f"{what}: {seen.status} {_error_of(seen)}".rstrip())
         try:
-            return msgspec.json.decode(seen.body) if seen.body else {}
-        except msgspec.DecodeError as error:
+            return foreign_json.decode(seen.body) if seen.body else {}
+        except ValueError as error:
             raise _FlowFailedError(f"{what}: not JSON.") from error
 
     async def post(self, endpoint: str, status: int = 200, **form: str) -> Any:
@@ -151,7 +151,7 @@ class Visitor:
 
     async def _check_key(self, token: str) -> None:
         head = token.partition(".")[0]
-        kid = msgspec.json.decode(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
+        kid = foreign_json.decode(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["kid"]
         if kid not in self._kids:
             raise _FlowFailedError("The key of a token is not published.")
 
@@ -243,8 +243,8 @@ def _target(seen: Observation) -> str | None:
 def _error_of(seen: Observation) -> str:
     """Return the error code of a response."""
     try:
-        return str(msgspec.json.decode(seen.body).get("error", ""))
-    except (msgspec.DecodeError, AttributeError):
+        return str(foreign_json.decode(seen.body).get("error", ""))
+    except (ValueError, AttributeError):
         return ""
 
 

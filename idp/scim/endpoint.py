@@ -18,6 +18,7 @@ from idp.http.access import Access, LargeBody
 from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
+from idp.infra import foreign_json
 from idp.infra.logs import exception_fields
 from idp.scim import answers, bulk, groups, organization_groups, organization_users, paging, schemas, users
 from idp.scim.access import PATH, Caller, authenticate, count, has_token, is_on
@@ -78,8 +79,8 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
     if media_type not in (answers.MEDIA_TYPE, "application/json"):
         raise UnsupportedMediaTypeError
     try:
-        content = msgspec.json.decode(await body_of(request).read())
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        content = foreign_json.decode(await body_of(request).read())
+    except ValueError as error:
         raise InvalidSyntaxError("The body is not JSON.") from error
     if not isinstance(content, dict):
         raise InvalidSyntaxError("The body must be a JSON object.")

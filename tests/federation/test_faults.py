@@ -6,6 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from idp.accounts.tables import User
+from idp.federation import credentials, discovery
+from idp.federation.errors import UpstreamUnavailableError
+from idp.federation.providers.base import oauth_client
 from idp.infra.db.engine import fetch, fetchrow
 from tests.federation.conftest import Add, leave, sign_in
 from tests.support.browser import Browser, as_page, open_browser
@@ -22,7 +25,7 @@ async def _events(upstream_id: str) -> list[str]:
     return [row["reason"] for row in rows]
 
 
-@pytest.mark.parametrize("fault", ["error_500", "html", "huge", "array", "elsewhere", "token_error"])
+@pytest.mark.parametrize("fault", ["error_500", "html", "huge", "array", "nested", "elsewhere", "token_error"])
 @pytest.mark.parametrize("kind", ["oidc", "github"])
 async def test_nonsense(
     browser: Browser, provider: OpenIDProvider, github: GitHub, add: Add, alice: User, fault: str, kind: str
@@ -59,6 +62,24 @@ async def test_one_that_is_slow(browser: Browser, provider: OpenIDProvider, add:
     assert page.status == 400
     assert upstream.name in page.text
     assert await _events(upstream.id) == ["unavailable"]
+
+
+async def test_metadata_that_are_nested_too_deeply(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+    provider.faults.add("nested")
+    upstream = await add(issuer=provider.issuer)
+    page = as_page(await browser.get("/login"))
+    assert as_page(await browser.get(f"{page.path}/to/{upstream.id}")).status == 400
+    with pytest.raises(UpstreamUnavailableError):
+        await discovery.fetch_json(f"{provider.issuer}/jwks")
+
+
+async def test_a_token_endpoint_that_is_tested(provider: OpenIDProvider, add: Add) -> None:
+    """The check of the client secret refuses what a sign-in refuses."""
+    upstream = await add(issuer=provider.issuer)
+    provider.faults.add("nested")
+    async with oauth_client(upstream, "secret", "client_secret_post") as client:
+        with pytest.raises(UpstreamUnavailableError):
+            await credentials.check(client, f"{provider.issuer}/token")
 
 
 async def test_one_that_is_gone(browser: Browser, add: Add) -> None:

@@ -16,7 +16,7 @@ from idp.infra.db.engine import fetchrow
 from tests.federation.conftest import Add, sign_in
 from tests.support.browser import Browser, as_page
 from tests.support.mailbox import Mailbox
-from tests.support.stand_ins import CLIENT_ID, GitHub, OpenIDProvider
+from tests.support.stand_ins import CLIENT_ID, NESTED, Answer, GitHub, OpenIDProvider
 
 pytestmark = pytest.mark.fault(22)
 
@@ -132,9 +132,12 @@ async def test_userinfo_that_is_refused(
     assert "upstream-send" in page.ids
 
 
-async def test_userinfo_that_is_an_outage(browser: Browser, provider: OpenIDProvider, add: Add) -> None:
+@pytest.mark.parametrize(
+    "answer", [(503, "text/plain", "later"), (200, "application/json", NESTED)], ids=["503", "nested"]
+)
+async def test_userinfo_that_is_an_outage(browser: Browser, provider: OpenIDProvider, add: Add, answer: Answer) -> None:
     provider.lean = True
-    provider.userinfo = (503, "text/plain", "later")
+    provider.userinfo = answer
     upstream = await add(issuer=provider.issuer, trust_email=True)
     assert as_page(await sign_in(browser, upstream)).status == 400
     assert (await _reason(upstream.id))["reason"] == "unavailable"
@@ -224,8 +227,8 @@ async def test_github_without_leave_to_read_addresses(
 async def test_github_that_fails(browser: Browser, github: GitHub, add: Add) -> None:
     """Another status is an outage as before."""
     upstream = await add(kind="github", issuer=github.url)
-    for status in (401, 429, 500):
-        github.addresses = (status, "application/json", "{}")
+    for answer in ((401, "{}"), (429, "{}"), (500, "{}"), (200, NESTED)):
+        github.addresses = (answer[0], "application/json", answer[1])
         assert as_page(await sign_in(browser, upstream)).status == 400
         assert (await _reason(upstream.id))["reason"] == "unavailable"
 

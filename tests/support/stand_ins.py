@@ -19,6 +19,8 @@ from tests.support import tokens
 
 CLIENT_ID, CLIENT_SECRET = "our-client", "our-secret"
 Answer = tuple[int, str, str]
+#: JSON that is nested too deeply for every decoder.
+NESTED = "[" * 50_000 + "]" * 50_000
 
 
 def _json(content: Any, status: int = 200) -> Answer:
@@ -110,6 +112,8 @@ class StandIn:
             return 200, "application/json", json.dumps({"x": "x" * 5_000_000})
         if "array" in self.faults:
             return _json([1, 2, 3])
+        if "nested" in self.faults:
+            return 200, "application/json", NESTED
         if "elsewhere" in self.faults:
             return 302, "", "http://127.0.0.1:9/"
         return None

@@ -16,9 +16,12 @@ from idp.admin.access import Caller, lock_client_first, lock_users_first
 from idp.admin.api.idempotency import repeatable
 from idp.admin.api.operation import PREFIX, Call, Operation, Page, Result, not_found, tag_of
 from idp.admin.api.problems import Answer, OutdatedError, ProblemError
+from idp.infra import foreign_json
 from idp.settings import settings
 
 MAX_KEY_LENGTH = 200
+#: Maximum depth of arrays and objects in a body.
+MAX_DEPTH = 100
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -119,21 +122,27 @@ async def _body(operation: Operation, message: Message) -> tuple[Any, frozenset[
     if not message.headers.get("content-type", "").startswith("application/json"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
     try:
-        plain = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        plain = foreign_json.decode(content)
+    except ValueError as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
-    _check_text(plain)
+    _check(plain)
     try:
         return msgspec.convert(plain, operation.body), frozenset(plain)
     except msgspec.ValidationError as error:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", str(error)) from error
 
 
-def _check_text(value: Any) -> None:
-    """Return whether a value contains a NUL, which PostgreSQL cannot store, also in names of members."""
+def _check(value: Any, depth: int = 0) -> None:
+    """Require that a value can be stored, and that it is not nested so deeply that a later step ends in recursion.
+
+    Raises:
+        ProblemError: it is too deep, or contains a NUL, which PostgreSQL cannot store, also in names of members.
+    """
+    if depth > MAX_DEPTH:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is nested too deeply.")
     if isinstance(value, str) and "\0" in value:
         raise ProblemError(
             HTTPStatus.BAD_REQUEST, "malformed-json", "A text contains a character that cannot be stored."
         )
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check_text(inner)
+        _check(inner, depth + 1)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
@@ -18,7 +17,7 @@ from idp.http.access import Access
 from idp.http.body import body_of
 from idp.http.exception_handlers import NO_STORE
 from idp.http.responses import BytesResponse, json
-from idp.infra import request_context
+from idp.infra import foreign_json, request_context
 from idp.oauth import protected
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.stored import stored_client
@@ -231,8 +230,8 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise InvalidRequestError("The body must be JSON, as application/json.")
     try:
-        content = msgspec.json.decode(await body_of(request).read())
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        content = foreign_json.decode(await body_of(request).read())
+    except ValueError as error:
         raise InvalidRequestError("The body is not JSON.") from error
     if not isinstance(content, dict):
         raise InvalidRequestError("The body must be a JSON object.")

@@ -3,8 +3,6 @@
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
-
 from idp import clock
 from idp.accounts.repository.users import user_by_id
 from idp.audit.repository.feed import FedEvent
@@ -14,6 +12,7 @@ from idp.errors import RemoteError
 from idp.events.models import Stream
 from idp.events.ssf import repository
 from idp.events.ssf.types import STREAM_UPDATED, VERIFICATION, signals_of
+from idp.infra import foreign_json
 from idp.infra.outbound import Answer
 from idp.keys import vault
 from idp.keys.algorithms import DEFAULT_ALGORITHM
@@ -194,8 +193,8 @@ def _is_final(answer: Answer) -> bool:
     if answer.status != 400:
         return False
     try:
-        return msgspec.json.decode(answer.body).get("err") in _FINAL
-    except (msgspec.DecodeError, AttributeError, UnicodeError):
+        return foreign_json.decode(answer.body).get("err") in _FINAL
+    except (ValueError, AttributeError, TypeError):
         return False
 
 

@@ -1,12 +1,12 @@
 """Sign in with Apple (https://developer.apple.com/documentation/signinwithapple)."""
 
-import json
 from typing import Any, ClassVar
 
 from idp import clock
 from idp.federation.errors import InvalidUpstreamError
 from idp.federation.models import AuthorizationRequest, Upstream
 from idp.federation.providers.oidc import OpenIDProvider
+from idp.infra import foreign_json
 from idp.keys import jose
 
 #: Lifetime of a client assertion in seconds. Each sign-in makes a new one.
@@ -55,9 +55,9 @@ class Apple(OpenIDProvider):
     def callback_claims(self, parameters: dict[str, str]) -> dict[str, Any]:
         """Return the name from ``user``, which only the first sign-in has."""
         try:
-            name = json.loads(parameters["user"])["name"]
+            name = foreign_json.decode(parameters["user"])["name"]
             members = {"given_name": name.get("firstName"), "family_name": name.get("lastName")}
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        except (KeyError, TypeError, ValueError, AttributeError):
             return {}
         # Users may omit either name.
         names = {claim: text for claim, text in members.items() if isinstance(text, str) and text.strip()}

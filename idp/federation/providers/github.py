@@ -10,6 +10,7 @@ from authlib.common.errors import AuthlibBaseError
 
 from idp.federation import claims_mapping, credentials, rules
 from idp.federation.errors import (
+    MALFORMED,
     AccessDeniedError,
     InvalidUpstreamError,
     NotInAllowedOrganizationError,
@@ -19,7 +20,7 @@ from idp.federation.errors import (
 )
 from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
 from idp.federation.providers.base import SECONDS, oauth_client
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -90,7 +91,7 @@ class GitHub:
                 return await self._person(upstream, client, dict(tokens))
         except AuthlibBaseError as error:
             raise AccessDeniedError("The provider would not redeem the code.") from error
-        except (TimeoutError, outbound.CallFailed, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (TimeoutError, *MALFORMED) as error:
             raise UpstreamUnavailableError("The provider does not answer as it should.") from error
 
     async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> UserInfo:
@@ -122,7 +123,7 @@ class GitHub:
             response = await client.get(
                 f"{_api(upstream)}/user/memberships/orgs/{quote(organization, safe='')}", headers=HEADERS
             )
-            if response.status_code == 200 and response.json()["state"] == "active":
+            if response.status_code == 200 and foreign_json.decode(response.content)["state"] == "active":
                 return True
             if response.status_code not in (200, 403, 404):
                 response.raise_for_status()
@@ -147,8 +148,9 @@ class GitHub:
             if response.status_code in (403, 404):
                 return None
             response.raise_for_status()
-            found += response.json()
-            if len(response.json()) < 100:
+            entries = foreign_json.decode(response.content)
+            found += entries
+            if len(entries) < 100:
                 return found
         return None
 
@@ -162,12 +164,12 @@ class GitHub:
         ):
             return []
         response.raise_for_status()
-        return response.json()
+        return foreign_json.decode(response.content)
 
     async def _get(self, upstream: Upstream, client: "AsyncOAuth2Client", path: str) -> Any:
         response = await client.get(f"{_api(upstream)}{path}", headers=HEADERS)
         response.raise_for_status()
-        return response.json()
+        return foreign_json.decode(response.content)
 
     async def sign_out_url(self, upstream: Upstream, back: str) -> str | None:
         """GitHub has no logout endpoint."""

@@ -13,6 +13,7 @@ from authlib.common.errors import AuthlibBaseError
 from idp import clock
 from idp.federation import claims_mapping, credentials, discovery, logout_tokens, rules
 from idp.federation.errors import (
+    MALFORMED,
     AccessDeniedError,
     InvalidUpstreamError,
     NotInAllowedOrganizationError,
@@ -22,7 +23,7 @@ from idp.federation.errors import (
 )
 from idp.federation.models import AuthorizationRequest, Finding, LogoutToken, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 
@@ -182,7 +183,7 @@ class OpenIDProvider:
             raise AccessDeniedError(
                 f"The provider would not redeem the code: {error.error if known else 'no reason'}."
             ) from error
-        except (outbound.CallFailed, ValueError, TypeError, AttributeError) as error:
+        except MALFORMED as error:
             raise UpstreamUnavailableError("The token endpoint does not answer as it should.") from error
         return dict(tokens)
 
@@ -242,7 +243,7 @@ class OpenIDProvider:
             if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
                 claims = await self._signed_userinfo(upstream, metadata, token, response.text)
             else:
-                claims = response.json()
+                claims = foreign_json.decode(response.content)
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             if "email" in token:
                 # Only rules need it, and no sign-in fails because of a rule.

@@ -13,10 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-import msgspec
-
 from idp.errors import RemoteError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.keys import jose
 from idp.oauth.clients.models import Client
 
@@ -84,7 +82,7 @@ class _Entry:
             body = await outbound.get(self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
             _decoded(body)
             self.body, self.fetched = body, time.monotonic()
-        except (outbound.CallFailed, msgspec.DecodeError, UnicodeError, RecursionError):
+        except (outbound.CallFailed, ValueError):
             # What is cached stays usable for a while.
             return
         finally:
@@ -119,7 +117,7 @@ def _entry(owner: KeyOwner, uri: str) -> _Entry:
 
 @lru_cache(maxsize=MAX_DECODED)
 def _decoded(body: bytes) -> object:
-    return msgspec.json.decode(body)
+    return foreign_json.decode(body)
 
 
 def keys_of_set(jwks: object) -> JWKS:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from idp.errors import OAuthError
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
 
@@ -47,8 +47,8 @@ async def fetch(url: str) -> PublishedMetadata:
         found = await outbound.get_document(
             metadata_url, {"Accept": "application/json"}, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_BYTES
         )
-        document = msgspec.json.decode(found.body, type=_Document)
-    except (outbound.CallFailed, msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        document = foreign_json.decode(found.body, _Document)
+    except (outbound.CallFailed, ValueError) as error:
         raise _refused("The resource server has no metadata at its well-known URL (RFC 9728).") from error
     if document.resource not in (identifier, identifier.removesuffix("/"), f"{identifier}/"):
         raise _refused("The metadata are those of another resource.")

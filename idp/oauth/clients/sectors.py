@@ -5,9 +5,7 @@ OpenID Connect Registration section 5. It is read when a client registers or cha
 
 from typing import NamedTuple
 
-import msgspec
-
-from idp.infra import outbound
+from idp.infra import foreign_json, outbound
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 
 SECONDS = 5.0
@@ -29,8 +27,8 @@ async def fetch(uri: str) -> Sector:
     """
     try:
         body = await outbound.get(uri, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
-        return Sector(uri, frozenset(msgspec.json.decode(body, type=list[str])))
-    except (outbound.CallFailed, msgspec.MsgspecError, UnicodeError) as error:
+        return Sector(uri, frozenset(foreign_json.decode(body, list[str])))
+    except (outbound.CallFailed, ValueError) as error:
         raise invalid_metadata("sector_identifier_uri has no JSON list of redirect URIs.") from error
 
 

@@ -76,6 +76,16 @@ async def test_a_body_must_be_an_object(owner: Caller, method: str, path: str, s
         _fits(await owner.http.request(method, url, content=body, headers=headers), body[:20])
 
 
+async def test_a_body_may_be_nested_to_a_limit(owner: Caller) -> None:
+    """Around the depth that the decoder accepts, too: what reads the body after it needs more of the stack."""
+    headers = {"Authorization": f"Bearer {owner.token}", "Content-Type": "application/json"}
+    for depth in (50, 100, 101, *range(900, 1000)):
+        body = b'{"name":' + b"[" * (depth - 1) + b'"a"' + b"]" * (depth - 1) + b"}"
+        answer = await owner.http.post(f"{owner.issuer}{API}/groups", content=body, headers=headers)
+        _fits(answer, depth)
+        assert answer.status_code == (422 if depth <= 100 else 400), depth
+
+
 @pytest.mark.fault(15)
 @pytest.mark.parametrize("value", ["2026-01-01T00:00:00", "2026-01-01", "\0", 1, {"\0": 1}])
 async def test_a_moment_needs_a_time_zone(owner: Caller, value: object) -> None:
