@@ -5,8 +5,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 from uuid import UUID
 
@@ -18,7 +16,7 @@ from idp.audit.events import storable
 from idp.delivery import repository
 from idp.delivery.handlers import DeliveryFailedError, DeliveryRejectedError, DueDelivery, Handler, Handlers
 from idp.delivery.repository import Lease, StoredDelivery
-from idp.infra import outbound
+from idp.infra import http_date, outbound
 from idp.infra.db import outages
 from idp.infra.logs import exception_fields
 from idp.infra.outbound import Answer, CallFailed
@@ -204,12 +202,8 @@ def retry_after(answer: Answer) -> float:
     text = answer.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(min(int(text[:9]), LONGEST_WAIT))
-    try:
-        at = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return 0.0
-    seconds = (at.replace(tzinfo=at.tzinfo or UTC) - clock.now()).total_seconds()
-    return min(max(float(seconds), 0.0), LONGEST_WAIT)
+    at = http_date.parse(text)
+    return min(max((at - clock.now()).total_seconds(), 0.0), LONGEST_WAIT) if at else 0.0
 
 
 def text_of(answer: Answer) -> str:

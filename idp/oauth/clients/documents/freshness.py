@@ -1,10 +1,9 @@
 """How long a document may be cached, by its headers and within the bounds of the settings (RFC 9111 section 4.2)."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 
 from idp import clock
+from idp.infra import http_date
 from idp.settings import HOUR, settings
 
 #: Lifetime in seconds of a document whose headers name none.
@@ -33,8 +32,8 @@ def _named_lifetime(headers: Mapping[str, str]) -> float:
         if name in directives:
             return _seconds(directives[name]) - _seconds(headers.get("age", "0"))
     if "expires" in headers:
-        expires = _date(headers["expires"])
-        return (expires - (_date(headers.get("date", "")) or clock.now())).total_seconds() if expires else 0
+        expires = http_date.parse(headers["expires"])
+        return (expires - (http_date.parse(headers.get("date", "")) or clock.now())).total_seconds() if expires else 0
     return DEFAULT_LIFETIME
 
 
@@ -50,11 +49,3 @@ def _directives(value: str) -> dict[str, str]:
 def _seconds(text: str) -> int:
     """Return a number of seconds. An invalid one counts as 0: the document is stale at once."""
     return min(int(text[:12]), _LONGEST) if text.isascii() and text.isdigit() else 0
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None

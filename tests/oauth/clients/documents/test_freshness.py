@@ -30,6 +30,8 @@ SHORTEST, LONGEST = 300, 86400
         ({"cache-control": "no-cache"}, SHORTEST),
         ({"cache-control": "private, max-age=900"}, SHORTEST),
         ({"expires": "0"}, SHORTEST),
+        ({"expires": "Tue, 01 Dec 99999999999999999999 12:00:00 GMT"}, SHORTEST),
+        ({"expires": "Tue, 01 Dec 2020 12:10:00 -0000", "date": "Tue, 01 Dec 2020 12:00:00 GMT"}, 600),
         ({"expires": "Tue, 01 Dec 2020 12:00:00 GMT"}, SHORTEST),
         ({"expires": "Tue, 01 Dec 2020 12:10:00 GMT", "date": "Tue, 01 Dec 2020 12:00:00 GMT"}, 600),
         ({"expires": "Tue, 01 Dec 2020 12:10:00 GMT", "date": "yesterday"}, SHORTEST),
