@@ -46,7 +46,7 @@ class RevocationList:
         self._jwt = b""
         self._made_at = -math.inf
         self._valid_until = 0
-        self._making = asyncio.Lock()
+        self._making: asyncio.Task[None] | None = None
 
     async def current(self) -> bytes:
         """Return the list as a JWT. If the database cannot be reached, the last one is returned until it expires.
@@ -54,15 +54,19 @@ class RevocationList:
         Raises:
             DatabaseUnavailableError: the database cannot be reached, and there is no list that has not expired.
         """
-        if not self._is_fresh():
-            async with self._making:
-                # Another request may have made it.
-                if not self._is_fresh():
-                    await self._make()
+        if time.monotonic() - self._made_at >= FRESH_SECONDS:
+            if self._making is None:
+                # A separate task, so that cancelling the first caller does not cancel the others. All get its error.
+                self._making = asyncio.create_task(self._make())
+                self._making.add_done_callback(self._made)
+            await asyncio.shield(self._making)
         return self._jwt
 
-    def _is_fresh(self) -> bool:
-        return time.monotonic() - self._made_at < FRESH_SECONDS
+    def _made(self, making: asyncio.Task[None]) -> None:
+        self._making = None
+        # If every caller was cancelled, nobody else reads the error.
+        if not making.cancelled():
+            making.exception()
 
     async def _make(self) -> None:
         begun_at, now = time.monotonic(), clock.timestamp()

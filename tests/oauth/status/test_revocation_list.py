@@ -234,6 +234,30 @@ async def test_it_is_made_once_for_many(db: str, monkeypatch: pytest.MonkeyPatch
     assert calls == 1
 
 
+async def test_a_failure_is_shared_by_all_who_wait(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failing statement may take long, and is not repeated for each of them. One that gave up ends no other."""
+    calls, failing = 0, asyncio.Event()
+
+    async def down(*_about: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        await failing.wait()
+        raise ConnectionError
+
+    own = RevocationList()
+    with monkeypatch.context() as broken:
+        broken.setattr(repository, "revoked", down)
+        waiting = [asyncio.create_task(own.current()) for _ in range(10)]
+        while not calls:
+            await asyncio.sleep(0)
+        waiting[0].cancel()
+        failing.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, *[ConnectionError] * 9]
+    assert calls == 1
+    assert await own.current()
+
+
 async def test_an_outage_leaves_the_last_list(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database is down nothing is revoked. After its expiry the list is not served any more."""
 
