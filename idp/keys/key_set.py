@@ -145,14 +145,16 @@ class KeySet:
     async def write_use(self) -> None:
         """Write how many tokens the keys have signed. On failure the counts are kept for the next write."""
         taken, self._used = self._used, {}
-        for kid, use in taken.items():
-            try:
+        try:
+            while taken:
+                kid, use = next(iter(taken.items()))
                 await signing_keys.add_use(kid, use.tokens, datetime.fromtimestamp(use.expires_at, UTC))
-            except BaseException:
+                del taken[kid]
+        finally:
+            for kid, use in taken.items():
                 newer = self._used.setdefault(kid, _Use())
                 newer.tokens += use.tokens
                 newer.expires_at = max(newer.expires_at, use.expires_at)
-                raise
 
     def verification(self) -> Mapping[str, SigningKey]:
         """Return every published key by its ``kid``, pending ones included."""

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from jwt import PyJWKSet
@@ -13,6 +14,7 @@ from idp.infra.db.outages import DatabaseUnavailableError
 from idp.keys import jose, lifecycle, vault
 from idp.keys.algorithms import SIGNING_ALGORITHMS
 from idp.keys.key_set import KeySet
+from idp.keys.repository import signing_keys
 from tests.support.isolated import MoveClock
 
 pytestmark = pytest.mark.usefixtures("own_database")
@@ -109,6 +111,28 @@ async def test_signed_tokens_are_counted_without_loss() -> None:
     assert key.signed == 4
     assert key.last_token_expires_at is not None
     assert key.last_token_expires_at.timestamp() == 300
+
+
+async def test_a_failure_keeps_the_counts_of_all_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    algs = ("ES256", "EdDSA", "Ed25519")
+    for alg in algs:
+        await lifecycle.ensure_signing_key(alg)
+    ring = await loaded()
+    for alg in algs:
+        ring.sign(alg, "at+jwt", {"exp": 100})
+    second, add_use = ring.signing(algs[1]).kid, signing_keys.add_use
+
+    async def failing(kid: str, *about: Any) -> None:
+        if kid == second:
+            raise ConnectionError
+        await add_use(kid, *about)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(signing_keys, "add_use", failing)
+        with pytest.raises(ConnectionError):
+            await ring.write_use()
+    await ring.write_use()
+    assert [key.signed for key in await lifecycle.list_keys()] == [1, 1, 1]
 
 
 async def test_the_jwks_changes_only_with_the_published_keys(
