@@ -7,6 +7,7 @@ from uuid import UUID
 
 from idp import clock
 from idp.oauth.clients import repository
+from idp.oauth.clients.loaded import is_known
 from idp.oauth.clients.models import Client
 from idp.settings import settings
 
@@ -19,7 +20,7 @@ async def find_recent(client_id: str) -> Client | None:
     if settings().client_registration == "off" or not _is_recent(client_id):
         return None
     found = await repository.find_client(client_id)
-    if found is None or found.origin != "dynamic" or found.disabled_at is not None:
+    if found is None or found.origin != "dynamic" or found.disabled_at is not None or not is_known(found):
         return None
     return found if found.expires_at is None or found.expires_at > clock.now() else None
 

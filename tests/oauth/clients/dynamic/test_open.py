@@ -224,6 +224,17 @@ async def test_recent_clients(move_clock: MoveClock) -> None:
     assert await find_recent(client_id) is None
 
 
+@pytest.mark.usefixtures("db", "opened")
+async def test_recent_clients_of_a_newer_version() -> None:
+    """During a rolling upgrade: what such a client demands is unknown here."""
+    client_id = (await service.register(BODY, None)).client.client_id
+    await execute(
+        "UPDATE client SET metadata = metadata || $2::jsonb WHERE client_id = $1", client_id, '{"profile": "fapi9"}'
+    )
+    assert await find_recent(client_id) is None
+    await execute("DELETE FROM client WHERE client_id = $1", client_id)
+
+
 async def test_the_first_use(start_server: Any, make_token: MakeToken, http: httpx.AsyncClient, alice: User) -> None:
     """The first code removes the expiry; the client is used like any other from then on."""
     server: Server = start_server(IDP_CLIENT_REGISTRATION="open")
