@@ -185,11 +185,8 @@ def test_sign_in_knows_nothing_of_oauth() -> None:
                 f"idp.keys.jose.{part}"
                 for part in (
                     "claims",
-                    "embedded",
                     "encryption",
-                    "key_sets",
                     "keys",
-                    "registered",
                     "registries",
                     "signing",
                     "verification",

@@ -79,6 +79,15 @@ def test_37_keys_for_something_else() -> None:
             _verify(signed(ES256, HEADER), [ES256.public_jwk | change])
 
 
+def test_37_a_key_that_is_slow_to_use() -> None:
+    """An RSA exponent as large as the modulus makes a verification as slow as a signature."""
+    header = HEADER | {"alg": "RS256", "kid": RS256.kid}
+    assert _verify(signed(RS256, header)) == CLAIMS
+    for exponent in (b"\1\0\0\0\1", b"\x7f" * 255):
+        with pytest.raises(InvalidJWTError, match="too short or too long"):
+            _verify(signed(RS256, header), [RS256.public_jwk | {"e": encode(exponent)}])
+
+
 def test_37_other_algorithms() -> None:
     """None, HMAC under a public key, another padding, and one that the caller does not want."""
     public = RS256.key.public_key

@@ -139,6 +139,12 @@ def test_a_short_rsa_key_is_refused() -> None:
         jose.encrypt(SIGNED, [_jwk("RSA-1024")], "RSA-OAEP-256", "A128GCM")
 
 
+def test_a_large_rsa_exponent_is_refused() -> None:
+    """Encrypting with it would take as long as decrypting."""
+    with pytest.raises(NoMatchingKeyError):
+        jose.encrypt(SIGNED, [_jwk("RSA", e="f" * 300)], "RSA-OAEP-256", "A128GCM")
+
+
 @pytest.mark.parametrize(
     ("alg", "enc"),
     [

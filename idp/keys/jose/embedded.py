@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from joserfc.jwk import RSAKey
-
 from idp.keys.algorithms import ALGORITHMS
-from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError
-from idp.keys.jose.key_sets import MAX_EXPONENT, SECRET_MEMBERS
-from idp.keys.jose.keys import PUBLIC_MEMBERS, Key, import_key
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, KeySizeError
+from idp.keys.jose.key_sets import SECRET_MEMBERS
+from idp.keys.jose.keys import Key, import_foreign_key
 from idp.keys.jose.registries import FOREIGN
 from idp.keys.jose.verification import Claims, decode_header, media_type, parse, verified
 from idp.reasons import Reason
@@ -73,14 +71,11 @@ _HEADER_CHECKS: tuple[Callable[[Mapping[str, Any], _Expected], None], ...] = (
 
 def _import_public(jwk: Mapping[str, Any]) -> Key:
     try:
-        key = import_key({name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}, jwk["kty"])
+        return import_foreign_key(jwk, _RSA_SIZES)
+    except KeySizeError as error:
+        raise InvalidJWTError("jwk is an RSA key that is too short or too long.") from error
     except InvalidKeyError as error:
         raise InvalidJWTError("jwk cannot be read as a key.") from error
-    if isinstance(key, RSAKey):
-        numbers = key.public_key.public_numbers()
-        if numbers.n.bit_length() not in _RSA_SIZES or numbers.e > MAX_EXPONENT:
-            raise InvalidJWTError("jwk is an RSA key that is too short or too long.")
-    return key
 
 
 @lru_cache(maxsize=1024)

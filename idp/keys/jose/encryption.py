@@ -6,14 +6,12 @@ This server never decrypts: it publishes no key for encryption (docs/decisions/0
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from joserfc import jwe
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 
 from idp.keys.algorithms import CONTENT_ENCRYPTION_ALGORITHMS, KEY_ENCRYPTION_ALGORITHMS
-from idp.keys.jose.errors import InvalidKeyError, NoMatchingKeyError, UnsupportedAlgorithmError
-from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, import_key
+from idp.keys.jose.errors import InvalidKeyError, KeySizeError, NoMatchingKeyError, UnsupportedAlgorithmError
+from idp.keys.jose.keys import Key, import_foreign_key
 from idp.keys.jose.registries import ENCRYPTION
 
 #: Curves of keys for ECDH-ES (RFC 7518 section 4.6, RFC 8037 section 3.2). Ed25519 keys only sign.
@@ -69,11 +67,9 @@ def _allows_encryption(key_ops: object) -> bool:
 
 
 def _import(jwk: Mapping[str, Any]) -> Key:
-    public = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     try:
-        key = import_key(msgspec.convert(public, dict[str, str | list[str]]), str(jwk["kty"]))
-    except (InvalidKeyError, msgspec.ValidationError) as error:
+        return import_foreign_key(jwk)
+    except KeySizeError as error:
+        raise NoMatchingKeyError("The encryption key of the client is too short or too long.") from error
+    except InvalidKeyError as error:
         raise NoMatchingKeyError("The encryption key of the client cannot be read.") from error
-    if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
-        raise NoMatchingKeyError("The encryption key of the client is too short or too long.")
-    return key

@@ -22,6 +22,10 @@ class InvalidKeyError(ValidationError):
     code = "invalid_key"
 
 
+class KeySizeError(InvalidKeyError):
+    """A key of others that is too short, or so large that using it takes too long."""
+
+
 class UnsupportedAlgorithmError(ValidationError):
     """An algorithm or key size that is not supported."""
 

@@ -11,7 +11,7 @@ from joserfc.jwk import DictKey, ECKey, OKPKey, RSAKey
 from joserfc.util import base64_to_int
 
 from idp.keys.algorithms import ALGORITHMS, RSA_SIZES, SIGNING_ALGORITHMS, Algorithm
-from idp.keys.jose.errors import InvalidKeyError, UnsupportedAlgorithmError
+from idp.keys.jose.errors import InvalidKeyError, KeySizeError, UnsupportedAlgorithmError
 
 Key = RSAKey | ECKey | OKPKey
 
@@ -22,6 +22,8 @@ _RSA_MEMBERS = ("n", "e", "d", "p", "q", "dp", "dq", "qi")
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 #: Allowed sizes of an RSA key of others, in bits.
 FOREIGN_RSA_SIZES = range(2048, 8192 + 1)
+#: Largest RSA exponent of others. Verifying with a large one would take as long as signing.
+MAX_EXPONENT = 2**32
 #: Members of a JWK that are calculated here.
 _OUR_MEMBERS = frozenset({"alg", "kid", "use", "key_ops"})
 
@@ -89,6 +91,27 @@ def import_key(material: DictKey | str | bytes, kty: str) -> Key:
     # A KeyError comes from a curve that joserfc does not know for this type.
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise InvalidKeyError("The key cannot be read, or its members contradict each other.") from error
+
+
+def import_foreign_key(jwk: Mapping[str, Any], sizes: range = FOREIGN_RSA_SIZES) -> Key:
+    """Import the public members of a JWK of others, which may be malformed.
+
+    Args:
+        sizes: the allowed sizes of an RSA key, in bits.
+
+    Raises:
+        KeySizeError: it is an RSA key of another size, or with too large an exponent.
+        InvalidKeyError: it cannot be read.
+    """
+    material = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
+    if not all(isinstance(value, str) for value in material.values()):
+        raise InvalidKeyError("A member of the key is not a string.")
+    key = import_key(material, material.get("kty", ""))
+    if isinstance(key, RSAKey):
+        numbers = key.public_key.public_numbers()
+        if numbers.n.bit_length() not in sizes or numbers.e > MAX_EXPONENT:
+            raise KeySizeError("The RSA key is too short or too long, or its exponent is too large.")
+    return key
 
 
 def _import_jwk(jwk: Mapping[str, str]) -> SigningKey:

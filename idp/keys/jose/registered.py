@@ -4,12 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from joserfc.jwk import RSAKey
-
 from idp.keys.algorithms import ALGORITHMS
-from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
-from idp.keys.jose.key_sets import MAX_EXPONENT
-from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, import_key
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, KeySizeError, NoMatchingKeyError
+from idp.keys.jose.keys import PUBLIC_MEMBERS, Key, import_foreign_key, import_key
 from idp.keys.jose.registries import FOREIGN, SHARED
 from idp.keys.jose.signing import symmetric_key
 from idp.keys.jose.verification import Claims, decode_object, media_type, parse, verified
@@ -131,13 +128,9 @@ def _public_key(jwk: Mapping[str, Any]) -> Key:
 @lru_cache(maxsize=1024)
 def _import(members: tuple[tuple[str, str], ...]) -> Key:
     """Import a public key. Cached, because that takes as long as verifying a signature. Errors are not cached."""
-    jwk = dict(members)
     try:
-        key = import_key(dict(jwk), jwk["kty"])
+        return import_foreign_key(dict(members))
+    except KeySizeError as error:
+        raise InvalidJWTError("The key of the token is too short or too long.") from error
     except InvalidKeyError as error:
         raise InvalidJWTError("The key of the token cannot be used.") from error
-    if isinstance(key, RSAKey):
-        numbers = key.public_key.public_numbers()
-        if numbers.n.bit_length() not in FOREIGN_RSA_SIZES or numbers.e > MAX_EXPONENT:
-            raise InvalidJWTError("The key of the token is too short or too long.")
-    return key

@@ -6,14 +6,14 @@ from typing import Any
 
 from joserfc import jws
 from joserfc.errors import ExceededSizeError, JoseError
-from joserfc.jwk import GuestProtocol, KeyFlexible, RSAKey
+from joserfc.jwk import GuestProtocol, KeyFlexible
 from joserfc.jws import CompactSignature, JWSRegistry
 from joserfc.util import urlsafe_b64decode
 
 from idp.infra import strict_json
 from idp.keys.algorithms import ALGORITHMS
-from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, NoMatchingKeyError
-from idp.keys.jose.keys import FOREIGN_RSA_SIZES, PUBLIC_MEMBERS, Key, SigningKey, import_key
+from idp.keys.jose.errors import InvalidJWTError, InvalidKeyError, KeySizeError, NoMatchingKeyError
+from idp.keys.jose.keys import Key, SigningKey, import_foreign_key
 from idp.keys.jose.registries import FOREIGN, MAX_HEADER_LENGTH, OWN, SYMMETRIC
 from idp.keys.jose.signing import encoded_header, symmetric_key
 from idp.reasons import Reason
@@ -152,12 +152,11 @@ def _published_key(jwks: Sequence[Mapping[str, Any]], alg: str, kid: object) -> 
     if len(fitting) != 1:
         raise NoMatchingKeyError("The issuer publishes no key, or more than one, that can have signed the token.")
     try:
-        key = import_key({name: value for name, value in fitting[0].items() if name in PUBLIC_MEMBERS}, algorithm.kty)
+        return import_foreign_key(fitting[0])
+    except KeySizeError as error:
+        raise InvalidJWTError("The key of the token is too short or too long.") from error
     except InvalidKeyError as error:
         raise InvalidJWTError("The key of the token cannot be used.") from error
-    if isinstance(key, RSAKey) and key.raw_value.key_size not in FOREIGN_RSA_SIZES:
-        raise InvalidJWTError("The key of the token is too short or too long.")
-    return key
 
 
 def algorithm_of(token: str) -> str:
