@@ -17,6 +17,8 @@ from idp.accounts.attributes.registry import TOPIC as ATTRIBUTES_TOPIC
 from idp.accounts.attributes.registry import attributes
 from idp.admin import api as admin_api
 from idp.admin import console, restore
+from idp.admin.api import operation as admin_operation
+from idp.admin.api import problems
 from idp.admin.built_in import build_in
 from idp.admin.bulk import metrics as bulk_metrics
 from idp.admin.bulk import worker as bulk_worker
@@ -55,7 +57,7 @@ from idp.keys.algorithms import DEFAULT_ALGORITHM
 from idp.keys.key_set import key_set
 from idp.mail import metrics as mail_metrics
 from idp.mail import outbox
-from idp.mail.templates.checks import problems
+from idp.mail.templates.checks import problems as template_problems
 from idp.mail.templates.registry import TOPIC as MAIL_TEMPLATES_TOPIC
 from idp.mail.templates.registry import overrides
 from idp.oauth import consent, directory_checks, introspection, metadata, revocation, userinfo
@@ -77,6 +79,8 @@ from idp.oauth.token_hook import calls as token_hook_calls
 from idp.provisioning import group_delivery, queueing, user_delivery
 from idp.provisioning import jobs as provisioning_jobs
 from idp.provisioning import publish as provisioning
+from idp.scim import access as scim_access
+from idp.scim import answers as scim_answers
 from idp.scim import endpoint as scim
 from idp.selfservice import (
     activity,
@@ -188,6 +192,9 @@ SHARED_READINGS: Sequence[exporter.SharedReading] = (
     bulk_metrics.read_jobs,
 )
 
+#: Paths whose errors have a form of their own.
+ERRORS = {admin_operation.PREFIX: problems.translate, scim_access.PATH: scim_answers.translate}
+
 #: The background tasks whose work is outside of the database. A server that is isolated does not run them.
 OUTWARD = frozenset({"mail", "deliveries", "domain_checks", "directory_checks"})
 
@@ -242,7 +249,7 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
 
 async def _check_templates() -> None:
     """Report mail templates of the operator or of the console that cannot be used."""
-    for template, where, reason in await asyncio.to_thread(problems):
+    for template, where, reason in await asyncio.to_thread(template_problems):
         log.error("mail_template_wrong", template=template, path=where, reason=reason)
 
 
@@ -362,7 +369,7 @@ def create_app(prepare: Prepare | None = None) -> ASGIApp:
     else:
         handlers += home.ROUTES
     router = Router(
-        Routes(handlers),
+        Routes(handlers, ERRORS),
         Middleware(config),
         is_client_origin=lambda origin: origin in registry.origins,
         lifespan=partial(lifespan, prepare),

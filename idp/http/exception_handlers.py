@@ -350,7 +350,7 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
 
 
 def answer(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Return the response to an exception: that of the route, if it has errors of its own (``opt={"errors": ...}``),
+    """Return the response to an exception: that of its path, if that has errors in a form of its own,
     or by the handler of its nearest class.
     """
     own = (request.scope.get("state") or {}).get("errors")

@@ -84,10 +84,10 @@ class Router:
         scope = request.scope
         try:
             check_host(scope)
+            scope["state"]["errors"] = self.routes.errors(scope["path"])
             if route is None:
                 raise NotFoundException
             scope["path_template"] = route.template
-            scope["state"]["errors"] = route.errors
             method = scope["method"]
             if method == "OPTIONS":
                 if cors.is_preflight(route.cors, scope):

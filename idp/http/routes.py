@@ -6,7 +6,7 @@ contradicts itself, stops the start.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import signature
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -21,6 +21,10 @@ _PARAMETER: Final = re.compile(r"{(\w+):(\w+)}")
 _CONVERTERS: Final[dict[str, Callable[[str], Any]]] = {"str": str, "uuid": UUID, "path": str}
 #: The keys of a node's children for a parameter, and for all remaining components.
 _ANY, _REST = "{}", "{path}"
+
+
+#: Answers an exception; None leaves it to the general handlers.
+Errors = Callable[[Any, Exception], Any]
 
 
 class Route(NamedTuple):
@@ -39,11 +43,6 @@ class Route(NamedTuple):
     handlers: dict[str, HTTPRouteHandler]
     cors: Cors | None
     template: str
-
-    @property
-    def errors(self) -> Any:
-        """Return the function that answers the errors of this path in a form of its own, if there is one."""
-        return next(iter(self.handlers.values())).opt.get("errors")
 
     @property
     def allow(self) -> str:
@@ -65,12 +64,16 @@ class Route(NamedTuple):
 class Routes:
     """All routes, as an iterable."""
 
-    def __init__(self, handlers: Iterable[BaseRouteHandler]) -> None:
+    def __init__(self, handlers: Iterable[BaseRouteHandler], errors: Mapping[str, Errors] | None = None) -> None:
         """
+        Args:
+            errors: by the prefix of paths whose errors have a form of their own, those of unknown paths too.
+
         Raises:
             RuntimeError: a handler has no access, has a contradictory declaration, or has the path and method of
                 another one.
         """
+        self._errors = errors or {}
         self._routes: dict[str, Route] = {}
         for handler in handlers:
             for path in sorted(handler.paths):
@@ -101,6 +104,11 @@ class Routes:
             if method in route.handlers:
                 raise RuntimeError(f"There are two handlers for {method} {path}.")
             route.handlers[str(method)] = handler
+
+    def errors(self, path: str) -> Errors | None:
+        """Return the function that answers the errors of a path in a form of its own, if there is one."""
+        below = canonical(path) + "/"
+        return next((errors for prefix, errors in self._errors.items() if below.startswith(prefix + "/")), None)
 
     def find(self, path: str) -> tuple[Route, dict[str, Any]] | None:
         """Return the route of a path and the values of its parameters, or None if there is no such route.

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 AnyRequest = Request[Any, Any, Any]
 
-_OPT: Final = {"access": Access.BEARER, "errors": answers.translate, "language": "en"}
+_OPT: Final = {"access": Access.BEARER, "language": "en"}
 #: Of requests with many members or operations.
 _LARGE: Final = _OPT | {"large_body": LargeBody(lambda: bulk.MAX_BODY, has_token)}
 _PUBLIC: Final = _OPT | {"access": Access.PUBLIC}

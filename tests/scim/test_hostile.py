@@ -128,9 +128,12 @@ async def test_what_is_not_an_object(scim: ScimClient, body: bytes) -> None:
         assert await scim.refused(method, path, body) == (400, "invalidSyntax")
 
 
-async def test_a_method_that_there_is_not(scim: ScimClient) -> None:
-    response = await scim.http.request("PUT", f"{scim.url}/Users", headers={"Authorization": f"Bearer {scim.token}"})
-    assert response.status_code == 405
+@pytest.mark.parametrize(("method", "path", "status"), [("PUT", "/Users", 405), ("GET", "/nope", 404)])
+async def test_a_method_or_path_that_there_is_not(scim: ScimClient, method: str, path: str, status: int) -> None:
+    response = await scim.http.request(method, f"{scim.url}{path}", headers={"Authorization": f"Bearer {scim.token}"})
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/scim+json"
+    assert response.json()["status"] == str(status)
 
 
 async def test_a_large_value_is_not_stored(scim: ScimClient) -> None:

@@ -150,14 +150,7 @@ def route_of(operation: Operation) -> HTTPRouteHandler:
     """Return the route of an operation."""
 
     async def endpoint(request: AnyRequest, **_: str) -> Response[bytes]:
-        try:
-            status, headers, body = await _answer(operation, request)
-        except Exception as error:
-            refusal = problems.of(error, request)
-            if refusal is None:
-                raise
-            status, headers, body = refusal
-        return Response(body, status_code=status, headers=headers, media_type=headers.get("Content-Type"))
+        return problems.response(await _answer(operation, request))
 
     path = PREFIX + operation.path.replace("}", ":str}")
     name = operation.handler.__name__

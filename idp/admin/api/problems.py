@@ -3,6 +3,8 @@
 from http import HTTPStatus
 
 import msgspec
+from litestar import Response
+from litestar.exceptions import HTTPException
 
 from idp.errors import (
     BearerError,
@@ -92,6 +94,23 @@ def of(error: Exception, request: AnyRequest) -> Answer | None:
     if isinstance(error, TryLaterError):
         return _try_later(HTTPStatus(error.status), error.retry_after)
     return None
+
+
+def response(answer: Answer) -> Response[bytes]:
+    """Return the response with this status, headers and body."""
+    status, headers, body = answer
+    return Response(body, status_code=status, headers=headers, media_type=headers.get("Content-Type"))
+
+
+def translate(request: AnyRequest, error: Exception) -> Response[bytes] | None:
+    """Return the response to an error, also to one of the router, such as an unknown path; None for a bug."""
+    if isinstance(error, HTTPException) and error.status_code < _S.INTERNAL_SERVER_ERROR:
+        status = HTTPStatus(error.status_code)
+        headers = {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
+        code = status.phrase.lower().replace(" ", "-")
+        return response(problem(status, code, f"{status.phrase}.", headers=headers))
+    found = of(error, request)
+    return response(found) if found is not None else None
 
 
 def _try_later(status: HTTPStatus, seconds: int) -> Answer:

@@ -55,6 +55,17 @@ def problem(answer: httpx.Response, status: int, name: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+async def test_unknown_paths_and_methods(owner: Caller, accept: str) -> None:
+    for path in ("/nope", "/nope/", "/clients/a/b/c/d", ""):
+        problem(await owner("GET", path, Accept=accept), 404, "not-found")
+    answer = await owner("PUT", "/clients", CLIENT, Accept=accept)
+    problem(answer, 405, "method-not-allowed")
+    assert "POST" in answer.headers["allow"]
+    nearby = await owner.http.get(f"{owner.issuer}/admin/api/v1nope")
+    assert nearby.headers["content-type"] == "application/json"
+
+
 async def test_a_client_from_its_creation_to_its_end(owner: Caller) -> None:
     created = await owner("POST", "/clients", CLIENT)
     assert created.status_code == 201
