@@ -221,10 +221,13 @@ async def lifespan(prepare: Prepare | None = None) -> AsyncIterator[None]:
     background: list[asyncio.Task[None]] = []
     if settings().sends_traces:
         tracing.start()
+    tried = asyncio.Event()
     if (address := settings().metrics_address) is not None:
-        background.append(asyncio.create_task(exporter.run(address, OWN_READINGS, SHARED_READINGS)))
+        serve = partial(exporter.run, address, OWN_READINGS, SHARED_READINGS, tried)
+        background.append(asyncio.create_task(kept_running("metrics", serve)))
     attempt = asyncio.create_task(_join(prepare))
     await asyncio.wait({attempt}, timeout=FIRST_ATTEMPT_SECONDS)
+    tried.set()
     if attempt.done() and attempt.exception() is None:
         background += _background()
     else:

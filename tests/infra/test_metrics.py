@@ -1,5 +1,6 @@
 """The metrics as Prometheus reads them, from real servers with several workers."""
 
+import asyncio
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +18,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from idp import app  # noqa: F401 -- declares every metric
+from idp.infra import background, observers
 from idp.infra.db.embedded import EmbeddedPostgres
+from idp.infra.metrics import exporter, processes
 from idp.infra.metrics.declared import Counter, Histogram, Metric
 from tests.conftest import MASTER_KEY, MakeUser
 from tests.support.browser import open_browser
@@ -119,8 +123,11 @@ def test_a_process_of_its_own_answers(measured: tuple[Server, int]) -> None:
 
 
 def test_both_formats_have_every_metric(measured: tuple[Server, int]) -> None:
-    _, port = measured
+    server, port = measured
     until(lambda: Scrape(port).get("idp_signing_keys", alg="RS256", state="active") == 1)
+    # The database is not read before it is joined.
+    assert "metrics_reading_failed" not in server.log
+    assert not Scrape(port).get("idp_metrics_readings_failed_total")
     for accept in ("text/plain", "application/openmetrics-text"):
         found = {family.name for family in Scrape(port, accept).families}
         unlabelled = {name for name, metric in Metric.declared.items() if not metric.labels}
@@ -199,6 +206,56 @@ def test_an_outage_of_the_database_is_seen(
     EmbeddedPostgres.start(tmp_path / "postgres", options={"fsync": "off"})
     until(lambda: Scrape(port).get("idp_database_up") == 1)
     assert server.stop() == 0
+
+
+async def test_shared_state_is_read_after_the_first_attempt_to_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the attempt failed: a reading tells that the database is down."""
+    read, tried, served = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def reading() -> None:
+        assert tried.is_set()
+        read.set()
+
+    async def serve(*_: object) -> None:
+        served.set()
+
+    monkeypatch.setattr(exporter, "_begin", lambda: None)
+    monkeypatch.setattr(exporter, "_serve", serve)
+    monkeypatch.setattr(processes, "locked", lambda _: os.open(os.devnull, os.O_RDONLY))
+    running = asyncio.create_task(exporter.run(("127.0.0.1", 1), (), (reading,), tried))
+    async with asyncio.timeout(30):
+        await served.wait()
+        tried.set()
+        await read.wait()
+    running.cancel()
+    await asyncio.wait({running})
+
+
+async def test_an_error_does_not_end_the_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of a worker nor those of the shared state."""
+    again, errors = {"own": asyncio.Event(), "lead": asyncio.Event()}, dict[str, int]()
+
+    def fails_once(name: str) -> Any:
+        def fail(*_: object) -> Any:
+            errors[name] = errors.get(name, 0) + 1
+            if errors[name] == 1:
+                raise OSError
+            again[name].set()
+            return {} if name == "own" else None
+
+        return fail
+
+    monkeypatch.setattr(exporter, "_begin", lambda: None)
+    monkeypatch.setattr(exporter, "OWN_SECONDS", 0)
+    monkeypatch.setattr(background, "RESTART_SECONDS", 0)
+    monkeypatch.setattr(observers, "take_failures", fails_once("own"))
+    monkeypatch.setattr(processes, "locked", fails_once("lead"))
+    running = asyncio.create_task(exporter.run(("127.0.0.1", 1), (), (), asyncio.Event()))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(event.wait() for event in again.values()))
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait({running})
 
 
 def test_a_used_address_prevents_the_start(start_server: StartServer) -> None:

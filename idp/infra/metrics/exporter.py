@@ -10,6 +10,7 @@ import resource
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import structlog
 
 from idp import __version__
 from idp.infra import observers
+from idp.infra.background import kept_running
 from idp.infra.logs import exception_fields
 from idp.infra.metrics import processes
 from idp.infra.metrics.declared import Counter, Gauge, Histogram, create_all
@@ -54,10 +56,19 @@ def prepare() -> None:
     import prometheus_client.multiprocess  # noqa: F401
 
 
-async def run(address: tuple[str, int], own: Sequence[OwnReading], shared: Sequence[SharedReading]) -> None:
-    """Count in this worker, and serve the metrics of all workers while this one is chosen, until cancelled."""
+async def run(
+    address: tuple[str, int], own: Sequence[OwnReading], shared: Sequence[SharedReading], tried: asyncio.Event
+) -> None:
+    """Count in this worker, and serve the metrics of all workers while this one is chosen, until cancelled.
+
+    Args:
+        tried: set when the first attempt to join the database has ended. Shared state is not read before.
+    """
     _begin()
-    await asyncio.gather(_read_own(own), _lead(address, shared))
+    await asyncio.gather(
+        kept_running("worker_metrics", partial(_read_own, own)),
+        kept_running("shared_metrics", partial(_lead, address, shared, tried)),
+    )
 
 
 def _begin() -> None:
@@ -87,11 +98,16 @@ async def _read_own(own: Sequence[OwnReading]) -> None:
             OBSERVERS.add(observer, amount=number)
 
 
-async def _lead(address: tuple[str, int], shared: Sequence[SharedReading]) -> None:
+async def _lead(address: tuple[str, int], shared: Sequence[SharedReading], tried: asyncio.Event) -> None:
     """Wait until this worker is chosen. Then serve the metrics, and read the shared state."""
     while (lock := processes.locked("exporter")) is None:  # noqa: ASYNC110 -- the holder is another process
         await asyncio.sleep(OWN_SECONDS)
-    await asyncio.gather(_serve(address, lock), _read_shared(shared))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_serve(address, lock))
+            tasks.create_task(_read_shared(shared, tried))
+    finally:
+        os.close(lock)
 
 
 async def _serve(address: tuple[str, int], lock: int) -> None:
@@ -120,8 +136,9 @@ async def _serve(address: tuple[str, int], lock: int) -> None:
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _read_shared(shared: Sequence[SharedReading]) -> None:
+async def _read_shared(shared: Sequence[SharedReading], tried: asyncio.Event) -> None:
     failing: set[Any] = set()
+    await tried.wait()
     while True:
         for read in shared:
             try:
