@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from idp import errors
+from idp.admin.api.problems import HTTP_CODES
 from idp.errors import IdpError, ValidationError
 from idp.reasons import Reason
 from tests.test_architecture import modules
@@ -145,6 +146,7 @@ def _problem_codes() -> set[str]:
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DomainError)
     ]
     found = {str(kind.code) for kind in families if kind is not errors.DomainError} | {"try_later", "invalid_query"}
+    found |= {*HTTP_CODES.values()}
     for name, module in modules().items():
         if name.startswith(("idp.scim", "idp.errors")):
             continue

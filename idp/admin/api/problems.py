@@ -54,6 +54,14 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: dict[str, str] = {}
 
 
+#: The codes of errors that are found before an operation runs.
+HTTP_CODES = {
+    _S.BAD_REQUEST: "bad-request",
+    _S.NOT_FOUND: "not-found",
+    _S.METHOD_NOT_ALLOWED: "method-not-allowed",
+    _S.REQUEST_TIMEOUT: "request-timeout",
+    _S.REQUEST_ENTITY_TOO_LARGE: "body-too-large",
+}
 HEADERS = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
 
 Answer = tuple[HTTPStatus, dict[str, str], bytes]
@@ -107,8 +115,7 @@ def translate(request: AnyRequest, error: Exception) -> Response[bytes] | None:
     if isinstance(error, HTTPException) and error.status_code < _S.INTERNAL_SERVER_ERROR:
         status = HTTPStatus(error.status_code)
         headers = {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
-        code = status.phrase.lower().replace(" ", "-")
-        return response(problem(status, code, f"{status.phrase}.", headers=headers))
+        return response(problem(status, HTTP_CODES.get(status, "bad-request"), f"{status.phrase}.", headers=headers))
     found = of(error, request)
     return response(found) if found is not None else None
 
