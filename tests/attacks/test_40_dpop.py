@@ -1,6 +1,7 @@
 """Row 40: a bound token without its key, a proof that is used again, and a proof for something else."""
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
@@ -10,12 +11,13 @@ import pytest
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import fetch, fetchrow
+from idp.oauth.clients.registration import register_resource_server
 from idp.oauth.replay import repository as replay
 from idp.oauth.replay.service import use_once
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, Redirect
 from tests.support.dpop import DPoPKey
-from tests.support.oauth import PASSWORD, RelyingParty, pkce
+from tests.support.oauth import PASSWORD, RelyingParty, pkce, until_current
 from tests.support.proxy import proxy_to
 from tests.support.server import Server
 from tests.support.tokens import claims_of, encode
@@ -324,8 +326,11 @@ async def test_40_a_dpop_jkt_that_is_none(web: RelyingParty, jkt: str) -> None:
 
 async def test_40_a_stolen_refresh_token_of_a_public_client(app: RelyingParty, browser: Browser, alice: User) -> None:
     """A wrong key neither rotates it, nor ends its family by using it again."""
+    other = f"https://other.{secrets.token_hex(4)}.example"
+    await register_resource_server(other, "Other")
+    await until_current(app)
     first = (await _bound(app, browser, alice))["refresh_token"]
-    for more in ({}, {"resource": "https://other.example"}, {"scope": "openid address"}):
+    for more in ({}, {"resource": other}, {"scope": "openid address"}):
         _refused(await app.refresh(first, by(THIEF, app), **more), "invalid_grant")
         _refused(await app.refresh(first, **more), "invalid_grant")
     second = await app.refresh(first, by(OWN, app))
