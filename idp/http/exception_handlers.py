@@ -33,6 +33,7 @@ from idp.errors import (
 from idp.http.access import Access
 from idp.http.headers import request_header
 from idp.http.pages import page
+from idp.http.routes import Errors
 from idp.infra.db import outages
 from idp.infra.db.outages import DatabaseUnavailableError
 from idp.infra.i18n import gettext as _
@@ -349,11 +350,10 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
 }
 
 
-def answer(request: AnyRequest, error: Exception) -> Response[Any]:
-    """Return the response to an exception: that of its path, if that has errors in a form of its own,
-    or by the handler of its nearest class.
+def answer(request: AnyRequest, error: Exception, own: Errors | None = None) -> Response[Any]:
+    """Return the response to an exception: that of ``own``, if the path has errors in a form of its own, or by the
+    handler of its nearest class.
     """
-    own = (request.scope.get("state") or {}).get("errors")
     if own is not None and (response := own(request, error)) is not None:
         return cast(Response[Any], response)
     handler = next(HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS)

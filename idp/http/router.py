@@ -84,7 +84,6 @@ class Router:
         scope = request.scope
         try:
             check_host(scope)
-            scope["state"]["errors"] = self.routes.errors(scope["path"])
             if route is None:
                 raise NotFoundException
             scope["path_template"] = route.template
@@ -101,7 +100,7 @@ class Router:
             response = await cast(Handler, handler.fn)(request, **scope["path_params"])
             return sendable(response, request, handler.status_code)
         except Exception as error:
-            failed = exception_handlers.answer(request, error)
+            failed = exception_handlers.answer(request, error, self.routes.errors(scope["path"]))
             return sendable(failed, request, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     async def _live(self, receive: Receive, send: Callable[[Any], Awaitable[None]]) -> None:
