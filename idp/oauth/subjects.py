@@ -20,6 +20,8 @@ from idp.oauth.clients.models import Client
 _SUBJECT, _SESSION = "pairwise-subject", "pairwise-session"
 #: Begins a pairwise name. Without it one in 64 would begin with ``-``, and commands would take it for an option.
 _PREFIX = "p"
+#: Length of a pairwise subject in characters.
+PAIRWISE_LENGTH = 44
 
 
 class Identified(NamedTuple):
