@@ -56,13 +56,15 @@ settings_module.Settings.model_config["env_file"] = None
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
+from idp.directory.effective import DOMAINS_TOPIC
+from idp.federation.registry import TOPIC as UPSTREAMS_TOPIC
 from idp.infra import logs
 from idp.infra.db import engine, migrate
 from idp.keys import lifecycle, root_key
 from idp.keys.key_set import key_set
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.registry import registry
-from tests.support import citus, lookups
+from tests.support import citus, lookups, realms
 from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.nameserver import Nameserver
@@ -138,14 +140,35 @@ async def fresh_keys(request: pytest.FixtureRequest) -> None:
         await key_set.load()
 
 
+#: The shared server, once a test has started it.
+_shared: list[Server] = []
+_CHANGES = "SELECT topic, number FROM revision WHERE topic = ANY ($1::text[]) ORDER BY 1"
+_LEFT = """
+SELECT id FROM upstream WHERE disabled_at IS NULL
+UNION ALL SELECT domain FROM organization_domain WHERE enforced AND verified_at IS NOT NULL
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
-async def no_upstream_left() -> AsyncIterator[None]:
-    """Fail a module that leaves a provider on the login page of the shared server."""
+async def no_realm_left() -> AsyncIterator[None]:
+    """Fail a module that leaves a provider or an enforced domain, and go on when the shared server has forgotten all.
+
+    Its login page asks for the address alone as long as it knows one of them.
+    """
+    before = await _changes_of_realms()
     yield
     if engine.engine.pool is None:
         return
-    left = await engine.fetch("SELECT id FROM upstream WHERE disabled_at IS NULL")
+    left = await engine.fetch(_LEFT)
     assert not left, f"Delete or disable what was added: {left}"
+    if _shared and before != await _changes_of_realms():
+        await realms.until_forgotten(_shared[0])
+
+
+async def _changes_of_realms() -> list[Any]:
+    if engine.engine.pool is None:
+        return []
+    return await engine.fetch(_CHANGES, [UPSTREAMS_TOPIC, DOMAINS_TOPIC])
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +222,9 @@ def server(
         IDP_JWT_BEARER="true",
         IDP_CIBA="true",
     )
+    _shared.append(server)
     yield server
+    _shared.remove(server)
     server.stop()
 
 

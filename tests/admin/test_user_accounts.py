@@ -11,7 +11,9 @@ from idp.errors import PermissionDeniedError
 from idp.federation.realms import realms
 from idp.infra.db.engine import fetch
 from tests.conftest import MakeUser
-from tests.support.directory import an_enforced_domain, an_organization
+from tests.support.directory import an_organization
+from tests.support.realms import an_enforced_domain
+from tests.support.server import Server
 
 
 def new_email(domain: str = "example.com") -> str:
@@ -43,9 +45,11 @@ async def test_a_disabled_organization_or_membership_keeps_its_administrator(mak
         await user_accounts.change_email(for_organization.id, new_email(), by_owner=False)
 
 
-async def test_only_an_owner_moves_a_user_over_the_border_of_an_enforced_domain(make_user: MakeUser) -> None:
+async def test_only_an_owner_moves_a_user_over_the_border_of_an_enforced_domain(
+    make_user: MakeUser, server: Server
+) -> None:
     organization = await an_organization()
-    async with an_enforced_domain(organization) as domain:
+    async with an_enforced_domain(organization, server) as domain:
         await realms.load()
         inside, outside = await make_user(email=new_email(domain)), await make_user()
         for user, email in ((inside, new_email()), (outside, new_email(domain))):

@@ -12,7 +12,7 @@ from idp.infra.db.engine import execute
 from idp.scim import tokens
 from tests.browser.test_accessibility import Look, look, page
 from tests.conftest import MakeClient
-from tests.support.directory import an_enforced_domain
+from tests.support.realms import an_enforced_domain
 from tests.support.server import Server
 from tests.support.tenants import Someone, Tenant, make_tenant, sign_in
 
@@ -50,7 +50,7 @@ async def acme(server: Server, make_client: MakeClient) -> AsyncIterator[Acme]:
         yield Acme(tenant, admin, member)
 
 
-async def test_they_are_accessible(page: Page, look: Look, acme: Acme) -> None:
+async def test_they_are_accessible(page: Page, look: Look, acme: Acme, server: Server) -> None:
     await acme.enter(page.context)
     member, role, domain = acme.member.user.id, acme.tenant.role.id, acme.tenant.domain.id
     marks = {
@@ -71,7 +71,7 @@ async def test_they_are_accessible(page: Page, look: Look, acme: Acme) -> None:
     await page.fill("#emails", f"{acme.tenant.invited}\n{acme.member.user.email}")
     await page.click("#confirm")
     await look("#problems")
-    async with an_enforced_domain(acme.tenant.organization):
+    async with an_enforced_domain(acme.tenant.organization, server):
         await page.goto(f"{acme.path}/policy")
         await page.check("#email_code")
         await page.click("#confirm")

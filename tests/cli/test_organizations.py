@@ -11,8 +11,10 @@ from idp.directory import member_states
 from idp.infra.db.engine import fetch
 from tests.cli.conftest import Cli
 from tests.conftest import MakeUser
-from tests.support.directory import an_enforced_domain, an_organization
+from tests.support.directory import an_organization
 from tests.support.nameserver import Nameserver
+from tests.support.realms import an_enforced_domain
+from tests.support.server import Server
 
 
 async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user: MakeUser) -> None:
@@ -60,7 +62,7 @@ async def test_an_organization_from_its_creation_to_its_end(cli: Cli, make_user:
     assert "There is no such organisation" in cli.fails("organizations", "show", slug)
 
 
-async def test_the_sign_in_policy(cli: Cli) -> None:
+async def test_the_sign_in_policy(cli: Cli, server: Server) -> None:
     organization = await an_organization()
     slug = organization.slug
     options = ("--second-factor", "required", "--session-max-age", "8h", "--way", "passkey", "--json")
@@ -69,7 +71,7 @@ async def test_the_sign_in_policy(cli: Cli) -> None:
     assert json.loads(cli("organizations", "policy", slug, "--json").out) == policy
     assert "required" in cli("organizations", "policy", slug).out
     assert "must be 300" in cli.fails("organizations", "set-policy", slug, "--session-idle", "1m")
-    async with an_enforced_domain(organization) as domain:
+    async with an_enforced_domain(organization, server) as domain:
         assert domain in cli.fails("organizations", "set-policy", slug, "--way", "password")
         assert "password" in cli("organizations", "set-policy", slug, "--way", "password", "--accept-lockout").out
     assert "has no sign-in policy" in cli("organizations", "remove-policy", slug).out

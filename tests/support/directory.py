@@ -2,8 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import UUID
 
 from idp.accounts.tables import User
@@ -62,20 +60,3 @@ async def a_role_in(organization: Organization, *users: User, name: str = "role"
     role = await roles.create(f"{name} {secrets.token_hex(6)}", organization_id=organization.id)
     await roles.give(role.id, [user.id for user in users])
     return role
-
-
-@asynccontextmanager
-async def an_enforced_domain(organization: Organization) -> AsyncIterator[str]:
-    """Give an organization an enforced domain that no server knows: nothing is announced. At the end it is gone."""
-    name = f"{secrets.token_hex(6)}.example"
-    await execute(
-        "INSERT INTO organization_domain"
-        " (id, organization_id, domain, token, created_at, verified_at, checked_at, next_check_at, enforced)"
-        " VALUES (gen_random_uuid(), $1, $2, 'x', now(), now(), now(), now() + interval '1 day', true)",
-        organization.id,
-        name,
-    )
-    try:
-        yield name
-    finally:
-        await execute("DELETE FROM organization_domain WHERE domain = $1", name)

@@ -79,6 +79,28 @@ async def a_domain(organization: Organization, nameserver: Nameserver) -> Domain
     return await domains.verify(claimed.id)
 
 
+@asynccontextmanager
+async def an_enforced_domain(organization: Organization, server: Server) -> AsyncIterator[str]:
+    """Give an organization an enforced domain, without telling servers. At the end it is gone, and the server knows it.
+
+    A server that reloads its domains for another reason gets to know it all the same.
+    """
+    name = f"{secrets.token_hex(6)}.example"
+    await execute(
+        "INSERT INTO organization_domain"
+        " (id, organization_id, domain, token, created_at, verified_at, checked_at, next_check_at, enforced)"
+        " VALUES (gen_random_uuid(), $1, $2, 'x', now(), now(), now(), now() + interval '1 day', true)",
+        organization.id,
+        name,
+    )
+    try:
+        yield name
+    finally:
+        async with exclusive_change(DOMAINS_TOPIC):
+            await execute("DELETE FROM organization_domain WHERE domain = $1", name)
+        await until_forgotten(server)
+
+
 async def an_upstream(organization: Organization, issuer: str, **values: Any) -> Upstream:
     name = f"up-{secrets.token_hex(4)}"
     given = {

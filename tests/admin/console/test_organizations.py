@@ -10,8 +10,10 @@ from idp.infra.db.engine import execute, fetch
 from tests.admin.console.conftest import Admin
 from tests.conftest import MakeUser
 from tests.support.browser import Page, as_page
-from tests.support.directory import an_enforced_domain, an_organization
+from tests.support.directory import an_organization
 from tests.support.nameserver import Nameserver
+from tests.support.realms import an_enforced_domain
+from tests.support.server import Server
 
 
 async def test_an_organization_is_created_filled_and_deleted(owner: Admin, make_user: MakeUser) -> None:
@@ -113,7 +115,7 @@ async def test_a_domain_is_claimed_verified_and_removed(owner: Admin, nameserver
     await execute("DELETE FROM organization WHERE id = $1", made.id)
 
 
-async def test_the_sign_in_policy(owner: Admin) -> None:
+async def test_the_sign_in_policy(owner: Admin, server: Server) -> None:
     made = await an_organization()
     path = f"/admin/organizations/{made.id}/policy"
     assert "not required" in (await owner.get(path)).text
@@ -137,7 +139,7 @@ async def test_the_sign_in_policy(owner: Admin) -> None:
     assert await policy_of(made.id) == policy
     await save(session_max_age="")
     assert await policy_of(made.id) == NO_POLICY
-    async with an_enforced_domain(made) as domain:
+    async with an_enforced_domain(made, server) as domain:
         refused = await save(password="on")
         assert (refused.status, f"Addresses at {domain}" in refused.text) == (400, True)
         assert "Save anyway" in refused.text

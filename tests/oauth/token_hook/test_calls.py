@@ -40,7 +40,7 @@ def a_hook(url: str) -> tuple[LoadedHook, str]:
 
 @pytest.fixture
 async def line(db: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Line]:
-    monkeypatch.setenv("IDP_TOKEN_HOOK_TIMEOUT", "0.5")
+    monkeypatch.setenv("IDP_TOKEN_HOOK_TIMEOUT", "10")
     settings.cache_clear()
     line = Line()
     yield line
@@ -76,6 +76,8 @@ async def test_the_library_verifies(line: Line, receivers: Receivers) -> None:
 async def test_hostile_receivers(line: Line, receivers: Receivers, behaviour: str, expected: Failure) -> None:
     hook, _ = a_hook(receivers.url("hook"))
     receivers.behaviours["hook"] = behaviour
+    if expected is Failure.TIMED_OUT:
+        line.timeout = 1.0
     async with asyncio.timeout(30):
         assert await failure(line, hook) is expected
     assert not any(received.path == "elsewhere" for received in receivers.received)
@@ -90,17 +92,37 @@ async def test_private_addresses(line: Line, url: str) -> None:
 
 
 async def test_only_a_few_at_a_time(line: Line, receivers: Receivers) -> None:
+    """Others wait for their turn, and more than these fail at once."""
     hook, _ = a_hook(receivers.url("hook"))
-    receivers.behaviours["hook"] = "hang"
     async with asyncio.timeout(30):
-        found = await asyncio.gather(
-            *(line.call(hook, b"{}") for _ in range(CONCURRENT + WAITING + 3)), return_exceptions=True
-        )
-    failures = [each.failure for each in found if isinstance(each, HookFailedError)]
-    assert failures.count(Failure.TIMED_OUT) == receivers.most_concurrent == CONCURRENT
-    assert failures.count(Failure.BUSY) == len(failures) - CONCURRENT == WAITING + 3
-    receivers.behaviours["hook"] = "200 |{}"
-    assert await line.call(hook, b"{}") == b"{}"
+        tasks = await held(line, hook, receivers, CONCURRENT + WAITING)
+        for _ in range(3):
+            assert await failure(line, hook) is Failure.BUSY
+        assert len(receivers.received) == CONCURRENT
+        receivers.go_on.set()
+        assert await asyncio.gather(*tasks) == [b"{}"] * (CONCURRENT + WAITING)
+    assert receivers.most_concurrent == CONCURRENT
+
+
+async def test_who_waits_too_long_for_a_turn(line: Line, receivers: Receivers) -> None:
+    """That says nothing about the hook."""
+    hook, _ = a_hook(receivers.url("hook"))
+    async with asyncio.timeout(30):
+        tasks = await held(line, hook, receivers, CONCURRENT)
+        line.timeout = 0.2
+        assert await failure(line, hook) is Failure.BUSY
+        assert len(receivers.received) == CONCURRENT
+        receivers.go_on.set()
+        await asyncio.gather(*tasks)
+
+
+async def held(line: Line, hook: LoadedHook, receivers: Receivers, number: int) -> list[asyncio.Task[bytes]]:
+    """Start calls, which the hook answers at ``receivers.go_on``. As many as may have reached it."""
+    receivers.behaviours["hook"] = "held 200 |{}"
+    tasks = [asyncio.create_task(line.call(hook, b"{}")) for _ in range(number)]
+    while len(receivers.received) < CONCURRENT:
+        await asyncio.sleep(0.01)
+    return tasks
 
 
 async def test_a_pause_after_failures(line: Line, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
