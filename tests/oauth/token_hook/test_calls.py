@@ -117,7 +117,7 @@ async def test_who_waits_too_long_for_a_turn(line: Line, receivers: Receivers) -
 
 
 async def held(line: Line, hook: LoadedHook, receivers: Receivers, number: int) -> list[asyncio.Task[bytes]]:
-    """Start calls, which the hook answers at ``receivers.go_on``. As many as may have reached it."""
+    """Start calls, which the hook answers at ``receivers.go_on``. Returns when as many as may have reached it."""
     receivers.behaviours["hook"] = "held 200 |{}"
     tasks = [asyncio.create_task(line.call(hook, b"{}")) for _ in range(number)]
     while len(receivers.received) < CONCURRENT:
