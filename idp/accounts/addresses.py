@@ -6,6 +6,7 @@ from types import ModuleType
 
 from idp.errors import ValidationError
 from idp.infra.visible_text import INVISIBLE
+from idp.mail.names import ENCODED_WORD
 
 #: Maximum length of an address as typed, with surrounding spaces (RFC 5321 section 4.5.3.1).
 MAX_LENGTH = 320
@@ -63,7 +64,7 @@ def normalise_email(text: str) -> str:
     """Return the form of an address that is stored and looked up: NFKC, case-folded, the domain in ASCII (IDNA).
 
     Raises:
-        InvalidEmailError: the address is not valid, or contains invisible characters.
+        InvalidEmailError: the address is not valid, or contains invisible characters or an encoded word.
     """
     # Checked first: normalisation takes time quadratic in the length.
     if len(text) > MAX_LENGTH:
@@ -80,7 +81,10 @@ def normalise_email(text: str) -> str:
     except (validator.EmailNotValidError, UnicodeError) as error:
         reason = str(error) if isinstance(error, validator.EmailNotValidError) else "The email address is not text."
         raise InvalidEmailError(reason) from error
-    return f"{_fold(address.local_part)}@{address.ascii_domain}"
+    folded = _fold(address.local_part)
+    if ENCODED_WORD in folded:
+        raise InvalidEmailError("The email address holds =?, which mail programs decode.")
+    return f"{folded}@{address.ascii_domain}"
 
 
 def mask_email(email: str) -> str:

@@ -6,7 +6,7 @@ from email.utils import format_datetime, make_msgid
 from urllib.parse import urlsplit
 
 from idp import clock
-from idp.mail.names import suitable_name
+from idp.mail.names import ENCODED_WORD, suitable_name
 from idp.mail.templates import rendering
 from idp.mail.templates.rendering import Parts
 from idp.settings import settings
@@ -39,9 +39,15 @@ def message_of(to: str, parts: Parts, message_id: str | None = None) -> EmailMes
 
     Args:
         message_id: the local part of the Message-ID; by default a random one.
+
+    Raises:
+        ValueError: ``to`` has a line break or an encoded word (RFC 2047).
     """
+    # EmailMessage decodes encoded words in what it is given: they would be another recipient, or a header of their own.
+    if ENCODED_WORD in to:
+        raise ValueError("Header values may not contain encoded words.")
     message = EmailMessage(policy=SMTP)
-    message["Subject"] = parts.subject
+    message["Subject"] = parts.subject.replace(ENCODED_WORD, "= ?")
     message["From"] = settings().mail_from
     message["To"] = to
     message["Date"] = format_datetime(clock.now())

@@ -1,9 +1,11 @@
-"""Names that users and applications chose for themselves, in mails."""
+"""Names that users and applications chose for themselves, and addresses, in mails."""
 
 import re
 
 #: Maximum length of a name, in characters.
 MAX_NAME_LENGTH = 60
+#: Begins an encoded word (RFC 2047 section 2), which libraries and mail programs decode to other characters.
+ENCODED_WORD = "=?"
 #: Parts of a URL, an email address or a telephone number.
 _NO_NAME = re.compile(r"[/\\@:<>\[\]]|\bwww\b|\w\.\w{2,}|(?:\d[ .()-]*){5}", re.IGNORECASE)
 

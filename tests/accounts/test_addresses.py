@@ -56,6 +56,8 @@ def test_one_form_for_each_address(written: str, normalised: str) -> None:
         "a@xn--a.example",
         "a" * 65 + "@example.com",
         "a@" + "b" * 250 + ".com",
+        "=?utf-8?q?bob?=@example.com",
+        "\uff1d\uff1fx?q?a=00?=@example.com",
     ],
     ids=repr,
 )

@@ -82,6 +82,25 @@ def test_an_address_cannot_add_a_header() -> None:
         compose("alice@example.com\r\nBcc: eve@example.com", "welcome")
 
 
+@pytest.mark.parametrize(
+    "to",
+    ["=?utf-8?q?victim?=@example.com", "=?utf-8?q?eve=40evil.example=2c?=@example.com", '"=?x?q?a?="@example.com'],
+)
+def test_an_encoded_word_is_no_recipient(to: str) -> None:
+    """Decoded, it is another mailbox, or several. An address of an older version can have one."""
+    with pytest.raises(ValueError, match="Header"):
+        compose(to, "welcome")
+
+
+def test_an_encoded_word_in_a_subject_is_not_decoded() -> None:
+    name = "=?utf-8?q?Win=0d=0aReply-To=3aeve=40evil=2eexample?="
+    sent = bytes(compose("alice@example.com", "signed_out_for_safety", name="Alice", client_name=name))
+    again = message_from_bytes(sent, policy=SMTP)
+    assert again["Reply-To"] is None
+    assert "= ?utf-8?q?Win" in again["Subject"]
+    assert "evil.example" not in again["Subject"]
+
+
 def test_links_come_from_the_issuer(use_settings: UseSettings) -> None:
     use_settings(issuer="https://login.example.org")
     message = compose("alice@example.com", "welcome")
