@@ -19,6 +19,7 @@ from idp.delivery.repository import Lease, StoredDelivery
 from idp.infra import http_date, outbound
 from idp.infra.db import outages
 from idp.infra.logs import exception_fields
+from idp.infra.name_lookups import CLIENTS
 from idp.infra.outbound import Answer, CallFailed
 from idp.infra.tracing import spans
 from idp.keys import vault
@@ -85,7 +86,7 @@ class _Turn:
         try:
             for kind in await repository.expire(self._stream, self._kept):
                 log.error("delivery_dead", kind=kind, stream=self._stream, reason="Expired")
-            async with outbound.client(timeout_seconds=SEND_SECONDS) as self._http:
+            async with outbound.client(timeout_seconds=SEND_SECONDS, lookups=CLIENTS) as self._http:
                 while self._may_send() and time.monotonic() < ends:
                     # One delivery finds out whether a receiver that failed works again.
                     batch = await repository.due(self._stream, self._kinds, 1 if self._failures else BATCH)

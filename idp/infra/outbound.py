@@ -7,7 +7,6 @@ between check and use (DNS rebinding) does not get past it.
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ import httpcore
 import httpx
 
 from idp.infra.metrics.declared import Histogram
+from idp.infra.name_lookups import CONFIGURED, Lookups
 from idp.infra.tracing import spans
 from idp.settings import settings
 
@@ -94,12 +94,14 @@ def _is_allowed(host: str, address: IPAddress) -> bool:
 class Guard(httpcore.AsyncNetworkBackend):
     """Resolves a name, checks its addresses, and connects to one of those addresses."""
 
-    def __init__(self, own: Collection[str]) -> None:
+    def __init__(self, own: Collection[str], lookups: Lookups = CONFIGURED) -> None:
         """
         Args:
             own: origins of our own server, which are allowed at any address. Their exact hosts and ports.
+            lookups: the group of lookups that names are resolved in: who chooses the servers.
         """
         self._own = {_endpoint(origin) for origin in own}
+        self._lookups = lookups
         self._network = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -129,7 +131,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         own = (host, port) in self._own
         if settings().isolated and not own:
             raise ForbiddenAddressError("IDP_ISOLATED is set.")
-        addresses = await _resolve(host, port)
+        addresses = await _resolve(host, port, self._lookups)
         if not own and not all(_is_allowed(host, address) for address in addresses):
             raise ForbiddenAddressError("The server has no public address.")
         return addresses
@@ -151,9 +153,9 @@ def _endpoint(origin: str) -> tuple[str | None, int]:
     return parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 
 
-async def _resolve(host: str, port: int) -> list[IPAddress]:
+async def _resolve(host: str, port: int, lookups: Lookups) -> list[IPAddress]:
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await lookups.getaddrinfo(host, port)
         # Only link-local addresses have a zone.
         return list(dict.fromkeys(ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found))
     except (OSError, ValueError, UnicodeError) as error:
@@ -174,12 +176,20 @@ def httpx_errors() -> Iterator[None]:
 class _Transport(httpx.AsyncBaseTransport):
     """A transport with TLS that limits the size and the time of a response and decompresses nothing."""
 
-    def __init__(self, max_bytes: int, timeout_seconds: float, own: Collection[str], *, cookies: bool = False) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        timeout_seconds: float,
+        own: Collection[str],
+        lookups: Lookups = CONFIGURED,
+        *,
+        cookies: bool = False,
+    ) -> None:
         tls = tls_context()
         self._max_bytes = max_bytes
         self._timeout_seconds = timeout_seconds
         self._own, self._cookies = own, cookies
-        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=Guard(own), retries=0)
+        self._pool = httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=Guard(own, lookups), retries=0)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self._check(request.url)
@@ -296,10 +306,19 @@ def transport(
 
 
 def client(
-    *, max_bytes: int = MAX_BYTES, timeout_seconds: float = TIMEOUT_SECONDS, own: Collection[str] = ()
+    *,
+    max_bytes: int = MAX_BYTES,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    own: Collection[str] = (),
+    lookups: Lookups = CONFIGURED,
 ) -> httpx.AsyncClient:
-    """Return a client with :func:`transport`. It follows no redirects and ignores proxy variables and netrc."""
-    return _client(transport(max_bytes=max_bytes, timeout_seconds=timeout_seconds, own=own), timeout_seconds)
+    """Return a client with the limits of :func:`transport`. It follows no redirects and ignores proxy variables and
+    netrc.
+
+    Args:
+        lookups: who chooses the servers.
+    """
+    return _client(_Transport(max_bytes, timeout_seconds, own, lookups), timeout_seconds)
 
 
 def _client(transport: httpx.AsyncBaseTransport, timeout_seconds: float) -> httpx.AsyncClient:
@@ -313,6 +332,7 @@ async def get(
     timeout_seconds: float = TIMEOUT_SECONDS,
     max_bytes: int,
     redirects: int = 0,
+    lookups: Lookups = CONFIGURED,
 ) -> bytes:
     """GET a URL and return the body.
 
@@ -320,12 +340,13 @@ async def get(
         timeout_seconds: the limit for the whole call, from name resolution to the last byte.
         max_bytes: the maximum size of the body.
         redirects: the maximum number of redirects to follow. Each URL is checked like the first.
+        lookups: who chooses the server.
 
     Raises:
         ForbiddenAddressError: the URL or its address is not allowed.
         CallFailed: there was no response in time, an error status, or a body that is too long.
     """
-    response = await _get(url, headers, timeout_seconds, max_bytes, redirects)
+    response = await _get(url, headers, timeout_seconds, max_bytes, redirects, lookups=lookups)
     response.raise_for_status()
     return response.content
 
@@ -338,31 +359,37 @@ class Document(NamedTuple):
 
 
 async def get_document(
-    url: str, headers: Mapping[str, str], *, timeout_seconds: float = TIMEOUT_SECONDS, max_bytes: int
+    url: str,
+    headers: Mapping[str, str],
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    max_bytes: int,
+    lookups: Lookups = CONFIGURED,
 ) -> Document:
     """GET a URL and return the body with the headers, which say how long it may be cached. No redirect is followed.
 
     Args:
         timeout_seconds: the limit for the whole call, from name resolution to the last byte.
         max_bytes: the maximum size of the body.
+        lookups: who chooses the server.
 
     Raises:
         ForbiddenAddressError: the URL or its address is not allowed.
         CallFailed: there was no response in time, another status than 200, or a body that is too long.
     """
-    response = await _get(url, headers, timeout_seconds, max_bytes, 0)
+    response = await _get(url, headers, timeout_seconds, max_bytes, 0, lookups=lookups)
     if response.status_code != httpx.codes.OK:
         raise httpx.HTTPStatusError("The status is not 200.", request=response.request, response=response)
     return Document(response.content, dict(response.headers))
 
 
 async def _get(
-    url: str, headers: Mapping[str, str], timeout_seconds: float, max_bytes: int, redirects: int
+    url: str, headers: Mapping[str, str], timeout_seconds: float, max_bytes: int, redirects: int, *, lookups: Lookups
 ) -> httpx.Response:
     try:
         async with (
             asyncio.timeout(timeout_seconds),
-            client(max_bytes=max_bytes, timeout_seconds=timeout_seconds) as http,
+            client(max_bytes=max_bytes, timeout_seconds=timeout_seconds, lookups=lookups) as http,
         ):
             response = await http.get(url, headers=dict(headers))
             while redirects and response.next_request is not None:

@@ -12,6 +12,7 @@ import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 from idp.infra import outbound
+from idp.infra.name_lookups import Lookups
 from idp.settings import SettingsError, load
 from tests.support.elsewhere import Authority, Serve, allow, answer, drip, leads_here, redirect, resolves_to, serving
 from tests.test_architecture import modules
@@ -87,7 +88,7 @@ async def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch, found: E
     async def getaddrinfo(*_: object, **__: object) -> None:
         raise found
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(Lookups, "getaddrinfo", getaddrinfo)
     with pytest.raises(outbound.CallFailed, match="cannot be resolved"):
         await get("https://example.com/")
 
@@ -183,7 +184,7 @@ async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> 
     async def getaddrinfo(*_: object, **__: object) -> None:
         await asyncio.sleep(30)
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(Lookups, "getaddrinfo", getaddrinfo)
     started = time.monotonic()
     with pytest.raises(outbound.CallFailed):
         await get("https://example.com/", timeout_seconds=0.3)

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from idp.infra import outbound
+from idp.infra.name_lookups import Lookups
 from idp.settings import settings
 
 #: Reads the head of a request, and writes the response.
@@ -79,23 +80,23 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[st
     """Resolve all names to these addresses, one answer after the other. Returns the names that were looked up."""
     asked: list[str] = []
 
-    async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+    async def getaddrinfo(_: Lookups, host: str, port: int) -> list[Any]:
         asked.append(host)
         found = answers[min(len(asked), len(answers)) - 1]
         return [(2, 1, 6, "", (address, port)) for address in found]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(Lookups, "getaddrinfo", getaddrinfo)
     return asked
 
 
 def leads_here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Resolve these names to loopback, and others as usual."""
-    real = asyncio.get_running_loop().getaddrinfo
+    real = Lookups.getaddrinfo
 
-    async def getaddrinfo(host: str, port: int, **options: Any) -> list[Any]:
-        return list(await real("127.0.0.1" if host in names else host, port, **options))
+    async def getaddrinfo(self: Lookups, host: str, port: int) -> list[Any]:
+        return await real(self, "127.0.0.1" if host in names else host, port)
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(Lookups, "getaddrinfo", getaddrinfo)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from idp import clock
 from idp.errors import InvalidRequestError, OAuthError, OverloadedError, Refused
 from idp.infra import outbound
+from idp.infra.name_lookups import CLIENTS, STRANGERS
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.clients import client_keys, profiles
@@ -89,6 +90,7 @@ async def _fetch(request_uri: str, client: Client) -> str:
             {"Accept": "application/oauth-authz-req+jwt, application/jwt"},
             timeout_seconds=FETCH_SECONDS,
             max_bytes=jose.MAX_TOKEN_LENGTH,
+            lookups=CLIENTS if client.origin == "admin" else STRANGERS,
         )
         return content.decode("ascii").strip()
     except (outbound.CallFailed, UnicodeError) as error:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from idp.errors import RemoteError
 from idp.infra import foreign_json, outbound
+from idp.infra.name_lookups import CONFIGURED, STRANGERS, Lookups
 from idp.keys import jose
 from idp.oauth.clients.models import Client
 
@@ -79,7 +80,9 @@ class _Entry:
     async def _fetch(self) -> None:
         try:
             headers = {"Accept": "application/jwk-set+json, application/json"}
-            body = await outbound.get(self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
+            body = await outbound.get(
+                self.uri, headers, timeout_seconds=SECONDS, max_bytes=MAX_BYTES, lookups=self.cache.lookups
+            )
             _decoded(body)
             self.body, self.fetched = body, time.monotonic()
         except (outbound.CallFailed, ValueError):
@@ -93,9 +96,9 @@ class _Entry:
 class _Cache(OrderedDict[str, _Entry]):
     """Documents by URI."""
 
-    def __init__(self, max_fetches: float) -> None:
+    def __init__(self, max_fetches: float, lookups: Lookups) -> None:
         super().__init__()
-        self.fetches, self.max_fetches = 0, max_fetches
+        self.fetches, self.max_fetches, self.lookups = 0, max_fetches, lookups
 
     def entry(self, uri: str) -> _Entry:
         entry = self.get(uri)
@@ -107,7 +110,7 @@ class _Cache(OrderedDict[str, _Entry]):
         return entry
 
 
-_cache, _cache_of_self_registered = _Cache(math.inf), _Cache(MAX_FETCHES)
+_cache, _cache_of_self_registered = _Cache(math.inf, CONFIGURED), _Cache(MAX_FETCHES, STRANGERS)
 
 
 def _entry(owner: KeyOwner, uri: str) -> _Entry:

@@ -6,6 +6,7 @@ OpenID Connect Registration section 5. It is read when a client registers or cha
 from typing import NamedTuple
 
 from idp.infra import foreign_json, outbound
+from idp.infra.name_lookups import STRANGERS
 from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata
 
 SECONDS = 5.0
@@ -26,7 +27,9 @@ async def fetch(uri: str) -> Sector:
         OAuthError: ``invalid_client_metadata``, there is no such document at this URI.
     """
     try:
-        body = await outbound.get(uri, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
+        body = await outbound.get(
+            uri, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES, lookups=STRANGERS
+        )
         return Sector(uri, frozenset(foreign_json.decode(body, list[str])))
     except (outbound.CallFailed, ValueError) as error:
         raise invalid_metadata("sector_identifier_uri has no JSON list of redirect URIs.") from error

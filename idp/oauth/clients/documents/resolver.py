@@ -14,6 +14,7 @@ import structlog
 
 from idp.errors import OverloadedError
 from idp.infra import outbound
+from idp.infra.name_lookups import CLIENTS, STRANGERS, Lookups
 from idp.oauth.clients.documents import budgets, document
 from idp.oauth.clients.documents.errors import DocumentError
 from idp.oauth.clients.documents.freshness import lifetime
@@ -115,17 +116,17 @@ async def fetch(url: str, *, stored: bool) -> Fetched:
     """
     await budgets.count_fetch(url, stored=stored)
     try:
-        return await _get(url)
+        return await _get(url, CLIENTS if stored else STRANGERS)
     except DocumentError as error:
         log.info("client_document_refused", client_id=url, reason=error.reason, hint=error.description)
         failed.put(url, error, budgets.RETRY_AFTER)
         raise
 
 
-async def _get(url: str) -> Fetched:
+async def _get(url: str, lookups: Lookups) -> Fetched:
     try:
         response = await outbound.get_document(
-            url, _HEADERS, timeout_seconds=TIMEOUT_SECONDS, max_bytes=document.MAX_BYTES
+            url, _HEADERS, timeout_seconds=TIMEOUT_SECONDS, max_bytes=document.MAX_BYTES, lookups=lookups
         )
     except outbound.CallFailed as error:
         # Not why: a client_id must not serve to explore the network.
