@@ -56,8 +56,6 @@ settings_module.Settings.model_config["env_file"] = None
 
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
-from idp.directory.effective import DOMAINS_TOPIC
-from idp.federation.registry import TOPIC as UPSTREAMS_TOPIC
 from idp.infra import logs
 from idp.infra.db import engine, migrate
 from idp.keys import lifecycle, root_key
@@ -68,7 +66,7 @@ from tests.support import citus, lookups, realms
 from tests.support.browser import Browser, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.nameserver import Nameserver
-from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty
+from tests.support.oauth import PASSWORD, REDIRECT_URI, RelyingParty, until_settled
 from tests.support.postgres import Cluster
 from tests.support.server import TLS, Server
 
@@ -142,7 +140,7 @@ async def fresh_keys(request: pytest.FixtureRequest) -> None:
 
 #: The shared server, once a test has started it.
 _shared: list[Server] = []
-_CHANGES = "SELECT topic, number FROM revision WHERE topic = ANY ($1::text[]) ORDER BY 1"
+_CHANGES = "SELECT topic, number FROM revision ORDER BY 1"
 _LEFT = """
 SELECT id FROM upstream WHERE disabled_at IS NULL
 UNION ALL SELECT domain FROM organization_domain WHERE enforced AND verified_at IS NOT NULL
@@ -150,25 +148,24 @@ UNION ALL SELECT domain FROM organization_domain WHERE enforced AND verified_at 
 
 
 @pytest.fixture(scope="module", autouse=True)
-async def no_realm_left() -> AsyncIterator[None]:
-    """Fail a module that leaves a provider or an enforced domain, and go on when the shared server has forgotten all.
+async def nothing_left() -> AsyncIterator[None]:
+    """Fail a module that leaves a provider or an enforced domain, and go on when the shared server knows its changes.
 
     Its login page asks for the address alone as long as it knows one of them.
     """
-    before = await _changes_of_realms()
+    before = await _changes()
     yield
     if engine.engine.pool is None:
         return
     left = await engine.fetch(_LEFT)
     assert not left, f"Delete or disable what was added: {left}"
-    if _shared and before != await _changes_of_realms():
+    if _shared and before != await _changes():
+        await until_settled(_shared[0].issuer)
         await realms.until_forgotten(_shared[0])
 
 
-async def _changes_of_realms() -> list[Any]:
-    if engine.engine.pool is None:
-        return []
-    return await engine.fetch(_CHANGES, [UPSTREAMS_TOPIC, DOMAINS_TOPIC])
+async def _changes() -> list[Any]:
+    return [] if engine.engine.pool is None else await engine.fetch(_CHANGES)
 
 
 @pytest.fixture(scope="module")

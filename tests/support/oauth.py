@@ -11,6 +11,7 @@ import httpx
 
 from idp.oauth.clients.registration import register_client
 from tests.support.browser import Browser, Page, Redirect
+from tests.support.server import TLS
 
 PASSWORD = "correct horse battery staple"
 REDIRECT_URI = "https://app.example.com/callback"
@@ -113,6 +114,16 @@ class RelyingParty:
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
+
+
+async def until_settled(issuer: str) -> None:
+    """Wait until a server has loaded all changes that were announced before, of clients and of anything else.
+
+    It loads clients before most other records. When it knows of a later client, it has loaded the others too.
+    """
+    async with httpx.AsyncClient(timeout=30, verify=TLS) as http:
+        for _ in range(2):
+            await until_current(RelyingParty(issuer, http, ""))
 
 
 async def until_current(party: RelyingParty) -> None:

@@ -17,6 +17,7 @@ from idp.infra.db.engine import execute
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.directory import an_organization
 from tests.support.nameserver import Nameserver
+from tests.support.oauth import until_settled
 from tests.support.server import Server
 from tests.support.stand_ins import CLIENT_ID, CLIENT_SECRET, OpenIDProvider
 
@@ -55,6 +56,8 @@ async def making_realms(server: Server, nameserver: Nameserver) -> AsyncIterator
         provider.person.email = realm.address()
         made.append(realm)
         await until_leads(server, realm.address(), upstream)
+        # It may lead there before it has loaded the rest.
+        await until_settled(server.issuer)
         return realm
 
     try:

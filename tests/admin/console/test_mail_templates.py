@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from idp.admin.roles import Role
+from idp.infra.db.cache_invalidation import exclusive_change
 from idp.infra.db.engine import execute
-from idp.mail.templates.registry import overrides
+from idp.mail.templates.registry import TOPIC, overrides
 from tests.admin.console.conftest import Admin
 from tests.support.browser import Page
 from tests.support.mailbox import Mailbox
@@ -22,7 +23,8 @@ GOOD = {
 @pytest.fixture(autouse=True)
 async def no_templates() -> AsyncIterator[None]:
     yield
-    await execute("DELETE FROM mail_template")
+    async with exclusive_change(TOPIC):
+        await execute("DELETE FROM mail_template")
     await overrides.load()
 
 

@@ -27,7 +27,13 @@ pytestmark = pytest.mark.usefixtures("accepted", "no_clients_left")
 
 @pytest.fixture
 async def no_clients_left(db: str) -> AsyncIterator[None]:
+    """Neither of earlier tests, because these count them, nor of these."""
+    await _delete_all()
     yield
+    await _delete_all()
+
+
+async def _delete_all() -> None:
     await execute("DELETE FROM client WHERE origin = 'document'")
     await registry.load()
 
