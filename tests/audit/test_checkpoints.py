@@ -441,7 +441,7 @@ async def test_two_servers_and_one_that_is_killed(trail: Trail, start_server: St
             await record("sign_in")
             await asyncio.sleep(0.1)
         await _until_sealed()
-        for _ in range(100):
+        for _ in range(300):
             if len(receiver.accepted) >= len(await statements()) and len(path.read_text().splitlines()) >= len(
                 await statements()
             ):
@@ -457,7 +457,7 @@ async def test_two_servers_and_one_that_is_killed(trail: Trail, start_server: St
 
 
 async def _until_sealed() -> None:
-    for _ in range(100):
+    for _ in range(300):
         if await fetchrow("SELECT FROM audit_event WHERE seq IS NULL") is None:
             return
         await asyncio.sleep(0.1)

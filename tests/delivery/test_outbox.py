@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -166,7 +169,8 @@ async def test_retry_after_is_honoured_within_bounds(
 async def test_a_huge_or_endless_answer_is_an_acknowledgement(
     receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SEND_SECONDS", 0.5)
+    # Long enough for the first bytes on a busy machine.
+    monkeypatch.setattr(stream, "SEND_SECONDS", 2.0)
     for behaviour in ("huge", "drip"):
         receivers.behaviours[behaviour] = behaviour
         await queue(receivers.url(behaviour), stream=f"client:{behaviour}")
@@ -349,7 +353,14 @@ async def test_a_kind_without_a_handler_waits(receivers: Receivers) -> None:
 
 async def test_a_lost_lease_ends_the_turn(receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "RENEW_SECONDS", 0.02)
-    monkeypatch.setattr(outbox, "LEASE_SECONDS", 0.3)
+    renew, renewed = stream.repository.renew, asyncio.Queue[bool]()
+
+    async def noted(*arguments: Any) -> bool:
+        found = await renew(*arguments)
+        renewed.put_nowait(found)
+        return found
+
+    monkeypatch.setattr(stream.repository, "renew", noted)
     receivers.behaviours["a"] = "hang"
     for _ in range(30):
         await queue(receivers.url("a"), "strict")
@@ -357,7 +368,11 @@ async def test_a_lost_lease_ends_the_turn(receivers: Receivers, monkeypatch: pyt
     await receivers.entered.wait()
     # Another process has it, as after a long pause of this one.
     await execute("UPDATE delivery_stream SET holder = gen_random_uuid(), free_at = now() + interval '1 hour'")
-    await asyncio.sleep(0.4)
+    async with asyncio.timeout(30):
+        while await renewed.get():
+            pass
+    later = time.monotonic() + stream.LEASE_SECONDS
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: later))
     receivers.behaviours.clear()
     receivers.go_on.set()
     await sending

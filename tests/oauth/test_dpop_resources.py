@@ -57,7 +57,7 @@ async def resource(request: pytest.FixtureRequest, make_client: MakeClient, alic
 
 async def _until_admin(party: RelyingParty, token: str) -> None:
     """Wait until the server knows the role."""
-    for _ in range(500):
+    for _ in range(1500):
         answer = await party.http.get(f"{party.issuer}/admin/api/v1/me", headers={"Authorization": f"Bearer {token}"})
         if answer.json().get("roles"):
             return

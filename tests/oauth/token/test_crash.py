@@ -23,7 +23,7 @@ def _jti(token: str) -> UUID:
 
 
 async def _until_rotated(jti: UUID) -> UUID:
-    for _ in range(500):
+    for _ in range(3000):
         row = await fetchrow("SELECT successor FROM refresh_token WHERE jti = $1 AND rotated_at IS NOT NULL", jti)
         if row is not None:
             return UUID(str(row["successor"]))

@@ -119,7 +119,7 @@ async def test_nonces(service: RelyingParty) -> None:
     assert again.status_code == 200, again.text
     # A client begins without a nonce, so that is no event.
     refused(await _issue(service, _headers(service, htm="GET")))
-    for _ in range(500):
+    for _ in range(1500):
         rows = await fetch(
             "SELECT detail FROM audit_event WHERE client_id = $1 AND outcome = 'failure'", service.client_id
         )
