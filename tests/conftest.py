@@ -47,9 +47,15 @@ import pytest
 
 from idp import settings as settings_module
 
-# The duration of an example depends on the machine, not on the product.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# The duration of an example depends on the machine, not on the product. Every run tries the same examples, so that a
+# test that passes does so again.
+hypothesis.settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("repeatable")
 
 settings_module.ENV_FILE = os.devnull
 settings_module.Settings.model_config["env_file"] = None

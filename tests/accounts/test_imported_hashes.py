@@ -196,7 +196,7 @@ async def test_invalid_hashes_are_refused(stored: str) -> None:
         assert not await verify_password(stored, PASSWORD)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(list(HASHES.values())), st.data())
 def test_a_mangled_hash_matches_no_password(stored: str, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(stored) - 1))

@@ -323,7 +323,7 @@ async def test_every_kind_of_hash(domain: str) -> None:
         assert not await verify_password(user.password_hash, "another password")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=300) | st.text(alphabet='email,name@"\n\r\0é{}:[]', max_size=200).map(str.encode))
 def test_any_bytes_can_be_read(data: bytes) -> None:
     records = [*read_json_lines(io.BytesIO(data)), *read_csv(io.BytesIO(b"email,name\n" + data), COLUMNS)]

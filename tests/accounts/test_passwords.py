@@ -107,7 +107,7 @@ async def test_other_parameters_need_a_rehash() -> None:
     assert needs_rehash("nonsense")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=8, max_size=60))
 def test_any_text_can_be_a_password(password: str) -> None:
     stored = passwords._hasher().hash(passwords._encoded(passwords._normalised(password)))

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -161,9 +161,7 @@ _OWNER = st.tuples(st.just("owns"), st.sampled_from(["mail", "password", "second
 _WAIT = st.tuples(st.just("wait"), st.sampled_from([1, 30, 61, 3600, 90_000]))
 
 
-@hypothesis_settings(
-    max_examples=25, derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=25)
 @given(st.lists(_STRANGERS | _STRANGERS | _OWNER | _WAIT, min_size=4, max_size=14))
 async def test_62_the_owner_is_never_locked_out(db: str, actions: list[tuple[Any, ...]]) -> None:
     """Strangers use any number of hosts, including the owner's. The owner keeps everything that the documentation

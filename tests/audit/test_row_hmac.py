@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp import ids
@@ -82,7 +82,7 @@ json_values = st.recursive(
 
 
 @given(detail=st.dictionaries(st.text(), json_values, max_size=4))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 async def test_postgresql_may_write_a_detail_as_it_likes(detail: dict[str, Any]) -> None:
     try:
         written = msgspec.json.encode(storable(detail)).decode()

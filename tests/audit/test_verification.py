@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp import ids
@@ -79,7 +79,7 @@ CHANGES = {
 
 
 @given(seq=st.integers(2, LAST_SEQ), column=st.sampled_from(sorted(CHANGES)))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 async def test_a_changed_row(seq: int, column: str) -> None:
     problem = only(await after((f"UPDATE audit_event SET {column} = {CHANGES[column]} WHERE seq = $1", seq)))
     assert (problem.kind, problem.seq, problem.checkpoint) == ("row_changed", seq, checkpoint_of(seq))
@@ -95,7 +95,7 @@ async def test_a_row_with_a_time_that_python_does_not_have(value: str) -> None:
 
 
 @given(data=st.data(), length=st.integers(1, 8))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 async def test_removed_rows(data: st.DataObject, length: int) -> None:
     first = data.draw(st.integers(1, LAST_SEQ - length + 1))
     report = await after(("DELETE FROM audit_event WHERE seq BETWEEN $1 AND $2", first, first + length - 1))
@@ -106,7 +106,7 @@ async def test_removed_rows(data: st.DataObject, length: int) -> None:
 
 
 @given(pair=st.lists(st.integers(1, LAST_SEQ), min_size=2, max_size=2, unique=True))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 async def test_rows_in_another_order(pair: list[int]) -> None:
     one, other = pair
     report = await after(
@@ -155,7 +155,7 @@ async def test_a_change_before_the_checkpoint() -> None:
 
 
 @given(number=st.integers(1, CHECKPOINTS), column=st.sampled_from(["at", "first_seq", "last_seq", "root", "previous"]))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 async def test_a_changed_column_of_a_checkpoint(number: int, column: str) -> None:
     value = {"at": "'4000-01-01 BC'", "root": r"'\x00'", "previous": r"'\x00'"}.get(column, f"{column} + 1")
     report = await after((f"UPDATE audit_checkpoint SET {column} = {value} WHERE number = $1", number))
@@ -164,7 +164,7 @@ async def test_a_changed_column_of_a_checkpoint(number: int, column: str) -> Non
 
 
 @given(number=st.integers(1, CHECKPOINTS), place=st.integers(0, 10_000), letter=st.sampled_from("AbZ9_-."))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 async def test_a_changed_statement(number: int, place: int, letter: str) -> None:
     row = await fetchrow("SELECT statement FROM audit_checkpoint WHERE number = $1", number)
     assert row is not None
@@ -180,7 +180,7 @@ async def test_a_changed_statement(number: int, place: int, letter: str) -> None
 
 
 @given(data=st.data(), length=st.integers(1, 3))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 async def test_removed_checkpoints(data: st.DataObject, length: int) -> None:
     first = data.draw(st.integers(1, CHECKPOINTS - length + 1))
     last = first + length - 1
@@ -240,7 +240,7 @@ async def outside(lines: list[str]) -> dict[int, str]:
 
 
 @given(number=st.integers(0, CHECKPOINTS - 1))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8)
 async def test_a_database_cut_back(number: int) -> None:
     """The database alone does not reveal it; the exported checkpoints show the missing rows."""
     known = await outside(await kept())

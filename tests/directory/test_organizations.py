@@ -5,7 +5,7 @@ import secrets
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.accounts.repository.users import delete_user
@@ -297,7 +297,7 @@ async def test_a_role_is_given_while_the_member_is_removed(db: str, make_user: M
 _CHANGES = st.tuples(st.sampled_from(["add", "remove", "give", "take", "disable", "enable"]), st.integers(0, 1))
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(changes=st.lists(_CHANGES, max_size=14))
 async def test_what_a_member_has(db: str, alice: User, changes: list[tuple[str, int]]) -> None:
     """After any changes of two organizations, the same as in a model of sets."""

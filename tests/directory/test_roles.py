@@ -4,7 +4,7 @@ import secrets
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.accounts.tables import User
@@ -159,7 +159,7 @@ async def test_every_change_is_recorded(db: str, alice: User) -> None:
     ]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(edges=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12), held=st.integers(0, 4))
 async def test_what_is_had_is_what_can_be_reached(
     db: str, alice: User, edges: list[tuple[int, int]], held: int

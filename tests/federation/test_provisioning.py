@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.accounts.attributes import service as attributes
@@ -434,7 +434,7 @@ def _expected(
     return found
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     chosen=st.lists(_RULE, max_size=4),
     claims=st.lists(st.fixed_dictionaries({"one": _CLAIM, "two": _CLAIM}), min_size=1, max_size=3),

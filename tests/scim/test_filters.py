@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from idp.infra.db.engine import execute
@@ -210,7 +210,7 @@ async def _found(searched: Searched, origin: str, text: str) -> set[str]:
     return {str(row["id"]) for row in found.rows}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 async def test_sql_answers_as_memory_does(world: _World, data: st.DataObject) -> None:
     people, groups = [str(user.id) for user in world.users], [str(group.id) for group in world.groups]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.errors import OverloadedError
@@ -283,7 +283,7 @@ async def test_every_page(configure: Configure, tmp_path: Path, monkeypatch: Pat
         st.binary(min_size=1, max_size=200), st.builds(lambda tail: BOUND[:8] + tail, st.binary(max_size=80))
     )
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 async def test_what_is_not_ldap(monkeypatch: Patch, answer: bytes) -> None:
     monkeypatch.setattr(connections, "OPERATION_SECONDS", 0.2)
     async with stand_in(answer) as (port, _):

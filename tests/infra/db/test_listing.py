@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idp.errors import PermissionDeniedError
@@ -98,7 +98,7 @@ async def test_undeclared_sorts_and_limits_are_refused(limit: int, sort: str) ->
         await list_page(NUMBERS, sort=sort, limit=limit)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from(["value", "parity", "other"]), st.text(max_size=20)), st.none() | st.text())
 async def test_every_query_is_answered_or_refused(filters: dict[str, str], cursor: str | None) -> None:
     refusal: InvalidQueryError | None = None

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from idp import clock
@@ -149,11 +149,7 @@ policies = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("make_door", DOORS, indirect=True)
-@settings(
-    max_examples=8,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=8, phases=[Phase.generate])
 @given(policy=policies, user=st.sets(st.sampled_from(sorted(CHANGES)), max_size=5))
 async def test_random_policies(
     policy: dict[str, Any], user: set[str], make_door: Callable[[], Any], alice: User, world: dict[str, Any]

@@ -322,9 +322,7 @@ CLAIM_NAMES = st.sampled_from(["jti", "htm", "htu", "iat", "exp", "nbf", "ath", 
     st.dictionaries(CLAIM_NAMES, JSON, max_size=2),
     st.sampled_from([AT_TOKEN, AT_RESOURCE]),
 )
-@hypothesis.settings(
-    max_examples=400, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], database=None
-)
+@hypothesis.settings(max_examples=400)
 def test_anything_else_is_a_refusal(
     header: dict[str, Any], jwk: dict[str, Any], claims: dict[str, Any], target: Target
 ) -> None:
@@ -336,9 +334,7 @@ def test_anything_else_is_a_refusal(
 
 
 @hypothesis.given(st.binary(max_size=200), st.binary(max_size=200), st.binary(max_size=100), st.integers(0, 5))
-@hypothesis.settings(
-    max_examples=200, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture], database=None
-)
+@hypothesis.settings(max_examples=200)
 def test_any_bytes_are_a_refusal(header: bytes, payload: bytes, signature: bytes, valid: int) -> None:
     parts = proof().split(".")
     made_up = [encode(header), encode(payload), encode(signature)]
