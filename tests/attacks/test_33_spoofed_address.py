@@ -14,6 +14,7 @@ from idp.infra.networks import subjects
 from idp.signin import limits
 from tests.conftest import MASTER_KEY
 from tests.support.browser import Browser, as_page, open_browser
+from tests.support.limits import keep_waiting
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
 
@@ -62,14 +63,17 @@ async def uncounted(db: str) -> AsyncIterator[None]:
     await execute("DELETE FROM throttle")
 
 
-async def _tries(browser: Browser, forwarded: Callable[[int], str]) -> list[int]:
-    """Wrong passwords of many people, a few more than one host may try."""
+async def _tries(browser: Browser, forwarded: Callable[[int], str], most: int = BURST + 180) -> list[int]:
+    """Wrong passwords of many people, more than one host may try, until one is refused."""
     page = as_page(await browser.get("/login"))
     statuses = []
-    for number in range(BURST + 20):
+    # A slow machine gives some of the budget back meanwhile.
+    for number in range(most):
         browser.client.headers["x-forwarded-for"] = forwarded(number)
         page = as_page(await browser.sign_in(page, f"{secrets.token_hex(6)}@example.com", "not it at all"))
         statuses.append(page.status)
+        if page.status == 429:
+            break
     return statuses
 
 
@@ -97,7 +101,7 @@ async def test_33_many_spellings_of_one_host(behind_a_proxy: Server, forwarded: 
 async def test_33_different_hosts_are_different(behind_a_proxy: Server) -> None:
     """The control: the limit does not apply to everyone together."""
     async with open_browser(behind_a_proxy.issuer) as browser:
-        statuses = await _tries(browser, lambda n: f"198.51.{n}.7")
+        statuses = await _tries(browser, lambda n: f"198.51.{n}.7", BURST + 20)
     assert set(statuses) == {400}
 
 
@@ -110,6 +114,7 @@ async def test_33_from_everywhere_at_one_account(behind_a_proxy: Server, alice: 
             browser.client.headers["x-forwarded-for"] = f"198.51.{number}.7"
             page = as_page(await browser.sign_in(page, alice.email, f"not it, {number}"))
             statuses.append(page.status)
+            await keep_waiting(limits.PASSWORDS)
         assert statuses == [400] * limits.PASSWORDS.free + [429]
         browser.client.headers["x-forwarded-for"] = "203.0.113.1"
         assert as_page(await browser.sign_in(page, alice.email, PASSWORD)).status == 429

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -14,6 +16,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.signin import limits
 from tests.conftest import MakeClient
 from tests.support.browser import Browser, Page, as_page, open_browser
+from tests.support.limits import keep_spent, keep_waiting, most_within
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
@@ -133,8 +136,9 @@ async def test_an_escalation_is_forgotten_in_time(db: str) -> None:
 
 async def test_fifty_tries_at_once_count(db: str) -> None:
     rule, who = rate_limits.Escalation("test", free=5, longest=600), subject()
+    started = time.monotonic()
     waits = await asyncio.gather(*(_wait(rule, who) for _ in range(50)))
-    assert waits.count(0) == 5
+    assert 5 <= waits.count(0) <= most_within(rule, time.monotonic() - started)
 
 
 # During the sign-in
@@ -145,6 +149,7 @@ async def _wrong(browser: Browser, email: str, times: int) -> Page:
     for _ in range(times):
         assert isinstance(page, Page)
         page = await browser.sign_in(page, email, "not it at all")
+        await keep_waiting(limits.PASSWORDS)
     assert isinstance(page, Page)
     return page
 
@@ -235,14 +240,15 @@ async def test_the_limit_by_address(start_server: Callable[..., Server], make_cl
     async with open_browser(server.issuer) as browser:
         page = await browser.get("/login")
         statuses = []
-        for number in range(limits.STEPS_OF_HOST.burst + 20):
+        while 429 not in statuses:
             assert isinstance(page, Page)
-            browser.client.headers["x-forwarded-for"] = f"192.0.2.{number}"
+            browser.client.headers["x-forwarded-for"] = f"192.0.2.{len(statuses)}"
             page = await browser.sign_in(page, f"{subject()}@example.com", "not it at all")
             assert isinstance(page, Page)
             statuses.append(page.status)
+            # A slow machine gives some of the budget back meanwhile.
+            assert len(statuses) < limits.STEPS_OF_HOST.burst + 180
         assert statuses[: limits.STEPS_OF_HOST.burst] == [400] * limits.STEPS_OF_HOST.burst
-        assert 429 in statuses
     await execute("DELETE FROM throttle")
 
 
@@ -257,6 +263,7 @@ async def test_a_new_password_is_a_step(start_server: Callable[..., Server], ali
         with contextlib.suppress(TooManyRequestsError):
             for _ in range(limits.STEPS_OF_PERSON.burst + 60):
                 await rate_limits.spend((limits.STEPS_OF_PERSON, alice.email))
+        await keep_spent(limits.STEPS_OF_PERSON)
         refused = as_page(await browser.submit(page, "password-save", password="seven tired otters nap"))
         assert refused.status == 429
         assert int(refused.response.headers["retry-after"]) > 0
@@ -269,7 +276,7 @@ async def test_a_new_password_is_a_step(start_server: Callable[..., Server], ali
 async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Server], alice: User) -> None:
     """It is refused at once, with the time to wait."""
     server = start_server(
-        IDP_HASHING_THREADS="1", IDP_HASHING_QUEUE="0", IDP_ARGON2_MEMORY_COST="65536", IDP_ARGON2_TIME_COST="15"
+        IDP_HASHING_THREADS="1", IDP_HASHING_QUEUE="0", IDP_ARGON2_MEMORY_COST="65536", IDP_ARGON2_TIME_COST="40"
     )
     async with open_browser(server.issuer) as one, open_browser(server.issuer) as other:
         pages = [await browser.get("/login") for browser in (one, other)]
@@ -281,17 +288,16 @@ async def test_a_refusal_by_load_is_not_counted(start_server: Callable[..., Serv
         # The attempt is counted just before the password is verified.
         while await fetchrow("SELECT FROM throttle WHERE key = $1", rate_limits.key(limits.PASSWORDS, nobody)) is None:
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.1)
+        # Before anything is read: the refusal does not depend on whether the sign-in exists.
+        unread = partial(other.client.post, f"{server.issuer}/login/none/password", headers={"Origin": server.issuer})
+        while (await unread()).status_code != 503:
+            assert not busy.done()
         refused = await other.sign_in(pages[1], alice.email, PASSWORD)
         assert not busy.done()
         assert isinstance(refused, Page)
         assert (refused.response.status_code, refused.response.headers["retry-after"]) == (503, "2")
         key = rate_limits.key(limits.PASSWORDS, alice.email)
         assert await fetchrow("SELECT FROM throttle WHERE key = $1", key) is None
-        # Before anything is read: the refusal does not depend on whether the sign-in exists.
-        unread = await other.client.post(f"{server.issuer}/login/none/password", headers={"Origin": server.issuer})
-        assert not busy.done()
-        assert unread.status_code == 503
         await busy
 
 
@@ -300,6 +306,7 @@ async def test_every_try_is_attributed_to_its_account(browser: Browser, alice: U
     page = as_page(await browser.get("/login"))
     for _ in range(7):
         answer = as_page(await browser.sign_in(page, alice.email, "not her password"))
+        await keep_waiting(limits.PASSWORDS)
     assert answer.status == 429
     events = await fetch("SELECT outcome FROM audit_event WHERE user_id = $1 AND event = 'sign_in'", alice.id)
     assert {event["outcome"] for event in events} == {"failure", "denied"}
