@@ -6,6 +6,7 @@ Scanners of mail send GET and HEAD, from anywhere or, inside the person's browse
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -141,10 +142,17 @@ async def _settled(*recipients: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _now() -> int:
-    row = await fetchrow("SELECT pg_current_xact_id()::text::bigint AS id")
+class _Moment(NamedTuple):
+    """A transaction, and when it was."""
+
+    transaction: int
+    at: datetime
+
+
+async def _now() -> _Moment:
+    row = await fetchrow("SELECT pg_current_xact_id()::text::bigint AS id, now() AS at")
     assert row is not None
-    return int(row["id"])
+    return _Moment(row["id"], row["at"])
 
 
 #: Tables that the server writes by itself, regardless of visits.
@@ -158,9 +166,10 @@ OF_ITSELF = {
     "trace",
     "transaction_lock",
 }
-#: A new event. Token events are written later, and a checkpoint updates the rows that it numbers: both are left out.
+#: A new event. Events of earlier requests may be written later, and a checkpoint updates the rows that it numbers: both
+#: are left out.
 _EVENT = """
-    SELECT 1 FROM audit_event WHERE xmin::text::bigint > $1 AND seq IS NULL
+    SELECT 1 FROM audit_event WHERE xmin::text::bigint > $1 AND at > $2 AND seq IS NULL
     AND event NOT IN ('token_issued', 'token_refused') LIMIT 1
 """
 
@@ -168,8 +177,8 @@ _EVENT = """
 _MAIL = "SELECT 1 FROM mail WHERE xmin::text::bigint > $1 AND recipient = ANY($2) LIMIT 1"
 
 
-async def _written_since(transaction: int, *recipients: str) -> set[str]:
-    """The tables of which a row was written since a transaction. Of mails, those to these addresses are looked at."""
+async def _written_since(moment: _Moment, *recipients: str) -> set[str]:
+    """The tables of which a row was written since a moment. Of mails, those to these addresses are looked at."""
     # A partition is compared with its table.
     tables = await fetch(
         "SELECT relname AS name FROM pg_class"
@@ -178,9 +187,16 @@ async def _written_since(transaction: int, *recipients: str) -> set[str]:
     names = [row["name"] for row in tables if row["name"] not in OF_ITSELF]
     assert {"users", "session", "email_proof", "invitation", "audit_event", "mail", "throttle"} <= set(names)
     written = "SELECT 1 FROM {} WHERE xmin::text::bigint > $1 LIMIT 1"
-    statements = {name: written.format(name) for name in names if name != "mail"} | {"audit_event": _EVENT}
-    found = {name for name, statement in statements.items() if await fetchrow(statement, transaction) is not None}
-    return found | ({"mail"} if await fetchrow(_MAIL, transaction, list(recipients)) is not None else set())
+    found = {
+        name
+        for name in names
+        if name not in ("mail", "audit_event") and await fetchrow(written.format(name), moment.transaction) is not None
+    }
+    if await fetchrow(_EVENT, *moment) is not None:
+        found.add("audit_event")
+    if await fetchrow(_MAIL, moment.transaction, list(recipients)) is not None:
+        found.add("mail")
+    return found
 
 
 async def _rows(sent: Sent, alice: User) -> list[str]:

@@ -44,6 +44,6 @@ async def test_the_reason_of_a_failure_and_the_limit(start_server: Callable[...,
             failed = await admin.confirm("/admin/outbox/test", email="A@example.com")
         # Three to one address, and ten of one administrator.
         assert "allowed again" in failed.text
-        for number in range(8):
+        for number in range(14):
             failed = await admin.confirm("/admin/outbox/test", email=f"a{number}@example.com")
         assert "allowed again" in failed.text
