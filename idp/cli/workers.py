@@ -2,7 +2,6 @@
 
 import gc
 import multiprocessing
-import os
 import resource
 import signal
 import time
@@ -33,9 +32,6 @@ STARTED_AFTER = 10.0
 FAILED_STARTS = 3
 #: Seconds before a crashing worker is restarted: doubled with each crash, up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
-#: Threads of a worker that resolve names, for all its connections. A name whose servers do not answer holds one for
-#: many seconds, and clients choose such names with their URLs. libuv has four by default.
-RESOLVER_THREADS = 128
 #: Open files of a worker besides its client connections.
 OTHER_FILES = 256
 
@@ -86,8 +82,6 @@ def run(config: Settings, prepare: "Prepare | None" = None) -> None:
 
     WorkerProcess.start = _start  # type: ignore[assignment]
     WorkerProcess.join = _join  # type: ignore[assignment]
-    # libuv, the loop below uvloop, reads it at the first name.
-    os.environ["UV_THREADPOOL_SIZE"] = str(RESOLVER_THREADS)
     app = None
     if multiprocessing.get_start_method() == "fork":
         from idp.app import create_app

@@ -28,14 +28,6 @@ def children(pid: int) -> set[int]:
     return {child for child, parent in _parents().items() if parent == pid}
 
 
-def threads(pid: int) -> int:
-    """Return the number of threads of a process; 0 if it has ended."""
-    try:
-        return len(list(Path(f"/proc/{pid}/task").iterdir()))
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
 def descendants(pid: int) -> set[int]:
     """Return all descendants, in any process group or session."""
     found: set[int] = set()
