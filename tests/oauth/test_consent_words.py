@@ -15,7 +15,7 @@ from idp.selfservice import apps
 from tests.conftest import MakeClient
 from tests.support.attributes import Declare, declare
 from tests.support.browser import Page, as_page, open_browser
-from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty, until_settled
 
 __all__ = ["declare"]
 
@@ -62,6 +62,7 @@ async def test_attributes_of_a_scope_of_a_resource_server(
     await declare(scope=scope, label={"default": label})
     await register_resource_server(api, "Orders", scope=scope, scope_descriptions={scope: "See your orders"})
     party = await make_client(scope=f"openid {scope}")
+    await until_settled(party.issuer)
     named = {"resource": api} if service == "named" else {}
     async with open_browser(party.issuer) as browser:
         page = as_page(await party.authorize(browser, scope=f"openid {scope}", **named))
