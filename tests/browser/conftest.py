@@ -14,6 +14,9 @@ from tests.support.server import Server
 
 __all__ = ["chromium"]
 
+# Playwright's 5 seconds are too short for a page on a busy machine.
+expect.set_options(timeout=30_000)
+
 AXE = Axe().axe_script
 #: All rules of every level, except the enhanced contrast of WCAG's level AAA.
 LEVELS = ["wcag2a", "wcag2aa", "wcag2aaa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -34,7 +37,7 @@ HOME = re.compile(r"^http://[^/]+/$")
 async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Server) -> AsyncIterator[Page]:
     """A fresh browser at the shared server: a tour on a desktop and one on a phone."""
     context = await chromium.new_context(viewport=request.param, base_url=server.issuer)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield await context.new_page()
     await context.close()
 
@@ -43,7 +46,7 @@ async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Serve
 async def script_free(chromium: Chromium, server: Server) -> AsyncIterator[Page]:
     """A phone's browser with JavaScript switched off."""
     context = await chromium.new_context(viewport=PHONE, base_url=server.issuer, java_script_enabled=False)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield await context.new_page()
     await context.close()
 

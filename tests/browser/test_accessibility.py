@@ -52,7 +52,7 @@ Look = Callable[[str], Awaitable[None]]
 async def page(request: pytest.FixtureRequest, chromium: Chromium, server: Server) -> AsyncIterator[Page]:
     """A browser in English, and one in a language of long words. Our policy would keep axe out of its pages."""
     context = await chromium.new_context(base_url=server.issuer, locale=request.param, bypass_csp=True)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield await context.new_page()
     await context.close()
 

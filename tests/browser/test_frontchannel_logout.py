@@ -88,7 +88,7 @@ async def context(scripts: bool, chromium: Chromium, server: Server) -> AsyncIte
     context = await chromium.new_context(
         viewport=PHONE, base_url=server.issuer, java_script_enabled=scripts, color_scheme="dark"
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     yield context
     await context.close()
 

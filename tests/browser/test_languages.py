@@ -36,7 +36,7 @@ def language(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def page(language: str, chromium: Chromium, server: Server) -> AsyncIterator[Page]:
     context = await chromium.new_context(viewport=PHONE, base_url=server.issuer, locale=language)  # type: ignore[arg-type]
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield await context.new_page()
     await context.close()
 

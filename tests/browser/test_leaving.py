@@ -61,7 +61,7 @@ def scripts(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 async def page(scripts: bool, chromium: Chromium, server: Server) -> AsyncIterator[Page]:
     context = await chromium.new_context(viewport=PHONE, base_url=server.issuer, java_script_enabled=scripts)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield await context.new_page()
     await context.close()
 

@@ -45,7 +45,7 @@ async def test_a_typed_address_is_taken_along(
     chromium: Chromium, server: Server, newcomer: str, *, scripts: bool
 ) -> None:
     context = await chromium.new_context(viewport=PHONE, base_url=server.issuer, java_script_enabled=scripts)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     page = await context.new_page()
     await page.goto("/login")
     await page.fill("#username", newcomer)

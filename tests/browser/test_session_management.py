@@ -38,7 +38,7 @@ ASK = """async ([url, message]) => {
 @pytest.fixture
 async def context(chromium: Chromium, server: Server) -> AsyncIterator[BrowserContext]:
     context = await chromium.new_context(base_url=server.issuer)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     yield context
     await context.close()
 
