@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from idp.admin.roles import Permission
+from idp.oauth.ciba import GRANT_TYPE as CIBA_GRANT
 from idp.oauth.clients.dynamic import service
 from idp.oauth.clients.dynamic.endpoint import ROUTES
 from idp.oauth.clients.metadata import OPERATOR_MEMBERS, ClientMetadata
 from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.service import update_client
 from idp.oauth.clients.tables import ClientRow
+from idp.oauth.device.codes import GRANT_TYPE as DEVICE_GRANT
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar, make_token, registrar, token
 from tests.support.elsewhere import answer, serving
 
@@ -108,6 +110,19 @@ async def test_22_hosts_beyond_the_ceiling(registrar: Registrar, make_token: Mak
     response = await registrar.post(token, redirect_uris=["https://a.example/cb"], post_logout_redirect_uris=[uri])
     assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata"), response.text
     await registrar.register(token, redirect_uris=["https://a.example/cb", "https://x.b.example:8443/cb"])
+
+
+@pytest.mark.parametrize("grant", [DEVICE_GRANT, CIBA_GRANT])
+async def test_22_the_subjects_of_another_sector(registrar: Registrar, make_token: MakeToken, grant: str) -> None:
+    """Tokens of these grants go to whoever asks for them, not to the redirect URIs that prove a sector."""
+    token = await make_token(grant_types=("authorization_code", grant))
+    for proof in (
+        {"grant_types": ["authorization_code", grant], "redirect_uris": ["https://bank.example/cb"]},
+        {"grant_types": [grant], "sector_identifier_uri": "https://bank.example/sector"},
+    ):
+        response = await registrar.post(token, subject_type="pairwise", **proof)
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_client_metadata"), response.text
+        assert "pairwise" in response.json()["error_description"]
 
 
 async def test_22_a_change_undoes_nothing_of_the_operator(token: str) -> None:

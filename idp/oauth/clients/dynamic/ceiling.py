@@ -19,7 +19,7 @@ from idp.oauth.clients.metadata import ClientMetadata, invalid_metadata, is_scop
 from idp.oauth.clients.registration import check_signing_keys
 from idp.oauth.clients.registry import registry
 from idp.oauth.scopes import SELF_SERVICE_SCOPES, STANDARD_SCOPES
-from idp.oauth.token.grants import grant_types
+from idp.oauth.token.grants import WITH_USER, grant_types
 from idp.settings import Settings, settings
 
 #: The grants that a client gets at most, if the operator does not say.
@@ -113,6 +113,9 @@ def within(asked: ClientMetadata, ceiling: Ceiling) -> ClientMetadata:
     grants = tuple(grant for grant in asked.grant_types if grant in ceiling.grant_types)
     if not grants:
         raise invalid_metadata(f"grant_types must be some of {', '.join(ceiling.grant_types)}.")
+    if asked.subject_type == "pairwise" and not set(WITH_USER).intersection(grants) <= {"authorization_code"}:
+        # Anybody can name the redirect URIs of another sector. Only what is sent there proves it.
+        raise invalid_metadata("The subject_type pairwise is only for clients that get their tokens by redirect URIs.")
     method = _auth_method(asked, ceiling)
     return msgspec.structs.replace(
         asked,
