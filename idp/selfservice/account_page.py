@@ -45,12 +45,14 @@ async def require_session(request: AnyRequest, path: str, *, fresh: bool = False
     checks that the session is still live.
 
     Args:
-        fresh: whether a recent sign-in is required. For changes of credentials and of what gives access.
+        fresh: whether a recent sign-in is required, with a second factor if the user has one. For changes of
+            credentials and of what gives access.
     """
     session = await current_session(request)
-    if session is None or not is_sufficient(session, fresh=fresh):
-        return await sign_in(request, path, session, fresh=fresh)
-    sessions.guard_changes(session, fresh=fresh)
+    acr = await sessions.level_for_credentials(session) if session is not None and fresh else SINGLE_FACTOR
+    if session is None or not is_sufficient(session, fresh=fresh, acr=acr):
+        return await sign_in(request, path, session, fresh=fresh, acr=acr)
+    sessions.guard_changes(session, credentials=fresh)
     user = await user_by_id(session.user_id)
     assert user is not None  # noqa: S101 -- a session goes when its user does
     i18n.prefer([user.locale or ""])

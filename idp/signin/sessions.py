@@ -18,7 +18,7 @@ from idp.signin import session_tokens, transitions
 from idp.signin.browser import Browser
 from idp.signin.repository import sessions
 from idp.signin.repository.sessions import NewSession, SessionKey
-from idp.signin.transitions import CompletedStep, amr, reached
+from idp.signin.transitions import MULTI_FACTOR, SINGLE_FACTOR, CompletedStep, amr, reached
 
 #: Age at which ``last_seen_at`` is written again, so that not every request writes.
 LAST_SEEN_PRECISION = timedelta(minutes=1)
@@ -93,14 +93,25 @@ async def why_none(token: str | None) -> str:
     return "the session was not used for too long, or its user is disabled"
 
 
-async def lock(session: SignedIn, *, fresh: bool = False) -> None:
+async def level_for_credentials(session: SignedIn) -> str:
+    """Return the ``acr`` that changes of what gives access to the account need: two factors if the user has a second
+    one, except one that is newer than the sign-in.
+
+    Otherwise who knows the password alone could add a factor, or remove one.
+    """
+    lacking = session.acr == SINGLE_FACTOR and await sessions.lacks_factor(session.user_id, session.id)
+    return MULTI_FACTOR if lacking else SINGLE_FACTOR
+
+
+async def lock(session: SignedIn, *, fresh: bool = False, credentials: bool = False) -> None:
     """Check that a session is live and its user enabled, and keep it so until the end of the transaction.
 
     Args:
         fresh: also check that the sign-in is recent.
+        credentials: also check that it has the level of :func:`level_for_credentials`.
 
     Raises:
-        SessionEndedError: the session ended, or the sign-in became too old.
+        SessionEndedError: the session ended, or its sign-in is too old or of a lower level.
     """
     locked = await sessions.lock_session(session.user_id, session.id)
     if locked is None:
@@ -108,6 +119,8 @@ async def lock(session: SignedIn, *, fresh: bool = False) -> None:
     # From the row, because a step-up may have changed it since the request began.
     older = transitions.auth_age(map(CompletedStep.parse, locked.steps), locked.auth_time)
     if fresh and (older is None or locked.age + older > settings().reauthentication_lifetime):
+        raise SessionEndedError
+    if credentials and await sessions.lacks_factor(session.user_id, session.id):
         raise SessionEndedError
 
 
@@ -122,9 +135,13 @@ async def steps_of(user_id: UUID, session_id: UUID) -> tuple[CompletedStep, ...]
     return tuple(map(CompletedStep.parse, steps)) if steps is not None else None
 
 
-def guard_changes(session: SignedIn, *, fresh: bool = False) -> None:
-    """Begin every transaction of this request with :func:`lock`, so that it changes nothing once the session ended."""
-    authority.set(partial(lock, session, fresh=fresh))
+def guard_changes(session: SignedIn, *, credentials: bool = False) -> None:
+    """Begin every transaction of this request with :func:`lock`, so that it changes nothing once the session ended.
+
+    Args:
+        credentials: the request changes what gives access to the account. It needs a recent sign-in of the level.
+    """
+    authority.set(partial(lock, session, fresh=credentials, credentials=credentials))
 
 
 class StartedSession(NamedTuple):

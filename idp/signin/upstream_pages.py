@@ -71,7 +71,9 @@ async def leave_to_link(request: AnyRequest, upstream_id: FromPath[str]) -> Resp
     session = await _fresh(request)
     if session is None:
         key = await new_flow_key(request)
-        binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0)
+        lacking = await current_session(request)
+        acr = await sessions.level_for_credentials(lacking) if lacking is not None else SINGLE_FACTOR
+        binding = await flows.start(key, "/account/security", cancel_to="/account", max_age=0, acr=acr, required=acr)
         return see_other(flows.path(binding), key_cookies(key))
     user = await user_by_id(session.user_id)
     linkable = await upstream_accounts.linkable(user) if user is not None else []
@@ -133,11 +135,16 @@ async def _sign_in(request: AnyRequest, flow_id: str, answer: dict[str, str]) ->
 
 
 async def _fresh(request: AnyRequest) -> SignedIn | None:
-    """Return the session if its sign-in is recent. Changes of the request are then refused once it is not."""
+    """Return the session if its sign-in is recent and of the level for changes of credentials.
+
+    Changes of the request are then refused once it is not.
+    """
     session = await current_session(request)
     if session is None or session.age() > settings().reauthentication_lifetime:
         return None
-    sessions.guard_changes(session, fresh=True)
+    if transitions.falls_short(session.acr, await sessions.level_for_credentials(session)):
+        return None
+    sessions.guard_changes(session, credentials=True)
     return session
 
 

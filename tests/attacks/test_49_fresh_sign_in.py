@@ -40,7 +40,7 @@ TABLES = ("totp", "passkey", "recovery_code", "email_proof", "device")
 
 @pytest.fixture
 async def person(alice: User, browser: Browser) -> Person:
-    """Alice, signed in, with everything that can be taken off."""
+    """Alice, signed in by the password, with everything that can be taken off."""
     person = await equip(alice, browser.issuer, [Step.TOTP, Step.RECOVERY_CODE, Step.PASSKEY], two_step=False)
     await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
     assert browser.signed_in
@@ -59,12 +59,18 @@ def test_49_there_is_something_to_protect() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("lacking", ["a recent sign-in", "a second factor"])
 @pytest.mark.parametrize("route", PROTECTED, ids=str)
-async def test_49_an_old_sign_in_is_not_enough(
-    browser: Browser, person: Person, mailbox: Mailbox, route: Route
+async def test_49_what_is_not_enough(
+    browser: Browser, person: Person, mailbox: Mailbox, route: Route, lacking: str
 ) -> None:
     """For none of the changes, with any fields. The response leads to a sign-in."""
-    await execute("UPDATE session SET auth_time = now() - interval '1 hour' WHERE user_id = $1", person.user.id)
+    changed = (
+        "auth_time = now() - interval '1 hour', acr = '2', steps = ARRAY['password pwd', 'totp otp']"
+        if lacking == "a recent sign-in"
+        else "acr = '1', steps = ARRAY['password pwd']"
+    )
+    await execute(f"UPDATE session SET {changed} WHERE user_id = $1", person.user.id)
     (passkey,) = await fetch("SELECT id FROM passkey WHERE user_id = $1", person.user.id)
     session = next(value for name, value in browser.cookies.items() if name.endswith("session"))
     form = {
@@ -106,7 +112,9 @@ async def test_49_each_change_is_told(browser: Browser, person: Person, mailbox:
         told.append((await mailbox.next(user.email, len(told) + 1)).subject)
         return told[-1]
 
-    await browser.submit(as_page(await browser.get("/account/totp/remove")), "ask-confirm")
+    page = as_page(await browser.get("/account/totp/remove"))
+    page = as_page(await browser.get(f"/login/{page.path.split('/')[2]}/totp"))
+    await browser.submit(as_page(await browser.submit(page, "totp-submit", code=await person.otp())), "ask-confirm")
     assert "authenticator" in await sentence()
     await browser.submit(as_page(await browser.get("/account/recovery-codes")), "ask-confirm")
     assert "ecovery codes" in await sentence()

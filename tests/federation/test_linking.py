@@ -5,11 +5,13 @@ from uuid import uuid4
 
 from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.signin.transitions import Step
 from tests.conftest import MakeUser
 from tests.federation.conftest import Add, sign_in, visit
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD
+from tests.support.person import equip
 from tests.support.stand_ins import OpenIDProvider
 
 
@@ -82,6 +84,23 @@ async def test_only_shortly_after_a_sign_in(browser: Browser, provider: OpenIDPr
     assert as_page(await browser.get(back)).status == 400
     fields = as_page(await browser.get("/account/sessions")).forms[-1].fields
     assert as_page(await browser.post(f"/account/upstreams/{uuid4()}/unlink", fields)).path.startswith("/login/")
+    assert await fetchrow("SELECT 1 FROM identity WHERE user_id = $1", alice.id) is None
+
+
+async def test_only_with_the_second_factor(browser: Browser, provider: OpenIDProvider, add: Add, alice: User) -> None:
+    """To begin it and to end it: with an identity at a provider that is trusted with two factors, one could add any."""
+    upstream = await add(issuer=provider.issuer)
+    person = await equip(alice, browser.issuer, [Step.TOTP], two_step=False)
+    page = await _home(browser, alice)
+    asked = as_page(await browser.get(_href(page, upstream.id)))
+    page = as_page(await browser.sign_in(asked, alice.email, PASSWORD))
+    page = as_page(await browser.submit(page, "totp-submit", code=await person.otp()))
+    assert page.path == "/account/security"
+    away = await browser.get(_href(page, upstream.id))
+    assert isinstance(away, Redirect)
+    back = await visit(away.location)
+    await execute("UPDATE session SET acr = '1', steps = ARRAY['password pwd'] WHERE user_id = $1", alice.id)
+    assert as_page(await browser.get(back)).status == 400
     assert await fetchrow("SELECT 1 FROM identity WHERE user_id = $1", alice.id) is None
 
 

@@ -20,6 +20,7 @@ from idp.infra.db.rows import many, one
 from idp.infra.request_context import actor
 from idp.signin.session_tokens import SessionToken
 from idp.signin.tables import Session
+from idp.signin.transitions import SINGLE_FACTOR
 
 EXPIRING = (
     Expiring(
@@ -175,6 +176,12 @@ _LOCK_SESSION = """
       AND s.user_id = $1 AND s.id = $2 AND s.ended_at IS NULL AND s.expires_at > now()
     FOR NO KEY UPDATE OF u FOR SHARE OF s
 """
+# A factor that is newer than the sign-in could not be asked for.
+_LACKS_FACTOR = """
+    SELECT EXISTS (SELECT FROM passkey AS f WHERE f.user_id = $1 AND f.created_at < s.auth_time)
+        OR EXISTS (SELECT FROM totp AS f WHERE f.user_id = $1 AND f.confirmed_at < s.auth_time) AS lacks
+    FROM session AS s WHERE s.user_id = $1 AND s.id = $2 AND s.acr = $3
+"""
 _ACTIVE_SESSIONS = """
     SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
     WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
@@ -283,6 +290,12 @@ async def touch_session(token: SessionToken, idle_lifetime: float) -> None:
 async def lock_session(user_id: UUID, session_id: UUID) -> LockedSession | None:
     """Lock a live session and its user until the end of the transaction. None if it ended or the user is disabled."""
     return one(LockedSession, await fetchrow(_LOCK_SESSION, user_id, session_id))
+
+
+async def lacks_factor(user_id: UUID, session_id: UUID) -> bool:
+    """Return whether a session is of a single factor, although its user had a second one when they signed in."""
+    row = await fetchrow(_LACKS_FACTOR, user_id, session_id, SINGLE_FACTOR)
+    return row is not None and bool(row["lacks"])
 
 
 async def insert_session(new: NewSession) -> datetime:
