@@ -131,14 +131,25 @@ keeper = Keeper()
 
 
 def _mac(content: bytes) -> bytes:
-    return hmac.digest(vault.derive_outside("database-mark"), content, sha256).hex().encode()
+    # Below the root key, which a new master key leaves as it is: a backup from before the change needs the old one.
+    return _digest(vault.derive("database-mark"), content)
+
+
+def _is_genuine(mac: bytes, content: bytes) -> bool:
+    # Version 0.2 and older: below the master key.
+    older = _digest(vault.derive_outside("database-mark"), content)
+    return hmac.compare_digest(mac, _mac(content)) or hmac.compare_digest(mac, older)
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    return hmac.digest(key, content, sha256).hex().encode()
 
 
 def _read(path: Path) -> Mark | None:
     """Return the mark in a file, or None if there is none or its MAC is wrong."""
     try:
         mac, _, content = path.read_bytes().partition(b"\n")
-        return msgspec.json.decode(content, type=Mark) if hmac.compare_digest(mac, _mac(content)) else None
+        return msgspec.json.decode(content, type=Mark) if _is_genuine(mac, content) else None
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -1,11 +1,13 @@
 """A restored backup is detected by the mark, and everything that may have changed since is revoked."""
 
 import asyncio
+import hmac
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -21,7 +23,7 @@ from idp.admin.bulk.models import State as JobState
 from idp.audit import checkpoint_export, checkpoints
 from idp.http import health
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.keys import checkpoint_signer, lifecycle, restore_detection, root_key
+from idp.keys import checkpoint_signer, lifecycle, restore_detection, root_key, vault
 from idp.keys.key_set import key_set
 from idp.keys.lifecycle import State
 from idp.keys.restore_detection import TOLERATED, Mark
@@ -284,9 +286,61 @@ def test_processes_that_write_together_keep_the_highest(keys_dir: Path) -> None:
     assert [entry.name for entry in keys_dir.iterdir()] == [path.name]
 
 
-async def test_a_changed_master_key_changes_nothing() -> None:
-    """The mark depends on the root key, which stays the same."""
+@pytest.fixture
+def change_master_key(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Go on as a process that starts with another master key."""
+
+    def change(text: str) -> None:
+        patch.setenv("IDP_MASTER_KEY", text)
+        settings.cache_clear()
+        vault.master_key.cache_clear()
+        restore_detection.keeper = restore_detection.Keeper()
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield change
+    settings.cache_clear()
+    vault.master_key.cache_clear()
+
+
+async def test_a_backup_from_before_a_new_master_key_is_recognised(
+    tmp_path: Path, change_master_key: Callable[[str], None]
+) -> None:
+    """It can only be opened with the old one."""
+    old, new = settings().master_key, tmp_path / "new"
+    assert old is not None
+    vault.create_master_key(new)
     await _in_use()
-    before = restore_detection.lineage()
+    await root_key.rewrap(vault.read_master_key(new))
+    change_master_key(new.read_text().strip())
     await root_key.unlock()
-    assert restore_detection.lineage() == before
+    await _in_use(1000)
+    await execute("DELETE FROM root_key WHERE master_key_id = $1", vault.master_key_id(vault.master_key()))
+    await _set_back(1000)
+    change_master_key(old.get_secret_value())
+    await root_key.unlock()
+    assert await restore.check() is not None
+
+
+async def test_a_restore_before_the_first_start_with_a_new_master_key_is_recognised(
+    tmp_path: Path, change_master_key: Callable[[str], None]
+) -> None:
+    new = tmp_path / "new"
+    vault.create_master_key(new)
+    await _in_use(1000)
+    await root_key.rewrap(vault.read_master_key(new))
+    await _set_back(900)
+    change_master_key(new.read_text().strip())
+    await root_key.unlock()
+    assert await restore.check() is not None
+
+
+async def test_a_mark_of_an_older_version_counts(keys_dir: Path) -> None:
+    """Its MAC was below the master key."""
+    await _in_use(1000)
+    path = keys_dir / "database.mark"
+    _, _, content = path.read_bytes().partition(b"\n")
+    older = hmac.digest(vault.derive_outside("database-mark"), content, sha256).hex().encode()
+    path.write_bytes(older + b"\n" + content)
+    restore_detection.keeper = restore_detection.Keeper()
+    await _set_back(900)
+    assert await restore.check() is not None
