@@ -146,11 +146,13 @@ async def test_the_wait_is_logged_once_an_hour(pending: str) -> None:
     assert said["resource_servers"] == [server]
 
 
+@pytest.mark.parametrize("deadline", ["NULL", "now() - interval '1 hour'"])
 async def test_a_key_is_published_for_a_while_even_if_all_have_seen_it(
-    pending: str, monkeypatch: pytest.MonkeyPatch
+    pending: str, monkeypatch: pytest.MonkeyPatch, deadline: str
 ) -> None:
-    """Clients that verify ID tokens, and caches between, are not registered anywhere."""
+    """Clients that verify ID tokens, and caches between, are not registered anywhere. A deadline is no exception."""
     monkeypatch.setattr(rotation_job, "settings", settings)
+    await execute(f"UPDATE signing_key SET deadline_at = {deadline} WHERE kid = $1", pending)
     assert rotation_job.publication() == settings().jwks_max_age + signing_keys.MARGIN
     assert await state(pending) == State.PENDING
     await execute(
@@ -235,6 +237,27 @@ async def test_strangers_cannot_fill_the_memory_or_the_table(pending: str, monke
     await propagation.write()
     (row,) = await fetch("SELECT count(*) FROM jwks_fetch")
     assert row["count"] == jwks_fetches.MAX_INSTANCES
+
+
+async def test_machines_that_are_gone_leave_places_for_others(pending: str) -> None:
+    """Of those that are gone as many are kept as there are places."""
+    server = await api()
+    await execute(
+        "INSERT INTO jwks_fetch (id, resource_server, instance, address, user_agent, kids, fetches, first_at, last_at)"
+        " SELECT gen_random_uuid(), $1, n::text, n::text, '', ARRAY[$3], 1, now(), now() - interval '3 days' -"
+        " make_interval(secs => n) FROM generate_series(1, $2::int + 5) AS n",
+        server,
+        jwks_fetches.MAX_INSTANCES,
+        pending,
+    )
+    await fetched(server, "old", address="192.0.2.1")
+    assert await state(pending) == State.PENDING
+    await propagation.forget()
+    rows = await fetch("SELECT address FROM jwks_fetch WHERE resource_server = $1", server)
+    assert len(rows) == jwks_fetches.MAX_INSTANCES + 1
+    left = {row["address"] for row in rows}
+    assert {"192.0.2.1", "1"} <= left
+    assert str(jwks_fetches.MAX_INSTANCES + 1) not in left
 
 
 async def test_old_instances_are_deleted(pending: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from idp.infra.db.engine import execute, fetch
 from idp.infra.db.rows import many
 
-#: Maximum number of instances stored for one resource server.
+#: Maximum number of live instances of one resource server that are stored, and of those that are gone.
 MAX_INSTANCES = 1_000
 
 # An instance that has fetched nothing for three of its periods, and for an hour, is gone, or fetches before it next
@@ -30,7 +30,7 @@ SELECT k.kid, coalesce(k.deadline_at <= now(), false)
        OR NOT EXISTS (SELECT FROM resource_server AS s WHERE {_AWAITED} AND NOT {_SEEN}) AS due
 FROM signing_key AS k
 WHERE k.activates_at IS NULL AND k.retires_at IS NULL
-  AND (k.created_at + make_interval(secs => $1) <= now() OR k.deadline_at <= now())
+  AND k.created_at + make_interval(secs => $1) <= now()
 """  # noqa: S608
 _UNSEEN = f"""
 SELECT s.identifier FROM signing_key AS k, resource_server AS s
@@ -60,7 +60,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigi
 WHERE EXISTS (SELECT FROM resource_server AS s WHERE s.identifier = new.server)
   AND (EXISTS (SELECT FROM jwks_fetch AS o
                WHERE o.resource_server = new.server AND o.instance = new.address || ' ' || new.agent)
-       OR (SELECT count(*) FROM jwks_fetch AS o WHERE o.resource_server = new.server) < {MAX_INSTANCES})
+       OR (SELECT count(*) FROM jwks_fetch AS f WHERE f.resource_server = new.server AND {_LIVE}) < {MAX_INSTANCES})
 ORDER BY server, address, agent
 ON CONFLICT (resource_server, instance) DO UPDATE SET
     kids = CASE WHEN excluded.last_at >= f.last_at THEN excluded.kids ELSE f.kids END,
@@ -70,10 +70,15 @@ ON CONFLICT (resource_server, instance) DO UPDATE SET
     last_at = greatest(f.last_at, excluded.last_at)
 """  # noqa: S608
 # After 90 days a row is useless: an instance that never fetches again is not live.
-_DELETE_OLD_FETCHES = """
+_DELETE_OLD_FETCHES = f"""
+WITH gone AS (
+    SELECT f.id, row_number() OVER (PARTITION BY f.resource_server ORDER BY f.last_at DESC) AS place
+    FROM jwks_fetch AS f WHERE NOT {_LIVE}
+)
 DELETE FROM jwks_fetch AS f WHERE f.last_at < now() - interval '90 days'
    OR NOT EXISTS (SELECT FROM resource_server AS s WHERE s.identifier = f.resource_server)
-"""
+   OR f.id IN (SELECT id FROM gone WHERE place > {MAX_INSTANCES})
+"""  # noqa: S608
 
 
 class PropagatingKey(msgspec.Struct, frozen=True):
@@ -125,7 +130,7 @@ class Fetches(msgspec.Struct, frozen=True):
 
 
 async def propagating_keys(publication: float) -> list[PropagatingKey]:
-    """Return the pending keys that were published for so many seconds, or whose deadline has passed."""
+    """Return the pending keys that were published for so many seconds. No deadline makes one due before that."""
     return many(PropagatingKey, await fetch(_PROPAGATED, publication))
 
 
@@ -154,5 +159,7 @@ async def add_fetches(fetches: Sequence[Fetches]) -> None:
 
 
 async def delete_old_fetches() -> None:
-    """Delete instances without a fetch for 90 days, and those of deleted resource servers."""
+    """Delete instances without a fetch for 90 days, those of deleted resource servers, and the oldest of many that are
+    gone.
+    """
     await execute(_DELETE_OLD_FETCHES)
