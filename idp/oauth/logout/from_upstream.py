@@ -31,7 +31,7 @@ from idp.oauth.ciba import repository as backchannel_requests
 from idp.oauth.device import repository as device_authorizations
 from idp.oauth.replay.service import use_once
 from idp.signin import limits, sessions
-from idp.signin.repository import upstream_sessions
+from idp.signin.repository import signin_flows, upstream_sessions
 from idp.signin.repository.sessions import SessionKey
 
 log = structlog.get_logger()
@@ -40,7 +40,8 @@ DONE = encode({"Cache-Control": "no-store"})
 
 @post("/upstreams/{upstream_id:str}/backchannel-logout", opt={"access": Access.CLIENT}, status_code=200)
 async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath[str]) -> BytesResponse:
-    """End the sessions that came from the session, or the user, that a logout token names (sections 2.5 to 2.8).
+    """End the sessions, and unfinished sign-ins, that came from the session, or the user, that a logout token names
+    (sections 2.5 to 2.8).
 
     Succeeds if there is none (any more).
     """
@@ -52,12 +53,13 @@ async def upstream_logout(request: Request[Any, Any, Any], upstream_id: FromPath
     try:
         token = await _verified(upstream, form["logout_token"])
         actor.set(f"upstream:{upstream.id}")
-        found = await _sessions(token)
         async with transaction():
             # In this transaction: if it fails, the provider may send the token again.
             await _use(upstream, token)
-            for session in found:
-                await sessions.end(session, "upstream_logout")
+            found = await _end_sessions(token)
+            await signin_flows.finish_flows_of_upstream_session(token)
+            # Those of sign-ins that were completed in between.
+            found += await _end_sessions(token)
             await device_authorizations.cancel_of_sessions(found)
             await backchannel_requests.cancel_of_sessions(found)
             await record("upstream_logout", detail={"upstream": upstream.id, "sessions": len(found)})
@@ -83,15 +85,18 @@ async def _use(upstream: Upstream, token: LogoutToken) -> None:
         raise UntrustedResponseError("The logout token was used before.")
 
 
-async def _sessions(token: LogoutToken) -> list[SessionKey]:
-    """Return the live sessions that a token names, in the order of their keys."""
+async def _end_sessions(token: LogoutToken) -> list[SessionKey]:
+    """End the live sessions that a token names, in the order of their keys, and return them."""
     if token.sid is not None:
         users = await upstream_sessions.users_of_sid(token.issuer, token.sid)
     else:
         owner = await owner_of_identity(token.issuer, token.subject or "")
         users = [owner] if owner is not None else []
     found = [session for user_id in users for session in await upstream_sessions.live_sessions(user_id, token)]
-    return sorted(found, key=lambda session: (session.user_id, session.id))
+    found.sort(key=lambda session: (session.user_id, session.id))
+    for session in found:
+        await sessions.end(session, "upstream_logout")
+    return found
 
 
 ROUTES = [upstream_logout]

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.federation.models import LogoutToken
 from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.rows import one
@@ -133,6 +134,15 @@ _FINISH_FLOWS_OF_UPSTREAM = """
        OR (user_id IN (SELECT user_id FROM identity WHERE upstream_id = $1)
            AND EXISTS (SELECT FROM unnest(done) AS step WHERE step LIKE 'upstream%')))
 """
+# $1 issuer  $2 subject or null  $3 sid or null
+_FINISH_FLOWS_OF_UPSTREAM_SESSION = """
+    UPDATE signin_flow SET finished_at = now()
+    WHERE finished_at IS NULL AND expires_at > now() AND EXISTS (
+        SELECT FROM (VALUES (upstream), (identity)) AS proved (value)
+        WHERE value ->> 'issuer' = $1 AND ($2::text IS NULL OR value ->> 'subject' = $2)
+          AND ($3::text IS NULL OR value ->> 'sid' = $3)
+    )
+"""
 _FINISH_ALL_FLOWS = "UPDATE signin_flow SET finished_at = now() WHERE finished_at IS NULL"
 _STORE_FORM = "UPDATE signin_flow SET kept_form = $3 WHERE id = $1 AND browser_hash = $2"
 _STORED_FORM = """
@@ -215,6 +225,11 @@ async def finish_flows_of_upstream(upstream_id: str, flow_ids: Sequence[str]) ->
         flow_ids: flows that have sent a browser there: one may be about to use the response.
     """
     return await execute(_FINISH_FLOWS_OF_UPSTREAM, upstream_id, flow_ids)
+
+
+async def finish_flows_of_upstream_session(token: LogoutToken) -> int:
+    """Finish the sign-ins that came from the session, or the user, that a logout token names. Returns their number."""
+    return await execute(_FINISH_FLOWS_OF_UPSTREAM_SESSION, token.issuer, token.subject, token.sid)
 
 
 async def finish_all_flows() -> int:

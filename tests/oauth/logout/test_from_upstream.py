@@ -15,10 +15,12 @@ from idp.federation.models import Upstream
 from idp.infra.db.engine import fetch
 from idp.infra.rate_limits import Rate
 from idp.signin import limits
+from idp.signin.transitions import Step
 from tests.federation.conftest import add, provider, sign_in
 from tests.support import tokens
 from tests.support.browser import Browser, as_page, open_browser
 from tests.support.oauth import PASSWORD
+from tests.support.person import equip
 from tests.support.server import Server
 from tests.support.stand_ins import OpenIDProvider
 
@@ -85,6 +87,41 @@ async def test_sessions_that_came_from_it_end(
         f"upstream:{upstream.id}",
     )
     assert actors
+
+
+@pytest.mark.parametrize("names", ["sid", "sub"])
+async def test_a_sign_in_that_waits_for_its_second_step_ends(
+    browser: Browser, http: httpx.AsyncClient, server: Server, provider: OpenIDProvider, upstream: Upstream, names: str
+) -> None:
+    """The provider does not say it again. A sign-in from another session of the user goes on."""
+    provider.claims = {"sid": secrets.token_hex(8)}
+    await sign_in(browser, upstream)
+    (row,) = await fetch("SELECT user_id FROM identity WHERE subject = $1", provider.person.sub)
+    user = await User.objects().get(User.id == row["user_id"])
+    person = await equip(user, server.issuer, [Step.TOTP], two_step=True)
+    browser.cookies.clear()
+    ended = secrets.token_hex(8)
+    pages = {}
+    for sid in (ended, secrets.token_hex(8)):
+        provider.claims = {"sid": sid}
+        pages[sid] = as_page(await sign_in(browser, upstream))
+        assert "totp-submit" in pages[sid].ids
+    named = {"sid": ended, "sub": None} if names == "sid" else {"sid": None}
+    assert (await _send(http, server, upstream, provider.logout_token(**named))).status_code == 200
+    for sid, page in pages.items():
+        await browser.submit(page, "totp-submit", code=await person.otp())
+        assert browser.signed_in == (names == "sid" and sid != ended)
+
+
+async def test_an_identity_that_waits_for_its_account_ends(
+    browser: Browser, http: httpx.AsyncClient, server: Server, provider: OpenIDProvider, upstream: Upstream, alice: User
+) -> None:
+    provider.person.email = alice.email
+    page = as_page(await sign_in(browser, upstream))
+    assert (await _send(http, server, upstream, provider.logout_token())).status_code == 200
+    await browser.submit(page, "login-submit", username=alice.email, password=PASSWORD)
+    assert not browser.signed_in
+    assert await fetch("SELECT 1 FROM identity WHERE user_id = $1", alice.id) == []
 
 
 async def test_a_session_by_password_stays(
