@@ -4,7 +4,8 @@ An attribute with the name of one of the enterprise extension is there. All othe
 declarations are those in memory; a change of a value reads them again (:mod:`idp.accounts.attributes`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -34,17 +35,26 @@ class Extension(msgspec.Struct, frozen=True):
 
     schema: str
     name: str
-    attributes: tuple[tuple[Attribute, Declared], ...]
+    named: Mapping[str, tuple[Attribute, Declared]]
+
+    @property
+    def attributes(self) -> Collection[tuple[Attribute, Declared]]:
+        return self.named.values()
 
     def find(self, name: str) -> tuple[Attribute, Declared] | None:
         """Return an attribute, whatever the case of its name."""
-        return next((each for each in self.attributes if each[0].name.lower() == name.lower()), None)
+        return self.named.get(name.lower())
 
 
-def extensions(resource: ResourceType = USER) -> list[Extension]:
+def extensions(resource: ResourceType = USER) -> Collection[Extension]:
     """Return the extensions of a type of resources that have attributes."""
-    if resource is not USER:
-        return []
+    return _extensions(attributes.generation).values() if resource is USER else ()
+
+
+# Clients choose how many names a request looks for.
+@lru_cache(maxsize=1)
+def _extensions(generation: int) -> dict[str, Extension]:
+    """Return the extensions of users of a generation of the declarations, by their URN in lower case."""
     declared = {each.name: each for each in attributes.visible(AUDIENCE)}
     enterprise = {
         name: declared.pop(stored)
@@ -52,16 +62,18 @@ def extensions(resource: ResourceType = USER) -> list[Extension]:
         if stored in declared and not declared[stored].multivalued
     }
     found = ((ENTERPRISE_SCHEMA, "Enterprise user", enterprise), (OWN_SCHEMA, "Attributes of idp", declared))
-    return [
-        Extension(schema, title, tuple((_attribute(name, each), each) for name, each in names.items()))
+    return {
+        schema.lower(): Extension(
+            schema, title, {name.lower(): (_attribute(name, each), each) for name, each in names.items()}
+        )
         for schema, title, names in found
         if names
-    ]
+    }
 
 
 def extension(resource: ResourceType, schema: str) -> Extension | None:
     """Return an extension that has attributes, whatever the case of its URN."""
-    return next((each for each in extensions(resource) if each.schema.lower() == schema.lower()), None)
+    return _extensions(attributes.generation).get(schema.lower()) if resource is USER else None
 
 
 def _attribute(name: str, declared: Declared) -> Attribute:

@@ -5,7 +5,7 @@ texts, ``remove`` with the values to remove, an operation without a path whose v
 that is not in a list, and a filter that selects no element yet: the element that it describes is added.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ MAX_OPERATIONS: Final = 500
 MAX_OPERATIONS_OF_USER: Final = 100
 #: Values of an attribute of a user.
 MAX_ELEMENTS: Final = 50
+#: Members of an object.
+MAX_MEMBERS: Final = 200
 MAX_TEXT: Final = 2000
 
 Document = dict[str, Any]
@@ -91,11 +93,11 @@ def _read(resource: ResourceType, given: Mapping[str, Any]) -> Iterator[Operatio
 
 def _within(resource: ResourceType, op: str, values: Mapping[str, Any]) -> Iterator[Operation]:
     """Return the operations of an object whose names are paths."""
-    for name, value in values.items():
+    for name, value in _members(values):
         if name.lower() == resource.schema.lower() and isinstance(value, dict):
             yield from _within(resource, op, value)
         elif extension(resource, name) is not None and isinstance(value, dict):
-            for inner, part in value.items():
+            for inner, part in _members(value):
                 yield from _at(resource, op, f"{name}:{inner}", part, named=False)
         else:
             with suppress(InvalidPathError):
@@ -165,7 +167,9 @@ def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
     if attribute.type != "complex":
         if not attribute.multi:
             return conform_sub(attribute, value)
-        return [conform_sub(attribute, each) for each in (value if isinstance(value, list) else [value])]
+        values = value if isinstance(value, list) else [value]
+        _check_number(attribute, values)
+        return [conform_sub(attribute, each) for each in values]
     if attribute.multi and whole:
         elements = value if isinstance(value, list) else [value]
         if attribute.name != "members":
@@ -176,7 +180,7 @@ def conform(attribute: Attribute, value: Any, *, whole: bool = True) -> Any:
     if not isinstance(value, dict):
         raise InvalidValueError(f"{attribute.name} must be an object.")
     parts = {}
-    for name, part in value.items():
+    for name, part in _members(value):
         sub = attribute.find(name)
         if sub is not None and (sub.writable or attribute.follows):
             parts[sub.name] = conform_sub(sub, part)
@@ -190,6 +194,17 @@ def _check_number(attribute: Attribute, elements: Sequence[Any]) -> None:
     """
     if len(elements) > MAX_ELEMENTS:
         raise InvalidValueError(f"{attribute.name} has up to {MAX_ELEMENTS} values.")
+
+
+def _members(value: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return the members of an object.
+
+    Raises:
+        InvalidValueError: there are too many.
+    """
+    if len(value) > MAX_MEMBERS:
+        raise InvalidValueError(f"An object has up to {MAX_MEMBERS} members.")
+    return value.items()
 
 
 def conform_sub(attribute: Attribute, value: Any) -> Any:
@@ -237,11 +252,11 @@ def read_document(resource: ResourceType, body: Mapping[str, Any]) -> Document:
         InvalidValueError: a value is not valid.
     """
     found: Document = {}
-    for name, value in body.items():
+    for name, value in _members(body):
         if name.lower() == resource.schema.lower() and isinstance(value, dict):
             found |= read_document(resource, value)
         elif (its := extension(resource, name)) is not None and isinstance(value, dict):
-            named = ((its.find(inner), part) for inner, part in value.items())
+            named = ((its.find(inner), part) for inner, part in _members(value))
             found[its.schema] = {one[0].name: conform(one[0], part) for one, part in named if one and one[0].writable}
         attribute = resource.find(name)
         if attribute is not None and attribute.writable:
@@ -262,6 +277,7 @@ def apply(document: Document, operation: Operation) -> None:
         apply(inner, msgspec.structs.replace(operation, schema=None))
     elif attribute.multi and attribute.type != "complex":
         document[name] = _values(document.get(name) or [], operation)
+        _check_number(attribute, document[name])
     elif attribute.multi:
         document[name] = _elements(document.get(name) or [], operation)
         _check_number(attribute, document[name])

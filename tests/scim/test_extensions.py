@@ -10,6 +10,7 @@ import pytest
 from idp.accounts.attributes import declaration
 from idp.accounts.attributes.registry import attributes
 from idp.infra.db.engine import fetch
+from idp.scim import extensions
 from tests.scim.conftest import PATCH, ScimClient
 from tests.support.attributes import values_changed
 
@@ -63,6 +64,29 @@ async def test_the_schemas(extended: ScimClient) -> None:
     }
     user = await extended.ok("GET", "/ResourceTypes/User")
     assert [each["schema"] for each in user["schemaExtensions"]] == [ENTERPRISE, OWN]
+
+
+async def test_values_and_members_are_limited(extended: ScimClient) -> None:
+    """Operations compare each with each."""
+    user = await extended.user()
+    path, many = f"/Users/{user['id']}", [f"x{number}" for number in range(51)]
+    assert await extended.refused("PUT", path, user | {OWN: {"languages": many}}) == (400, "invalidValue")
+    assert await extended.refused("PUT", path, user | {OWN: {f"x{number}": 1 for number in range(201)}}) == (
+        400,
+        "invalidValue",
+    )
+    for values in ([many], [many[:30], many[30:]]):
+        operations = [{"op": "add", "path": f"{OWN}:languages", "value": each} for each in values]
+        answer = await extended.patch(path, *operations)
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
+        assert str(50) in answer.json()["detail"]
+
+
+def test_extensions_are_made_once_for_a_generation_of_the_declarations() -> None:
+    """A request can name thousands of attributes."""
+    made = extensions._extensions(attributes.generation)
+    assert extensions._extensions(attributes.generation) is made
+    assert extensions._extensions(attributes.generation + 1) is not made
 
 
 async def test_values(extended: ScimClient) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from idp.infra.db.engine import fetchrow
 from idp.scim import tokens
+from idp.scim.attributes import USER
 from tests.scim.conftest import ScimClient
 
 PATHS = (
@@ -183,6 +184,20 @@ async def test_values_are_limited(scim: ScimClient) -> None:
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
     answer = await scim.patch(f"/Users/{user['id']}", *operations[:50], *operations[:51])
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidSyntax")
+
+
+async def test_members_of_an_object_are_limited(scim: ScimClient) -> None:
+    """Each name is looked for among the attributes."""
+    user = await scim.user()
+    path, many = f"/Users/{user['id']}", {f"unknown{number}": 1 for number in range(201)}
+    allowed = dict(list(many.items())[:150])
+    assert (await scim.ok("PUT", path, user | allowed))["userName"] == user["userName"]
+    bodies = [user | many, user | {"name": many}, user | {USER.schema: many}, user | {"emails": [many]}]
+    for body in bodies:
+        assert await scim.refused("PUT", path, body) == (400, "invalidValue")
+    for operation in ({"op": "add", "value": many}, {"op": "replace", "path": "name", "value": many}):
+        answer = await scim.patch(path, operation)
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
 
 
 async def test_a_bulk_request_that_is_too_deep_does_nothing(scim: ScimClient) -> None:

@@ -14,15 +14,21 @@ TOPIC = "attributes"
 
 
 class Attributes:
-    """The declared attributes of one process."""
+    """The declared attributes of one process.
+
+    Attributes:
+        generation: how often they were loaded. What is made from them may be kept under this number.
+    """
 
     def __init__(self) -> None:
+        self.generation = 0
         self._by_name: dict[str, StoredAttribute] = {}
         self._by_scope: dict[str, list[StoredAttribute]] = {}
 
     async def load(self) -> None:
         """Reload all declarations. If that fails, the loaded ones stay."""
         self._by_name = {one.name: one for one in await repository.attributes()}
+        self.generation += 1
         self._by_scope = {}
         for one in self._by_name.values():
             if one.scope is not None:
