@@ -54,7 +54,8 @@ POLL_SECONDS = 1.0
 LAST_SECONDS = 5.0
 #: Messages that one process sends concurrently.
 CONNECTIONS = 4
-#: Maximum number of messages to one address within an hour.
+#: Maximum number of messages of one template to one address within an hour. Each template has its own, so that what
+#: one session causes keeps no other message away, such as that for a new password.
 HOURLY_BUDGET = 60
 MAX_RESPONSE_LENGTH = 300
 
@@ -72,6 +73,7 @@ async def queue(
     language: str | None = None,
     lifetime: int | None = None,
     void: bool = False,
+    budget: int | None = None,
     **context: Any,
 ) -> None:
     """Store a message, in the caller's transaction.
@@ -84,6 +86,8 @@ async def queue(
         lifetime: seconds after which the message is useless. By default sending is retried for days.
         void: do not send it, because no account has this address. The same work is done, so that the response time
             does not reveal it.
+        budget: the maximum number of messages of this template to this address within an hour, if it is not
+            :data:`HOURLY_BUDGET`.
         context: the values of its templates. By default ``brand`` is that of the sign-in in which it is queued, or else
             the server's when it is sent.
     """
@@ -100,7 +104,7 @@ async def queue(
         lifetime=float(lifetime or settings().mail_retry_lifetime),
         kept=float(settings().mail_kept),
         void=void,
-        budget=HOURLY_BUDGET,
+        budget=HOURLY_BUDGET if budget is None else budget,
     )
     if not queued and not void:
         log.warning("mail_budget_spent", template=template)

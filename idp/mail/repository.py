@@ -24,7 +24,7 @@ _QUEUE = """
            CASE WHEN fate <> '' THEN now() END
     FROM (SELECT CASE WHEN $7::boolean THEN 'No user has this address.'
                       WHEN count(*) >= $8 THEN 'Over its budget.' ELSE '' END AS fate
-          FROM mail WHERE recipient = $2 AND created_at > now() - interval '1 hour'
+          FROM mail WHERE recipient = $2 AND template = $3 AND created_at > now() - interval '1 hour'
                       AND (state <> 'dead' OR attempts > 0)) AS decided
     RETURNING state
 """

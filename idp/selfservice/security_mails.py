@@ -6,6 +6,9 @@ from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.mail import outbox
 
+#: Maximum number of notices of one kind to one address within an hour.
+HOURLY_NOTICES = 10
+
 
 async def notify_change(user: User, what: str, **context: Any) -> None:
     """Record a change and queue a mail to the user, in the transaction of the change.
@@ -15,4 +18,4 @@ async def notify_change(user: User, what: str, **context: Any) -> None:
         context: further values for the mail's template.
     """
     await record(what, user_id=user.id)
-    await outbox.queue(user.email, what, language=user.locale, name=user.name, **context)
+    await outbox.queue(user.email, what, language=user.locale, budget=HOURLY_NOTICES, name=user.name, **context)

@@ -7,12 +7,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from idp.accounts.tables import User
-from idp.infra.db.engine import execute, fetchrow, transaction
+from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from idp.mail import outbox
+from idp.selfservice.security_mails import HOURLY_NOTICES
 from idp.signin import limits
+from idp.signin.transitions import Step
 from tests.conftest import MakeUser
 from tests.support.browser import Browser, Page, as_page, open_browser
 from tests.support.mailbox import Mailbox
+from tests.support.oauth import PASSWORD
+from tests.support.person import equip
 from tests.support.server import Server
 
 _PENDING = "SELECT 1 FROM mail WHERE next_attempt_at IS NOT NULL AND recipient = ANY($1) LIMIT 1"
@@ -130,6 +134,30 @@ async def test_53_one_host_causes_a_few_mails(
     finally:
         # All requests of these tests come from this address.
         await execute("DELETE FROM throttle")
+
+
+async def test_53_notices_keep_no_other_mail_away(browser: Browser, alice: User, mailbox: Mailbox) -> None:
+    """Whoever has the password makes new recovery codes until nothing else would be sent for an hour."""
+    await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+    await equip(alice, browser.issuer, [Step.TOTP], two_step=False)
+    asked = as_page(await browser.get("/account/recovery-codes"))
+    form = next(form for form in asked.forms if "ask-confirm" in form.buttons)
+    for _ in range(outbox.HOURLY_BUDGET):
+        await browser.client.post(
+            f"{browser.issuer}{form.action}", data=form.fields, headers={"Origin": browser.issuer}
+        )
+    page = as_page(await browser.get("/account/password"))
+    await browser.submit(page, "password-save", password="seven tired otters nap")
+    async with open_browser(browser.issuer) as own:
+        page = as_page(await own.get("/forgot"))
+        form = next(form for form in page.forms if form.action.endswith("/forgot"))
+        await own.post(form.action, form.fields | {"username": alice.email, "action": "send"})
+    rows = await fetch(
+        "SELECT template, count(*) FROM mail WHERE recipient = $1 AND state <> 'dead' GROUP BY 1", alice.email
+    )
+    assert {row["template"]: row["count"] for row in rows} == {
+        "recovery_codes_made": HOURLY_NOTICES, "password_changed": 1, "reset_password": 1
+    }  # fmt: skip
 
 
 async def test_53_the_hourly_budget_of_the_outbox(server: Server, alice: User, mailbox: Mailbox) -> None:
