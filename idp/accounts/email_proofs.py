@@ -9,6 +9,7 @@ on the :class:`VerifiedEmail` that a proof returns, never on an address from els
 """
 
 import hmac
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -34,7 +35,8 @@ class Purpose(StrEnum):
     PASSWORD_RESET = "password_reset"
     #: Ends the lock of an account after wrong passwords.
     UNLOCK = "unlock"
-    #: Signs a user out everywhere after a sign-in that was not theirs. ``flow_id`` is the session of that sign-in.
+    #: Signs a user out everywhere after a sign-in that was not theirs. ``flow_id`` begins with the session of that
+    #: sign-in and a space: each sign-in in it has a link of its own.
     NEW_BROWSER = "new_browser"
 
 
@@ -134,6 +136,11 @@ async def consume_token(
     if lock and proved is not None and proved.user_id is not None:
         await users.lock_user(proved.user_id)
     return proved if proved is not None and await consume(proved) else None
+
+
+async def first_of_session(proved: VerifiedEmail) -> datetime:
+    """Return the time of the first live :attr:`Purpose.NEW_BROWSER` of the session of another one."""
+    return await email_proofs.first_of_session(Purpose.NEW_BROWSER, proved)
 
 
 async def consume(proved: VerifiedEmail) -> bool:

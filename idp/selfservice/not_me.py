@@ -63,6 +63,7 @@ async def sign_out(request: AnyRequest) -> Response[Any]:
     async with transaction():
         # The user first, as every change of a credential does.
         await lock_user(proved.user_id)
+        began = await email_proofs.first_of_session(proved)
         if not await email_proofs.consume(proved):
             raise _too_old()
         # Another mail of the same days would undo what the owner does now.
@@ -71,7 +72,7 @@ async def sign_out(request: AnyRequest) -> Response[Any]:
         await devices.forget_all(proved.user_id)
         await sign_out_everywhere(proved.user_id, "not_me")
         # What was added during the sign-in is older than its mail.
-        await _remove_added(proved.user_id, proved.created_at - timedelta(seconds=settings().flow_lifetime))
+        await _remove_added(proved.user_id, began - timedelta(seconds=settings().flow_lifetime))
     binding = await flows.start(key, "/account/security", login_hint=proved.email)
     return see_other(f"{flows.path(binding)}/{pages.FORGOT}", key_cookies(key))
 

@@ -8,6 +8,7 @@ the last second factor (:mod:`idp.selfservice.not_me`).
 from collections.abc import Iterable
 from contextlib import suppress
 
+from idp import ids
 from idp.accounts import email_proofs
 from idp.accounts.email_proofs import Purpose
 from idp.errors import TooManyRequestsError
@@ -41,8 +42,10 @@ async def tell_owner(
 
 
 async def _mail(browser: Browser, person: SignInSubject, session: SignedIn) -> None:
+    # Further sign-ins in the session leave the links of the first ones as they are.
+    flow_id = f"{session.id} {ids.uuid7()}"
     sent = await email_proofs.create(
-        Purpose.NEW_BROWSER, person.email, lifetime=LIFETIME, flow_id=str(session.id), user_id=person.id
+        Purpose.NEW_BROWSER, person.email, lifetime=LIFETIME, flow_id=flow_id, user_id=person.id
     )
     # In the language of the mail.
     before = i18n.locale.set(i18n.choose([person.locale or ""]) or i18n.locale.get())

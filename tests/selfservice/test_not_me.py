@@ -24,7 +24,7 @@ from idp.signin.repository.subjects import subject_by_id
 from idp.signin.tables import Passkey
 from idp.signin.transitions import FEDERATED, CompletedStep, Step
 from tests.conftest import MakeClient
-from tests.support.browser import Browser, as_page, open_browser
+from tests.support.browser import Browser, Redirect, as_page, open_browser
 from tests.support.mailbox import Letter, Mailbox
 from tests.support.oauth import PASSWORD
 from tests.support.server import Server
@@ -91,6 +91,33 @@ async def test_it_contains_no_text_of_the_browser(own: Browser, other: Browser, 
     mail = await _told(own, other, alice, mailbox)
     assert "evil" not in mail.text.lower()
     assert "An unknown browser" in mail.text
+
+
+@pytest.mark.parametrize("opened", ["first", "last"])
+async def test_a_further_sign_in_of_the_intruder_spares_nothing(
+    own: Browser, other: Browser, telling: Server, alice: User, mailbox: Mailbox, make_client: MakeClient, opened: str
+) -> None:
+    """In the same session, without the cookie by which the browser is known. Both links work for their seven days."""
+    app = await make_client(telling, skip_consent=True)
+    kept = await insert_passkey(NewPasskey(alice.id, secrets.token_bytes(16), b"k", 0, [], uuid.uuid4(), True, "A"), 9)
+    assert kept is not None
+    await execute("UPDATE passkey SET created_at = now() - interval '9 days' WHERE user_id = $1", alice.id)
+    first = await _told(own, other, alice, mailbox)
+    await insert_passkey(NewPasskey(alice.id, secrets.token_bytes(16), b"k", 0, [], uuid.uuid4(), True, "B"), 9)
+    await insert_identity(alice.id, ISSUER, f"theirs {alice.id}", upstream_id="acme")
+    later = f"interval '{settings().flow_lifetime + 60} seconds'"
+    for table in ("passkey", "identity", "email_proof", "session"):
+        await execute(f"UPDATE {table} SET created_at = created_at - {later} WHERE user_id = $1", alice.id)
+    for name in [name for name in other.cookies if "device" in name]:
+        del other.cookies[name]
+    page = as_page(await app.authorize(other, prompt="login"))
+    assert isinstance(await other.sign_in(page, alice.email, PASSWORD), Redirect)
+    last = await mailbox.next(alice.email, 2)
+    async with open_browser(telling.issuer) as mailer:
+        page = as_page(await mailer.get((first if opened == "first" else last).path))
+        assert as_page(await mailer.submit(page, "not-me")).path.endswith("/forgot")
+    assert [one.id for one in await passkeys_of(alice.id)] == [kept.id]
+    assert await identities_of(alice.id) == []
 
 
 async def test_there_is_a_bound(own: Browser, telling: Server, alice: User) -> None:

@@ -45,6 +45,10 @@ _PROOF_BY_TOKEN = f"""
     SELECT id, user_id, email, flow_id, created_at FROM email_proof
     WHERE token_hash = $1 AND purpose = $2 AND ($3::text IS NULL OR flow_id = $3) AND {_LIVE}
 """  # noqa: S608
+_FIRST_OF_SESSION = f"""
+    SELECT min(created_at) AS at FROM email_proof
+    WHERE purpose = $1 AND user_id = $2 AND split_part(flow_id, ' ', 1) = split_part($3, ' ', 1) AND {_LIVE}
+"""  # noqa: S608
 _CONSUME_PROOFS_OF_USER = """
     UPDATE email_proof SET consumed_at = now()
     WHERE user_id = $1 AND purpose IS DISTINCT FROM $2 AND consumed_at IS NULL
@@ -102,6 +106,12 @@ async def try_code(purpose: str, flow_id: str, code_hash: bytes, max_tries: int)
     """Return the live proof if it has this code; otherwise count an attempt."""
     row = await fetchrow(_TRY_CODE, purpose, flow_id, code_hash, max_tries)
     return one(VerifiedEmail, row) if row is not None and row["correct"] else None
+
+
+async def first_of_session(purpose: str, proved: VerifiedEmail) -> datetime:
+    """Return the time of the first live proof of a purpose with the session of another one, or of that one itself."""
+    row = await fetchrow(_FIRST_OF_SESSION, purpose, proved.user_id, proved.flow_id)
+    return (row["at"] if row is not None else None) or proved.created_at
 
 
 async def proof_by_token(token_hash: bytes, purpose: str, flow_id: str | None) -> VerifiedEmail | None:
