@@ -107,7 +107,9 @@ class Commands(click.RichGroup):
 
 
 def sentence(error: Exception) -> str:
-    """Return the text of an error. The errors of our own tree are plain sentences; others are unexpected."""
+    """Return the text of an error. The errors of our own tree are plain sentences, and those about a file name it;
+    others are unexpected.
+    """
     from idp.errors import IdpError
     from idp.infra.db.outages import outage
 
@@ -116,6 +118,8 @@ def sentence(error: Exception) -> str:
 
     if (found := outage(error)) is not None:
         return f"{found.words}."
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}."
     reason = str(error).partition("\n")[0]
     return f"Unexpected error ({type(error).__name__}: {reason}). For the traceback, run: idp --debug …"
 

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import msgspec
@@ -19,6 +18,7 @@ from idp.oauth import subjects
 from idp.oauth.claims.preview import preview
 from idp.oauth.clients.registry import registry
 from idp.oauth.clients.repository import find_client
+from idp.oauth.clients.uris import origin_of
 from idp.settings import settings
 
 DISCOVERY: Final = "/.well-known/openid-configuration"
@@ -125,10 +125,13 @@ async def _algorithms(issuer: str, metadata: Mapping[str, Any]) -> list[str]:
 
 async def _fetched(issuer: str, url: str) -> dict[str, Any]:
     """Fetch a JSON object. The operator named the issuer, so its own host may be any; other hosts are guarded."""
-    parts = urlsplit(issuer)
-    own = (f"{parts.scheme}://{parts.netloc}",)
     try:
-        seen = await outbound.observe("GET", url, {"Accept": "application/json"}, b"", own=own, timeout_seconds=SECONDS)
+        origin = origin_of(issuer)
+        if origin is None:
+            raise ComparisonError(f"{issuer!r} is no URL of an issuer.")
+        seen = await outbound.observe(
+            "GET", url, {"Accept": "application/json"}, b"", own=(origin,), timeout_seconds=SECONDS
+        )
         if seen.status == 200:
             return foreign_json.decode(seen.body, dict[str, Any])
     except (outbound.CallFailed, ValueError) as error:
