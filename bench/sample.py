@@ -264,7 +264,7 @@ def proved_requests(sample: Sample, issuer: str, number: int) -> list[Request]:
 async def refresh_tokens(sample: Sample, users: Sequence[UUID], scope: str = SCOPE) -> list[Request]:
     """Return a rotation for each user."""
     now, families = clock.now(), [ids.uuid7() for _ in users]
-    made = [new_refresh_token(user, family) for user, family in zip(users, families, strict=True)]
+    made = [new_refresh_token(user, family, 14 * 86400) for user, family in zip(users, families, strict=True)]
     columns = """
         id client_id user_id session_id scope resource offline_access auth_time auth_age amr
         acr created_at expires_at

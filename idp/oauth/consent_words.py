@@ -12,7 +12,7 @@ from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import words
 from idp.oauth.scopes import STANDARD_SCOPES, ScopeDescription, also_released, describe, describe_claim
-from idp.oauth.token.access_token import lifetime_of
+from idp.oauth.token import lifetimes
 from idp.settings import MINUTE
 
 #: Claims that are not shown beside the others: whether something was verified, and when the profile changed.
@@ -84,5 +84,5 @@ def lasting(asked: AuthorizationRequest, client: Client) -> str:
         return _("Until you remove it in your account, under Applications.")
     if "refresh_token" in client.grant_types:
         return _("Until you sign out. You can remove it earlier in your account, under Applications.")
-    minutes = max(1, lifetime_of(client) // MINUTE)
+    minutes = max(1, lifetimes.of_access_tokens(client) // MINUTE)
     return ngettext("%(count)s minute after each sign-in.", "%(count)s minutes after each sign-in.", minutes)

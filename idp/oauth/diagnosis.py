@@ -48,8 +48,8 @@ def _of_family(state: FamilyState, not_before: datetime) -> Reason | None:
         return REVOKED.get(state.revoked_reason or "", Reason.REVOKED_BY_CREDENTIAL_CHANGE)
     causes = (
         (state.user_disabled, Reason.USER_DISABLED),
-        (state.created_at < not_before, Reason.ISSUED_TOO_EARLY),
         (state.family_expired, Reason.FAMILY_EXPIRED),
+        (state.created_at < not_before, Reason.ISSUED_TOO_EARLY),
         (state.session_ended, Reason.SESSION_ENDED),
         (state.not_member, Reason.NOT_A_MEMBER),
     )

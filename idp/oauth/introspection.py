@@ -28,7 +28,7 @@ from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import at_resources, claim_of
 from idp.oauth.details.models import Details
 from idp.oauth.diagnosis import refused_refresh_token
-from idp.oauth.token import refresh_jwt
+from idp.oauth.token import lifetimes, refresh_jwt
 from idp.oauth.token.repository.refresh_tokens import live_refresh_token
 from idp.oauth.token_hook.service import Question, added
 from idp.reasons import Reason
@@ -158,7 +158,7 @@ async def _refresh_token(token: str, client: Client) -> dict[str, Any] | Refused
     presented = refresh_jwt.decode(token)
     if isinstance(presented, Refused):
         return presented
-    not_before = registry.not_before(client)
+    not_before = lifetimes.oldest_family(client)
     live = await live_refresh_token(presented, client.client_id, not_before)
     if live is None:
         return await refused_refresh_token(presented, client.client_id, not_before)

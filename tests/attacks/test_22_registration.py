@@ -24,7 +24,8 @@ __all__ = ["make_token", "registrar", "token"]
 GREEDY: dict[str, Any] = {
     "profile": "x", "strict_auth_method": True, "upstreams": [], "authorization_challenge": True, "require_pkce": False,
     "skip_consent": True, "single_session": True, "refresh_token_cookie": True, "scope_claims_in_id_token": True,
-    "hidden_from_users": True, "access_token_lifetime": 60,
+    "hidden_from_users": True, "access_token_lifetime": 60, "refresh_token_lifetime": 60,
+    "refresh_token_family_lifetime": 60,
     "admin_role": "owner", "origin": "admin", "client_id": "chosen", "client_secret": "chosen", "expires_at": None,
     "client_secret_hash": "x", "client_secret_encrypted": "x", "registration_token_hash": "x",
     "registration_access_token": "chosen", "not_before": None, "created_at": "2020-01-01T00:00:00Z",

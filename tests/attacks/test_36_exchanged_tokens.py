@@ -58,7 +58,7 @@ async def test_36_tokens_of_another_kind(db: str, alice: User) -> None:
     """A refresh token, a code, and what is no token at all are refused by the reader of every type."""
     service, api = await a_service("read"), await an_api("read")
     await allow(service, api, scope="read", subject_token_types=["access_token", "id_token"])
-    refresh = new_refresh_token(alice.id, alice.id).token
+    refresh = new_refresh_token(alice.id, alice.id, 60).token
     for kind in (token_types.ACCESS_TOKEN, token_types.ID_TOKEN):
         for token in (refresh, "a.b.c", "x", "é", ".", "..", "a" * 20_000, encode({"a": 1}) * 3, "\ud800"):
             assert (await refusal(service, token, subject_token_type=kind, resource=api))[0] == "invalid_request"

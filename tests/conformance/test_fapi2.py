@@ -37,6 +37,7 @@ from tests.support.conformance import (
 from tests.support.directory import an_organization
 from tests.support.dpop import DPoPKey
 from tests.support.fapi import FapiClient
+from tests.support.oauth import until_current
 from tests.support.server import Server
 
 pytestmark = pytest.mark.usefixtures("accepts_certificates")
@@ -479,6 +480,18 @@ async def test_an_unused_refresh_token_ends(fapi: FapiClient, fapi_browser: Brow
         assert (await fapi.refresh(token)).status_code == 200
     assert (await fapi.introspect(token))["exp"] - introspected["exp"] in range(5)
     await age(15 * 86400, person)
+    check_json_error(await fapi.refresh(token), 400, "invalid_grant")
+
+
+async def test_a_shorter_lifetime_of_a_kept_token_is_for_the_next_use(
+    fapi: FapiClient, fapi_browser: Browser, person: User
+) -> None:
+    token = (await signed_in(fapi, fapi_browser, person))["refresh_token"]
+    await update_client(fapi.client_id, refresh_token_lifetime=60)
+    await until_current(fapi)
+    await age(70, person)
+    assert (await fapi.refresh(token)).status_code == 200
+    await age(70, person)
     check_json_error(await fapi.refresh(token), 400, "invalid_grant")
 
 

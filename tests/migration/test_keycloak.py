@@ -351,27 +351,41 @@ def test_a_broken_file(tmp_path: Path, text: str, problem: str) -> None:
     assert caught.value.description.startswith("realm.json")
 
 
-def test_lifetimes_without_a_counterpart_are_told(tmp_path: Path) -> None:
+def test_lifetimes_are_kept_or_told(tmp_path: Path) -> None:
     realm = keycloak.realm("acme.example") | {"clientSessionIdleTimeout": 600, "clientSessionMaxLifespan": 0}
-    limits = {"client.session.max.lifespan": "3600", "client.offline.session.idle.timeout": ""}
-    for name, seconds in {"bank": "60", "batch": "36000", "odd": "-1"}.items():
-        attributes = {"access.token.lifespan": seconds} | (limits if name == "bank" else {})
+    own = {
+        "bank": {"access.token.lifespan": "60", "client.session.idle.timeout": "600",
+                 "client.session.max.lifespan": "3600", "client.offline.session.idle.timeout": ""},
+        "batch": {"access.token.lifespan": "36000", "client.session.idle.timeout": "59",
+                  "client.session.max.lifespan": "99999999"},
+        "odd": {"access.token.lifespan": "-1", "client.offline.session.max.lifespan": "86400"},
+    }  # fmt: skip
+    for name, attributes in own.items():
         realm["clients"].append(
             keycloak.client(name, publicClient=True, redirectUris=["https://bank.example/cb"], attributes=attributes)
         )
     (tmp_path / "realm.json").write_text(json.dumps(realm | {"rememberMe": False}))
     export = read(tmp_path / "realm.json")
-    clients = {entry["client_id"]: entry.get("access_token_lifetime") for entry in export.entries["clients"]}
-    assert [clients[name] for name in ("bank", "batch", "odd")] == [60, 36000, None]
+    members = ("access_token_lifetime", "refresh_token_lifetime", "refresh_token_family_lifetime")
+    clients = {entry["client_id"]: [entry.get(member) for member in members] for entry in export.entries["clients"]}
+    assert clients["bank"] == [60, 600, 3600]
+    assert clients["batch"] == [36000, None, 99999999]
+    assert clients["odd"] == [None, None, None]
     notes = {(note.weight, note.what, note.text.split(":")[0]) for note in export.notes}
-    longest = "Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not "
-    assert {what for _weight, what, text in notes if text.startswith(longest)} == {"client batch", "client odd"}
+    assert {note[1:] for note in notes if note[1].removeprefix("client ") in own and note[2].endswith(" seconds")} == {
+        ("client batch", "access.token.lifespan of 36000 seconds"),
+        ("client batch", "client.session.idle.timeout of 59 seconds"),
+        ("client batch", "client.session.max.lifespan of 99999999 seconds"),
+        ("client odd", "access.token.lifespan of -1 seconds"),
+        ("client odd", "client.offline.session.max.lifespan of 86400 seconds"),
+    }
     assert {
         (Weight.SKIPPED, "lifetimes", "clientSessionIdleTimeout of 600 seconds"),
         (Weight.CHANGED, "remember me", "Sessions outlive the browser here, up to IDP_SESSION_IDLE_LIFETIME."),
-        (Weight.SKIPPED, "client bank", "client.session.max.lifespan of 3600 seconds"),
+        (Weight.CHANGED, "client batch", "client.session.max.lifespan of 99999999 seconds"),
+        (Weight.SKIPPED, "client odd", "client.offline.session.max.lifespan of 86400 seconds"),
     } <= notes
-    assert not [text for _weight, _what, text in notes if "MaxLifespan" in text or "offline.session" in text]
+    assert not [text for _weight, _what, text in notes if "MaxLifespan" in text]
 
 
 async def test_a_hostile_realm(own_database: str, tmp_path: Path) -> None:

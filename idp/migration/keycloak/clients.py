@@ -9,7 +9,7 @@ from idp.migration import redirects, secrets
 from idp.migration.keycloak.representations import Client, Realm
 from idp.migration.models import Export
 from idp.oauth.clients.uris import origin_of
-from idp.oauth.clients.validation.general import MIN_LIFETIME
+from idp.oauth.clients.validation.general import SHORTEST
 from idp.oauth.grant_types import DEVICE_CODE
 from idp.oauth.scopes import STANDARD_SCOPES
 from idp.settings import settings
@@ -27,12 +27,13 @@ _METHODS: Final = {
     "client-x509": "tls_client_auth",
 }
 _SECONDS: Final = re.compile("[0-9]{1,8}")
-_SESSION_LIMITS: Final = (
-    "client.session.idle.timeout",
-    "client.session.max.lifespan",
-    "client.offline.session.idle.timeout",
-    "client.offline.session.max.lifespan",
-)
+#: Lifetimes of a client, and the member that is each here.
+_LIFETIMES: Final = {
+    "access.token.lifespan": "access_token_lifetime",
+    "client.session.idle.timeout": "refresh_token_lifetime",
+    "client.session.max.lifespan": "refresh_token_family_lifetime",
+}
+_OFFLINE_LIMITS: Final = ("client.offline.session.idle.timeout", "client.offline.session.max.lifespan")
 _SEVERAL: Final = "##"
 
 
@@ -169,19 +170,25 @@ def _security(export: Export, what: str, client: Client) -> dict[str, Any]:
             export.change(what, f"{member} is the default here, because {alg} is not supported.")
     if client.public_client and client.text("pkce.code.challenge.method") != "S256":
         export.change(what, "It must use PKCE with S256 here, because it has no secret.")
-    if seconds := client.text("access.token.lifespan"):
-        longest = settings().access_token_lifetime
-        if _SECONDS.fullmatch(seconds) and int(seconds) >= MIN_LIFETIME:
-            found["access_token_lifetime"] = int(seconds)
-        if found.get("access_token_lifetime", longest + 1) > longest:
-            export.change(what, f"Access tokens live as long as IDP_ACCESS_TOKEN_LIFETIME says, not {seconds} seconds.")
-    for attribute in _SESSION_LIMITS:
-        if seconds := client.text(attribute):
-            export.skip(
-                what, f"{attribute} of {seconds} seconds: sessions and refresh tokens live equally long for all."
-            )
+    found |= _lifetimes(export, what, client)
     if any(mapper.protocol_mapper == "oidc-sha256-pairwise-sub-mapper" for mapper in client.protocol_mappers):
         export.change(what, "Its pairwise subjects are hashes of Keycloak and cannot be kept: it gets the public ones.")
+    return found
+
+
+def _lifetimes(export: Export, what: str, client: Client) -> dict[str, int]:
+    found = {}
+    for attribute, member in _LIFETIMES.items():
+        if not (seconds := client.text(attribute)):
+            continue
+        longest = getattr(settings(), member)
+        if _SECONDS.fullmatch(seconds) and int(seconds) >= SHORTEST[member]:
+            found[member] = int(seconds)
+        if found.get(member, longest + 1) > longest:
+            export.change(what, f"{attribute} of {seconds} seconds: it is {longest}, as IDP_{member.upper()} says.")
+    for attribute in _OFFLINE_LIMITS:
+        if seconds := client.text(attribute):
+            export.skip(what, f"{attribute} of {seconds} seconds: offline access has no lifetimes of its own.")
     return found
 
 

@@ -17,7 +17,8 @@ from idp.oauth.clients.models import Client
 from idp.oauth.parameters import Parameters
 from idp.oauth.response_types import CODE, IMPLICIT, supported
 from idp.oauth.subjects import subject
-from idp.oauth.token.access_token import access_token, family_jti, lifetime_of
+from idp.oauth.token import lifetimes
+from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.families import end_earlier_sign_ins
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import Beside, id_token
@@ -118,7 +119,7 @@ async def start(asked: AuthorizationRequest, client: Client, session: SignedIn) 
     words = asked.response_type.split()
     if "token" not in words and CODE in words:
         return grant
-    stored = await insert_family(grant, client.client_id, lifetime_of(client))
+    stored = await insert_family(grant, client.client_id, lifetimes.of_access_tokens(client))
     if stored is None:
         await check_member(asked, session)
         raise SessionEndedError
@@ -137,7 +138,7 @@ async def tokens(
         found = {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": str(lifetime_of(client)),
+            "expires_in": str(lifetimes.of_access_tokens(client)),
             "scope": grant.scope,
         }
     if "id_token" in words:

@@ -185,6 +185,14 @@ MEMBERS: Final = {
         TOKENS, "Longest lifetime of access tokens, in seconds",
         "Seconds for which its access tokens are valid, if fewer than IDP_ACCESS_TOKEN_LIFETIME.",
     ),
+    "refresh_token_lifetime": Member(
+        TOKENS, "Longest lifetime of an unused refresh token, in seconds",
+        "Seconds after which a refresh token expires that is not used, if fewer than IDP_REFRESH_TOKEN_LIFETIME.",
+    ),
+    "refresh_token_family_lifetime": Member(
+        TOKENS, "Longest lifetime of refresh tokens since a sign-in, in seconds",
+        "Seconds after a sign-in at which its refresh tokens expire, if fewer than IDP_REFRESH_TOKEN_FAMILY_LIFETIME.",
+    ),
     "scope_claims_in_id_token": Member(
         TOKENS, "Put the claims of the scopes into ID tokens",
         "Whether ID tokens contain the claims of the scopes, for libraries that never call userinfo.",

@@ -35,7 +35,7 @@ _WRONG_TYPE = re.compile(r"\$\.([a-z_]+)")
 OPERATOR_MEMBERS = frozenset(
     {"profile", "strict_auth_method", "upstreams", "authorization_challenge", "require_pkce", "skip_consent"}
     | {"single_session", "refresh_token_cookie", "scope_claims_in_id_token", "hidden_from_users"}
-    | {"access_token_lifetime"}
+    | {"access_token_lifetime", "refresh_token_lifetime", "refresh_token_family_lifetime"}
 )
 
 
@@ -57,6 +57,8 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         require_pkce: may be False for a confidential client only.
         skip_consent: a first-party client, for which users are not asked for consent.
         access_token_lifetime: the longest lifetime of its access tokens in seconds; None: that of the setting.
+        refresh_token_lifetime: the same of a refresh token that is not used.
+        refresh_token_family_lifetime: the same from a sign-in to the end of all its refresh tokens.
         single_session: a new sign-in of a user revokes the tokens of this client from earlier sign-ins.
         refresh_token_cookie: the refresh token is sent in an HttpOnly cookie.
         scope_claims_in_id_token: the ID token contains the claims of the scopes, for clients that never call
@@ -108,6 +110,8 @@ class ClientMetadata(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     backchannel_authentication_request_signing_alg: str | None = None
     backchannel_user_code_parameter: bool = False
     access_token_lifetime: int | None = None
+    refresh_token_lifetime: int | None = None
+    refresh_token_family_lifetime: int | None = None
     dpop_bound_access_tokens: bool = False
     tls_client_certificate_bound_access_tokens: bool = False
     default_max_age: int | None = None

@@ -15,6 +15,7 @@ from idp.oauth.binding.confirmation import Confirmation
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
+from idp.oauth.token import lifetimes
 from idp.settings import settings
 
 
@@ -42,12 +43,6 @@ def exchanges(jti: str) -> int:
 def lineage(jti: str) -> list[str]:
     """Return the ``jti`` of a token after those of the tokens that it was exchanged for, one from the other."""
     return list(accumulate(jti.split("~"), "{}~{}".format))
-
-
-def lifetime_of(client: Client) -> int:
-    """Return the seconds for which an access token of a client is valid: those of the setting, or its fewer."""
-    longest = settings().access_token_lifetime
-    return longest if client.access_token_lifetime is None else min(longest, client.access_token_lifetime)
 
 
 def access_token(
@@ -91,7 +86,7 @@ def access_token(
             "client_id": client.client_id,
             "scope": scope,
             "iat": now,
-            "exp": now + (lifetime_of(client) if lifetime is None else lifetime),
+            "exp": now + (lifetimes.of_access_tokens(client) if lifetime is None else lifetime),
             "jti": jti,
             **claims,
         },

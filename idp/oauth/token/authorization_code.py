@@ -28,6 +28,7 @@ from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_code
 from idp.oauth.resources import accessible_resources
+from idp.oauth.token import lifetimes
 from idp.oauth.token.families import end_earlier_sign_ins, is_single_session, lock_sign_ins, revoke_family
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.refresh_jwt import new_refresh_token
@@ -41,7 +42,6 @@ from idp.oauth.token.repository.codes import (
 )
 from idp.oauth.token_hook.grants import Consumed, consume
 from idp.reasons import Reason
-from idp.settings import settings
 from idp.trace import recorder
 
 #: RFC 7636 section 4.1: unreserved characters.
@@ -76,10 +76,11 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     await client_jwts.require_key(client, "id_token")
     confirmation = await prove()
     family_id = ids.uuid7()
-    family_expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
+    family_expires_at = clock.now() + timedelta(seconds=lifetimes.of_families(client))
     kept_until = family_expires_at if profiles.rules(client).keeps_refresh_tokens else None
     issued = "refresh_token" in client.grant_types
-    refresh = new_refresh_token(code.user_id, family_id, kept_until) if issued else None
+    unused = lifetimes.of_refresh_tokens(client)
+    refresh = new_refresh_token(code.user_id, family_id, unused, kept_until) if issued else None
     redemption = CodeRedemption(
         user_id=code.user_id,
         code_hash=code.hash,

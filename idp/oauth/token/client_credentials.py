@@ -14,7 +14,8 @@ from idp.oauth.details.requested import requested_without_user, resources_of_req
 from idp.oauth.parameters import words
 from idp.oauth.resources import check_access
 from idp.oauth.scopes import STANDARD_SCOPES
-from idp.oauth.token.access_token import access_token, lifetime_of
+from idp.oauth.token import lifetimes
+from idp.oauth.token.access_token import access_token
 from idp.oauth.token.issuer import TokenResponse
 from idp.trace import recorder
 
@@ -49,7 +50,7 @@ async def issue(client: Client, form: dict[str, str], prove: Prove) -> TokenResp
         access_token=access_token(
             client, client.client_id, scope, resource, jti, confirmation=confirmation, **claim_of(details)
         ),
-        expires_in=lifetime_of(client),
+        expires_in=lifetimes.of_access_tokens(client),
         scope=scope,
         token_type=confirmation.token_type if confirmation else "Bearer",
         authorization_details=details or UNSET,

@@ -19,6 +19,7 @@ from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import profiles
 from idp.oauth.clients.models import Client
 from idp.oauth.device import repository as device_authorizations
+from idp.oauth.token import lifetimes
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.refresh_jwt import new_refresh_token
 from idp.oauth.token.repository import families
@@ -51,10 +52,11 @@ async def start_offline_family(
         InvalidGrantError: the user is disabled, or not a member of the organization.
         AccessDeniedError: the user may not use the client.
     """
-    expires_at = clock.now() + timedelta(seconds=settings().refresh_token_family_lifetime)
+    expires_at = clock.now() + timedelta(seconds=lifetimes.of_families(client))
     kept_until = expires_at if profiles.rules(client).keeps_refresh_tokens else None
     issued = "refresh_token" in client.grant_types
-    refresh = new_refresh_token(grant.user_id, grant.family_id, kept_until) if issued else None
+    unused = lifetimes.of_refresh_tokens(client)
+    refresh = new_refresh_token(grant.user_id, grant.family_id, unused, kept_until) if issued else None
     bound_to = confirmation if client.public else None
     stored = await families.insert_offline_family(grant, client.client_id, expires_at, bound_to, refresh)
     if stored is None:

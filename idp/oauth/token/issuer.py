@@ -13,7 +13,8 @@ from idp.oauth.clients.models import Client
 from idp.oauth.details.granted import at_resources, claim_of, from_json
 from idp.oauth.details.models import Details
 from idp.oauth.subjects import subject
-from idp.oauth.token.access_token import access_token, family_jti, lifetime_of
+from idp.oauth.token import lifetimes
+from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.id_token import Beside, id_token
 from idp.oauth.token_hook.models import NOTHING, Added
@@ -79,7 +80,7 @@ async def issue(
     )
     return TokenResponse(
         access_token=token,
-        expires_in=lifetime_of(client),
+        expires_in=lifetimes.of_access_tokens(client),
         scope=scope,
         token_type=confirmation.token_type if confirmation else "Bearer",
         id_token=await id_token(client, grant, scope, Beside(token), added) if "openid" in scope.split() else UNSET,

@@ -34,7 +34,8 @@ from idp.oauth.issuers.models import Purpose
 from idp.oauth.issuers.verification import UntrustedTokenError, VerifiedAssertion, is_id_jag, use_up, verify_external
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import default_scope, requested_resources
-from idp.oauth.token.access_token import access_token, family_jti, lifetime_of
+from idp.oauth.token import lifetimes
+from idp.oauth.token.access_token import access_token, family_jti
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.repository.assertions import insert_asserted_family
@@ -162,7 +163,7 @@ async def _issue(
     *,
     added: Added,
 ) -> TokenResponse:
-    lifetime = lifetime_of(client)
+    lifetime = lifetimes.of_access_tokens(client)
     about: dict[str, Any] = {}
     if grant is None:
         subject, jti, signed_in = client.client_id, secrets.token_urlsafe(16), {}

@@ -10,8 +10,8 @@ from msgspec import UNSET
 from idp.errors import InvalidRequestError
 from idp.http import cookies
 from idp.oauth.clients.models import Client
+from idp.oauth.token import lifetimes
 from idp.oauth.token.issuer import TokenResponse
-from idp.settings import settings
 
 
 def _name(client: Client) -> str:
@@ -46,7 +46,7 @@ def deliver(client: Client, response: TokenResponse) -> tuple[TokenResponse, lis
     if response.refresh_token is UNSET:
         return response, []
     cookie = cookies.make(
-        _name(client), response.refresh_token, max_age=settings().refresh_token_lifetime, samesite="strict"
+        _name(client), response.refresh_token, max_age=lifetimes.of_refresh_tokens(client), samesite="strict"
     )
     return msgspec.structs.replace(response, refresh_token=UNSET), [cookie]
 

@@ -52,15 +52,18 @@ class PresentedRefreshToken(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-def new_refresh_token(user_id: UUID, family_id: UUID, kept_until: datetime | None = None) -> NewRefreshToken:
+def new_refresh_token(
+    user_id: UUID, family_id: UUID, lifetime: int, kept_until: datetime | None = None
+) -> NewRefreshToken:
     """Return an unsaved refresh token.
 
     Args:
+        lifetime: seconds after which it expires if it is not used.
         kept_until: the JWT of a token that is used again and again ends then; its row is extended at each use. None: it
             has one use.
     """
     jti, issued_at = ids.uuid7(), clock.now().replace(microsecond=0)
-    expires_at = issued_at + timedelta(seconds=settings().refresh_token_lifetime)
+    expires_at = issued_at + timedelta(seconds=lifetime)
     token = encode(jti, issued_at, kept_until or expires_at, family_id, user_id)
     return NewRefreshToken(user_id, family_id, jti, issued_at, expires_at, token)
 

@@ -25,7 +25,7 @@ from idp.oauth.details.requested import requested
 from idp.oauth.diagnosis import refused_refresh_token
 from idp.oauth.parameters import words
 from idp.oauth.resources import accessible_resources
-from idp.oauth.token import refresh_jwt
+from idp.oauth.token import lifetimes, refresh_jwt
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
@@ -41,7 +41,7 @@ from idp.trace import recorder
 log = structlog.get_logger()
 
 #: Uses a refresh token. Returns the grant and the token that follows.
-Use = Callable[[Rotation], Awaitable[tuple[Grant, str] | None]]
+Use = Callable[[Client, Rotation], Awaitable[tuple[Grant, str] | None]]
 
 
 async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
@@ -67,7 +67,7 @@ async def refresh(client: Client, form: dict[str, str], prove: Prove) -> TokenRe
         registered=narrower if scope else client.scope,
         resource=accessible_resources(form, client),
         confirmation=confirmation,
-        not_before=registry.not_before(client),
+        not_before=lifetimes.oldest_family(client),
     )
     details = requested(form, client)
     if details:
@@ -133,25 +133,25 @@ async def _permitted(client: Client, rotation: Rotation, use: Use) -> Permitted 
 
 async def _checked(client: Client, rotation: Rotation, use: Use) -> Consumed | None:
     if registry.access_policy(client) is None:
-        return await use(rotation)
+        return await use(client, rotation)
     async with transaction():
-        used = await use(rotation)
+        used = await use(client, rotation)
         if used is not None:
             grant, _ = used
             await check_tokens(client, grant, "refresh_token")
         return used
 
 
-async def _keep(token: str, rotation: Rotation) -> tuple[Grant, str] | None:
+async def _keep(token: str, client: Client, rotation: Rotation) -> tuple[Grant, str] | None:
     """Use a token that is not rotated. One that was rotated before is repeated."""
-    kept = await refresh_tokens.keep(rotation, settings().refresh_token_lifetime)
+    kept = await refresh_tokens.keep(rotation, lifetimes.of_refresh_tokens(client))
     return (kept, token) if kept is not None else await _repeat(rotation)
 
 
-async def _rotate(rotation: Rotation) -> tuple[Grant, str] | None:
+async def _rotate(client: Client, rotation: Rotation) -> tuple[Grant, str] | None:
     """Rotate, or repeat the rotation. A request beyond the grant leaves the token unused."""
     token = rotation.token
-    new = new_refresh_token(token.user_id, token.family_id)
+    new = new_refresh_token(token.user_id, token.family_id, lifetimes.of_refresh_tokens(client))
     grant = await refresh_tokens.rotate(rotation, new)
     if grant is not None:
         return grant, new.token
@@ -173,7 +173,7 @@ def _windows() -> RepeatWindows:
     return RepeatWindows(grace, max(grace, settings().refresh_token_repeat))
 
 
-async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
+async def _rotate_ancestor(client: Client, rotation: Rotation) -> tuple[Grant, str] | None:
     """Rotate the youngest known ancestor of a token that the database does not know.
 
     This server issued the token, so its ancestors were used; the database has lost their rotations. This is not a sign
@@ -185,7 +185,7 @@ async def _rotate_ancestor(rotation: Rotation) -> tuple[Grant, str] | None:
         return None
     log.warning("refresh_token_unknown", client_id=rotation.client_id)
     known = msgspec.structs.replace(token, jti=ancestor.jti, hash=ancestor.token_hash)
-    return await _rotate(msgspec.structs.replace(rotation, token=known))
+    return await _rotate(client, msgspec.structs.replace(rotation, token=known))
 
 
 async def _revoke_if_reused(client: Client, rotation: Rotation) -> RevokedFamily | None:

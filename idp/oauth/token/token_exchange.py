@@ -31,8 +31,8 @@ from idp.oauth.exchange.trail import Attempt
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.resources import check_access
 from idp.oauth.subjects import subject as subject_for
-from idp.oauth.token import id_jag
-from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges, lifetime_of
+from idp.oauth.token import id_jag, lifetimes
+from idp.oauth.token.access_token import access_token, exchanged_jti, exchanges
 from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.jwt_bearer import NO_SIGN_IN
@@ -217,7 +217,7 @@ def _details(form: dict[str, str], asked: Exchange) -> Details:
 
 def _lifetime(policy: ExchangePolicy, asked: Exchange) -> int:
     """Return the seconds for which the new token is valid: no longer than the tokens of the request."""
-    own = lifetime_of(asked.client)
+    own = lifetimes.of_access_tokens(asked.client)
     left = [int(party.claims["exp"]) - clock.timestamp() for party in asked.parties]
     lifetime = min(policy.max_lifetime or own, own, *left)
     if lifetime <= 0:

@@ -312,7 +312,7 @@ async def _redeem(party: RelyingParty, person: User, home: Browser) -> Callable[
         not_before=clock.now() - timedelta(days=1),
         family_id=family_id,
         family_expires_at=clock.now() + timedelta(days=1),
-        refresh_token=refresh_jwt.new_refresh_token(code.user_id, family_id),
+        refresh_token=refresh_jwt.new_refresh_token(code.user_id, family_id, 60),
     )
     return lambda: redeem_code(redemption)
 
@@ -329,7 +329,7 @@ async def _rotate(party: RelyingParty, person: User, home: Browser) -> Callable[
         resource=(),
         not_before=clock.now() - timedelta(days=1),
     )
-    return lambda: refresh_tokens.rotate(rotation, refresh_jwt.new_refresh_token(token.user_id, token.family_id))
+    return lambda: refresh_tokens.rotate(rotation, refresh_jwt.new_refresh_token(token.user_id, token.family_id, 60))
 
 
 async def _find_session(party: RelyingParty, person: User, home: Browser) -> Callable[[], Awaitable[object]]:

@@ -138,6 +138,8 @@ def test_names_of_all_languages(name: str) -> None:
         ({"default_max_age": 2**62}, "default_max_age"),
         ({"access_token_lifetime": 29}, "access_token_lifetime"),
         ({"access_token_lifetime": 2**62}, "access_token_lifetime"),
+        ({"refresh_token_lifetime": 59}, "refresh_token_lifetime"),
+        ({"refresh_token_family_lifetime": 2**62}, "refresh_token_family_lifetime"),
         ({"initiate_login_uri": "http://shop.example/login"}, "initiate_login_uri"),
         ({"sector_identifier_uri": "ftp://shop.example/sector"}, "sector_identifier_uri"),
         ({"backchannel_logout_uri": "http://shop.example/logout"}, "backchannel_logout_uri"),

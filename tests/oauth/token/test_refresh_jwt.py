@@ -32,14 +32,14 @@ def _signed(claims: dict[str, Any]) -> str:
 
 async def test_the_same_row_gives_the_same_token(db: str) -> None:
     user, family = ids.uuid7(), ids.uuid7()
-    new = new_refresh_token(user, family)
+    new = new_refresh_token(user, family, 60)
     assert encode(new.jti, new.issued_at, new.expires_at, family, user) == new.token
     assert decode(new.token) == PresentedRefreshToken(user, family, new.jti, new.hash, new.expires_at)
 
 
 async def test_a_client_cannot_tell_whose_it_is(db: str) -> None:
     user = ids.uuid7()
-    first, second = (claims_of(new_refresh_token(user, ids.uuid7()).token) for _ in range(2))
+    first, second = (claims_of(new_refresh_token(user, ids.uuid7(), 60).token) for _ in range(2))
     assert first["sealed_user"] != second["sealed_user"]
     assert set(first) == {"iss", "jti", "iat", "exp", "family", "sealed_user"}
     assert str(user) not in str(first)
@@ -48,10 +48,10 @@ async def test_a_client_cannot_tell_whose_it_is(db: str) -> None:
 async def test_a_sealed_part_that_does_not_open(db: str) -> None:
     """The sealed part of another token of the same user, of a code, altered, or missing; signed by the server's key."""
     user, family = ids.uuid7(), ids.uuid7()
-    claims = claims_of(new_refresh_token(user, family).token)
+    claims = claims_of(new_refresh_token(user, family, 60).token)
     jti = UUID(claims["jti"])
     forged = [
-        claims | {"sealed_user": claims_of(new_refresh_token(user, family).token)["sealed_user"]},
+        claims | {"sealed_user": claims_of(new_refresh_token(user, family, 60).token)["sealed_user"]},
         claims | {"sealed_user": sealed_ids.seal(user, "authorization-code", jti.bytes)},
         claims | {"sealed_user": claims["sealed_user"][::-1]},
         claims | {"sealed_user": str(user)},
@@ -66,7 +66,7 @@ async def test_a_sealed_part_that_does_not_open(db: str) -> None:
 
 async def test_an_expired_token_says_whose_it_was(db: str) -> None:
     user, family = ids.uuid7(), ids.uuid7()
-    claims = claims_of(new_refresh_token(user, family).token)
+    claims = claims_of(new_refresh_token(user, family, 60).token)
     assert decode(_signed(claims | {"exp": claims["iat"]})) == Refused(Reason.EXPIRED, user, family)
 
 
@@ -91,7 +91,7 @@ async def test_the_id_of_another_user(
         not_before=LONG_AGO,
     )
     always, never = RepeatWindows(3600, 3600), RepeatWindows(0, 0)
-    assert await refresh_tokens.rotate(rotation, new_refresh_token(bob.id, real.family_id)) is None
+    assert await refresh_tokens.rotate(rotation, new_refresh_token(bob.id, real.family_id, 60)) is None
     assert await refresh_tokens.repeat_rotation(rotation, always) is None
     assert await refresh_tokens.revoke_reused(rotation, never) is None
     assert await refresh_tokens.known_ancestor(forged) is None

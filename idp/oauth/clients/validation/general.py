@@ -17,8 +17,8 @@ MAX_JWKS_BYTES = 64 * 1024
 _LINKS = frozenset({"backchannel_client_notification_endpoint"})
 #: Seconds in ten years. A sign-in does not last longer.
 MAX_AGE = 10 * 365 * 86400
-#: Shortest lifetime of an access token in seconds, as of the setting.
-MIN_LIFETIME = 30
+#: The shortest lifetimes of tokens in seconds, as of the settings.
+SHORTEST = {"access_token_lifetime": 30, "refresh_token_lifetime": 60, "refresh_token_family_lifetime": 60}
 
 
 def texts_are_bounded(metadata: ClientMetadata) -> None:
@@ -60,8 +60,10 @@ def values_are_known(metadata: ClientMetadata) -> None:
         raise invalid_metadata("scope must be names separated by single spaces.")
     if metadata.default_max_age is not None and not 0 <= metadata.default_max_age <= MAX_AGE:
         raise invalid_metadata(f"default_max_age must be from 0 to {MAX_AGE} seconds.")
-    if metadata.access_token_lifetime is not None and not MIN_LIFETIME <= metadata.access_token_lifetime <= MAX_AGE:
-        raise invalid_metadata(f"access_token_lifetime must be from {MIN_LIFETIME} to {MAX_AGE} seconds.")
+    for member, shortest in SHORTEST.items():
+        seconds = getattr(metadata, member)
+        if seconds is not None and not shortest <= seconds <= MAX_AGE:
+            raise invalid_metadata(f"{member} must be from {shortest} to {MAX_AGE} seconds.")
 
 
 def links_are_fit(metadata: ClientMetadata) -> None:

@@ -56,7 +56,9 @@ _KEEP = CoalescedQuery(
     "confirmation text, not_before timestamptz, lifetime float8, ends_at timestamptz",
     f"""
 WITH found AS MATERIALIZED (
-    SELECT a.number, a.jti, least(a.ends_at, now() + make_interval(secs => a.lifetime)) AS extended_to,
+    SELECT a.number, a.jti,
+           CASE WHEN r.expires_at < a.ends_at THEN least(a.ends_at, now() + make_interval(secs => a.lifetime))
+                ELSE r.expires_at END AS extended_to,
            f.id AS family_id, f.user_id, f.session_id, f.scope, f.resource, f.claims, f.authorization_details,
            NULL AS nonce, f.auth_time, f.auth_age, f.amr, f.acr, f.organization_id, u.directory_version
     FROM asked AS a, refresh_token AS r, token_family AS f, users AS u
@@ -68,7 +70,7 @@ WITH found AS MATERIALIZED (
       AND (f.confirmation IS NULL OR f.confirmation <@ a.confirmation::jsonb)
       AND {live_family_of_user("a.user_id", LAST_USED)}
 ), kept AS (
-    UPDATE refresh_token AS r SET expires_at = greatest(r.expires_at, f.extended_to), used_at = now() FROM found AS f
+    UPDATE refresh_token AS r SET expires_at = f.extended_to, used_at = now() FROM found AS f
     WHERE r.user_id = f.user_id AND r.jti = f.jti AND r.rotated_at IS NULL AND r.expires_at > now()
     RETURNING r.user_id, r.jti
 )
@@ -121,7 +123,8 @@ ORDER BY r.jti DESC LIMIT 1
 
 # $1 user_id  $2 jti  $3 token_hash  $4 client_id  $5 not_before
 _LIVE_REFRESH_TOKEN = f"""
-SELECT f.scope, f.authorization_details IS NOT NULL AS has_details, f.confirmation, r.issued_at, r.expires_at
+SELECT f.scope, f.authorization_details IS NOT NULL AS has_details, f.confirmation, r.issued_at,
+       least(r.expires_at, f.expires_at) AS expires_at
 FROM refresh_token AS r, token_family AS f, users AS u
 WHERE r.user_id = $1 AND r.jti = $2 AND r.token_hash = $3 AND r.rotated_at IS NULL AND r.expires_at > now()
   AND f.id = r.family_id AND f.client_id = $4 AND f.created_at >= $5 AND {live_family_of_user("$1", LAST_USED)}
