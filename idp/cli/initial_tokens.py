@@ -7,7 +7,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import DURATION
-from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.output import json_option, print_json, print_secret, print_table
 
 
 @click.group("initial-tokens")
@@ -54,13 +54,8 @@ async def create(*, name: str, uses: int, lifetime: int, as_json: bool, **option
     if scope is not None:
         given["scopes"] = tuple(scope.split())
     id_, token = await service.create(name, Ceiling(**given), uses=uses, lifetime=lifetime)
-    shown = {"id": str(id_), "initial_access_token": token}
-    if as_json:
-        print_json(shown)
-        return
-    print_details(shown)
-    click.echo("The token is shown only now. It cannot be shown again.", err=True)
-    if settings().client_registration == "off":
+    print_secret({"id": str(id_), "initial_access_token": token}, as_json)
+    if not as_json and settings().client_registration == "off":
         click.echo("No client can use it yet: IDP_CLIENT_REGISTRATION is off.", err=True)
 
 

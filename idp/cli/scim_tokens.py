@@ -6,7 +6,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import DURATION
-from idp.cli.output import json_option, print_details, print_json, print_table
+from idp.cli.output import json_option, print_json, print_secret, print_table
 
 
 @click.group("scim-tokens")
@@ -17,12 +17,8 @@ def scim_tokens() -> None:
 def _print_token(shown: dict[str, str], as_json: bool) -> None:
     from idp.settings import settings
 
-    if as_json:
-        print_json(shown)
-        return
-    print_details(shown)
-    click.echo("The token is shown only now. It cannot be shown again.", err=True)
-    if not settings().scim:
+    print_secret(shown, as_json)
+    if not as_json and not settings().scim:
         click.echo("No system can use it yet: IDP_SCIM is off.", err=True)
 
 
