@@ -244,6 +244,10 @@ async def test_the_account(spread: Spread, party: RelyingParty, person: User, ho
     await housekeeping.round_of_deletions()
     assert len(await fetch("SELECT FROM session WHERE user_id = $1", person.id)) == 1
     assert await differences() == []
+    # The deletion needs the second factor.
+    page = as_page(await home.get("/account/password"))
+    page = as_page(await home.get(f"/login/{page.path.split('/')[2]}/totp"))
+    await home.submit(page, "totp-submit", code=await equipped.otp())
     page = as_page(await home.get("/account/data"))
     assert isinstance(await home.submit(page, "account-delete", email=person.email), Page)
     for table, column in OF_PERSON.items():
