@@ -108,6 +108,15 @@ async def test_a_target_that_moves_gets_the_token_of_the_file() -> None:
     assert (await planned(read(moved))).changes == []
 
 
+async def test_a_target_that_moves_with_another_token_gets_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    await apply(everything())
+    _, _, rest = EVERYTHING.read_text().partition("\n")
+    monkeypatch.setenv("TARGET_TOKEN", "another-token")
+    await apply(read(rest.replace("https://wiki.example/scim", "https://moved.example/scim")))
+    # Three targets have this token.
+    assert len(await fetch("SELECT FROM audit_event WHERE event = 'provisioning_target_token_set'")) == 3
+
+
 async def test_a_rule_that_came_later_keeps_nobody_from_other_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client with a certificate, after certificates were switched off: a finding, until the client changes."""
     await apply(everything())

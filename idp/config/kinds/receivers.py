@@ -235,7 +235,9 @@ class ProvisioningTargets(KindWithSecret):
         return await targets.has_token((await self._stored(entry)).id, secret)
 
     async def set_secret(self, entry: Any, secret: str) -> None:
-        await targets.set_token((await self._stored(entry)).id, secret)
+        # With another URL it is set already.
+        if not await self.has_secret(entry, secret):
+            await targets.set_token((await self._stored(entry)).id, secret)
 
     async def losses(self, entry: Any) -> str:
         return "Deliveries that wait are given up. What it was sent stays there."
