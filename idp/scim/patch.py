@@ -115,6 +115,8 @@ def _at(resource: ResourceType, op: str, text: str, value: Any, *, named: bool) 
         (tree.path, tree.inner, tree.sub) if isinstance(tree, Selection) else (tree, None, tree.sub)
     )
     if path.schema is not None and path.schema.lower() != resource.schema.lower():
+        if selection is not None:
+            raise InvalidPathError("Values of an extension cannot be selected.")
         yield from _in_extension(resource, op, path, value, named=named)
         return
     attribute = resource.find(path.attribute)

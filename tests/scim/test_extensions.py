@@ -82,6 +82,16 @@ async def test_values_and_members_are_limited(extended: ScimClient) -> None:
         assert str(50) in answer.json()["detail"]
 
 
+async def test_a_value_cannot_be_selected(extended: ScimClient) -> None:
+    """Otherwise all values would be removed."""
+    user = await extended.user(**{OWN: MINE})
+    path = f'{OWN}:languages[value eq "de"]'
+    for operation in ({"op": "remove", "path": path}, {"op": "replace", "path": path, "value": "fr"}):
+        answer = await extended.patch(f"/Users/{user['id']}", operation)
+        assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidPath")
+    assert (await extended.ok("GET", f"/Users/{user['id']}"))[OWN] == MINE
+
+
 def test_extensions_are_made_once_for_a_generation_of_the_declarations() -> None:
     """A request can name thousands of attributes."""
     made = extensions._extensions(attributes.generation)
