@@ -1,6 +1,7 @@
 """Poll-based delivery of security event tokens (RFC 8936)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -20,13 +21,16 @@ from idp.settings import settings
 
 #: Tokens in a response, at most and by default.
 MAX_EVENTS: Final = 100
-#: How long a poll waits for a token, how often it looks, and how many polls wait in one process.
-WAIT_SECONDS, LOOK_SECONDS, MAX_WAITING = 20.0, 1.0, 50
+#: How long a poll waits for a token, and how often it looks.
+WAIT_SECONDS, LOOK_SECONDS = 20.0, 1.0
+#: Maximum number of polls that wait in one process, in all and of one client.
+MAX_WAITING, MAX_WAITING_OF_CLIENT = 50, 5
 #: Acknowledgements in a request.
 MAX_ACKNOWLEDGED: Final = 1000
 MAX_ERROR_LENGTH: Final = 300
 
-_waiting = 0
+#: The polls that wait, by client.
+_waiting: Counter[str] = Counter()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -83,18 +87,19 @@ async def poll(stream: Stream, asked: Asked) -> dict[str, Any]:
 
 
 async def _waiting_tokens(stream: Stream, limit: int, *, wait: bool) -> list[StoredDelivery]:
-    global _waiting  # noqa: PLW0603
     found = await deliveries.due(stream.stream, [tokens.POLLED], limit + 1)
-    if found or not wait or _waiting >= MAX_WAITING:
+    if found or not wait or _waiting[stream.client_id] >= MAX_WAITING_OF_CLIENT or _waiting.total() >= MAX_WAITING:
         return found
-    _waiting += 1
+    _waiting[stream.client_id] += 1
     try:
         for _ in range(int(WAIT_SECONDS / LOOK_SECONDS)):
             await asyncio.sleep(LOOK_SECONDS)
             if found := await deliveries.due(stream.stream, [tokens.POLLED], limit + 1):
                 break
     finally:
-        _waiting -= 1
+        _waiting.subtract([stream.client_id])
+        if not _waiting[stream.client_id]:
+            del _waiting[stream.client_id]
     return found
 
 
