@@ -320,12 +320,19 @@ async def admin_role(client_id: str, role: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.confirmation_option(prompt="All tokens and consents of the client end. Delete the client?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_database
-async def delete(client_id: str) -> None:
+async def delete(client_id: str, yes: bool) -> None:
     """Delete a client and everything issued to it."""
+    from idp.oauth.clients import repository
+    from idp.oauth.clients.registration import UnknownClientError
     from idp.oauth.clients.service import delete_client
 
+    if not yes:
+        found = await repository.find_client(client_id)
+        if found is None:
+            raise UnknownClientError("There is no client with this id.")
+        click.confirm(f"All tokens and consents of {found.client_name} end. Delete the client?", abort=True)
     await delete_client(client_id)
     click.echo(f"The client {client_id} is deleted.")
 

@@ -11,7 +11,7 @@ from idp.errors import OperatorError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 
 if TYPE_CHECKING:
-    from idp.keys.lifecycle import Revocation
+    from idp.keys.lifecycle import KeyInfo, Revocation
     from idp.keys.propagation import Witness
 
 
@@ -67,6 +67,15 @@ def _waits(deadline_at: object) -> str:
     return f"when all have fetched it, or {text(deadline_at)}" if deadline_at else "when all have fetched it"
 
 
+async def _find(kid: str) -> "KeyInfo":
+    from idp.keys import lifecycle
+
+    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    if found is None:
+        raise lifecycle.UnknownKeyError("There is no key with this id.")
+    return found
+
+
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
 @json_option
@@ -78,11 +87,9 @@ async def show(kid: str, as_json: bool) -> None:
     """
     import msgspec
 
-    from idp.keys import lifecycle, propagation
+    from idp.keys import propagation
 
-    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
-    if found is None:
-        raise lifecycle.UnknownKeyError("There is no key with this id.")
+    found = await _find(kid)
     seen = await propagation.view(kid)
     if as_json:
         print_json(msgspec.structs.asdict(found) | {"resource_servers": seen})
@@ -169,16 +176,19 @@ async def activate(kid: str) -> None:
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.confirmation_option(prompt="Tokens signed with this key will be refused. Revoke the key?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @with_database
-async def revoke(kid: str, as_json: bool) -> None:
+async def revoke(kid: str, yes: bool, as_json: bool) -> None:
     """Remove a compromised key from the JWKS immediately.
 
     If it is active, another key signs from now on. The report lists the affected tokens and services.
     """
     from idp.keys import lifecycle
 
+    if not yes:
+        found = await _find(kid)
+        click.confirm(f"Tokens signed with this {found.state} {found.alg} key will be refused. Revoke it?", abort=True)
     report = await lifecycle.revoke(kid)
     if as_json:
         print_json(report)
@@ -201,12 +211,15 @@ def _print_report(report: "Revocation") -> None:
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.confirmation_option(prompt="This cannot be undone. Erase the private part?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @with_database
-async def destroy(kid: str) -> None:
+async def destroy(kid: str, yes: bool) -> None:
     """Erase the private part of a retired key."""
     from idp.keys import lifecycle
 
+    if not yes:
+        found = await _find(kid)
+        click.confirm(f"This cannot be undone. Erase the private part of this {found.alg} key?", abort=True)
     await lifecycle.destroy(kid)
     click.echo(f"The private part of {kid} is erased.")
 
