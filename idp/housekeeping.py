@@ -5,7 +5,10 @@ Nothing depends on it, because every predicate checks expiry itself. It only kee
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
+import asyncpg
 import structlog
 
 from idp.accounts.repository import email_proofs, invitations
@@ -57,17 +60,31 @@ EXPIRING = (
 )
 
 
+#: By what they delete.
+_DELETIONS: Mapping[str, Callable[[], Awaitable[bool]]] = {
+    **{table.name: partial(clean, table) for table in EXPIRING},
+    "clients": delete_expired_clients,
+    "memberships": delete_memberships,
+    "jobs": delete_expired_jobs,
+}
+
+
 async def round_of_deletions() -> bool:
-    """Clean every table once. Returns whether there may be more."""
+    """Clean every table once. Returns whether there may be more.
+
+    A table whose rows cannot be deleted keeps no other from being cleaned.
+    """
     await replay.empty_past_slots()
-    return any(
-        [
-            *[await clean(table) for table in EXPIRING],
-            await delete_expired_clients(),
-            await delete_memberships(),
-            await delete_expired_jobs(),
-        ]
-    )
+    more = False
+    for name, delete in _DELETIONS.items():
+        try:
+            more |= await delete()
+        except asyncpg.PostgresError as error:
+            found = outages.outage(error)
+            if found is not None and found.discard:
+                raise
+            log.warning("housekeeping_failed", table=name, **exception_fields(error))
+    return more
 
 
 async def run() -> None:

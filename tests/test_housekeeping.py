@@ -9,6 +9,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from piccolo.table import Table
+from structlog.testing import capture_logs
 
 from idp import clock, housekeeping, ids
 from idp.accounts.tables import EmailProof, Invitation
@@ -40,8 +41,10 @@ from idp.oauth.tables import (
 )
 from idp.piccolo_app import APP_CONFIG
 from idp.signin.tables import Device, Flow, Session
-from tests.support.isolated import isolated
+from tests.support.isolated import isolated, own_database
 from tests.support.postgres import Cluster
+
+__all__ = ["own_database"]
 
 TABLES = {table.name: table for table in housekeeping.EXPIRING}
 SIGNIN_FLOW = TABLES["signin_flow"]
@@ -407,6 +410,20 @@ async def test_cleaning_continues_after_a_failure(monkeypatch: pytest.MonkeyPatc
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_table_that_fails_keeps_no_other_from_being_cleaned(own_database: str) -> None:
+    first, *_, last = (table.name for table in housekeeping.EXPIRING)
+    await execute(f"ALTER TABLE {first} RENAME TO away")
+    await execute(
+        f"INSERT INTO {last} (rule, key, number, free_at) VALUES ('test', 'x', 1, now() - interval '90 days')"
+    )
+    with capture_logs() as logs:
+        await housekeeping.round_of_deletions()
+    assert [(line["event"], line["table"]) for line in logs if line["log_level"] == "warning"] == [
+        ("housekeeping_failed", first)
+    ]
+    assert await fetch(f"SELECT FROM {last}") == []
 
 
 async def test_clients_and_people_are_not_touched(fill: Fill) -> None:
