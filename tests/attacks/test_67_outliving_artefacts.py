@@ -271,6 +271,10 @@ async def test_67_a_change_by_the_person(
     await equip(alice, server.issuer, has, two_step=False)
     async with open_browser(server.issuer) as elsewhere:
         victim = await _prepared(alice, browser, elsewhere, party)
+        # A factor is removed by who has proved it.
+        await execute(
+            "UPDATE session SET acr = '2', steps = array_append(steps, 'totp otp') WHERE user_id = $1", alice.id
+        )
         await act(victim, mailbox)
         await victim.nothing_works()
         assert "login-submit" not in as_page(await browser.get("/account")).ids

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from idp.infra.name_lookups import CONFIGURED, STRANGERS
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.clients import client_keys
@@ -31,8 +32,8 @@ def move_on(monkeypatch: pytest.MonkeyPatch) -> MoveOn:
     """Move the clock of the cache by so many seconds."""
     clock = SimpleNamespace(now=10_000.0)
     monkeypatch.setattr(client_keys, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    monkeypatch.setattr(client_keys, "_cache", client_keys._Cache(math.inf))
-    monkeypatch.setattr(client_keys, "_cache_of_self_registered", client_keys._Cache(2))
+    monkeypatch.setattr(client_keys, "_cache", client_keys._Cache(math.inf, CONFIGURED))
+    monkeypatch.setattr(client_keys, "_cache_of_self_registered", client_keys._Cache(2, STRANGERS))
 
     def move_on(seconds: float) -> None:
         clock.now += seconds
