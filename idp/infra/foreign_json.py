@@ -21,3 +21,12 @@ def decode(data: bytes | str, type: Any = Any) -> Any:
         return msgspec.json.decode(data, type=type)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def is_shallow(value: object, depth: int) -> bool:
+    """Return whether a decoded value has at most so many levels of lists and objects inside of it.
+
+    A value near the limit of the recursion can be decoded, and not encoded as a part of another one.
+    """
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth >= 0 and all(is_shallow(one, depth - 1) for one in inner)

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from idp.errors import InvalidRequestError, InvalidScopeError, OAuthError
+from idp.infra import foreign_json
 from idp.oauth.authorize import organizations
 from idp.oauth.authorize.response_modes import effective
 from idp.oauth.clients.models import Client
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 #: Longest value of a parameter that is echoed or stored.
 MAX_LENGTH = 2048
+#: Deepest nesting of ``claims``, which becomes a part of what is stored.
+MAX_DEPTH = 16
 #: A maximum age in seconds that every sign-in with a known time satisfies.
 KNOWN = 10**9
 
@@ -225,6 +228,8 @@ def _read_claims(parameters: Parameters) -> ClaimsRequest:
     if "\\u0000" in text:
         raise InvalidRequestError("claims contains a NUL character.")
     try:
+        if not foreign_json.is_shallow(msgspec.json.decode(text), MAX_DEPTH):
+            raise InvalidRequestError("claims is nested too deeply.")
         return msgspec.json.decode(text, type=ClaimsRequest)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidRequestError("claims must be a JSON object as in OpenID Connect Core section 5.5.") from error

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from idp.errors import InvalidTargetError
+from idp.infra import foreign_json
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details import schemas
@@ -83,16 +84,11 @@ def parse(text: str) -> Details:
         raise invalid(f"authorization_details must be a JSON array of 1 to {MAX_OBJECTS} objects.")
     if not all(isinstance(value, dict) and isinstance(value.get("type"), str) for value in values):
         raise invalid("Each of the authorization_details must be an object with a type.")
-    if not _is_shallow(values, MAX_DEPTH):
+    if not foreign_json.is_shallow(values, MAX_DEPTH):
         raise invalid("authorization_details is nested too deeply.")
     if b"\\u0000" in written:
         raise invalid("authorization_details contains a NUL character.")
     return unique(values)
-
-
-def _is_shallow(value: object, depth: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return depth >= 0 and all(_is_shallow(one, depth - 1) for one in inner)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,7 +133,9 @@ def _check(detail: Detail, client: Client) -> None:
     if not schemas.accepts(kind.schema, detail):
         raise invalid("One of the authorization_details is not as the schema of its type requires.")
     locations = detail.get("locations", [])
-    if not all(isinstance(place, str) and _is_at(place, kind.resource) for place in locations):
+    if not isinstance(locations, list) or not all(
+        isinstance(place, str) and _is_at(place, kind.resource) for place in locations
+    ):
         raise invalid("A location in authorization_details is not at the resource server of the type.")
 
 
