@@ -4,6 +4,10 @@ import json
 from typing import Any
 
 from idp.errors import ValidationError
+from idp.infra.foreign_json import is_shallow
+
+#: Deepest nesting. What is read becomes a part of what is stored.
+MAX_DEPTH = 64
 
 
 class RepeatedMemberError(ValidationError):
@@ -45,6 +49,8 @@ def decode_object(data: bytes) -> dict[str, Any]:
         value = _DECODER.decode(data.decode("utf-8"))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    if not is_shallow(value, MAX_DEPTH):
+        raise ValueError("it is nested too deeply")
     if not isinstance(value, dict):
         raise ValueError("it is not an object")  # noqa: TRY004 -- of the input, not of an argument
     return value

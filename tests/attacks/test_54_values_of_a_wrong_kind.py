@@ -6,9 +6,15 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from idp.errors import OAuthError
+from idp.oauth.clients.registration import register_client
 from tests.conftest import MakeClient
+from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar, make_token, registrar
 from tests.support.authorization_details import Register, registering
+from tests.support.request_objects import jwks
 from tests.support.server import Server
+
+__all__ = ["make_token", "registrar"]
 
 OPEN = {"type": "object", "properties": {"type": {"type": "string"}, "locations": {}}, "additionalProperties": False}
 
@@ -36,3 +42,26 @@ async def test_54_nested_claims(make_client: MakeClient, server: Server, http: h
     claims = '{"id_token": {"acr": {"value": %s}}}' % ("[" * depth + "]" * depth)
     answer = await http.get(f"{server.issuer}/authorize", params=client.parameters(claims=claims))
     assert "error=invalid_request" in answer.headers["location"]
+
+
+@pytest.mark.parametrize("depth", [63, 100, *range(920, 990, 5)])
+async def test_54_nested_keys(registrar: Registrar, make_token: MakeToken, depth: int) -> None:
+    """Of a client that registers itself. Administrators could neither read nor disable it."""
+    token = await make_token(max_bytes=4 * 1024)
+    key = jwks("ES256")["keys"][0] | {"extra": "@"}
+    metadata = {"redirect_uris": [URI], "jwks": {"keys": [key]}, "token_endpoint_auth_method": "private_key_jwt"}
+    body = json.dumps(metadata).replace('"@"', "[" * depth + "]" * depth).encode()
+    answer = await registrar.post(token, body)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+
+
+async def test_54_nested_keys_of_an_administrator(db: str) -> None:
+    key: dict[str, object] = jwks("ES256")["keys"][0]
+    for depth, refused in ((50, False), (70, True)):
+        key["extra"] = json.loads("[" * depth + "]" * depth)
+        metadata = {"client_name": "Nested", "redirect_uris": [URI], "jwks": {"keys": [key]}}
+        if refused:
+            with pytest.raises(OAuthError, match="jwks is nested too deeply"):
+                await register_client(token_endpoint_auth_method="private_key_jwt", **metadata)
+        else:
+            await register_client(token_endpoint_auth_method="private_key_jwt", **metadata)

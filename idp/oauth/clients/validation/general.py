@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from idp.infra.foreign_json import is_shallow
+from idp.infra.strict_json import MAX_DEPTH
 from idp.oauth.clients.members import unknown_value
 from idp.oauth.clients.metadata import MAX_NAME_LENGTH, ClientMetadata, invalid_metadata, is_name, is_scope
 from idp.oauth.clients.uris import MAX_LENGTH, InvalidURIError, check_link
@@ -42,6 +44,8 @@ def jwks_is_bounded(metadata: ClientMetadata) -> None:
         raise invalid_metadata("jwks is not JSON.") from error
     if len(jwks) > MAX_JWKS_BYTES:
         raise invalid_metadata(f"jwks must not be larger than {MAX_JWKS_BYTES // 1024} KiB.")
+    if not is_shallow(metadata.jwks, MAX_DEPTH):
+        raise invalid_metadata("jwks is nested too deeply.")
     if b"\\u0000" in jwks:
         raise invalid_metadata("jwks must not contain NUL.")
 
