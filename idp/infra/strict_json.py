@@ -6,8 +6,8 @@ from typing import Any
 from idp.errors import ValidationError
 from idp.infra.foreign_json import is_shallow
 
-#: Deepest nesting. What is read becomes a part of what is stored.
-MAX_DEPTH = 64
+#: Deepest nesting. What is read becomes a part of what is stored, and a token names its actors one inside of the other.
+MAX_DEPTH = 200
 
 
 class RepeatedMemberError(ValidationError):
