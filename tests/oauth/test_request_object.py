@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,8 +17,10 @@ from idp.errors import OAuthError, OverloadedError
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 from idp.oauth.authorize import request_object as request_objects
+from idp.oauth.authorize.checks import registration_is_not_used
 from idp.oauth.authorize.request import KNOWN, read
 from idp.oauth.authorize.request_object import resolve
+from idp.oauth.ciba.hints import HINTS
 from idp.oauth.clients import client_keys
 from idp.oauth.clients.models import Client
 from idp.settings import settings
@@ -76,19 +80,42 @@ async def test_values_that_are_not_text() -> None:
     assert json.loads(inside["claims"]) == requested
     assert inside["resource"] == " ".join(resource)
     assert "nonce" not in inside
+    # OpenID Connect Core section 7.2.1: an object, which must not be ignored.
+    inside = await resolve(OUTSIDE | {"request": made(registration={"client_name": "C"})}, CLIENT)
+    with pytest.raises(OAuthError, match=r"^registration_not_supported: "):
+        registration_is_not_used(inside, CLIENT)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"scope": ["openid"]}, {"state": {"a": 1}}, {"prompt": True}, {"max_age": 1.5}, {"resource": [1]},
-        {"resource": {}}, {"nonce": "a\0b"}, {"nonce": "\ud800"}, {"\0": "a"}, {"request": "a.b.c"},
+        {"resource": {}}, {"nonce": "a\0b"}, {"nonce": "\ud800"}, {"registration": True}, {"request": "a.b.c"},
         {"request_uri": "https://app.example.com/object"},
     ],
     ids=str,
 )  # fmt: skip
 async def test_values_of_a_wrong_type(changes: dict[str, Any]) -> None:
     await refused(made(**changes))
+
+
+@pytest.mark.parametrize("value", [True, 1.5, {"a": [1]}, ["x"], "text", "\0", "\ud800", None])
+async def test_unknown_members_are_ignored(value: Any) -> None:
+    """RFC 6749 section 3.1, as outside."""
+    inside = await resolve(OUTSIDE | {"request": made(cnf=value, vtr=value, **{"\0": value})}, CLIENT)
+    assert inside == await resolve(OUTSIDE | {"request": made()}, CLIENT)
+
+
+def test_all_parameters_that_are_read_are_known() -> None:
+    """A parameter that is read, and not listed, would be ignored in a request object only."""
+    oauth = Path(request_objects.__file__).parents[1]
+    read = re.compile(
+        r'(?:parameters\.get\(|parameters\[|words\(parameters, )"([a-z_]+)"|"([a-z_]+)" (?:not )?in parameters'
+    )
+    files = [*oauth.glob("authorize/*.py"), *oauth.glob("ciba/*.py"), *oauth.glob("details/*.py"), *oauth.glob("*.py")]
+    found = {name for file in files for names in read.findall(file.read_text()) for name in names if name}
+    assert {"max_age", "claims", "binding_message", "resource", "organization"} <= found
+    assert found.union(HINTS) - request_objects.PARAMETERS == set()
 
 
 async def test_the_response_type_outside_must_be_the_same() -> None:

@@ -31,10 +31,19 @@ FAPI_SECONDS = 3600
 FETCH_SECONDS = 5.0
 #: Maximum number of objects that one worker fetches at once, in all and of one client; further requests get a 503.
 MAX_FETCHES, MAX_FETCHES_OF_CLIENT = 32, 4
-#: Claims of the object as a JWT, which are no parameters.
-_CLAIMS_OF_JWT = frozenset({"iss", "sub", "aud", "exp", "nbf", "iat", "jti"})
+#: The parameters that this server reads, of authorization requests and of backchannel authentication requests. Other
+#: members of an object are ignored, whatever their value (RFC 6749 section 3.1).
+PARAMETERS = frozenset(
+    {
+        "acr_values", "authorization_details", "binding_message", "claims", "client_assertion", "client_assertion_type",
+        "client_id", "client_notification_token", "client_secret", "code_challenge", "code_challenge_method",
+        "dpop_jkt", "id_token_hint", "idp_hint", "login_hint", "login_hint_token", "max_age", "nonce", "organization",
+        "prompt", "redirect_uri", "registration", "request", "request_uri", "requested_expiry", "resource",
+        "response_mode", "response_type", "scope", "state", "ui_locales", "user_code",
+    }
+)  # fmt: skip
 #: Parameters whose value is JSON.
-_JSON = frozenset({"claims", "authorization_details"})
+_JSON = frozenset({"authorization_details", "claims", "registration"})
 
 #: The fetches that are running, by client.
 _fetches: Counter[str] = Counter()
@@ -184,7 +193,7 @@ def parameters_of(claims: jose.Claims) -> dict[str, str]:
     Raises:
         OAuthError: ``invalid_request_object``; one is of a wrong type.
     """
-    texts = {name: _text(name, value) for name, value in claims.items() if name not in _CLAIMS_OF_JWT}
+    texts = {name: _text(name, value) for name, value in claims.items() if name in PARAMETERS}
     return {name: text for name, text in texts.items() if text}
 
 
@@ -211,6 +220,6 @@ def _text(name: str, value: object) -> str:
         text.encode()
     except (UnicodeEncodeError, RecursionError) as error:
         raise _invalid("A parameter in the request object is not text, or too deeply nested.") from error
-    if "\0" in name or "\0" in text:
+    if "\0" in text:
         raise _invalid("A parameter in the request object contains a NUL character.")
     return text

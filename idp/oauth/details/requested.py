@@ -1,7 +1,6 @@
 """The ``authorization_details`` of a request (RFC 9396 sections 2, 5 and 6)."""
 
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
@@ -105,9 +104,10 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> float:
-    if not math.isfinite(value := float(text)):
+    """Return a number that PostgreSQL returns as it is. Its ``jsonb`` has neither exponents nor a negative zero."""
+    if abs(value := float(text)) > MAX_INTEGER:
         raise ValueError("the number is too large")
-    return value
+    return value + 0.0
 
 
 def _no_constant(name: str) -> None:
