@@ -81,7 +81,7 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
     try:
         content = foreign_json.decode(await body_of(request).read())
     except ValueError as error:
-        raise InvalidSyntaxError("The body is not JSON.") from error
+        raise InvalidSyntaxError(f"The body cannot be read: {error}.") from error
     if not isinstance(content, dict):
         raise InvalidSyntaxError("The body must be a JSON object.")
     return content

@@ -20,8 +20,6 @@ from idp.infra import foreign_json
 from idp.settings import settings
 
 MAX_KEY_LENGTH = 200
-#: Maximum depth of arrays and objects in a body.
-MAX_DEPTH = 100
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -124,7 +122,7 @@ async def _body(operation: Operation, message: Message) -> tuple[Any, frozenset[
     try:
         plain = foreign_json.decode(content)
     except ValueError as error:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is not JSON.") from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", f"The body cannot be read: {error}.") from error
     _check(plain)
     try:
         return msgspec.convert(plain, operation.body), frozenset(plain)
@@ -132,17 +130,15 @@ async def _body(operation: Operation, message: Message) -> tuple[Any, frozenset[
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-body", str(error)) from error
 
 
-def _check(value: Any, depth: int = 0) -> None:
-    """Require that a value can be stored, and that it is not nested so deeply that a later step ends in recursion.
+def _check(value: Any) -> None:
+    """Require that a value can be stored.
 
     Raises:
-        ProblemError: it is too deep, or contains a NUL, which PostgreSQL cannot store, also in names of members.
+        ProblemError: it contains a NUL, which PostgreSQL cannot store, also in names of members.
     """
-    if depth > MAX_DEPTH:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, "malformed-json", "The body is nested too deeply.")
     if isinstance(value, str) and "\0" in value:
         raise ProblemError(
             HTTPStatus.BAD_REQUEST, "malformed-json", "A text contains a character that cannot be stored."
         )
     for inner in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _check(inner, depth + 1)
+        _check(inner)

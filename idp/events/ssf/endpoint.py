@@ -232,7 +232,7 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
     try:
         content = foreign_json.decode(await body_of(request).read())
     except ValueError as error:
-        raise InvalidRequestError("The body is not JSON.") from error
+        raise InvalidRequestError(f"The body cannot be read: {error}.") from error
     if not isinstance(content, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     return content
