@@ -6,7 +6,7 @@ import rich_click as click
 
 from idp.cli.attribute_jobs import finish_job, list_jobs
 from idp.cli.database import with_database
-from idp.cli.options import given, together
+from idp.cli.options import given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ async def show(name: str, as_json: bool) -> None:
 
 @attributes.command()
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @_WAIT
 @with_database
 async def delete(name: str, yes: bool, wait: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TextIO
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import given, together
+from idp.cli.options import given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 
@@ -73,13 +73,16 @@ async def list_types(as_json: bool) -> None:
 
 @authorization_details.command()
 @click.argument("type")
-@click.confirmation_option(prompt="Tokens are no longer issued with these details. Delete it?")
+@yes_option
 @with_database
-async def delete(type: str) -> None:
+async def delete(type: str, yes: bool) -> None:
     """Delete a type."""
     from idp.oauth.details.registration import delete_type
 
-    await delete_type(await _id(type))
+    found = await _id(type)
+    if not yes:
+        click.confirm("Tokens are no longer issued with these details. Delete it?", abort=True)
+    await delete_type(found)
     click.echo(f"The type {type} is deleted.")
 
 

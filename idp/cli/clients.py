@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import ADMIN_ROLES, DURATION, JSON_OBJECT, SECONDS, given, together
+from idp.cli.options import ADMIN_ROLES, DURATION, JSON_OBJECT, SECONDS, given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table, text
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
@@ -320,7 +320,7 @@ async def admin_role(client_id: str, role: str) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def delete(client_id: str, yes: bool) -> None:
     """Delete a client and everything issued to it."""

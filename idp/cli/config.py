@@ -8,7 +8,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from idp.cli.database import with_database
-from idp.cli.options import together
+from idp.cli.options import together, yes_option
 from idp.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def plan(*, files: tuple[str, ...], prune: bool, verify: bool, output: Pat
 @_files
 @click.option("--plan", "saved", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Apply only this saved plan, and nothing if it would be another one now.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @with_database
 async def apply(*, files: tuple[str, ...], prune: bool, saved: Path | None, yes: bool, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from idp.cli.database import with_database
 from idp.cli.directory import client_option, count, find_group, find_role, find_users, first_rows, limit_option
 from idp.cli.groups_import import import_command
 from idp.cli.named_user import address_book
+from idp.cli.options import yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ async def move(group: str, parent: str | None, to_top: bool) -> None:
 
 @groups.command()
 @click.argument("group")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def delete(group: str, yes: bool) -> None:
     """Delete a group that has no others in it."""

@@ -6,7 +6,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.named_user import find_user
-from idp.cli.options import KeyCommand
+from idp.cli.options import KeyCommand, yes_option
 from idp.cli.output import json_option, print_json, print_table, text
 
 if TYPE_CHECKING:
@@ -28,60 +28,76 @@ _keep = click.option(
     is_flag=True,
     help="Do not disable the account or client, so that it can be used again immediately.",
 )
-_confirm = click.confirmation_option(prompt="All sessions, tokens and consents end now. Continue?")
 
 
 @revoke.command()
 @click.argument("user")
 @_keep
-@_confirm
+@yes_option
 @json_option
 @with_database
-async def user(user: str, keep_enabled: bool, as_json: bool) -> None:
+async def user(*, user: str, keep_enabled: bool, yes: bool, as_json: bool) -> None:
     """Sign a user out everywhere, withdraw their consents and disable the account.
 
     USER is an email address or an id.
     """
     from idp.admin.incidents import contain_user
 
-    _print(await contain_user((await find_user(user)).id, disable=not keep_enabled, keep_owner=False), as_json)
+    found = await find_user(user)
+    _ask(yes, f"All sessions, tokens and consents of {found.email} end now.")
+    _print(await contain_user(found.id, disable=not keep_enabled, keep_owner=False), as_json)
 
 
 @revoke.command()
 @click.argument("client_id")
 @_keep
-@_confirm
+@yes_option
 @json_option
 @with_database
-async def client(client_id: str, keep_enabled: bool, as_json: bool) -> None:
+async def client(*, client_id: str, keep_enabled: bool, yes: bool, as_json: bool) -> None:
     """Revoke all tokens and consents of a client and disable it."""
     from idp.admin.incidents import contain_client
+    from idp.oauth.clients.repository import find_client
 
+    found = await find_client(client_id)
+    _ask(yes, f"All tokens and consents of {found.client_name} end now." if found else None)
     _print(await contain_client(client_id, disable=not keep_enabled), as_json)
 
 
 @revoke.command(cls=KeyCommand)
 @click.argument("kid")
-@_confirm
+@yes_option
 @json_option
 @with_database
-async def key(kid: str, as_json: bool) -> None:
+async def key(kid: str, yes: bool, as_json: bool) -> None:
     """Remove a signing key from the JWKS. If it is active, another key signs from now on."""
     from idp.admin.incidents import contain_key
+    from idp.keys.lifecycle import list_keys
 
+    found = next((each for each in await list_keys() if each.kid == kid and each.revoked_at is None), None)
+    _ask(yes, f"Tokens signed with this {found.state} {found.alg} key will be refused." if found else None)
     _print(await contain_key(kid), as_json)
 
 
 @revoke.command()
 @click.argument("upstream_id")
-@_confirm
+@yes_option
 @json_option
 @with_database
-async def upstream(upstream_id: str, as_json: bool) -> None:
+async def upstream(upstream_id: str, yes: bool, as_json: bool) -> None:
     """End the sessions and tokens of sign-ins with an upstream and disable it."""
     from idp.admin.incidents import contain_upstream
+    from idp.federation.registry import load_stored
 
+    found = next((each for each in await load_stored() if each.id == upstream_id), None)
+    _ask(yes, f"All sessions and tokens of sign-ins with {found.name} end now." if found else None)
     _print(await contain_upstream(upstream_id), as_json)
+
+
+def _ask(yes: bool, consequence: str | None) -> None:
+    """Ask whether to go on. What is unknown has no consequence (None): it is refused without a question."""
+    if consequence is not None and not yes:
+        click.confirm(f"{consequence} Continue?", abort=True)
 
 
 def _print(report: "Report", as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import JSON_OBJECT, given, together
+from idp.cli.options import JSON_OBJECT, given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 
@@ -101,13 +101,16 @@ async def list_issuers(as_json: bool) -> None:
 
 @issuers.command()
 @click.argument("issuer")
-@click.confirmation_option(prompt="Tokens of the issuer are no longer accepted. Remove it?")
+@yes_option
 @with_database
-async def remove(issuer: str) -> None:
+async def remove(issuer: str, yes: bool) -> None:
     """Trust an issuer no more."""
     from idp.oauth.issuers import registration
 
-    await registration.remove(await _id(issuer))
+    found = await _id(issuer)
+    if not yes:
+        click.confirm("Tokens of the issuer are no longer accepted. Remove it?", abort=True)
+    await registration.remove(found)
     click.echo(f"The issuer {issuer} is no longer trusted.")
 
 

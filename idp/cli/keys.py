@@ -5,7 +5,7 @@ from typing import IO, TYPE_CHECKING
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import DURATION, SIGNING_ALGORITHM, KeyCommand
+from idp.cli.options import DURATION, SIGNING_ALGORITHM, KeyCommand, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.errors import OperatorError
 from idp.keys.algorithms import DEFAULT_ALGORITHM
@@ -176,7 +176,7 @@ async def activate(kid: str) -> None:
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @with_database
 async def revoke(kid: str, yes: bool, as_json: bool) -> None:
@@ -211,7 +211,7 @@ def _print_report(report: "Revocation") -> None:
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def destroy(kid: str, yes: bool) -> None:
     """Erase the private part of a retired key."""

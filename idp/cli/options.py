@@ -26,6 +26,10 @@ class KeyCommand(click.RichCommand):
         return super().parse_args(ctx, args)
 
 
+#: Of a command that asks. It looks first, so that it asks about what exists, and by its name.
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
 class _Duration(click.ParamType[int]):
     """A duration such as 90s, 30m, 24h or 7d, converted to seconds."""
 

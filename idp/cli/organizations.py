@@ -7,6 +7,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.named_user import address_book
+from idp.cli.options import yes_option
 from idp.cli.organization_domains import COMMANDS as DOMAIN_COMMANDS
 from idp.cli.organization_invitations import COMMANDS as INVITATION_COMMANDS
 from idp.cli.organization_policies import COMMANDS as POLICY_COMMANDS
@@ -131,7 +132,7 @@ async def enable(organization: str) -> None:
 
 @organizations.command()
 @click.argument("organization")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def delete(organization: str, yes: bool) -> None:
     """Delete an organisation with its memberships and roles. The users stay."""

@@ -6,7 +6,7 @@ from typing import Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import SIGNING_ALGORITHM, given, together
+from idp.cli.options import SIGNING_ALGORITHM, given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 from idp.keys.algorithms import DEFAULT_ALGORITHM
 
@@ -156,12 +156,16 @@ async def list_resources(as_json: bool) -> None:
 
 @resources.command()
 @click.argument("identifier")
-@click.confirmation_option(prompt="Tokens for it are no longer issued. Delete it?")
+@yes_option
 @with_database
-async def delete(identifier: str) -> None:
+async def delete(identifier: str, yes: bool) -> None:
     """Delete a resource server."""
+    from idp.oauth.clients.repository import resource_servers
     from idp.oauth.clients.service import delete_resource_server
 
+    found = next((server for server in await resource_servers() if server.identifier == identifier), None)
+    if found is not None and not yes:
+        click.confirm(f"Tokens for {found.name} are no longer issued. Delete it?", abort=True)
     await delete_resource_server(identifier)
     click.echo(f"The resource server {identifier} is deleted.")
 

@@ -7,6 +7,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.directory import client_option, count, find_role, find_users, first_rows, limit_option
 from idp.cli.named_user import address_book
+from idp.cli.options import yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ async def update(role: str, client_id: str | None, name: str | None, description
 @roles.command()
 @click.argument("role")
 @client_option
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def delete(role: str, client_id: str | None, yes: bool) -> None:
     """Delete a role. Everyone loses it."""

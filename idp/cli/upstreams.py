@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from idp.cli.database import with_database
-from idp.cli.options import given, together
+from idp.cli.options import given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_table
 
 if TYPE_CHECKING:
@@ -163,13 +163,16 @@ async def update(upstream_id: str, as_json: bool, **values: Any) -> None:
 
 @upstreams.command()
 @click.argument("upstream_id", metavar="ID")
-@click.confirmation_option(prompt="Users can no longer sign in with it. Delete it?")
+@yes_option
 @with_database
-async def delete(upstream_id: str) -> None:
+async def delete(upstream_id: str, yes: bool) -> None:
     """Delete a provider. The linked identities are kept in case it is added again."""
     from idp.federation import registry as known
     from idp.federation.errors import InvalidUpstreamError
 
+    found = next((one for one in await known.load_stored() if one.id == upstream_id), None)
+    if found is not None and not yes:
+        click.confirm(f"Users can no longer sign in with {found.name}. Delete it?", abort=True)
     if not await known.delete(upstream_id):
         raise InvalidUpstreamError(f"There is no upstream {upstream_id} that was added.")
     click.echo(f"The upstream {upstream_id} is deleted.")

@@ -7,6 +7,7 @@ import rich_click as click
 from idp.accounts.claims import TEXT_CLAIMS
 from idp.cli.database import with_database
 from idp.cli.named_user import find_user
+from idp.cli.options import yes_option
 from idp.cli.output import json_option, print_details, print_json
 
 #: The claims of the profile. The email address has an option of its own.
@@ -103,7 +104,7 @@ async def sign_out(user: str) -> None:
 
 @click.command()
 @click.argument("user")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @with_database
 async def delete(user: str, yes: bool) -> None:
     """Delete a user with all data. USER is an email address or an id. The audit trail stays."""

@@ -30,6 +30,11 @@ async def test_incident_revoke(own_cli: OwnCli) -> None:
     (key,) = cli("keys", "list", "--json").json
     assert "Still usable" in cli("incident", "revoke", "key", key["kid"], "--yes").out
     assert "no upstream with this id" in cli.fails("incident", "revoke", "upstream", "z", "--yes")
+    for kind, named, told in (
+        ("user", user["id"], "of a@example.com end now"), ("client", "x", "of X end now"),
+        ("key", cli("keys", "list", "--json").json[-1]["kid"], "this active RS256 key will be refused"),
+    ):  # fmt: skip
+        assert told in cli("incident", "revoke", kind, named, input="n\n", code=1).out
     cli("incident", "revoke", "client", "x", code=1)  # no terminal to confirm on
     assert cli("contain", "client", "x", "--yes", "--json").json["kind"] == "client"  # the older name
 
@@ -65,6 +70,7 @@ async def test_clients_and_resource_servers(own_cli: OwnCli) -> None:
     assert "networks" in cli.fails("resources", "update", made["identifier"], "--network", "everywhere")
     assert "no resource server" in cli.fails("resources", "update", "https://none.example.com", "--name", "N")
     cli("resources", "update", made["identifier"], code=2)
+    assert "Tokens for Stock are no" in cli("resources", "delete", "https://api.example.com", input="n\n", code=1).out
     assert "is deleted" in cli("resources", "delete", "https://api.example.com", "--yes").out
     assert cli("resources", "list", "--json").json == []
 

@@ -311,6 +311,7 @@ def test_types_of_authorization_details(cli: Cli, tmp_path: Path) -> None:
     found = {kind["type"]: kind for kind in cli("authorization-details", "list", "--json").json}
     assert found[name]["schema"]["additionalProperties"] is False
     assert "at least one option" in cli("authorization-details", "update", name, code=2).err
+    assert "Delete it?" in cli("authorization-details", "delete", name, input="n\n", code=1).out
     cli("authorization-details", "delete", name, "--yes")
     assert "There is no type" in cli.fails("authorization-details", "delete", name, "--yes")
     cli("resources", "delete", identifier, "--yes")

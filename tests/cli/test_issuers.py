@@ -34,6 +34,7 @@ async def test_issuers_are_added_changed_listed_and_removed(cli: Cli, tmp_path: 
     (shown,) = [one for one in json.loads(cli("issuers", "list", "--json").out) if one["issuer"] == issuer]
     assert (shown["enabled"], shown["max_lifetime"], shown["scope"]) == (False, 60, "")
     assert issuer in cli("issuers", "list").out
+    assert "Remove it?" in cli("issuers", "remove", issuer, input="n\n", code=1).out
     assert "no longer trusted" in cli("issuers", "remove", issuer, "--yes").out
     assert "There is no trusted issuer" in cli("issuers", "remove", issuer, "--yes", code=1).err
 

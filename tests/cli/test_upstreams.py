@@ -83,6 +83,8 @@ async def test_the_life_of_one(cli: Cli, provider: OpenIDProvider) -> None:
     assert [one.client_secret for one in await load_stored() if one.id == "acme"] == ["another"]
     assert "one line" in cli.fails("upstreams", "update", "acme", "--name", "x" * 61)
     assert "no upstream none" in cli.fails("upstreams", "update", "none", "--name", "x")
+    assert "sign in with Acme Inc. Delete it?" in cli("upstreams", "delete", "acme", input="n\n", code=1).out
+    assert "sign-ins with Acme Inc end now" in cli("incident", "revoke", "upstream", "acme", input="n\n", code=1).out
     assert "is deleted" in cli("upstreams", "delete", "acme", "--yes").out
     assert "no upstream acme" in cli.fails("upstreams", "delete", "acme", "--yes")
 
