@@ -9,6 +9,9 @@ import msgspec
 from idp.errors import RemoteError
 from idp.infra.outbound import Answer, Client
 
+#: Kinds that no server sends, and that have no handler: the receiver fetches them, or wants none now.
+POLLED, HELD = NOT_SENT = ("security_event_poll", "security_event_held")
+
 
 class DeliveryRejectedError(RemoteError):
     """The delivery can never be made: its receiver or its subject is gone. The text says why."""

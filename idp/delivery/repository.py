@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from idp.delivery.handlers import NOT_SENT
 from idp.delivery.tables import Delivery, DeliveryStream
 from idp.infra.db.coalescing import CoalescedQuery
 from idp.infra.db.engine import execute, fetch, fetchrow
@@ -14,8 +15,10 @@ from idp.infra.db.listing import Filter, Listing, Sort
 from idp.infra.db.rows import many, one
 
 STATES = ("queued", "deferred", "delivered", "dead")
-#: Maximum number of waiting streams that :func:`waiting_streams` reads at a time.
+#: Maximum number of waiting streams that a statement reads at a time.
 WALK = 500
+#: Failed attempts in a row after which a receiver counts as failing.
+FAILURES = 5
 
 # The outbox marks deliveries as dead before they are deleted. A pause is at most minutes long.
 EXPIRING = (
@@ -32,15 +35,18 @@ _QUEUE = """
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::uuid[], $7::float8[], $8::boolean[])
          AS q (id, kind, stream, content, user_id, session_id, lifetime, urgent)
 """
-# The first waiting delivery of each stream after $1, each by one look into the index.
-_WAITING = f"""
-    WITH RECURSIVE walk (stream, number) AS (
+# The streams after $1 with waiting deliveries, each by one look into the index.
+_WALK = f"""
+    walk (stream, number) AS (
         (SELECT stream, 1 FROM delivery WHERE next_attempt_at IS NOT NULL AND stream > $1 ORDER BY stream LIMIT 1)
         UNION ALL
         SELECT (SELECT d.stream FROM delivery AS d WHERE d.next_attempt_at IS NOT NULL AND d.stream > walk.stream
                 ORDER BY d.stream LIMIT 1), number + 1
         FROM walk WHERE walk.stream IS NOT NULL AND number < {WALK}
     )
+"""  # noqa: S608
+_WAITING = f"""
+    WITH RECURSIVE {_WALK}
     SELECT walk.stream, coalesce(s.failures, 0) AS failures,
            coalesce(s.free_at <= now(), true) AND EXISTS (
                SELECT FROM delivery AS d WHERE d.stream = walk.stream AND d.next_attempt_at <= now()
@@ -149,7 +155,13 @@ _GIVE_UP_STREAM = """
                         expires_at = now() + make_interval(secs => $3)
     WHERE id IN (SELECT id FROM waiting) AND next_attempt_at IS NOT NULL
 """
-_FAILING = "SELECT stream, failures FROM delivery_stream WHERE failures >= $1 ORDER BY failures DESC, stream LIMIT $2"
+# Receivers for which something waits.
+_FAILING = f"""
+    FROM delivery_stream AS s
+    WHERE failures >= {FAILURES} AND EXISTS (
+        SELECT FROM delivery AS d WHERE d.stream = s.stream AND d.next_attempt_at IS NOT NULL)
+"""
+_FAILING_STREAMS = f"SELECT stream, failures {_FAILING} ORDER BY failures DESC, stream LIMIT $1"
 _END_PAUSE = "UPDATE delivery_stream SET free_at = now() WHERE stream = $1 AND holder IS NULL"
 _CHANGE_KIND = """
     WITH waiting AS MATERIALIZED (
@@ -169,22 +181,36 @@ _ACKNOWLEDGE = """
                              content = CASE f.reason WHEN '' THEN NULL ELSE content END
     FROM found AS f WHERE d.id = f.id
 """
-_STATES_OF_SESSION = """
-    SELECT id, kind, stream, state, attempts, response, created_at, next_attempt_at, finished_at FROM delivery
-    WHERE user_id = $1 AND session_id = $2 ORDER BY id
-"""
+# A delivery of a paused stream waits for the end of the pause, and one that no server sends for its receiver.
+_NEXT_ATTEMPT = f"""
+    CASE WHEN d.next_attempt_at IS NOT NULL AND d.kind NOT IN {NOT_SENT} THEN greatest(d.next_attempt_at, (
+        SELECT s.free_at FROM delivery_stream AS s WHERE s.stream = d.stream AND s.holder IS NULL)) END
+"""  # noqa: S608
+_STATES_OF_SESSION = f"""
+    SELECT d.id, d.kind, d.stream, d.state, d.attempts, d.response, d.created_at, {_NEXT_ATTEMPT} AS next_attempt_at,
+           d.finished_at
+    FROM delivery AS d WHERE d.user_id = $1 AND d.session_id = $2 ORDER BY d.id
+"""  # noqa: S608
 _COUNT_WAITING = """
     SELECT count(*) AS number FROM (
         SELECT FROM delivery WHERE stream = $1 AND next_attempt_at IS NOT NULL LIMIT $2) AS d
 """
-_COUNTS = """
+# A delivery is overdue if its stream may be served, and no process does. The times of one stream are in its order.
+_COUNTS = f"""
+    WITH RECURSIVE {_WALK}
     SELECT (SELECT count(*) FROM (SELECT FROM delivery WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS d) AS waiting,
            (SELECT count(*) FROM (SELECT FROM delivery WHERE state = 'dead' AND finished_at > now() - interval '1 day'
                                   LIMIT 1000) AS d) AS dead,
-           coalesce((SELECT extract(epoch FROM now() - min(next_attempt_at))::float8 FROM (
-                         SELECT next_attempt_at FROM delivery WHERE next_attempt_at < now() LIMIT 1000) AS d
-                    ), 0) AS overdue
-"""
+           (SELECT count(*) FROM (SELECT {_FAILING} LIMIT 1000) AS s) AS failing,
+           coalesce((
+               SELECT extract(epoch FROM now() - min(greatest(d.next_attempt_at, s.free_at)))::float8
+               FROM walk LEFT JOIN delivery_stream AS s ON s.stream = walk.stream CROSS JOIN LATERAL (
+                   SELECT kind, next_attempt_at FROM delivery AS d
+                   WHERE d.stream = walk.stream AND d.next_attempt_at < now() ORDER BY d.next_attempt_at LIMIT 1
+               ) AS d
+               WHERE d.kind NOT IN {NOT_SENT} AND coalesce(s.free_at <= now(), true)
+           ), 0) AS overdue
+"""  # noqa: S608
 
 
 def columns_of_stream(stream: str) -> str:
@@ -282,14 +308,16 @@ class DeliveryState(msgspec.Struct, frozen=True):
 
 
 class DeliveryCounts(msgspec.Struct, frozen=True):
-    """The number of deliveries that wait, and of those given up within a day; each at most 1000.
+    """The number of deliveries that wait, of those given up within a day, and of failing receivers; each at most 1000.
 
     Attributes:
-        overdue: seconds since the next attempt of a delivery was due, among 1000 of these; 0 if none is.
+        overdue: seconds for which a delivery has been due without a server that sends it; 0 if none is. Of
+            :data:`WALK` receivers.
     """
 
     waiting: int
     dead: int
+    failing: int
     overdue: float
 
 
@@ -371,9 +399,9 @@ async def give_up_stream(stream: str, response: str, kept: float) -> int:
     return await execute(_GIVE_UP_STREAM, stream, response, kept)
 
 
-async def failing_streams(failures: int, limit: int) -> list[FailingStream]:
-    """Return the receivers whose last attempts failed at least so often, the worst first."""
-    return many(FailingStream, await fetch(_FAILING, failures, limit))
+async def failing_streams(limit: int) -> list[FailingStream]:
+    """Return the receivers that failed :data:`FAILURES` times, and for which something waits, the worst first."""
+    return many(FailingStream, await fetch(_FAILING_STREAMS, limit))
 
 
 async def end_pause(stream: str) -> None:
@@ -407,8 +435,8 @@ async def count_waiting(stream: str, limit: int) -> int:
 
 
 async def count_deliveries() -> DeliveryCounts:
-    """Return how many deliveries wait and how many were given up."""
-    counts = one(DeliveryCounts, await fetchrow(_COUNTS))
+    """Return how many deliveries wait and how many were given up, and how many receivers fail."""
+    counts = one(DeliveryCounts, await fetchrow(_COUNTS, ""))
     assert counts is not None  # noqa: S101 -- the statement returns one row
     return counts
 
@@ -418,7 +446,7 @@ async def count_deliveries() -> DeliveryCounts:
 DELIVERIES = Listing(
     source="delivery AS d",
     columns="d.id, d.kind, d.stream, d.user_id, d.session_id, d.state, d.attempts, d.response, d.created_at,"
-    " d.next_attempt_at, d.expires_at, d.finished_at",
+    f" {_NEXT_ATTEMPT} AS next_attempt_at, d.expires_at, d.finished_at",
     key=Sort("d.id", "uuid"),
     sorts={"created_at": Sort("d.created_at")},
     default_sort="-created_at",

@@ -12,8 +12,8 @@ from idp.provisioning.repository.targets import enabled_targets
 OVERDUE = 120.0
 #: Intervals of checkpoints that an event may wait, and seconds added to them.
 LATE_INTERVALS, LATE_SECONDS = 3, 120.0
-#: Failed attempts in a row after which a receiver is named, and the number of those named.
-FAILURES, NAMED = 5, 10
+#: Number of failing receivers that are named.
+NAMED = 10
 
 
 async def check_mail(_: Context) -> Findings:
@@ -22,7 +22,7 @@ async def check_mail(_: Context) -> Findings:
     if found.overdue > OVERDUE:
         yield error(
             "mail_stuck",
-            f"{found.waiting} mails wait, one of them since {found.overdue:.0f} s after it was due.",
+            f"{found.waiting} mails wait. No server has sent one that was due {found.overdue:.0f} s ago.",
             "Check that a server runs on this database. `idp mail list --state deferred` shows the answers to mails.",
         )
     if found.dead:
@@ -43,7 +43,7 @@ async def check_deliveries(_: Context) -> Findings:
         findings.append(
             error(
                 "deliveries_stuck",
-                f"{counts.waiting} deliveries wait, one of them since {counts.overdue:.0f} s after it was due.",
+                f"{counts.waiting} deliveries wait. No server has sent one that was due {counts.overdue:.0f} s ago.",
                 "Check that a server runs on this database: idp deliveries list",
             )
         )
@@ -55,7 +55,7 @@ async def check_deliveries(_: Context) -> Findings:
                 "When the receivers work: idp deliveries replay",
             )
         )
-    findings += map(_failing, await failing_streams(FAILURES, NAMED))
+    findings += map(_failing, await failing_streams(NAMED))
     findings += [
         error(
             "provisioning_target_failing",

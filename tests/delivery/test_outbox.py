@@ -16,6 +16,7 @@ import pytest
 
 from idp import clock, ids
 from idp.delivery import outbox, repository, stream
+from idp.delivery.handlers import POLLED
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
 from tests.delivery.conftest import HANDLERS, make_due, queue, row_of, send, states
 from tests.support.receivers import Receivers
@@ -419,7 +420,41 @@ async def test_states_of_a_session(receivers: Receivers) -> None:
         ("client:c", "dead", "The receiver is gone."),
     ]
     counts = await repository.count_deliveries()
-    assert (counts.waiting, counts.dead) == (1, 1)
+    assert (counts.waiting, counts.dead, counts.failing) == (1, 1, 0)
+
+
+async def test_the_next_attempt_of_a_paused_receiver_is_after_the_pause(receivers: Receivers) -> None:
+    """Also of those that wait behind the one that failed, and keep their place. Nothing is overdue then."""
+    about = {"user_id": ids.uuid7(), "session_id": ids.uuid7()}
+    receivers.behaviours["a"] = "503 |Down"
+    for _ in range(2):
+        await queue(receivers.url("a"), "strict", stream="client:a", **about)
+    await execute("UPDATE delivery SET next_attempt_at = next_attempt_at - interval '1 hour'")
+    await send()
+    found = await repository.states_of_session(about["user_id"], about["session_id"])
+    assert [one.state for one in found] == ["deferred", "queued"]
+    listed = await fetch(f"SELECT {repository.DELIVERIES.columns} FROM {repository.DELIVERIES.source}")
+    ((free_at,),) = await fetch("SELECT free_at FROM delivery_stream WHERE free_at > now()")
+    assert {one.next_attempt_at for one in found} == {row["next_attempt_at"] for row in listed} == {free_at}
+    assert (await repository.count_deliveries()).overdue == 0
+    await execute("UPDATE delivery_stream SET failures = 5, free_at = now() - interval '1 minute'")
+    counts = await repository.count_deliveries()
+    assert (counts.failing, round(counts.overdue)) == (1, 60)
+    # Nothing waits for it any more.
+    await repository.give_up_stream("client:a", "It was deleted.", 3600)
+    counts = await repository.count_deliveries()
+    assert (counts.waiting, counts.failing, counts.overdue) == (0, 0, 0)
+
+
+async def test_what_the_receiver_fetches_has_no_next_attempt(receivers: Receivers) -> None:
+    about = {"user_id": ids.uuid7(), "session_id": ids.uuid7()}
+    await queue(receivers.url("a"), **about)
+    await repository.change_kind("client:a", POLLED)
+    await execute("UPDATE delivery SET next_attempt_at = next_attempt_at - interval '1 hour'")
+    (found,) = await repository.states_of_session(about["user_id"], about["session_id"])
+    assert (found.state, found.next_attempt_at) == ("queued", None)
+    counts = await repository.count_deliveries()
+    assert (counts.waiting, counts.overdue) == (1, 0)
 
 
 async def test_a_receiver_that_is_gone_is_given_up(receivers: Receivers) -> None:

@@ -1,6 +1,7 @@
 """Keys, queues and clients in a state that needs attention, each found and named."""
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -159,10 +160,23 @@ async def test_deliveries_and_receivers_that_fail() -> None:
         " now() + interval '1 day', false)",
         uuid4(),
     )
-    await execute("INSERT INTO delivery_stream (stream, failures, free_at) VALUES ('webhook:1', 7, now())")
+    await execute(
+        "INSERT INTO delivery_stream (stream, failures, free_at) VALUES ('webhook:1', 7, now() + interval '5 minutes')"
+    )
+    assert named(await run("deliveries")) == {("receiver_failing", Level.WARNING)}
+    await execute("UPDATE delivery_stream SET free_at = now() - interval '3 minutes'")
     findings = await run("deliveries")
     assert named(findings) == {("deliveries_stuck", Level.ERROR), ("receiver_failing", Level.WARNING)}
     assert "7 attempts at webhook:1" in one(findings, "receiver_failing").text
+    assert re.search(r"due 18\d s ago", one(findings, "deliveries_stuck").text)
+    await execute("UPDATE delivery_stream SET free_at = now() - interval '30 s'")
+    assert named(await run("deliveries")) == {("receiver_failing", Level.WARNING)}
+    # A receiver fetches these itself.
+    await execute("DELETE FROM delivery_stream")
+    await execute("UPDATE delivery SET kind = 'security_event_poll', state = 'queued'")
+    assert named(await run("deliveries")) == set()
+    await execute("UPDATE delivery SET kind = 'webhook'")
+    assert named(await run("deliveries")) == {("deliveries_stuck", Level.ERROR)}
     await execute("UPDATE delivery SET state = 'dead', next_attempt_at = NULL, finished_at = now()")
     await execute("DELETE FROM delivery_stream")
     assert named(await run("deliveries")) == {("deliveries_dead", Level.WARNING)}

@@ -348,6 +348,7 @@ ALERTS = {
     "IdpRecordsStale": ("idp_cache_age_seconds", 300, 2),
     "IdpMailNotSent": ("idp_mails_overdue_seconds", 1200, 5),
     "IdpDeliveriesNotSent": ("idp_deliveries_overdue_seconds", 1200, 5),
+    "IdpReceiverFails": ("idp_deliveries_failing_receivers", 1, 0),
     "IdpBulkJobStuck": ("idp_bulk_job_waiting_seconds", 1200, 5),
     "IdpAuditNotSealed": ("idp_audit_unsealed_seconds", 1200, 90),
     "IdpClockSkew": ("idp_clock_skew_seconds", -10, 1),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from idp.delivery import repository as deliveries
-from idp.delivery.handlers import DeliveryRejectedError, DueDelivery
+from idp.delivery.handlers import POLLED, DeliveryRejectedError, DueDelivery
 from idp.delivery.repository import StoredDelivery
 from idp.delivery.stream import content_context
 from idp.errors import InvalidRequestError
@@ -87,14 +87,14 @@ async def poll(stream: Stream, asked: Asked) -> dict[str, Any]:
 
 
 async def _waiting_tokens(stream: Stream, limit: int, *, wait: bool) -> list[StoredDelivery]:
-    found = await deliveries.due(stream.stream, [tokens.POLLED], limit + 1)
+    found = await deliveries.due(stream.stream, [POLLED], limit + 1)
     if found or not wait or _waiting[stream.client_id] >= MAX_WAITING_OF_CLIENT or _waiting.total() >= MAX_WAITING:
         return found
     _waiting[stream.client_id] += 1
     try:
         for _ in range(int(WAIT_SECONDS / LOOK_SECONDS)):
             await asyncio.sleep(LOOK_SECONDS)
-            if found := await deliveries.due(stream.stream, [tokens.POLLED], limit + 1):
+            if found := await deliveries.due(stream.stream, [POLLED], limit + 1):
                 break
     finally:
         _waiting.subtract([stream.client_id])

@@ -6,7 +6,7 @@ from uuid import UUID
 from idp import clock
 from idp.accounts.repository.users import user_by_id
 from idp.audit.repository.feed import FedEvent
-from idp.delivery.handlers import DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
+from idp.delivery.handlers import HELD, POLLED, DeliveryRejectedError, DeliveryRequest, DueDelivery, Handler
 from idp.delivery.outbox import Queued
 from idp.errors import RemoteError
 from idp.events.models import Stream
@@ -29,8 +29,8 @@ from idp.oauth.repository.families import knows_user
 from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
-#: Kinds of deliveries: tokens that are pushed, that wait for a poll, and those of a paused stream.
-PUSHED, POLLED, HELD = "security_event_push", "security_event_poll", "security_event_held"
+#: The kind of deliveries of tokens that are pushed.
+PUSHED: Final = "security_event_push"
 TYP: Final = "secevent+jwt"
 #: Responses of RFC 8935 section 2.4 that no retry changes: the token itself is refused.
 _FINAL: Final = frozenset({"invalid_request", "invalid_issuer", "invalid_audience"})
