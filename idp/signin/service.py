@@ -1,6 +1,7 @@
 """Taking a step of a sign-in, for the pages and for the JSON interface."""
 
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -11,6 +12,7 @@ from idp.audit.events import record
 from idp.errors import ConflictError, FlowExpiredError, FlowFinishedError, TooManyRequestsError
 from idp.infra.db.engine import transaction
 from idp.infra.metrics.declared import Counter
+from idp.infra.request_context import Refusal, refusal
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin import completion, enforcement, sessions, transitions, upstream_accounts
@@ -147,6 +149,7 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         result = await _take(browser, flow, step, fields)
     except StepRefusedError as error:
         STEPS.add(step, "failure", error.reason or "")
+        _note_refusal("access_denied", f"The step {step} of the sign-in is refused.", error.reason, error.user_id)
         recorder.step("step_refused", step=step, reason=error.reason)
         recorder.refused(error.reason, error.user_id)
         await _record_refusal(browser, flow, step, error)
@@ -155,6 +158,7 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         STEPS.add(step, "denied", Reason.TOO_MANY_TRIES)
         recorder.step("step_refused", step=step, reason=Reason.TOO_MANY_TRIES)
         tried = flow.user_id or error.user_id
+        _note_refusal("temporarily_unavailable", "A limit of requests is exceeded.", Reason.TOO_MANY_TRIES, tried)
         recorder.refused(Reason.TOO_MANY_TRIES, tried)
         await record(
             "sign_in",
@@ -171,6 +175,11 @@ async def take_step(browser: Browser, flow: Flow, step: Step, fields: Fields) ->
         recorder.about(session_id=result.session.id)
         recorder.step("signed_in", acr=result.session.acr, amr=result.session.amr)
     return result
+
+
+def _note_refusal(error: str, hint: str, reason: Reason | None, user_id: UUID | None) -> None:
+    """Say in the log why a step is refused. The response is a page, or an error of the caller's own."""
+    refusal.set(Refusal(error, hint, recorder.client_id(), reason, str(user_id) if user_id else None))
 
 
 async def _take(browser: Browser, flow: Flow, step: Step, fields: Fields) -> StepResult:

@@ -339,6 +339,8 @@ async def test_every_line_is_json(start_server: Callable[..., Server], make_clie
         ("audit", "sign_in", "failure"),
         ("request", None, None),
     ]
+    assert (same[1]["error"], same[1]["reason"]) == ("access_denied", "wrong_password")
+    assert same[1]["user_id"] == same[0]["user_id"]
 
 
 async def test_frequent_requests_are_logged_only_if_refused(server: Server, client: RelyingParty) -> None:
