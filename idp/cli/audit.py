@@ -60,7 +60,11 @@ def _times(since: datetime | None, until: datetime | None) -> dict[str, datetime
 
 async def _given(filters: dict[str, Any]) -> dict[str, str]:
     """Return the filters that are given. A user, who may be deleted, is an email address or an id."""
+    from idp.events.kinds import KINDS, OTHERS
+
     given = {name: str(value) for name, value in filters.items() if value is not None}
+    if given.get("event", "sign_in") not in (*KINDS, *OTHERS):
+        raise click.BadParameter("there is no such kind of event. docs/audit.md lists them.", param_hint="--event")
     for name in {"user_id", "token_user_id"} & given.keys():
         given[name] = str(await find_user_id(given[name]))
     if given.get("actor", "").startswith("user:"):

@@ -7,6 +7,8 @@ import contextlib
 import os
 from pathlib import Path
 
+import rich_click as click
+
 from idp.settings import Settings, load, settings
 
 
@@ -19,6 +21,13 @@ def remember(config: Settings, issuer: str) -> None:
     with contextlib.suppress(OSError):
         config.data_dir.mkdir(parents=True, exist_ok=True)
         _file(config).write_text(issuer, encoding="ascii")
+
+
+def tell_without_mail() -> None:
+    """Say that no mail is sent, if no server sends it by SMTP, and none in development mode captures it."""
+    config = settings()
+    if not config.sends_mail and (config.database_url is not None or not _file(config).exists()):
+        click.echo("No mail is sent, because IDP_SMTP_URL is not set. Pass the link on yourself.", err=True)
 
 
 def adopt() -> None:

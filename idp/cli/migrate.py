@@ -128,9 +128,11 @@ async def _configure(export: "Export", *, applying: bool, update: bool, output: 
     if output is not None:
         _write(output, configuration.as_file(export), export.secrets)
     kept, plan, left = await configuration.plan(export, accepted, update=update)
+    shown = render(plan)
     if applying and plan.changes:
         await configuration.apply(export, kept, plan.revision)
-    return {"plan": plan, "text": render(plan), "left_alone": left}
+        shown += "\nApplied."
+    return {"plan": plan, "text": shown, "left_alone": left}
 
 
 def _write(folder: Path, site: str, secrets: dict[str, str]) -> None:

@@ -44,9 +44,12 @@ async def _role_id(organization_id: UUID, name: str) -> UUID:
 
 
 async def _tell(sent: "Sent", as_json: bool) -> None:
+    from idp.cli.development import tell_without_mail
     from idp.mail import outbox
 
     await outbox.deliver_due()
+    if sent.link:
+        tell_without_mail()
     shown = {"id": sent.invitation.id, "email": sent.invitation.email, "link": sent.link or None}
     if as_json:
         print_json(shown | {"expires_at": sent.invitation.expires_at})

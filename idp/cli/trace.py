@@ -58,6 +58,10 @@ async def trace(
     ID is the number that an error page shows (the header X-Request-Id of a response), or the id of a flow. Without it,
     the most recent requests are listed. The audit trail records whose requests were read.
     """
+    from idp.reasons import Reason
+
+    if reason is not None and reason not in set(Reason):
+        raise click.BadParameter("there is no such reason. docs/audit.md lists them.", param_hint="--reason")
     filters = {"client_id": client_id, "outcome": outcome, "reason": reason}
     if email is not None:
         filters["user_id"] = str(await find_user_id(email))

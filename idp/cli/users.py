@@ -45,13 +45,12 @@ for command in (show, update, sign_out, delete):
 async def invite(*, email: str, name: str | None, as_json: bool) -> None:
     """Mail an invitation to create an account and print its link."""
     from idp.accounts import invitations
+    from idp.cli.development import tell_without_mail
     from idp.mail import outbox
-    from idp.settings import settings
 
     link = await invitations.invite(email, name)
     await outbox.deliver_due()
-    if not settings().sends_mail:
-        click.echo("No mail is sent, because IDP_SMTP_URL is not set. Pass the link on yourself.", err=True)
+    tell_without_mail()
     if as_json:
         print_json({"email": email, "link": link})
     else:
@@ -155,7 +154,7 @@ async def disable(user: str) -> None:
 
     found = await find_user(user)
     done = await disable_user(found.id, credentials_changed, keep_owner=False)
-    click.echo(f"{found.email} is locked out." if done else f"{found.email} was locked out already.")
+    click.echo(f"{found.email} is disabled." if done else f"{found.email} was disabled already.")
 
 
 @users.command()
@@ -167,7 +166,7 @@ async def enable(user: str) -> None:
 
     found = await find_user(user)
     done = await enable_user(found.id)
-    click.echo(f"{found.email} can sign in again." if done else f"{found.email} was not locked out.")
+    click.echo(f"{found.email} can sign in again." if done else f"{found.email} was not disabled.")
 
 
 @users.command("set-password")

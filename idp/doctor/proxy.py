@@ -9,11 +9,10 @@ from idp.doctor.models import Context, Finding, Findings, error, note, ok, warni
 from idp.doctor.probe_models import ANSWER_BYTES, PADDING, Arrival
 from idp.doctor.visits import Visit
 from idp.infra import outbound
+from idp.infra.networks import PROBE
 from idp.keys import vault
 from idp.settings import Settings
 
-#: An address for documentation (RFC 5737), which no client has.
-NOWHERE = "192.0.2.123"
 AUTHORIZATION, CERTIFICATE = "Bearer doctor", ":ZG9jdG9y:"
 #: Bytes that sign-ins need: of a header and a URL of a request, of the headers of an answer, and of a form.
 REQUEST_BYTES, HEADER_BYTES, BODY_BYTES = 6000, 5000, 60_000
@@ -22,7 +21,7 @@ REQUEST_BYTES, HEADER_BYTES, BODY_BYTES = 6000, 5000, 60_000
 async def check(context: Context) -> Findings:
     """Ask the server how a request arrives."""
     settings = context.settings
-    headers = {"X-Forwarded-For": NOWHERE, "Authorization": AUTHORIZATION}
+    headers = {"X-Forwarded-For": PROBE, "Authorization": AUTHORIZATION}
     try:
         visit = await visits.visit(settings, headers=headers)
         if visit.arrival is None:
@@ -118,14 +117,14 @@ def _address(arrival: Arrival) -> Iterator[Finding]:
             "The proxy does not pass the address of the client, so all users share the address of the proxy.",
             f"Let it set X-Forwarded-For. {nginx}",
         )
-    elif entries == [NOWHERE]:
+    elif entries == [PROBE]:
         yield error(
             "forwarded_for_spoofable",
             "The proxy passes on an X-Forwarded-For of the client and adds nothing: every client can choose its "
             "address, and escapes the limits of attempts.",
             f"Let the proxy append the address, or replace the header. {nginx}",
         )
-    elif arrival.address == NOWHERE:
+    elif arrival.address == PROBE:
         yield note(
             "doctor_is_trusted",
             f"IDP_TRUSTED_PROXIES contains this machine ({', '.join(entries[1:])}), which can therefore choose its "

@@ -6,7 +6,7 @@ from functools import lru_cache
 import structlog
 from litestar.types import Scope
 
-from idp.infra.networks import IPAddress, parse_address
+from idp.infra.networks import PROBE, IPAddress, parse_address
 from idp.settings import IPNetwork
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ def client_address(scope: Scope, trusted_proxies: tuple[IPNetwork, ...]) -> str:
     # A truncated header begins with an invalid entry, where reading stops.
     read = forwarded if len(forwarded) <= _MAX_HEADER else b"cut " + forwarded[-_MAX_HEADER:]
     address, warning = _client_address(peer[0] if peer else "", read.decode("latin-1"), proxies)
-    if warning and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
+    if warning and forwarded != PROBE.encode() and peer and peer[0] not in _warned and len(_warned) < MAX_WARNINGS:
         _warned.add(peer[0])
         log.warning("forwarded_address_ignored", host=peer[0], reason=warning)
     return address

@@ -5,6 +5,9 @@ import socket
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+#: The address by which `idp doctor` sees whether it is believed. It is for documentation (RFC 5737): no client has it.
+PROBE = "192.0.2.123"
+
 
 def parse_address(text: str) -> IPAddress | None:
     """Parse an address, or return None for any other text. An IPv4-mapped IPv6 address becomes the IPv4 address."""

@@ -106,11 +106,18 @@ async def test_export_of_more_than_a_page(own: Cli) -> None:
     await change(
         own,
         "INSERT INTO audit_event (id, at, event, outcome, actor, ip_address, request_id, detail)"
-        " SELECT gen_random_uuid(), '2025-01-01'::timestamptz, 'many', 'success', '', '', '', '{}'"
+        " SELECT gen_random_uuid(), '2025-01-01'::timestamptz, 'webhook_removed', 'success', '', '', '', '{}'"
         " FROM generate_series(1, 2500)",
     )
-    ids_of = {json.loads(line)["id"] for line in own("audit", "export", "--event", "many").out.splitlines()}
+    ids_of = {json.loads(line)["id"] for line in own("audit", "export", "--event", "webhook_removed").out.splitlines()}
     assert len(ids_of) == 2500
+
+
+def test_a_kind_or_a_reason_that_does_not_exist(cli: Cli) -> None:
+    """An empty list would say that there was no such event."""
+    assert "no such kind of event" in cli("audit", "list", "--event", "signin", code=2).err
+    assert "no such kind of event" in cli("audit", "export", "--event", "signin", code=2).err
+    assert "no such reason" in cli("trace", "--reason", "wrong", code=2).err
 
 
 async def test_list(cli: Cli, db: str) -> None:

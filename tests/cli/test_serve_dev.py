@@ -84,11 +84,12 @@ def test_the_next_time_everything_is_there(folder: Path) -> None:
 
 
 def _command(folder: Path, *arguments: str, **settings: str) -> str:
-    """Return the output of a command in the server's folder."""
+    """Return what a command in the server's folder prints."""
     environment = clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "300"} | settings
     ended = subprocess.run(
         [sys.executable, "-m", "idp", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=True,
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=60, check=True,
     )  # fmt: skip
     return ended.stdout
 
@@ -107,12 +108,17 @@ def test_at_another_port(folder: Path) -> None:
         assert "https://id.example.com/jwks/" in _command(
             folder, "resources", "list", IDP_ISSUER="https://id.example.com"
         )
+        # Its mail is captured.
+        invited = _command(folder, "users", "invite", "someone@example.com")
+        assert f"{_printed(server, 'Open')}/invitation" in invited
+        assert "No mail is sent" not in invited
+        assert "someone@example.com" in _command(folder, "mail", "list")
     finally:
         assert server.stop() == 0
 
 
 @pytest.mark.fault(34)
-def test_it_says_why_a_client_is_refused(folder: Path) -> None:
+async def test_it_says_why_a_request_is_refused(folder: Path) -> None:
     """In plain words, although successes are not logged in development mode."""
     server = _start(folder, free_port())
     try:
@@ -122,8 +128,14 @@ def test_it_says_why_a_client_is_refused(folder: Path) -> None:
         callback = f"{_printed(server, 'Open')}/demo/callback"
         asked = {"client_id": "demo", "redirect_uri": callback, "response_type": "code", "scope": "openid"}
         assert "error=invalid_request" in httpx.get(f"{server.url}/authorize", params=asked).headers["location"]
+        async with open_browser(_printed(server, "Open")) as browser:
+            page = await browser.get("/login")
+            assert isinstance(page, Page)
+            assert isinstance(await browser.sign_in(page, _printed(server, "Sign in as"), "wrong"), Page)
     finally:
         assert server.stop() == 0
+    assert "The step password of the sign-in is refused." in server.log
+    assert "reason=wrong_password" in server.log
     assert "Client authentication of demo failed: wrong secret." in server.log
     assert "redirect_uri is none of those that demo registered." in server.log
     assert "code_challenge is missing: PKCE is required." in server.log

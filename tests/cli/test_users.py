@@ -54,8 +54,8 @@ async def test_the_life_of_a_user(cli: Cli) -> None:
     assert (row["id"], row["email_verified"], row["disabled_at"]) == (created["id"], True, None)
     assert "password_hash" not in row
 
-    assert "is locked out" in cli("users", "disable", email).out
-    assert "was locked out already" in cli("users", "disable", created["id"]).out
+    assert "is disabled" in cli("users", "disable", email).out
+    assert "was disabled already" in cli("users", "disable", created["id"]).out
     assert "can sign in again" in cli("users", "enable", email).out
 
 
@@ -166,6 +166,7 @@ async def test_an_invitation(cli: Cli) -> None:
     assert "content" not in row
     assert invited["link"].partition("token=")[2] not in str(row)
     cli("users", "create", email, "--generate", "--no-mail")
+    assert "No mail is sent" in cli("users", "invite", f"another-{email}").err
     assert "already" in cli.fails("users", "invite", email)
     assert "@-sign" in cli.fails("users", "invite", "nobody")
 

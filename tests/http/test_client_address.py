@@ -12,6 +12,7 @@ from idp.accounts.tables import User
 from idp.http import client_address as addresses
 from idp.http.client_address import client_address
 from idp.infra.db.engine import fetchrow
+from idp.infra.networks import PROBE
 from idp.settings import IPNetwork
 from tests.conftest import MakeClient
 from tests.support.browser import Browser
@@ -102,6 +103,7 @@ def test_an_ignored_header_is_told_once_and_to_a_bound(monkeypatch: pytest.Monke
             address("10.0.0.1", "unknown")
         address("10.0.0.1", "198.51.100.1:5678")
         address("203.0.113.8")
+        address("203.0.113.9", PROBE, trusted=())  # of `idp doctor`
         told = [(line["event"], line["host"]) for line in logs]
         for number in range(1000):
             address(f"203.0.113.{number % 256}", "198.51.100.1", trusted=())

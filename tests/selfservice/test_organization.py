@@ -9,7 +9,7 @@ import pytest
 
 from idp import ids
 from idp.accounts.users import create_user
-from idp.directory import domains, invitations, member_states, organizations, roles
+from idp.directory import domains, invitations, invited, member_states, organizations, roles
 from idp.directory.sign_in_policy import NO_POLICY, SignInPolicy
 from idp.directory.sign_in_policy_changes import policy_of, set_policy
 from idp.infra.db.engine import execute, fetch, transaction
@@ -128,6 +128,17 @@ async def test_members(acme: Acme) -> None:
     events = await acme.get("/events")
     assert f"Added: {member.email}" in events.text
     assert f"by {acme.admin.user.email}" in events.text
+
+
+async def test_who_accepted_an_invitation(acme: Acme) -> None:
+    """Who accepts acts for themselves, which the trail records without an actor."""
+    user = acme.member.user
+    await organizations.remove_members(acme.tenant.id, [user.id])
+    sent = await invitations.invite(acme.tenant.id, user.email)
+    await invited.accept(sent.invitation.id, user.id)
+    page = await acme.get("/events")
+    item = page.text.partition(f"Accepted an invitation: {user.email}")[2].partition("</li>")[0]
+    assert f"by {user.email}" in item
 
 
 async def test_whom_an_administrator_adds(acme: Acme) -> None:

@@ -45,6 +45,17 @@ async def test_tabs_opened_at_the_same_time_in_a_fresh_browser(
         assert "code" in answer.parameters
 
 
+async def test_who_confirms_a_sign_in_is_offered_no_new_account(
+    browser: Browser, client: RelyingParty, alice: User
+) -> None:
+    first = _page(await client.authorize(browser))
+    assert "register" in first.ids
+    await _finish(browser, first, alice)
+    again = _page(await client.authorize(browser, prompt="login"))
+    assert "Sign in again to continue" in again.text
+    assert "register" not in again.ids
+
+
 @pytest.mark.fault(20)
 async def test_many_abandoned_tabs_have_one_cookie(browser: Browser, client: RelyingParty, alice: User) -> None:
     """The oldest one can still be finished."""

@@ -80,13 +80,17 @@ def read(row: asyncpg.Record) -> OrganizationEvent:
     return OrganizationEvent(detail=shown, **values)
 
 
+# An event has no actor if its user acts for themselves: only a person accepts or declines.
+_ACTOR = """CASE WHEN a.actor LIKE 'user:%' THEN substring(a.actor FROM 6)::uuid
+                         WHEN a.event IN ('organization_invitation_accepted', 'organization_invitation_declined')
+                         THEN a.user_id END"""
 _IN_IT = "{0}.organization_id::text = a.detail ->> 'organization_id'"
 EVENTS = Listing(
     source=f"""audit_event AS a
     LEFT JOIN organization_member AS m ON m.user_id = a.user_id AND {_IN_IT.format("m")}
     LEFT JOIN users AS u ON u.id = m.user_id
     LEFT JOIN organization_member AS c ON {_IN_IT.format("c")}
-        AND c.user_id = CASE WHEN a.actor LIKE 'user:%' THEN substring(a.actor FROM 6)::uuid END
+        AND c.user_id = {_ACTOR}
     LEFT JOIN users AS b ON b.id = c.user_id""",
     columns="a.id, a.at, a.event, a.user_id IS NOT NULL AS of_user, u.id AS user_id, u.email, b.id AS by_id,"
     " b.email AS by, a.detail",
