@@ -10,9 +10,12 @@ from idp.accounts.tables import User
 from idp.directory import groups
 from idp.directory.models import Group
 from idp.infra.db.engine import fetch
-from tests.conftest import MakeClient
+from idp.oauth.access_policies import registration as policies
+from idp.oauth.clients.registry import registry
+from tests.conftest import MakeClient, MakeUser
 from tests.support.access_policies import DOORS, set_policy
 from tests.support.browser import Browser, Page, Redirect, as_page
+from tests.support.exchange import a_service, allow, an_api, an_app, exchange, refusal, sign_in
 from tests.support.oauth import PASSWORD, RelyingParty
 
 
@@ -102,3 +105,19 @@ async def test_74_a_form_of_the_page_is_for_its_user(
         assert "access-denied" not in as_page(answer).ids
     # It is still unanswered.
     assert "access-denied" in as_page(await browser.get(page.path)).ids
+
+
+async def test_74_nobody_acts_by_a_client_that_they_may_not_use(alice: User, make_user: MakeUser, staff: Group) -> None:
+    """Not as the user of the subject token, and not as that of the actor token."""
+    bob = await make_user()
+    app, support = await an_app("openid read"), await a_service("read")
+    apis = [await an_api("read", client=support), await an_api("read")]
+    await allow(support, apis[1], scope="read")
+    of_alice, of_bob = [(await sign_in(app, user, (apis[0],))).access_token for user in (alice, bob)]
+    assert (await exchange(support, of_alice, resource=apis[1], actor_token=of_bob)).access_token
+    await policies.set_policy(support.client_id, groups=[staff.id])
+    await registry.load()
+    refused = ("invalid_request", "not_in_group")
+    assert await refusal(support, of_bob, resource=apis[1]) == refused
+    assert await refusal(support, of_alice, resource=apis[1], actor_token=of_bob) == refused
+    assert (await exchange(support, of_alice, resource=apis[1])).access_token

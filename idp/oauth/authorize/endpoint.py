@@ -453,6 +453,8 @@ async def _grant_tokens(
 ) -> dict[str, str]:
     """Finish a request of the implicit or the hybrid flow. Returns the parameters of the response."""
     added = await legacy.ask_hook(asked, client, session)
+    # Since the first check the user may have lost what the policy of the client demands.
+    await check_session(client, session, "authorization")
     async with transaction():
         await lock_sign_ins(client, session.user_id)
         await _finish(pending)

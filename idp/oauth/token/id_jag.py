@@ -6,7 +6,7 @@ client as it is registered there. It is short-lived, and cannot be revoked.
 
 import secrets
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from idp import clock
 from idp.accounts.repository.users import user_by_id
@@ -31,7 +31,7 @@ from idp.oauth.id_jag.models import IdJagPolicy
 from idp.oauth.issuers.verification import ID_JAG_TYPE
 from idp.oauth.parameters import Parameters, words
 from idp.oauth.token.issuer import TokenResponse
-from idp.oauth.token_hook.service import Question, added
+from idp.oauth.token_hook.service import Question, added, hook_for
 from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.transitions import falls_short
@@ -40,6 +40,20 @@ TOKEN_TYPE: Final = f"{token_types.PREFIX}id-jag"
 _SAML2: Final = f"{token_types.PREFIX}saml2"
 #: The claims about the sign-in that pass from the ID token to the assertion.
 _AUTHENTICATION = ("auth_time", "acr", "amr")
+_PLACES = (Place.ACCESS_TOKEN,)
+
+
+class _Allowed(NamedTuple):
+    """A request that a policy allows.
+
+    Attributes:
+        relying_party: the client by which the audience signs users in here.
+    """
+
+    subject: Party
+    user: User
+    policy: IdJagPolicy
+    relying_party: Client | None
 
 
 def token_types_issued() -> tuple[str, ...]:
@@ -57,17 +71,14 @@ async def issue(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenRe
         OAuthError: ``insufficient_user_authentication``, ``invalid_authorization_details``.
     """
     client = attempt.client
-    subject = attempt.subject = await _subject(client, form)
-    attempt.resource = words(form, "resource")
-    if "authorization_details" in form:
-        raise invalid("Identity assertions have no authorization_details.")
-    user = await _user(subject)
-    policy = _choose(client, form, user, subject)
-    scope = _scope(form, policy)
-    relying_party = _relying_party(policy)
-    await _check_access(subject, user, [client] if relying_party is None else [client, relying_party])
+    allowed = await _allowed(attempt, form)
     await prove()
-    await _ask_hook(client, subject, user)
+    if hook_for(client, _PLACES) is not None:
+        await _ask_hook(client, allowed)
+        # Since then the user may have signed out, or a policy changed.
+        allowed = await _allowed(attempt, form)
+    subject, user, policy, relying_party = allowed
+    scope = _scope(form, policy)
     now, jti = clock.timestamp(), secrets.token_urlsafe(16)
     if relying_party is None and client.sector is not None:
         raise InvalidTargetError("The audience would know the user by another sub than this client.")
@@ -94,6 +105,20 @@ async def issue(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenRe
         expires_in=settings().id_jag_lifetime,
         scope=scope,
     )
+
+
+async def _allowed(attempt: Attempt, form: dict[str, str]) -> _Allowed:
+    """Return whom the request is about, if the subject token is valid and a policy allows it now."""
+    client = attempt.client
+    subject = attempt.subject = await _subject(client, form)
+    attempt.resource = words(form, "resource")
+    if "authorization_details" in form:
+        raise invalid("Identity assertions have no authorization_details.")
+    user = await _user(subject)
+    policy = _choose(client, form, user, subject)
+    relying_party = _relying_party(policy)
+    await _check_access(subject, user, [client] if relying_party is None else [client, relying_party])
+    return _Allowed(subject, user, policy, relying_party)
 
 
 async def _subject(client: Client, form: dict[str, str]) -> Party:
@@ -139,19 +164,20 @@ async def _check_access(subject: Party, user: User, clients: Iterable[Client]) -
         await check_tokens(each, holder, TOKEN_TYPE, code="invalid_request")
 
 
-async def _ask_hook(client: Client, subject: Party, user: User) -> None:
+async def _ask_hook(client: Client, allowed: _Allowed) -> None:
     """Let the token hook of the client deny the assertion. The claims that it adds are not for other servers.
 
     Raises:
         AccessDeniedError: it does.
         TokenHookFailedError: it gave no answer.
     """
+    subject, user = allowed.subject, allowed.user
     await added(
         Question(
             client=client,
             user=ClaimUser(user.id, subject.directory_version, organization_id=subject.organization_id),
             at=TOKEN_TYPE,
-            places=(Place.ACCESS_TOKEN,),
+            places=_PLACES,
             scopes=sorted(subject.scope),
             authentication=subject.claims,
             refused="invalid_request",

@@ -41,6 +41,7 @@ from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.repository.assertions import insert_asserted_family
 from idp.oauth.token_hook.grants import ask
 from idp.oauth.token_hook.models import NOTHING, Added
+from idp.oauth.token_hook.service import hook_for
 from idp.reasons import Reason
 from idp.settings import settings
 
@@ -51,6 +52,7 @@ ID_JAG_PROFILE: Final = "urn:ietf:params:oauth:grant-profile:id-jag"
 NO_SIGN_IN: Final = "0"
 #: Maximum number of values of ``amr``, and of characters of each, that are taken over.
 _MAX_AMR, _MAX_AMR_LENGTH = 10, 20
+_PLACES = (Place.ACCESS_TOKEN,)
 
 
 class _Granted(msgspec.Struct, frozen=True):
@@ -91,7 +93,11 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         if grant is not None:
             await check_tokens(client, grant, GRANT_TYPE)
         confirmation = await prove()
-        added = await ask(client, grant, GRANT_TYPE, places=(Place.ACCESS_TOKEN,)) if grant is not None else NOTHING
+        added = NOTHING
+        if grant is not None and hook_for(client, _PLACES) is not None:
+            added = await ask(client, grant, GRANT_TYPE, places=_PLACES)
+            # Since then the user may have lost what the policy of the client demands.
+            await check_tokens(client, grant, GRANT_TYPE)
         await use_up(assertion)
     except UntrustedTokenError as error:
         raise _invalid(error.refused) from error

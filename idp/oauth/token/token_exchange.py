@@ -6,6 +6,7 @@ of the request (docs/decisions/0067-an-exchanged-token-belongs-to-its-subject.md
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -13,7 +14,7 @@ from msgspec import UNSET
 from idp import clock
 from idp.errors import InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.oauth.access_policies.decision import TokenHolder, check_tokens
-from idp.oauth.binding.confirmation import Prove
+from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.claims.evaluation import access_token_claims
 from idp.oauth.claims.models import Place
 from idp.oauth.claims.user import ClaimUser
@@ -37,13 +38,15 @@ from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse
 from idp.oauth.token.jwt_bearer import NO_SIGN_IN
 from idp.oauth.token.repository.assertions import insert_asserted_family
-from idp.oauth.token_hook.service import Question, added
+from idp.oauth.token_hook.models import NOTHING, Added
+from idp.oauth.token_hook.service import Question, added, hook_for
 from idp.reasons import Reason
 from idp.settings import settings
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 #: The claims about the sign-in that pass to the new token.
 _AUTHENTICATION = ("acr", "amr", "auth_time")
+_PLACES = (Place.ACCESS_TOKEN,)
 
 
 async def exchange(client: Client, form: dict[str, str], prove: Prove) -> TokenResponse:
@@ -66,33 +69,23 @@ async def exchange(client: Client, form: dict[str, str], prove: Prove) -> TokenR
 
 async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) -> TokenResponse:
     client = attempt.client
-    subject = attempt.subject = await read(client, form, "subject_token")
-    _check_subject(subject)
-    has_actor = "actor_token" in form or "actor_token_type" in form
-    actor = await read(client, form, "actor_token") if has_actor else None
-    attempt.actor = actors.of_client(client.client_id) if actor is None else actor.as_actor(client)
-    _check_actor(subject, actor, attempt.actor)
-    attempt.resource = _resource(client, form, subject)
-    asked = Exchange(
-        client=client,
-        subject=subject,
-        actor=actor,
-        resource=attempt.resource,
-        scope=attempt.scope,
-        confirmation=await prove(),
-    )
-    policy = attempt.policy = choose(registry.exchange_policies(client), asked)
-    await _check_access(subject, client)
+    asked, policy = await _allowed(attempt, form, prove)
     scope = attempt.scope = attempt.scope or sorted(allowed_scopes(policy, asked))
+    found = NOTHING
+    if hook_for(client, _PLACES) is not None:
+        found = await _ask_hook(asked, scope)
+        # Since then a token may have been revoked, or a policy changed. The proof is used up.
+        asked, policy = await _allowed(attempt, form, partial(_proved, asked.confirmation))
+    subject = asked.subject
     details = _details(form, asked)
     lifetime = _lifetime(policy, asked)
-    user = await _user(subject, asked, scope)
     if subject.issuer_id is not None:
         subject = await _start_family(subject, subject.issuer_id, " ".join(scope), asked, lifetime)
+    user = _user(subject, found)
     jti = exchanged_jti(subject.claims["jti"])
     token = access_token(
         client,
-        _subject(subject, client),
+        subject_for(client, user.id),
         " ".join(scope),
         asked.resource,
         jti,
@@ -100,7 +93,7 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         lifetime=lifetime,
         about=await access_token_claims(asked.client, scope, asked.resource, user),
         **{name: subject.claims[name] for name in _AUTHENTICATION if name in subject.claims},
-        **actors.nested(_chain(policy, asked, attempt.actor)),
+        **actors.nested(_chain(policy, asked)),
         **claim_of(details),
     )
     attempt.issued(jti)
@@ -112,6 +105,34 @@ async def _access_token(attempt: Attempt, form: dict[str, str], prove: Prove) ->
         issued_token_type=token_types.ACCESS_TOKEN,
         authorization_details=details or UNSET,
     )
+
+
+async def _proved(confirmation: Confirmation | None) -> Confirmation | None:
+    return confirmation
+
+
+async def _allowed(attempt: Attempt, form: dict[str, str], prove: Prove) -> tuple[Exchange, ExchangePolicy]:
+    """Return what is exchanged, if its tokens are valid and a policy allows it now."""
+    client = attempt.client
+    subject = attempt.subject = await read(client, form, "subject_token")
+    _check_subject(subject)
+    has_actor = "actor_token" in form or "actor_token_type" in form
+    actor = await read(client, form, "actor_token") if has_actor else None
+    named = attempt.actor = _named(actor, client)
+    _check_actor(subject, actor, named)
+    attempt.resource = _resource(client, form, subject)
+    asked = Exchange(
+        client=client,
+        subject=subject,
+        actor=actor,
+        resource=attempt.resource,
+        scope=attempt.scope,
+        confirmation=await prove(),
+    )
+    policy = attempt.policy = choose(registry.exchange_policies(client), asked)
+    for party in asked.parties:
+        await _check_access(party, client)
+    return asked, policy
 
 
 async def _start_family(subject: Party, issuer_id: str, scope: str, asked: Exchange, lifetime: int) -> Party:
@@ -155,22 +176,22 @@ def _check_subject(subject: Party) -> None:
         raise _refuse("The subject_token was exchanged too often.", Reason.TOO_MANY_EXCHANGES, subject)
 
 
-async def _check_access(subject: Party, client: Client) -> None:
-    """Refuse a user who may not use the client that gets the new token.
+async def _check_access(party: Party, client: Client) -> None:
+    """Refuse a user, as subject or as actor, who may not use the client that gets the new token.
 
     Raises:
         AccessDeniedError: as section 2.2.2 says of tokens that are unacceptable by policy.
     """
-    if subject.user_id is None:
-        raise ValueError("The subject is not a user.")
+    if party.user_id is None:
+        return
     holder = TokenHolder(
-        subject.user_id,
-        subject.claims.get("acr", NO_SIGN_IN),
-        subject.family_id,
-        subject.directory_version,
-        subject.organization_id,
-        subject.claims.get("amr", ()),
-        subject.proved_at,
+        party.user_id,
+        party.claims.get("acr", NO_SIGN_IN),
+        party.family_id,
+        party.directory_version,
+        party.organization_id,
+        party.claims.get("amr", ()),
+        party.proved_at,
     )
     await check_tokens(client, holder, GRANT_TYPE, code="invalid_request")
 
@@ -225,8 +246,14 @@ def _lifetime(policy: ExchangePolicy, asked: Exchange) -> int:
     return lifetime
 
 
-def _chain(policy: ExchangePolicy, asked: Exchange, actor: Actor) -> list[Actor]:
+def _named(actor: Party | None, client: Client) -> Actor:
+    """Return who acts: whom the actor token names, or else the client."""
+    return actors.of_client(client.client_id) if actor is None else actor.as_actor(client)
+
+
+def _chain(policy: ExchangePolicy, asked: Exchange) -> list[Actor]:
     """Return the actors of the new token, the current one first. Impersonation adds none, and hides none."""
+    actor = _named(asked.actor, asked.client)
     before = [
         renamed
         for known in actors.chain(asked.subject.claims)
@@ -235,36 +262,31 @@ def _chain(policy: ExchangePolicy, asked: Exchange, actor: Actor) -> list[Actor]
     return before if policy.mode == "impersonation" or before[:1] == [actor] else [actor, *before]
 
 
-async def _user(subject: Party, asked: Exchange, scope: Sequence[str]) -> ClaimUser:
-    """Return the user, with the claims that the token hook of the client that gets the new token adds.
+async def _ask_hook(asked: Exchange, scope: Sequence[str]) -> Added:
+    """Return the claims that the token hook of the client that gets the new token adds.
 
     Raises:
         AccessDeniedError: the hook denies the token.
         TokenHookFailedError: it gave no answer.
     """
-    if subject.user_id is None:
-        raise ValueError("The subject is not a user.")
-    user = ClaimUser(subject.user_id, subject.directory_version, organization_id=subject.organization_id)
-    user.added = await added(
+    return await added(
         Question(
             client=asked.client,
-            user=user,
+            user=_user(asked.subject, NOTHING),
             at=GRANT_TYPE,
-            places=(Place.ACCESS_TOKEN,),
+            places=_PLACES,
             scopes=scope,
             resource=asked.resource,
-            authentication=subject.claims,
+            authentication=asked.subject.claims,
             refused="invalid_request",
         )
     )
-    return user
 
 
-def _subject(subject: Party, client: Client) -> str:
-    """Return the user as the client knows them, which may be by another name than in the subject token."""
+def _user(subject: Party, found: Added) -> ClaimUser:
     if subject.user_id is None:
         raise ValueError("The subject is not a user.")
-    return subject_for(client, subject.user_id)
+    return ClaimUser(subject.user_id, subject.directory_version, organization_id=subject.organization_id, added=found)
 
 
 #: What issues a token, by ``requested_token_type``.

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 
 from idp.accounts.tables import User
-from idp.accounts.users import disable_user
 from idp.infra.db.engine import fetch
 from idp.oauth.clients.service import update_client
-from idp.oauth.credentials import credentials_changed
 from idp.oauth.token import id_jag
 from idp.oauth.token.grants import GRANTS
 from idp.oauth.token_hook import registration
-from tests.conftest import MakeClient, MakeUser
+from tests.conftest import MakeClient
 from tests.support.access_policies import DOORS
 from tests.support.browser import Browser
 from tests.support.oauth import until_current
@@ -220,23 +218,6 @@ async def test_the_sub_and_the_claims_of_the_client(
     assert str(alice.id).encode() not in receivers.received[0].body
     for secret in (tokens["refresh_token"], party.client_secret or "", alice.email):
         assert secret.encode() not in receivers.received[0].body
-
-
-async def test_what_changes_meanwhile_decides(
-    browser: Browser, make_client: MakeClient, make_user: MakeUser, receivers: Receivers
-) -> None:
-    """A user who is disabled while the hook answers gets no tokens; the connection pool is free meanwhile."""
-    user = await make_user()
-    party = await make_client(skip_consent=True)
-    token = (await party.tokens(browser, user.email))["refresh_token"]
-    await set_hook(party, receivers.url("hook"))
-    receivers.behaviours["hook"] = f"held {says(GOLD)}"
-    refresh = asyncio.create_task(party.refresh(token))
-    await receivers.entered.wait()
-    assert await disable_user(user.id, credentials_changed)
-    receivers.go_on.set()
-    response = await refresh
-    assert (response.status_code, response.json()["error"]) == (400, "invalid_grant"), response.text
 
 
 async def test_a_code_is_redeemed_once(

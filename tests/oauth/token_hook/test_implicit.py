@@ -1,16 +1,20 @@
 """The hook is asked before tokens are in an authorization response too."""
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from idp.accounts.tables import User
+from idp.directory import groups
 from idp.infra.db.engine import fetch
 from idp.oauth import response_types
 from idp.settings import settings
 from tests.conftest import MASTER_KEY, MakeClient
-from tests.support.browser import Browser, Redirect, open_browser
+from tests.support.access_policies import set_policy
+from tests.support.browser import Browser, Redirect, as_page, open_browser
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.receivers import Receivers
 from tests.support.server import Server
@@ -61,6 +65,24 @@ async def _response(browser: Browser, party: RelyingParty, user: User, response_
         answer = await browser.sign_in(answer, user.email, PASSWORD)
     assert isinstance(answer, Redirect), answer.text
     return answer.fragment
+
+
+@pytest.mark.parametrize("response_type", TYPES)
+async def test_who_loses_access_while_the_hook_answers_gets_nothing(
+    browser: Browser, party: RelyingParty, alice: User, receivers: Receivers, response_type: str
+) -> None:
+    group = await groups.create(f"Staff {secrets.token_hex(4)}")
+    await groups.add_members(group.id, [alice.id])
+    await set_policy(party, groups=[group.id])
+    await set_hook(party, receivers.url("hook"))
+    receivers.behaviours["hook"] = f"held {says({})}"
+    asked = {"response_type": response_type, "code_challenge": None, "code_challenge_method": None}
+    page = as_page(await party.authorize(browser, **asked))
+    asking = asyncio.create_task(browser.sign_in(page, alice.email, PASSWORD))
+    await receivers.entered.wait()
+    await groups.remove_members(group.id, [alice.id])
+    receivers.go_on.set()
+    assert "No access to" in as_page(await asking).text
 
 
 @pytest.mark.parametrize("response_type", TYPES)
