@@ -14,7 +14,9 @@ ROUND = 10
 
 
 async def delete_expired_clients() -> bool:
-    """Delete expired clients, except disabled ones, which stay denied. Returns whether there may be more."""
+    """Delete expired clients, except disabled ones, which stay denied, and clients by document with an access policy or
+    a token hook of their own, which stay under them. Returns whether there may be more.
+    """
     if not await repository.expired_client_ids(ROUND):
         return False
     async with change():

@@ -85,9 +85,14 @@ _NOT_BEFORE_ALL = """
 INSERT INTO not_before AS n (id, not_before) VALUES (1, $1)
 ON CONFLICT (id) DO UPDATE SET not_before = greatest(n.not_before, $1)
 """
+# A client by document would come back without what an administrator set for it. It stays, as a disabled client does.
 _EXPIRED = """
-SELECT client_id FROM client WHERE expires_at < now() AND disabled_at IS NULL ORDER BY expires_at LIMIT $1
+SELECT client_id FROM client WHERE expires_at < now() AND disabled_at IS NULL AND NOT (
+    origin = 'document' AND (client_id IN (SELECT client_id FROM access_policy)
+                             OR client_id IN (SELECT client_id FROM token_hook WHERE client_id IS NOT NULL)))
+ORDER BY expires_at LIMIT $1
 """
+_NEVER_EXPIRES = "UPDATE client SET expires_at = NULL WHERE client_id = $1"
 _SAVE_LOGO = """
 INSERT INTO client_logo (client_id, media_type, content, updated_at) VALUES ($1, $2, $3, now())
 ON CONFLICT (client_id) DO UPDATE SET media_type = $2, content = $3, updated_at = now()
@@ -236,8 +241,13 @@ async def delete_client(client_id: str) -> None:
 
 
 async def expired_client_ids(limit: int) -> list[str]:
-    """Return the clients that expired first, without disabled ones."""
+    """Return the clients to delete that expired first."""
     return [row["client_id"] for row in await fetch(_EXPIRED, limit)]
+
+
+async def never_expires(client_id: str) -> None:
+    """Let a client stay until it is deleted."""
+    await execute(_NEVER_EXPIRES, client_id)
 
 
 async def advance_not_before(client_id: str, moment: datetime) -> bool:

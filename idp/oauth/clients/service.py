@@ -119,6 +119,9 @@ async def update_client(
             await revoke_tokens_of_client(client_id, reason)
         if values:
             await repository.update_metadata(client_id, values)
+            if client.origin == "document":
+                # It would come back without these values.
+                await repository.never_expires(client_id)
             await record("client_updated", client_id=client_id, detail={"changed": sorted(values)})
         changed = await _lock_client(client_id, None)
         await also(changed)

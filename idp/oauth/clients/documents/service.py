@@ -52,10 +52,12 @@ async def current(url: str) -> Client:
     stored = registry.client(url)
     if stored is None:
         return _client(url, resolver.fresh.get(url) or await resolver.once(url, lambda: _fetch(url), stored=False))
-    if resolver.fresh.get(url) is not None:
+    read = resolver.fresh.get(url)
+    if read is not None and _merged(stored, read) == stored:
         return stored
     state = await repository.find_state(url)
-    if state is not None and state.fresh_for > 0:
+    # Another worker may have stored another document than this one has read: neither is known to be the newer one.
+    if read is None and state is not None and state.fresh_for > 0:
         resolver.fresh.put(url, metadata_of(stored), state.fresh_for)
         return stored
     return _merged(stored, await resolver.once(url, lambda: _refetch(url), stored=True))

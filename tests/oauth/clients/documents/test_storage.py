@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from idp.accounts.tables import User
+from idp.directory import groups
 from idp.errors import TooManyRequestsError
 from idp.infra.db.engine import execute, fetchrow
+from idp.oauth.access_policies import registration as policies
+from idp.oauth.access_policies.decision import refusal
 from idp.oauth.clients import repository as clients
 from idp.oauth.clients.documents import budgets, resolver, service
 from idp.oauth.clients.expiry import delete_expired_clients
@@ -16,8 +19,10 @@ from idp.oauth.clients.lookup import authorized_client, client_for_authorization
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client, register_resource_server
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import delete_resource_server
+from idp.oauth.clients.service import delete_resource_server, update_client
 from idp.oauth.clients.stored import stored_client
+from idp.oauth.token_hook import registration as hooks
+from idp.reasons import Reason
 from tests.conftest import MakeUser
 from tests.support.documents import ClientSite
 from tests.support.elsewhere import answer
@@ -178,3 +183,74 @@ async def test_the_ceiling_of_scopes(site: ClientSite, path: str) -> None:
         for identifier in (opened, closed):
             await delete_resource_server(identifier)
         await registry.load()
+
+
+async def test_a_client_for_which_an_administrator_set_something_stays(
+    site: ClientSite, path: str, alice: User, make_user: MakeUser
+) -> None:
+    """A refused user would only have to wait: the next consent makes a row without what an administrator set."""
+    mallory = await make_user()
+    client = await client_for_authorization(site.url(path))
+    assert client is not None
+    await service.store(client, alice.id)
+    for_staff = client.client_id
+    staff = await groups.create(f"Staff {secrets.token_hex(4)}")
+    await policies.set_policy(for_staff, groups=[staff.id])
+    other = await client_for_authorization(site.url("/of-the-hook.json"))
+    assert other is not None
+    await service.store(other, alice.id)
+    await hooks.add(other.client_id, "https://hook.example/")
+    changed = await client_for_authorization(site.url("/changed.json"))
+    assert changed is not None
+    await service.store(changed, alice.id)
+    await update_client(changed.client_id, single_session=True)
+    unused = await client_for_authorization(site.url("/unused.json"))
+    assert unused is not None
+    await service.store(unused, alice.id)
+    await execute(
+        "UPDATE client SET expires_at = now() - interval '1 second' WHERE origin = 'document' AND expires_at > now()"
+    )
+    await delete_expired_clients()
+    await registry.load()
+    assert await clients.find_client(unused.client_id) is None
+    kept = await clients.find_client(changed.client_id)
+    assert kept is not None
+    assert (kept.single_session, kept.expires_at) == (True, None)
+    await service.keep(kept)
+    again = await client_for_authorization(for_staff)
+    assert again is not None
+    assert await refusal(again, mallory.id) is Reason.NOT_IN_GROUP
+    assert registry.token_hook(other) is not None
+    # Its next use keeps it, as that of any.
+    await service.keep(again)
+    row = await fetchrow("SELECT expires_at > now() AS kept FROM client WHERE client_id = $1", for_staff)
+    assert row is not None
+    assert row["kept"]
+
+
+async def test_a_document_that_another_worker_stored_is_compared(site: ClientSite, path: str, alice: User) -> None:
+    """This worker has read the newer document. The row, and not only the worker, has the newer one from then on."""
+    url = site.url(path)
+    site.headers.append("Cache-Control: max-age=86400")
+    site.members["redirect_uris"] = ["https://old.example.com/cb"]
+    old = await client_for_authorization(url)
+    assert old is not None
+    resolver.fresh.clear()
+    site.members["redirect_uris"] = ["https://new.example.com/cb"]
+    new = await client_for_authorization(url)
+    assert new is not None
+    read = resolver.fresh.get(url)
+    assert read is not None
+    # The other worker stores the old one, which it has read, when a user allows the client there.
+    resolver.fresh.clear()
+    await service.store(old, alice.id)
+    resolver.fresh.put(url, read, 86400)
+    await registry.load()
+    for _ in range(2):
+        found = await client_for_authorization(url)
+        assert found is not None
+        assert found.redirect_uris == new.redirect_uris
+    stored = await clients.find_client(url)
+    assert stored is not None
+    assert stored.redirect_uris == new.redirect_uris
+    assert site.requests == 3
