@@ -20,6 +20,7 @@ from idp.oauth import access_tokens
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.repository.live_tokens import revoke_access_token
+from idp.oauth.status.revocation_list import LEEWAY
 from idp.oauth.token import refresh_cookie, refresh_jwt
 from idp.oauth.token.families import revoke_family
 from idp.oauth.token.repository import families
@@ -67,7 +68,9 @@ async def _revoke_access_token(client: Client, token: str) -> None:
     if claims["client_id"] != client.client_id:
         raise _not_yours()
     async with transaction():
-        if await revoke_access_token(claims["jti"], datetime.fromtimestamp(claims["exp"], UTC)):
+        # The revocation list names the token as long as a resource server whose clock is behind accepts it.
+        expires_at = datetime.fromtimestamp(claims["exp"] + LEEWAY, UTC)
+        if await revoke_access_token(claims["jti"], expires_at):
             await record("access_token_revoked", client_id=client.client_id, detail={"jti": claims["jti"]})
 
 

@@ -1,7 +1,10 @@
 """Row 14: a token that was exchanged ends with its user, and with every client on the way."""
 
+import time
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 
+import jwt
 import pytest
 
 from idp import clock
@@ -14,12 +17,14 @@ from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registration import disable_client
 from idp.oauth.clients.registry import registry
-from idp.oauth.clients.service import set_not_before
+from idp.oauth.clients.service import delete_client, set_not_before
 from idp.oauth.exchange import actors
 from idp.oauth.sign_out import sign_out_for_deletion, sign_out_user
+from idp.oauth.status.revocation_list import RevocationList
 from idp.oauth.token.token_exchange import GRANT_TYPE
 from idp.reasons import Reason
 from tests.conftest import MakeUser
+from tests.oauth.status.test_revocation_list import resource_server
 from tests.support.exchange import a_service, allow, an_api, an_app, exchange, refusal, sign_in
 from tests.support.tokens import claims_of
 
@@ -131,3 +136,27 @@ async def test_14_not_before_of_the_app(way: Way) -> None:
     await registry.load()
     assert await way.live() == [False, False, False]
     assert (await refusal(way.second, way.tokens[1], resource=way.apis[2]))[1] == "issued_too_early"
+
+
+@pytest.mark.parametrize("end", ["disabled", "deleted", "not before"])
+async def test_14_a_client_on_the_way_offline(way: Way, end: str) -> None:
+    """The example of docs/revocation-list.md, at a resource server that asks nobody."""
+    assert [await _accepts_offline(token) for token in way.tokens] == [True, True, True]
+    if end == "disabled":
+        await disable_client(way.first.client_id)
+    elif end == "deleted":
+        await delete_client(way.first.client_id)
+    else:
+        await set_not_before(way.first.client_id, clock.now())
+    await registry.load()
+    assert await way.live() == [True, False, False]
+    assert [await _accepts_offline(token) for token in way.tokens] == [True, False, False]
+
+
+async def _accepts_offline(token: str) -> bool:
+    names = resource_server("https://id.example", "https://api.example")
+    fresh = jwt.decode(await RevocationList().current(), options={"verify_signature": False})
+    listed = urlsafe_b64decode(fresh["revoked"] + "==")
+    fresh["revoked"] = {listed[at : at + 8] for at in range(0, len(listed), 8)}
+    names["revocation"], names["fetched_at"] = fresh, time.monotonic()
+    return not names["revoked"](claims_of(token))
