@@ -1061,6 +1061,16 @@ def test_direction_and_language(pages: Templates) -> None:
     assert '<html lang="ar" dir="rtl">' in html
 
 
+def test_since_names_a_date() -> None:
+    """A time that was less than a week ago is written as "8 minutes ago", which "since" does not go with."""
+    texts = [path.read_text() for path in templates_path().rglob("*.html") if "mail" not in path.parts]
+    found = [
+        match for text in texts for match in re.findall(r"{% trans when=(\w+)\([^)]*\) %}[^{]*\bsince {{ when }}", text)
+    ]
+    assert len(found) >= 6
+    assert set(found) == {"day"}
+
+
 def test_style_is_logical() -> None:
     """A rule with left or right would be wrong in a right-to-left language."""
     css = (templates_path() / "static" / "idp.css").read_text(encoding="utf-8")

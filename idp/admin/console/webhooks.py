@@ -7,12 +7,12 @@ from litestar import Response
 
 from idp.admin.console import actions
 from idp.admin.console.actions import ConfirmedAction
-from idp.admin.console.components import Action, Cell, Field, asked_page, facts, next_url, one, when
+from idp.admin.console.components import Action, Cell, Field, asked_page, checked, facts, next_url, one, when
 from idp.admin.console.once import secret_of, show_once
 from idp.admin.console.screen import FORM_ERRORS, HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
 from idp.events import webhooks
-from idp.events.kinds import KINDS
+from idp.events.kinds import ALL, KINDS
 from idp.events.repository import WEBHOOKS
 
 SECTION = "webhooks"
@@ -45,12 +45,12 @@ def _form(request: AdminRequest, values: dict[str, str], error: str | None = Non
         Field("url", "URL", values.get("url", ""), help="An https URL.", required=True),
         Field("description", "Description, for administrators", values.get("description", "")),
         Field(
-            "kinds", "Events, one per line", values.get("kinds", ""), "lines",
-            f"* for all events of the audit trail, or some of {', '.join(KINDS)}.", required=True,
-        ),
-        Field(
             "whole", "Send whole rows of the audit trail", values.get("whole", ""), "check",
             "With actor, address, request and details. Otherwise only ids.",
+        ),
+        Field(
+            "kinds", "Events", "\n".join(checked(values, "kinds")), "choices", required=True,
+            choices=[(ALL, "All events of the audit trail"), *zip(KINDS, KINDS, strict=True)],
         ),
     ]  # fmt: skip
     return render(
@@ -70,7 +70,7 @@ async def add_webhook(request: AdminRequest) -> Response[Any]:
     try:
         webhook_id, secret = await webhooks.add(
             form.get("url", "").strip(),
-            form.get("kinds", "").split(),
+            checked(form, "kinds"),
             description=form.get("description", "").strip(),
             whole="whole" in form,
         )

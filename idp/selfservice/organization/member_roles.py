@@ -55,8 +55,8 @@ async def give_to_member(visit: Visit) -> Response[Any]:
 async def ask_take_from_member(visit: Visit) -> Response[Any]:
     row, taken = await member(visit), await role(visit)
     return ask(
-        visit, members.SECTION, heading=_("Take this role?"), facts={**who(row), _("Role"): taken["name"]},
-        text=_("The member stays in the organisation."), label=_("Take"), back=f"/members/{row['user_id']}",
+        visit, members.SECTION, heading=_("Remove this role?"), facts={**who(row), _("Role"): taken["name"]},
+        text=_("The member stays in the organisation."), label=_("Remove"), back=f"/members/{row['user_id']}",
     )  # fmt: skip
 
 
