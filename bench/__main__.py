@@ -64,6 +64,8 @@ async def _measure(arguments: argparse.Namespace, port: int) -> None:
     rows["lists"] = lambda bench: lists.lists(
         bench, large.Scale(audit_events_of_user=2, refresh_tokens_of_user=0).of(arguments.scale)
     )
+    if unknown := set(arguments.figures) - rows.keys():
+        sys.exit(f"There is no figure {', '.join(sorted(unknown))}. There are {', '.join(rows)}.")
     found: list[Figure] = []
     machine = Machine(
         _cpu(), os.cpu_count() or 1, platform.python_version(), f"{platform.system()} {platform.release()}",
