@@ -29,6 +29,17 @@ LABELS = {"jsonl": "JSON lines", "csv": "CSV"}
 _EVENTS = [("", "All"), *((each, each.replace("_", " ")) for each in sorted((*KINDS, *OTHERS)))]
 
 
+def what(row: Any) -> tuple[Cell, Cell]:
+    """Return what happened, as a link to the event, and its outcome, with the reason of a refusal."""
+    reason = msgspec.json.decode(row["detail"]).get("reason")
+    success = row["outcome"] == "success"
+    told = row["outcome"] if success or not isinstance(reason, str) else f"{row['outcome']}: {reason}"
+    return (
+        Cell(row["event"].replace("_", " "), f"{HOME}/audit/{row['id']}"),
+        Cell(told.replace("_", " "), mood="good" if success else "bad"),
+    )
+
+
 def _actor(row: Any) -> UUID | None:
     """Return the user who did it; None for a client or the server."""
     kind, _, name = (row["actor"] or "").partition(":")
@@ -44,8 +55,7 @@ async def list_events(admin_request: AdminRequest) -> Response[str]:
     rows = [
         [
             exactly(row["at"]),
-            Cell(row["event"].replace("_", " "), f"{HOME}/audit/{row['id']}"),
-            Cell(row["outcome"], mood="good" if row["outcome"] == "success" else "bad"),
+            *what(row),
             users[by] if (by := _actor(row)) else text(row["actor"]),
             users[row["user_id"]],
             named.client_cell(row["client_id"]),

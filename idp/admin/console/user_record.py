@@ -12,7 +12,7 @@ from litestar import Response
 
 from idp.accounts import users
 from idp.accounts.tables import User
-from idp.admin.console import user_attributes, user_memberships
+from idp.admin.console import audit, user_attributes, user_memberships
 from idp.admin.console.components import Action, Cell, Table, exactly, facts, text, when
 from idp.admin.console.screen import HOME, AdminRequest, render, screen
 from idp.admin.roles import Permission
@@ -232,8 +232,7 @@ async def _events(user: User) -> Table:
     rows = [
         [
             exactly(row["at"]),
-            Cell(row["event"], f"{HOME}/audit/{row['id']}"),
-            Cell(row["outcome"]),
+            *audit.what(row),
             _from(row["ip_address"]),
         ]
         for row in page.rows

@@ -799,6 +799,17 @@ async def test_an_event_shows_its_hash_and_checkpoint(owner: Admin, alice: User)
     assert bytes(event["hash"]).hex() in (await owner.get(f"/admin/audit/{event['id']}")).text
 
 
+async def test_a_refusal_is_listed_with_its_reason(owner: Admin, browser: Browser, alice: User) -> None:
+    """In the trail and on the page of the user, by the same names."""
+    page = await browser.get("/login")
+    assert isinstance(page, Page)
+    await browser.sign_in(page, alice.email, "wrong")
+    for path in (f"/admin/audit?user={alice.id}", f"/admin/users/{alice.id}"):
+        text = (await owner.get(path)).text
+        assert ">sign in<" in text, path
+        assert "failure: wrong password" in text, path
+
+
 async def test_the_trail_is_filtered_and_exported(owner: Admin, alice: User) -> None:
     await owner.confirm(f"/admin/users/{alice.id}/disable")
     page = await owner.get(f"/admin/audit?user_id={alice.id}&event=user_disabled")
