@@ -1,6 +1,5 @@
 """Declared attributes over SCIM: the enterprise extension where the names are its, and an extension of our own."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +12,8 @@ from idp.infra.db.engine import fetch
 from idp.scim import extensions
 from tests.scim.conftest import PATCH, ScimClient
 from tests.support.attributes import values_changed
+from tests.support.oauth import until_settled
+from tests.support.server import Server
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 OWN = "urn:ietf:params:scim:schemas:extension:idp:2.0:User"
@@ -31,22 +32,18 @@ DECLARED: tuple[dict[str, Any], ...] = (
 
 
 @pytest.fixture
-async def extended(scim: ScimClient) -> AsyncIterator[ScimClient]:
+async def extended(provider: Server, scim: ScimClient) -> AsyncIterator[ScimClient]:
     """A client of a server with declared attributes."""
     for values in DECLARED:
         await declaration.declare(**{"label": {"default": values["name"].title()}} | values)
     await attributes.load()
-    async with asyncio.timeout(30):
-        while len((await scim.ok("GET", "/Schemas"))["Resources"]) < 4:
-            await asyncio.sleep(0.02)
+    await until_settled(provider.issuer)
     yield scim
     for values in DECLARED:
         await declaration.delete(values["name"])
         await values_changed(values["name"])
     await attributes.load()
-    async with asyncio.timeout(30):
-        while len((await scim.ok("GET", "/Schemas"))["Resources"]) > 2:
-            await asyncio.sleep(0.02)
+    await until_settled(provider.issuer)
 
 
 async def test_the_schemas(extended: ScimClient) -> None:
