@@ -168,8 +168,11 @@ class Watch:
 
     async def _handled(self, topic: str) -> bool:
         try:
-            await self.handlers[topic]()
+            await self._load(topic)
         except Exception as error:
+            if lines().silent:
+                # Each of the other topics would wait too.
+                raise
             if topic not in self.failing:
                 # Without the text of the exception, which may quote anything.
                 log.error("reload_failed", topic=topic, error=type(error).__name__)  # noqa: TRY400
@@ -177,6 +180,17 @@ class Watch:
             return False
         self.failing.discard(topic)
         return True
+
+    async def _load(self, topic: str) -> None:
+        """Call the handler of a topic. If it takes long, find out whether PostgreSQL is silent, as for a poll."""
+        loading = asyncio.ensure_future(self.handlers[topic]())
+        try:
+            while not (await asyncio.wait([loading], timeout=TIMEOUT_SECONDS))[0]:
+                await self._probe()
+            await loading
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
 
     async def _listen_for_ever(self) -> None:
         wait = FIRST_WAIT

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 from structlog.testing import capture_logs
@@ -103,6 +104,35 @@ async def test_the_poll_finds_it_out(proxy: Proxy, monkeypatch: pytest.MonkeyPat
             assert notices.is_closed()
             proxy.withhold = False
             while lines().silent or watch._notices in (None, notices) or loaded == before:
+                await asyncio.sleep(0.01)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_a_load_finds_it_out(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network fails after the answer to the poll. Otherwise each topic waits for the limit of its statement."""
+    monkeypatch.setattr(cache_invalidation, "TIMEOUT_SECONDS", 0.3)
+    values = load().model_copy(update={"reload_interval": 0.02})
+    monkeypatch.setattr(cache_invalidation, "settings", lambda: values)
+    called, loaded = list[str](), list[str]()
+
+    async def load_topic(topic: str) -> None:
+        if not called:
+            proxy.withhold = True
+        called.append(topic)
+        await fetchrow(BACKENDS)
+        loaded.append(topic)
+
+    handlers = {topic: partial(load_topic, topic) for topic in ("keys", "clients", "realms")}
+    watching = asyncio.create_task(cache_invalidation.watch(handlers))
+    try:
+        async with asyncio.timeout(WITHIN_SECONDS):
+            while not (called and lines().silent):
+                await asyncio.sleep(0.01)
+            assert (called, loaded) == (["keys"], [])
+            proxy.withhold = False
+            while set(loaded) != set(handlers):
                 await asyncio.sleep(0.01)
     finally:
         watching.cancel()
