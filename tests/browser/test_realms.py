@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 from idp.directory import organizations
 from idp.federation import realms
 from tests.browser.conftest import HOME
-from tests.browser.test_upstreams import second_instance
+from tests.browser.test_upstreams import client_at, second_instance
 from tests.support.directory import an_organization
 from tests.support.nameserver import Nameserver
 from tests.support.oauth import PASSWORD
@@ -32,10 +32,7 @@ async def test_an_address_leads_to_the_provider_of_its_organization(
         domain = await a_domain(organization, nameserver)
         email, name = f"{secrets.token_hex(6)}@{domain.domain}", f"up-{secrets.token_hex(4)}"
         await asyncio.to_thread(cli, "users", "create", email, "--email-verified", "--password-stdin", input=PASSWORD)
-        created = await asyncio.to_thread(
-            cli, "clients", "create", "--name", "Ours", "--scope", "openid profile email", "--json",
-            "--redirect-uri", f"{server.issuer}/upstreams/{name}/callback", "--type", "native",
-        )  # fmt: skip
+        created = await client_at(theirs, cli, "--redirect-uri", f"{server.issuer}/upstreams/{name}/callback")
         upstream = await an_upstream(
             organization, theirs.issuer, id=name, name="Acme", client_id=created.json["client_id"],
             client_secret=created.json.get("client_secret"), creates_accounts=True, adds_members=True,

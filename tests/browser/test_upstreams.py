@@ -5,6 +5,7 @@ import re
 import secrets
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import Page, expect
@@ -14,12 +15,13 @@ from idp.federation.models import Upstream
 from idp.infra.db.engine import execute
 from tests.browser.conftest import HOME, sign_in
 from tests.cli.conftest import Cli
-from tests.conftest import MASTER_KEY, MakeUser
+from tests.conftest import MASTER_KEY, MakeUser, until_known
 from tests.federation.conftest import Add, add, provider
 from tests.support.mailbox import Mailbox
-from tests.support.oauth import PASSWORD
+from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.postgres import Cluster
-from tests.support.server import Server, free_port
+from tests.support.prefork import Ended
+from tests.support.server import TLS, Server, free_port
 from tests.support.stand_ins import OpenIDProvider
 
 __all__ = ["add", "provider"]
@@ -40,6 +42,19 @@ async def second_instance(cluster: Cluster, template: str, folder: Path) -> tupl
     return server, Cli(folder, settings)
 
 
+async def client_at(theirs: Server, cli: Cli, *options: str) -> Ended:
+    """Create a native client at a second instance, which knows it afterwards."""
+    created = await asyncio.to_thread(
+        cli, "clients", "create", "--name", "Ours", "--scope", "openid profile email", "--type", "native", "--json",
+        *options,
+    )  # fmt: skip
+    async with httpx.AsyncClient(timeout=30, verify=TLS) as http:
+        await until_known(
+            RelyingParty(theirs.issuer, http, created.json["client_id"], created.json.get("client_secret"))
+        )
+    return created
+
+
 async def test_another_instance_of_this_product(
     page: Page, server: Server, cluster: Cluster, template: str, add: Add, tmp_path: Path
 ) -> None:
@@ -49,10 +64,9 @@ async def test_another_instance_of_this_product(
         email = f"{secrets.token_hex(6)}@example.com"
         await asyncio.to_thread(cli, "users", "create", email, "--email-verified", "--password-stdin", input=PASSWORD)
         name = f"up-{secrets.token_hex(4)}"
-        created = await asyncio.to_thread(
-            cli, "clients", "create", "--name", "Ours", "--scope", "openid profile email", "--json",
-            "--redirect-uri", f"{server.issuer}/upstreams/{name}/callback",
-            "--post-logout-redirect-uri", f"{server.issuer}/logout/return", "--type", "native",
+        created = await client_at(
+            theirs, cli, "--redirect-uri", f"{server.issuer}/upstreams/{name}/callback",
+            "--post-logout-redirect-uri", f"{server.issuer}/logout/return",
         )  # fmt: skip
         upstream = await add(
             id=name, name="Elsewhere", issuer=theirs.issuer, client_id=created.json["client_id"],

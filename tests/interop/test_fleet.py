@@ -23,6 +23,8 @@ from tests.support.server import Server
 PROGRAM = Path(__file__).with_name("resource_server.py")
 ROTATIONS = 10
 LIFETIME = 30
+#: Seconds after which both servers have loaded a change, on a busy machine too.
+SWITCHED_SECONDS = 6
 SETTINGS = {
     "IDP_JWKS_MAX_AGE": "5",
     # The rotation waits only until every resource server has fetched the key.
@@ -172,15 +174,16 @@ async def test_a_revocation_has_the_effects_of_its_report(place: Place) -> None:
     assert 3 < (period[patient.identifier] or 0) < 9
 
     seen = await asyncio.to_thread(eager.end)
-    assert {kid for _, kid, _ in seen["failures"]} <= {old}
+    # Until both servers have switched, one of them may sign with a key that the other does not publish yet.
+    assert {kid for at, kid, _ in seen["failures"] if at > began + SWITCHED_SECONDS} <= {old}
     assert seen["kids"][report.successor] > 10
 
     seen = await asyncio.to_thread(patient.end)
     of_new = [at for at, kid, _ in seen["failures"] if kid == report.successor]
     assert of_new
-    # The servers switch within a second, and it fetches after five; the rest is for a busy machine.
+    # It fetches five seconds after the servers have switched; the rest is for a busy machine.
     assert began < min(of_new)
-    assert max(of_new) < began + 5 + 7
+    assert max(of_new) < began + 5 + SWITCHED_SECONDS + 1
     assert seen["kids"][report.successor] > 10
 
     seen = await asyncio.to_thread(stubborn.end)

@@ -13,10 +13,11 @@ from idp.accounts.tables import User
 from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.oauth.clients.authentication.assertions import ASSERTION_TYPE
 from idp.oauth.clients.registration import disable_client
+from tests.conftest import MASTER_KEY
 from tests.support.assertions import ClientKeys
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.documents import REDIRECT_URI, ClientSite
-from tests.support.oauth import PASSWORD, RelyingParty
+from tests.support.oauth import PASSWORD, RelyingParty, until_settled
 from tests.support.server import Server
 
 #: A document is in memory for a second, or as long as its headers say: an hour if they say nothing.
@@ -26,8 +27,6 @@ SHORT = "Cache-Control: max-age=1"
 
 @pytest.fixture(scope="module")
 def own_server(db: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    from tests.conftest import MASTER_KEY
-
     server = Server(
         tmp_path_factory.mktemp("documents"),
         IDP_DATABASE_URL=db,
@@ -66,6 +65,7 @@ async def _consent_page(party: RelyingParty, browser: Browser, alice: User, **ch
 
 async def _page_of_change(party: RelyingParty, browser: Browser, site: ClientSite) -> Page:
     """Ask for authorization until the document in memory is too old. The request that fetches it gets a page."""
+    await until_settled(party.issuer)
     fetched = site.requests
     async with asyncio.timeout(30):
         while isinstance(answer := await party.authorize(browser), Redirect):
