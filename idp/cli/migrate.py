@@ -244,7 +244,7 @@ async def compare(
         shown = [one for one in found if every or one.state is not State.SAME]
         rows = [(one.where, one.name, one.state, _short(one.old), _short(one.ours), one.about) for one in shown]
         print_table(("In", "Name", "State", "Old", "Here", "User and client"), rows)
-        click.echo(f"{len(different)} differences, {len(found) - len(different)} others.")
+        click.echo(f"Different or missing: {len(different)}. Others: {len(found) - len(different)}.")
     if different:
         raise Exit(1)
 

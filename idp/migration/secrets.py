@@ -5,9 +5,27 @@ from typing import Final
 
 from idp.config.export import variable
 from idp.migration.models import Export
+from idp.oauth.clients.registration import SECRET, SECRET_RULE
 
 #: Keycloak and Auth0 write these instead of a secret.
 _MASKED: Final = ("", "**********", "REPLACE_ME")
+
+
+def of_client(export: Export, what: str, client_id: str, secret: str) -> dict[str, str] | None:
+    """Return the reference to the secret of a client; None: it has none that is accepted here, which is noted.
+
+    Args:
+        what: the client, for the note.
+        secret: as in the export.
+    """
+    named, found = reference(export, "clients", client_id, secret)
+    if found is None:
+        export.skip(what, f"Its secret is not in the export. Set it in the environment: {named}")
+    elif not SECRET.fullmatch(os.environ.get(named, secret)):
+        export.secrets.pop(named, None)
+        export.skip(what, f"Its secret is not {SECRET_RULE}. Set another one in the environment: {named}")
+        return None
+    return found
 
 
 def reference(export: Export, section: str, name: str, secret: str) -> tuple[str, dict[str, str] | None]:

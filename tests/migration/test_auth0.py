@@ -112,12 +112,12 @@ async def _compare(cli: Cli, server: Server, old: dict[str, object]) -> None:
     assert states["orders:write"] == ("scope", "missing")
     assert "exp" not in states
     known = [text for name in ("sub", "nickname", "plan", "orders:write") for text in ("--ignore", name)]
-    assert "0 differences" in cli("migrate", "compare", "--tokens", "old.jsonl", *known, **here).out
+    assert "Different or missing: 0." in cli("migrate", "compare", "--tokens", "old.jsonl", *known, **here).out
     assert cli("migrate", "compare", "--tokens", "old.jsonl", "--user", f"bob@{DOMAIN}", "--json", **here).json == []
     unknown = {"client_id": "none", "scope": "openid", "userinfo": {"sub": "auth0|1"}}
     (cli.folder / "old.jsonl").write_text(json.dumps(unknown))
     table = cli("migrate", "compare", "--tokens", "old.jsonl", code=1, **here)
-    assert "2 differences" in table.out
+    assert "Different or missing: 2." in table.out
     for text, problem in (
         ("{", "line 1"), ("[]", "line 1"), ('{"x": 1}', "line 1"), ("{}", "no client_id"),
         ('{"id_token": "opaque"}', "no JWT"),

@@ -84,6 +84,11 @@ async def test_a_realm_becomes_configuration(own_database: str, tmp_path: Path) 
     assert notes["client legacy"] == "It has no redirect URI that is accepted here."
     assert "https://spa.example/*" in notes["client spa"] or "PKCE" in notes["client spa"]
     assert "CLIENT_MASKED_SECRET" in notes["client masked"]
+    assert notes["client short"] == (
+        "Its secret is not 32 to 200 visible ASCII characters, without spaces."
+        " Set another one in the environment: CLIENT_SHORT_SECRET"
+    )
+    assert "CLIENT_SHORT_SECRET" not in export.secrets
     assert "saml" in notes["client old-saml"]
     assert "same claim" in notes["client wiki, mapper paths"]
     assert "org.cost" in notes["scope work, mapper nested"]
@@ -114,7 +119,7 @@ async def test_users_come_with_what_they_belong_to(own_database: str, tmp_path: 
     assert [(one.issuer, one.subject) for one in await identities_of(ada.id)] == [
         ("https://accounts.google.com", "117233456789012345678")
     ]
-    assert sum(export.lost.values()) == 5
+    assert sum(export.lost.values()) == 8
     # A second run changes nothing.
     again = read(folder)
     assert await _apply(again) == (0, [])

@@ -99,6 +99,7 @@ def realm(domain: str) -> dict[str, Any]:
         directAccessGrantsEnabled=True, implicitFlowEnabled=True,
     )  # fmt: skip
     masked = client("masked", secret="**********", redirectUris=["https://masked.example/callback"])
+    short = client("short", secret="as-of-old", redirectUris=["https://short.example/callback"])
     worker = client(
         "worker", secret=CLIENT_SECRET, standardFlowEnabled=False, serviceAccountsEnabled=True, frontchannelLogout=False
     )
@@ -148,7 +149,7 @@ def realm(domain: str) -> dict[str, Any]:
                            {"name": "Guests", "path": "/Staff/Guests", "subGroups": []}]},
             {"name": "Guests", "path": "/Guests", "realmRoles": ["auditor"], "subGroups": []},
         ],
-        "clients": [*built_in, wiki, spa, legacy, masked, worker, api, saml],
+        "clients": [*built_in, wiki, spa, legacy, masked, short, worker, api, saml],
         "clientScopes": [
             {"name": "roles", "protocol": "openid-connect", "protocolMappers": roles_scope},
             {"name": "work", "protocol": "openid-connect", "protocolMappers": [

@@ -112,9 +112,8 @@ def _add_client(export: Export, tenant: Tenant, client: Client) -> None:
     if client.jwt_configuration.alg == "HS256":
         export.change(what, "Its ID tokens are signed with RS256 here, not HS256.")
     if method.startswith("client_secret"):
-        named, reference = secrets.reference(export, "clients", client.client_id, client.client_secret)
+        reference = secrets.of_client(export, what, client.client_id, client.client_secret)
         if reference is None:
-            export.skip(what, f"Its secret is not in the export. Set it in the environment: {named}")
             return
         entry["client_secret"] = reference
     export.add("clients", entry)

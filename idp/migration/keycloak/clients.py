@@ -80,9 +80,8 @@ def _add(export: Export, realm: Realm, client: Client) -> bool:
         export.change(what, f"Scripts may call from the origins of redirect URIs only, not from: {' '.join(others)}")
     entry |= _keys(client, method) | _logout(client) | _security(export, what, client) | _links(client)
     if method.startswith("client_secret"):
-        named, reference = secrets.reference(export, "clients", client.client_id, client.secret)
+        reference = secrets.of_client(export, what, client.client_id, client.secret)
         if reference is None:
-            export.skip(what, f"Its secret is not in the export. Set it in the environment: {named}")
             return False
         entry["client_secret"] = reference
     export.add("clients", entry)

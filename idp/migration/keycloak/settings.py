@@ -37,6 +37,8 @@ def suggest(export: Export, realm: dict[str, Any]) -> None:
             export.skip("lifetimes", f"{name} of {realm[name]} seconds: there is no such setting here.")
     if realm.get("rememberMe") is False:
         export.change("remember me", "Sessions outlive the browser here, up to IDP_SESSION_IDLE_LIFETIME.")
+    if realm.get("loginWithEmailAllowed") is False:
+        export.change("sign-in", "Users sign in with their email address here, not with their user name.")
     if isinstance(realm.get("registrationAllowed"), bool):
         export.settings["IDP_REGISTRATION"] = "open" if realm["registrationAllowed"] else "closed"
     _mail(export, realm.get("smtpServer"))

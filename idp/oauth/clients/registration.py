@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -46,7 +46,9 @@ MAX_NETWORKS = 100
 #: Safe in URLs, in Basic credentials and in the names of cookies.
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._~-]{1,100}")
 #: Only a hash without salt is stored, so that a secret must not be guessable.
-_SECRET = re.compile(r"[!-~]{32,200}")
+SECRET: Final = re.compile(r"[!-~]{32,200}")
+#: What a secret must be, for messages.
+SECRET_RULE: Final = "32 to 200 visible ASCII characters, without spaces"
 
 
 class UnknownClientError(NotFoundError):
@@ -144,8 +146,8 @@ def _chosen(secret: str | None) -> str:
     """
     if secret is None:
         return ids.random_token()
-    if not _SECRET.fullmatch(secret):
-        raise invalid_metadata("client_secret must be 32 to 200 visible ASCII characters, without spaces.")
+    if not SECRET.fullmatch(secret):
+        raise invalid_metadata(f"client_secret must be {SECRET_RULE}.")
     return secret
 
 
