@@ -169,13 +169,18 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 async def check_target(caller: Caller, user_id: UUID) -> None:
     """Check in the current transaction that only an owner acts on a user with a role.
 
+    A token without the scope for administrators must not take over one of them.
+
     Raises:
         PermissionDeniedError: the user has a role.
     """
     # Locked already, unless the transaction began before the user was known.
     await users.lock_user(user_id)
-    if not caller.owner and await roles_of(user_id):
-        raise PermissionDeniedError("Only an owner may do this to a user who has a role.")
+    if caller.owner and Permission.ADMINS_WRITE in caller.allowed:
+        return
+    if await roles_of(user_id):
+        scope = f" with the scope {Permission.ADMINS_WRITE}" if caller.owner else ""
+        raise PermissionDeniedError(f"Only an owner{scope} may do this to a user who has a role.")
 
 
 async def check_client(caller: Caller, client_id: str) -> None:

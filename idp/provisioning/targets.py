@@ -1,6 +1,7 @@
 """Provisioning targets: creating, changing, enabling and deleting them, and their jobs."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from hmac import compare_digest
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +16,7 @@ from idp.delivery.handlers import DeliveryFailedError
 from idp.directory import names
 from idp.directory.repository.groups import names_of_groups
 from idp.directory.repository.organizations import organization_by_id
-from idp.errors import ConflictError, NotFoundError, RemoteError, ValidationError
+from idp.errors import ConflictError, NotFoundError, RemoteError, ValidationError, VersionConflictError
 from idp.infra.db.engine import transaction
 from idp.infra.db.locks import lock
 from idp.keys import vault
@@ -86,16 +87,20 @@ async def create(name: str, base_url: str, token: str, **values: Any) -> UUID:
     return target_id
 
 
-async def update(id: UUID, changes: Mapping[str, Any], token: str | None = None) -> None:
+async def update(
+    id: UUID, changes: Mapping[str, Any], token: str | None = None, *, expected_at: datetime | None = None
+) -> None:
     """Change what is given. All users are looked at again.
 
     Another base URL needs the token again: otherwise an administrator could read the stored one there.
 
     Args:
         token: replaces the stored one; None keeps it.
+        expected_at: the ``updated_at`` that the caller has read.
 
     Raises:
         UnknownTargetError: there is none with this id.
+        VersionConflictError: it has changed since.
         ValidationError: a value is not allowed, or what it names does not exist, or the token is missing.
         NameTakenError: another target has this name.
     """
@@ -105,6 +110,8 @@ async def update(id: UUID, changes: Mapping[str, Any], token: str | None = None)
         found = await repository.lock_target(id)
         if found is None:
             raise UnknownTargetError
+        if expected_at not in (None, found.updated_at):
+            raise VersionConflictError
         target = await _checked(_converted(msgspec.to_builtins(found) | dict(changes)))
         if token is None and target.base_url != found.base_url:
             raise ValidationError("Enter the token too: it would be sent to another URL.")

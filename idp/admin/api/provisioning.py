@@ -56,7 +56,7 @@ async def create_provisioning_target(call: Call) -> Result:
 async def update_provisioning_target(call: Call) -> models.ProvisioningTarget:
     sent = msgspec.to_builtins(call.body)
     changes = {name: sent[name] for name in call.sent if name != "token"}
-    await targets.update(call.current.id, changes, sent.get("token"))
+    await targets.update(call.current.id, changes, sent.get("token"), expected_at=call.current.updated_at)
     return await show_provisioning_target(call)
 
 

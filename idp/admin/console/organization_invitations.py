@@ -46,7 +46,7 @@ async def list_invitations(request: AdminRequest) -> Response[str]:
     ]  # fmt: skip
     sends = settings().sends_mail
     invite = {
-        "heading": "Invite", "action": f"{path}/invitations", "fields": await _fields(row["id"], {}),
+        "heading": "Invite", "action": f"{path}/invitations", "fields": await _fields(row["id"], request.kept),
         "label": "Send the invitation",
     }  # fmt: skip
     return render(
@@ -73,7 +73,7 @@ async def _fields(organization_id: UUID, entered: Any) -> list[Field]:
     ]
 
 
-@screen("POST", f"{ONE}/invitations", _WRITE, page=f"/{SECTION}")
+@screen("POST", f"{ONE}/invitations", _WRITE, fresh=True)
 async def invite(request: AdminRequest) -> Response[Any]:
     row, form = await organization(request), request.form
     path = f"/{SECTION}/{row['id']}/invitations"

@@ -165,7 +165,8 @@ async def update_target(request: AdminRequest) -> Response[Any]:
     target = await _target(request.params["target_id"])
     try:
         seen(request, {"updated_at": target.updated_at})
-        await targets.update(target.id, await _values(request), request.form.get("token", "").strip() or None)
+        token = request.form.get("token", "").strip() or None
+        await targets.update(target.id, await _values(request), token, expected_at=target.updated_at)
     except FORM_ERRORS as error:
         return _form(request, dict(request.form), error.description, target)
     return redirect_with_notice(f"/{SECTION}/{target.id}", "saved")

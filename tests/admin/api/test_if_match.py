@@ -13,6 +13,8 @@ from idp.events import repository as stored_webhooks
 from idp.events import webhooks
 from idp.infra.db.engine import execute
 from idp.oauth.sign_out import sign_out_for_deletion
+from idp.provisioning import targets
+from idp.provisioning.repository import targets as stored_targets
 
 
 async def _deleted_user() -> None:
@@ -35,7 +37,22 @@ async def _webhook() -> None:
         await webhooks.remove(webhook_id)
 
 
-@pytest.mark.parametrize("change", [_deleted_user, _webhook])
+async def _provisioning_target() -> None:
+    name = f"Target {secrets.token_hex(6)}"
+    target_id = await targets.create(name, "https://app.example/scim/v2", "the-token")
+    before = await stored_targets.target(target_id)
+    assert before is not None
+    await targets.update(target_id, {"mends": True}, expected_at=before.updated_at)
+    try:
+        await targets.update(target_id, {"name": f"{name} late"}, expected_at=before.updated_at)
+    finally:
+        after = await stored_targets.target(target_id)
+        assert after is not None
+        assert (after.name, after.mends) == (name, True)
+        await targets.delete(target_id)
+
+
+@pytest.mark.parametrize("change", [_deleted_user, _webhook, _provisioning_target])
 async def test_a_change_in_between(db: str, change: Callable[[], Awaitable[None]]) -> None:
     with pytest.raises(IdpError) as error:
         await change()

@@ -169,3 +169,17 @@ async def test_acts_on_a_branding_need_a_recent_sign_in(act: str, admin: Admin) 
         assert "login-submit" in (await admin.get(path)).ids
     assert "login-submit" in as_page(await admin.browser.submit(page, "confirm")).ids
     assert await branding.history(owner) == [before]
+
+
+async def test_an_invitation_of_an_administrator(admin: Admin) -> None:
+    """It gives power away, as making a member one does."""
+    organization = await an_organization()
+    path = f"/admin/organizations/{organization.id}/invitations"
+    (form,) = (form for form in (await admin.get(path)).forms if form.action == path and "csrf_token" in form.fields)
+    await _become_old(admin)
+    entered = form.fields | {"email": "new@example.com", "admin": "on"}
+    page = await _sign_in_again(admin, as_page(await admin.browser.post(path, entered)))
+    assert await fetch("SELECT FROM organization_invitation WHERE organization_id = $1", organization.id) == []
+    assert page.path == path
+    (form,) = (form for form in page.forms if form.action == path and "csrf_token" in form.fields)
+    assert (form.fields["email"], form.fields["admin"]) == ("new@example.com", "on")
