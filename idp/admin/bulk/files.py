@@ -89,10 +89,11 @@ async def steps(job: Job) -> Step:
         InvalidFileError: the first line names an attribute that has been deleted.
     """
     file, caller = msgspec.json.decode(job.parameters, type=UsersFile), caller_of(job)
+    by_owner = file.by_owner and (caller is None or caller.owner)
     batches = import_users(
         _records(await _read(job.id), file), store, emails_of_identities, release,
         dry_run=file.dry_run, batch_size=BATCH, after=job.done,
-        audience=Audience.OWNER if caller is None else caller.audience,
+        audience=Audience.OWNER if by_owner else Audience.SUPPORT,
     )  # fmt: skip
 
     async def step(job: Job, holder: UUID) -> Job:

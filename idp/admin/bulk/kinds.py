@@ -27,10 +27,16 @@ class InGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UsersFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of users: ``csv`` or ``jsonl``. ``dry_run``: every record is checked, and nobody is imported."""
+    """A file of users: ``csv`` or ``jsonl``.
+
+    Attributes:
+        dry_run: every record is checked, and nobody is imported.
+        by_owner: an owner chose the file. An owner who resumes the job of another administrator vouches for none of it.
+    """
 
     form: Literal["csv", "jsonl"]
     dry_run: bool = False
+    by_owner: bool = False
 
 
 #: Acts on a user with the parameters of the job, in the current transaction. Returns whether that changed something.

@@ -183,7 +183,7 @@ async def create_import(caller: Caller | None, content: bytes, *, dry_run: bool 
         caller.require(kind.permission)
     if len(content) > settings().bulk_max_file:
         raise FileTooLargeError
-    file = msgspec.structs.replace(files.form_of(content), dry_run=dry_run)
+    file = msgspec.structs.replace(files.form_of(content), dry_run=dry_run, by_owner=caller is None or caller.owner)
     number = _checked(await files.count(content, file))
     async with transaction():
         job = await _insert(caller, kind, file)

@@ -133,6 +133,19 @@ async def test_only_an_owner_imports_proofs_and_secrets(filled: dict[str, object
     assert (done.changed, done.unchanged, done.failed) == (1, 1, 0)
 
 
+async def test_a_file_keeps_the_authority_of_who_chose_it() -> None:
+    """Support cannot have an owner who resumes the job import more than support may."""
+    _, support = await administrator(Role.SUPPORT)
+    _, owner = await administrator(Role.OWNER)
+    content = json.dumps({"email": "new@example.com", "email_verified": True, "password_hash": HASH}).encode()
+    job = await service.create_import(support, content)
+    await service.cancel(job.id, support)
+    await service.resume(job.id, owner)
+    done = await finish(job)
+    assert (done.changed, done.failed) == (0, 1)
+    assert await user_by_email("new@example.com") is None
+
+
 @pytest.fixture
 async def of_owners(empty: str) -> AsyncIterator[str]:
     """The name of an attribute that only owners see and edit."""
