@@ -64,7 +64,7 @@ async def list_keys(as_json: bool) -> None:
 def _waits(deadline_at: object) -> str:
     from idp.cli.output import text
 
-    return f"when all have fetched it, or {text(deadline_at)}" if deadline_at else "when all have fetched it"
+    return f"when all have fetched it, at the latest {text(deadline_at)}" if deadline_at else "when all have fetched it"
 
 
 async def _find(kid: str) -> "KeyInfo":
@@ -87,6 +87,7 @@ async def show(kid: str, as_json: bool) -> None:
     """
     import msgspec
 
+    from idp.cli.output import text
     from idp.keys import propagation
 
     found = await _find(kid)
@@ -96,6 +97,13 @@ async def show(kid: str, as_json: bool) -> None:
         return
     print_details(msgspec.structs.asdict(found))
     _print_witnesses(seen)
+    for server in seen:
+        for instance in server.instances if server.witnessed and not server.seen else ():
+            if instance.live and kid not in instance.kids:
+                click.echo(
+                    f"{server.identifier}: not fetched since {text(instance.last_at)} by {instance.user_agent} at"
+                    f" {instance.address}."
+                )
 
 
 def _print_witnesses(seen: "list[Witness]") -> None:
@@ -153,9 +161,8 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
         click.echo(f"The {alg} key {kid} is active.")
         return
     waits = await propagation.unseen(kid)
-    click.echo(
-        f"The {alg} key {kid} is published. It signs when all have fetched it" + ("." if hold else ", or later.")
-    )
+    within = "" if hold else ", or at the deadline"
+    click.echo(f"The {alg} key {kid} is published. It signs when all resource servers have fetched it{within}.")
     for identifier in waits:
         click.echo(f"Waiting for {identifier}.")
 
@@ -205,7 +212,7 @@ def _print_report(report: "Revocation") -> None:
     if report.last_token_expires_at:
         until = text(report.last_token_expires_at)
         click.echo(f"The key signed {report.signed} tokens. The last one expires at {until}.")
-    click.echo("We refuse them. Each of these services does when it fetches the JWKS again, and accepts new ones then:")
+    click.echo("This server refuses them now. From its next fetch of the JWKS on, each of these services does too:")
     _print_witnesses(report.services)
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from idp.keys import jose
+from idp.keys import jose, propagation
 from tests.cli.conftest import Cli, OwnCli
 from tests.conftest import MASTER_KEY
+from tests.support.isolated import isolated
 from tests.support.server import clean_environment
 
 
@@ -25,7 +26,7 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     assert "There is no active RS256 key" in cli.fails("keys", "rotate")
     assert "it is active" in cli("keys", "generate").out
     assert "active RS256 key already" in cli.fails("keys", "generate")
-    assert "signs when all have fetched it, or later" in cli("keys", "rotate").out
+    assert "signs when all resource servers have fetched it, or at the deadline" in cli("keys", "rotate").out
     assert "published already" in cli.fails("keys", "rotate")
     assert "is active" in cli("keys", "rotate", "--now").out
     cli("keys", "generate", "--alg", "ES256")
@@ -54,6 +55,10 @@ async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> 
     assert all(word in shown for word in ("Orders", "https://api.example.com", "never", "not known"))
     (server,) = cli("keys", "show", pending["kid"], "--json").json["resource_servers"]
     assert (server["identifier"], server["seen"], server["instances"]) == ("https://api.example.com", False, [])
+    async with isolated(cli.settings["IDP_DATABASE_URL"]):
+        propagation.note(["https://api.example.com"], "192.0.2.7", "curl/8.14", "older")
+        await propagation.write()
+    assert "by curl/8.14 at 192.0.2.7." in cli("keys", "show", pending["kid"]).out
     result = cli("keys", "activate", pending["kid"])
     assert "https://api.example.com has not fetched it" in result.err
     assert "no key with this id" in cli.fails("keys", "show", "none")
