@@ -223,7 +223,9 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], stre
 
 if __name__ == "__main__":
     from idp.cli.main import main
+    from tests.support import late_loads
 
     _import_all()
+    late_loads.install()
     _fork_on_request(socket.socket(fileno=int(sys.argv[1])))
     main()
