@@ -100,10 +100,9 @@ async def show(kid: str, as_json: bool) -> None:
     for server in seen:
         for instance in server.instances if server.witnessed and not server.seen else ():
             if instance.live and kid not in instance.kids:
-                click.echo(
-                    f"{server.identifier}: not fetched since {text(instance.last_at)} by {instance.user_agent} at"
-                    f" {instance.address}."
-                )
+                agent = instance.user_agent or "a program without a name"
+                last = text(instance.last_at)
+                click.echo(f"{server.identifier}: not fetched since {last} by {agent} at {instance.address}.")
 
 
 def _print_witnesses(seen: "list[Witness]") -> None:

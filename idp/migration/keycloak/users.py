@@ -45,7 +45,7 @@ def translate(user: User, place: str, known: Known, lost: Counter[str]) -> Perso
     values |= _attributes(user, known.attributes, lost) | credentials.read(user.credentials, lost)
     for action in user.required_actions:
         lost[_ACTIONS.get(action, f"The required action {action} has no counterpart.")] += 1
-    if user.username.casefold() != user.email.casefold():
+    if user.username.casefold() not in ("", user.email.casefold()):
         lost["The user signs in with the email address here, not with the user name."] += 1
     if user.client_consents:
         lost["Consents are not imported. Users are asked again."] += 1
