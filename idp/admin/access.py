@@ -21,6 +21,7 @@ from idp.signin.transitions import FEDERATED
 
 #: Prefix of the scopes of the admin API.
 SCOPE_PREFIX = "admin:"
+_OF_CLIENT = "do this to a client with access to the admin API"
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -59,6 +60,15 @@ class Caller(msgspec.Struct, frozen=True):
     def audience(self) -> Audience:
         """Which attributes of users the caller sees and edits, if the caller may read or change users."""
         return Audience.OWNER if self.owner else Audience.SUPPORT
+
+    @property
+    def over_administrators(self) -> bool:
+        """Whether the caller may act on users and clients with access to the admin API.
+
+        Only the role of owners has the permission; at the API the scope of the token must contain it too, so that a
+        token for other records does not take over one of them.
+        """
+        return Permission.ADMINS_WRITE in self.allowed
 
     def require(self, permission: Permission) -> None:
         """Check that a role of the caller allows this.
@@ -169,18 +179,13 @@ async def check_user(caller: Caller, user_id: UUID) -> None:
 async def check_target(caller: Caller, user_id: UUID) -> None:
     """Check in the current transaction that only an owner acts on a user with a role.
 
-    A token without the scope for administrators must not take over one of them.
-
     Raises:
         PermissionDeniedError: the user has a role.
     """
     # Locked already, unless the transaction began before the user was known.
     await users.lock_user(user_id)
-    if caller.owner and Permission.ADMINS_WRITE in caller.allowed:
-        return
-    if await roles_of(user_id):
-        scope = f" with the scope {Permission.ADMINS_WRITE}" if caller.owner else ""
-        raise PermissionDeniedError(f"Only an owner{scope} may do this to a user who has a role.")
+    if not caller.over_administrators and await roles_of(user_id):
+        _owners_only(caller, "do this to a user who has a role")
 
 
 async def check_client(caller: Caller, client_id: str) -> None:
@@ -212,7 +217,7 @@ async def _lock_client(caller: Caller, client_id: str) -> None:
     # Changes that make an admin of a client take the same lock.
     client = await clients.lock_client_without_key(client_id)
     if client is not None and client.admin_role is not None:
-        _owners_only(caller)
+        _owners_only(caller, _OF_CLIENT)
     if client is not None:
         check_scope(caller, client.scopes)
 
@@ -225,8 +230,8 @@ async def check_claims(caller: Caller, client_id: str | None) -> None:
     """
     if client_id is not None:
         await check_client(caller, client_id)
-    elif not caller.owner:
-        raise PermissionDeniedError("Only an owner may change the claims of all clients.")
+    else:
+        _owners_only(caller, "change the claims of all clients")
 
 
 def check_impersonation(caller: Caller, mode: str) -> None:
@@ -235,8 +240,8 @@ def check_impersonation(caller: Caller, mode: str) -> None:
     Raises:
         PermissionDeniedError: the mode is impersonation, and the caller is not an owner.
     """
-    if mode == "impersonation" and not caller.owner:
-        raise PermissionDeniedError("Only an owner may let a client impersonate users.")
+    if mode == "impersonation":
+        _owners_only(caller, "let a client impersonate users")
 
 
 def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
@@ -246,9 +251,10 @@ def check_scope(caller: Caller, scopes: Iterable[str]) -> None:
         PermissionDeniedError: the scope contains one, and the caller is not an owner.
     """
     if any(scope.startswith(SCOPE_PREFIX) for scope in scopes):
-        _owners_only(caller)
+        _owners_only(caller, _OF_CLIENT)
 
 
-def _owners_only(caller: Caller) -> None:
-    if not caller.owner:
-        raise PermissionDeniedError("Only an owner may do this to a client with access to the admin API.")
+def _owners_only(caller: Caller, action: str) -> None:
+    if not caller.over_administrators:
+        scope = f" with the scope {Permission.ADMINS_WRITE}" if caller.owner else ""
+        raise PermissionDeniedError(f"Only an owner{scope} may {action}.")
