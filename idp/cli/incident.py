@@ -72,9 +72,11 @@ async def client(*, client_id: str, keep_enabled: bool, yes: bool, as_json: bool
 async def key(kid: str, yes: bool, as_json: bool) -> None:
     """Remove a signing key from the JWKS. If it is active, another key signs from now on."""
     from idp.admin.incidents import contain_key
-    from idp.keys.lifecycle import list_keys
+    from idp.keys.lifecycle import find_key
 
-    found = next((each for each in await list_keys() if each.kid == kid and each.revoked_at is None), None)
+    found = await find_key(kid)
+    if found is not None and found.revoked_at is not None:
+        found = None
     _ask(yes, f"Tokens signed with this {found.state} {found.alg} key will be refused." if found else None)
     _print(await contain_key(kid), as_json)
 

@@ -70,7 +70,7 @@ def _waits(deadline_at: object) -> str:
 async def _find(kid: str) -> "KeyInfo":
     from idp.keys import lifecycle
 
-    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    found = await lifecycle.find_key(kid)
     if found is None:
         raise lifecycle.UnknownKeyError("There is no key with this id.")
     return found
@@ -168,16 +168,22 @@ async def rotate(alg: str, size: int, now: bool, hold: bool, deadline: int) -> N
 
 @keys.command(cls=KeyCommand)
 @click.argument("kid")
+@yes_option
 @with_database
-async def activate(kid: str) -> None:
-    """Activate a published key now, even if resource servers have not fetched it."""
+async def activate(kid: str, yes: bool) -> None:
+    """Activate a published key now, even if resource servers have not fetched it.
+
+    They refuse its tokens until they fetch it, so the command names them and asks.
+    """
     from idp.keys import lifecycle, propagation
 
     unseen = await propagation.unseen(kid)
-    await lifecycle.activate(kid, unseen=tuple(unseen))
-    click.echo(f"The key {kid} is active.")
     for identifier in unseen:
         click.echo(f"{identifier} has not fetched it.", err=True)
+    if unseen and not yes:
+        click.confirm("They refuse the tokens of the key until they fetch it. Activate it now?", abort=True)
+    await lifecycle.activate(kid, unseen=tuple(unseen))
+    click.echo(f"The key {kid} is active.")
 
 
 @keys.command(cls=KeyCommand)

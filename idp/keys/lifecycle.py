@@ -48,6 +48,7 @@ class State(StrEnum):
     ACTIVE = "active"
     RETIRING = "retiring"
     RETIRED = "retired"
+    REVOKED = "revoked"
     DESTROYED = "destroyed"
 
 
@@ -189,7 +190,12 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
     async with exclusive_change(TOPIC):
         key = await signing_keys.activate(kid, overlap())
         if key is None:
-            raise UnknownKeyError("There is no pending key with this id.")
+            found = await find_key(kid)
+            raise UnknownKeyError(
+                "There is no pending key with this id."
+                if found is None
+                else f"This key is {found.state}. Only a pending key can be activated."
+            )
         detail = {"kid": kid, "alg": key.alg, "predecessor": key.predecessor, "unseen": unseen}
         await record("key_activated", detail=detail)
 
@@ -202,7 +208,7 @@ async def revoke(kid: str) -> Revocation:
     Raises:
         UnknownKeyError: there is no such key, or it is revoked already.
     """
-    found = next((key for key in await list_keys() if key.kid == kid), None)
+    found = await find_key(kid)
     if found is None or found.revoked_at is not None:
         raise UnknownKeyError("There is no key with this id, or it is revoked already.")
     # Generated before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
@@ -272,6 +278,8 @@ async def _rotation_pending(alg: str) -> RotationPendingError:
 def _state(key: StoredKey, now: datetime) -> State:
     if key.destroyed_at is not None:
         return State.DESTROYED
+    if key.revoked_at is not None:
+        return State.REVOKED
     if key.retires_at is not None and key.retires_at <= now:
         return State.RETIRED
     if key.activates_at is None or key.activates_at > now:
@@ -283,6 +291,11 @@ def info(key: StoredKey) -> KeyInfo:
     """Return a key with its state."""
     values = {name: getattr(key, name) for name in KeyInfo.__struct_fields__ if name != "state"}
     return KeyInfo(state=_state(key, clock.now()), **values)
+
+
+async def find_key(kid: str) -> KeyInfo | None:
+    """Return a key in any state, or None."""
+    return next((key for key in await list_keys() if key.kid == kid), None)
 
 
 async def list_keys() -> list[KeyInfo]:

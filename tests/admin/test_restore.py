@@ -94,7 +94,7 @@ async def test_a_backup_is_recognised_and_everything_ends_once() -> None:
     assert report.ended["sessions"] == 1
     assert report.keys == [key.kid]
     states = {key.kid: key.state for key in await lifecycle.list_keys()}
-    assert states.pop(key.kid) == State.RETIRED
+    assert states.pop(key.kid) == State.REVOKED
     assert set(states.values()) == {State.ACTIVE}
     row = await fetchrow("SELECT detail->'keys' AS keys FROM audit_event WHERE event = 'database_restored'")
     assert row is not None

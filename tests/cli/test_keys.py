@@ -42,7 +42,8 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     table = cli("keys", "list").out
     assert all(key["kid"] in table for key in keys)
     assert "is active" in cli("keys", "activate", keys[1]["kid"]).out
-    assert "no pending key" in cli.fails("keys", "activate", keys[1]["kid"])
+    assert "This key is active. Only a pending key" in cli.fails("keys", "activate", keys[1]["kid"])
+    assert "no pending key" in cli.fails("keys", "activate", "none")
 
 
 async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> None:
@@ -59,8 +60,13 @@ async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> 
         propagation.note(["https://api.example.com"], "192.0.2.7", "curl/8.14", "older")
         await propagation.write()
     assert "by curl/8.14 at 192.0.2.7." in cli("keys", "show", pending["kid"]).out
-    result = cli("keys", "activate", pending["kid"])
+    refused = cli("keys", "activate", pending["kid"], input="n\n", code=1)
+    assert "https://api.example.com has not fetched it" in refused.err
+    assert "refuse the tokens of the key until they fetch it" in refused.out
+    assert cli("keys", "list", "--json").json[1]["state"] == "pending"
+    result = cli("keys", "activate", pending["kid"], "--yes")
     assert "https://api.example.com has not fetched it" in result.err
+    assert "is active" in result.out
     assert "no key with this id" in cli.fails("keys", "show", "none")
 
 
@@ -90,7 +96,7 @@ async def test_an_emergency(own_cli: OwnCli) -> None:
     cli("keys", "revoke", key["kid"], code=1)  # no terminal to confirm on
     report = cli("keys", "revoke", key["kid"], "--yes").out
     keys = cli("keys", "list", "--json").json
-    assert [key["state"] for key in keys] == ["retired", "active"]
+    assert [key["state"] for key in keys] == ["revoked", "active"]
     assert all(word in report for word in ("was active", keys[1]["kid"], "Orders"))
     assert "is erased" in cli("keys", "destroy", key["kid"], "--yes").out
     assert cli("keys", "list", "--json").json[0]["state"] == "destroyed"

@@ -256,7 +256,7 @@ async def test_revoking_the_active_key_makes_another_sign_at_once() -> None:
     assert ring.verification().keys() == {report.successor}
     with pytest.raises(jose.InvalidJWTError):
         jose.verify(token, ring.verification(), typ="at+jwt")
-    assert await states() == [State.RETIRED, State.ACTIVE]
+    assert await states() == [State.REVOKED, State.ACTIVE]
     with pytest.raises(UnknownKeyError):
         await lifecycle.revoke(kid)
 
@@ -267,7 +267,7 @@ async def test_a_key_that_waits_takes_over_from_a_revoked_one() -> None:
     pending = await lifecycle.rotate(ALG)
     report = await lifecycle.revoke((await keys())[0].kid)
     assert report.successor == pending
-    assert await states() == [State.RETIRED, State.ACTIVE]
+    assert await states() == [State.REVOKED, State.ACTIVE]
 
 
 @pytest.mark.parametrize("now", [False, True])
@@ -289,7 +289,7 @@ async def test_many_revocations_at_once_make_one_successor() -> None:
     kid = (await keys())[0].kid
     results = await asyncio.gather(*(lifecycle.revoke(kid) for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(result, lifecycle.Revocation) for result in results) == 1
-    assert await states() == [State.RETIRED, State.ACTIVE]
+    assert await states() == [State.REVOKED, State.ACTIVE]
 
 
 # The end

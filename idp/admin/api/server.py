@@ -76,7 +76,7 @@ async def show_event(call: Call) -> models.AuditEvent:
 )
 async def show_key(call: Call) -> models.Key:
     kid = call.params["kid"]
-    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    found = await lifecycle.find_key(kid)
     if found is None:
         raise not_found()
     return models.Key(key=found, witnesses=await propagation.view(kid))

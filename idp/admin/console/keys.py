@@ -84,7 +84,7 @@ async def rotate(request: AdminRequest) -> Response[Any]:
 
 
 async def _key(kid: str) -> KeyInfo:
-    found = next((key for key in await lifecycle.list_keys() if key.kid == kid), None)
+    found = await lifecycle.find_key(kid)
     if found is None:
         raise not_found()
     return found
@@ -135,7 +135,7 @@ def _acts(key: KeyInfo) -> list[Action]:
     actions = [] if key.revoked_at else [Action("Revoke", f"{path}/contain", danger=True)]
     return (
         [*actions, Action("Erase the private part", f"{path}/destroy", danger=True)]
-        if key.state == State.RETIRED
+        if key.state in (State.RETIRED, State.REVOKED)
         else actions
     )
 
