@@ -24,6 +24,8 @@ from tests.support.devices import approve, error_of, open_page, start_device
 from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 
+pytestmark = pytest.mark.usefixtures("db")
+
 SCOPE = "openid profile email offline_access"
 
 
