@@ -22,6 +22,7 @@ from idp.audit.events import record
 from idp.audit.repository.audit_events import EVENTS
 from idp.directory.repository import invitations as organization_invitations
 from idp.errors import NotFoundError
+from idp.events.ssf.streams import disable_streams_of
 from idp.federation import registry
 from idp.federation import repository as federation
 from idp.infra.db.engine import transaction
@@ -121,7 +122,8 @@ async def _nothing(_user_id: UUID, _reason: str) -> None:
 
 
 async def contain_client(client_id: str, *, disable: bool = True) -> Report:
-    """Revoke everything issued to a client, delete its consents and reject its remaining tokens.
+    """Revoke everything issued to a client, delete its consents, disable its event streams and reject its remaining
+    tokens.
 
     Raises:
         UnknownSubjectError: there is no such client.
@@ -141,6 +143,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
         ended["authorization_requests"] = await finish_requests_of_client(client_id)
         ended["pushed_requests"] = await use_pushed_of_client(client_id)
         ended["bulk_jobs"] = await bulk.cancel_of(f"client:{client_id}")
+        ended["event_streams"] = await disable_streams_of(client_id, "The client was contained.")
         report = Report("client", client_id, dict(ended), usable)
         event_id = await record("client_contained", client_id=client_id, detail=_detail(report) | {"disabled": disable})
     return msgspec.structs.replace(report, event_id=event_id)

@@ -20,13 +20,14 @@ from idp.accounts.attributes.models import Audience
 from idp.accounts.email_proofs import Purpose
 from idp.accounts.tables import User
 from idp.accounts.users import create_user
+from idp.admin.incidents import contain_client
 from idp.audit.events import record
 from idp.directory import groups, roles
 from idp.events.ssf import streams, types
 from idp.federation.linking import release_email
 from idp.infra.db.engine import execute, fetch, transaction
 from idp.oauth.claims import registration
-from idp.oauth.clients.registration import register_client
+from idp.oauth.clients.registration import enable_client, register_client
 from idp.oauth.clients.service import update_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.repository.consents import StoredConsent, save_consent
@@ -478,9 +479,9 @@ async def test_a_final_answer_to_a_push(party: Party, transmitter: Server, user:
                 await asyncio.sleep(0.05)
 
 
-async def _consents(user: User, *parties: Party) -> None:
+async def _consents(user: User, *parties: Party, scope: str) -> None:
     for party in parties:
-        await save_consent(user.id, party.client_id, StoredConsent(["openid"], [], None), b"", None)
+        await save_consent(user.id, party.client_id, StoredConsent(scope.split(), [], None), b"", None)
 
 
 async def test_claims_that_the_client_may_know(
@@ -497,13 +498,54 @@ async def test_claims_that_the_client_may_know(
     await registration.add(
         party.client_id, claim="tenant", source={"kind": "constant", "value": "acme"}, places=["userinfo"]
     )
-    await _consents(user, party)
+    await _consents(user, party, scope="email")
     await _record("email_changed", stranger.id)
     await _record("profile_changed", user.id)
     await _record("email_changed", user.id)
     (token,) = (await party.fetch_sets(stream, 1)).values()
     claims = await _verified(transmitter, token, party.client_id)
     assert claims["events"][types.TOKEN_CLAIMS_CHANGE]["claims"] == {"email": user.email, "email_verified": False}
+    assert claims["sub_id"] == subject
+
+
+async def test_the_streams_of_a_contained_client(
+    transmitter: Server, receiver_http: httpx.AsyncClient, user: User
+) -> None:
+    """A thief of the secret may have made them. They stay disabled when the client is enabled again."""
+    party = await _party(transmitter, receiver_http)
+    async with Receivers() as receivers:
+        stream = await party.stream({"method": PUSH, "endpoint_url": receivers.url("thief")})
+        await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": _subject(transmitter, user)})
+        report = await contain_client(party.client_id)
+        assert report.ended["event_streams"] == 1
+        await enable_client(party.client_id)
+        await _record("user_disabled", user.id)
+        await _published()
+        rows = await fetch("SELECT status FROM event_stream WHERE client_id = $1", party.client_id)
+        assert [row["status"] for row in rows] == ["disabled"]
+        assert await fetch("SELECT FROM delivery WHERE stream = $1", f"ssf:{stream['stream_id']}") == []
+    assert (await contain_client(party.client_id)).ended["event_streams"] == 0
+
+
+async def test_no_claims_beyond_what_the_user_granted(
+    transmitter: Server, receiver_http: httpx.AsyncClient, user: User
+) -> None:
+    """The client has more scopes than the user granted."""
+    party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage openid email profile groups")
+    stream = await party.stream({"method": POLL}, format="email")
+    subject = _subject(transmitter, user)
+    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
+    await _consents(user, party, scope="openid profile")
+    group = await groups.create(f"group {user.id}")
+    await groups.add_members(group.id, [user.id])
+    await execute("UPDATE users SET name = 'Alice' WHERE id = $1", user.id)
+    await _record("email_changed", user.id)
+    await _record("profile_changed", user.id)
+    (token,) = (await party.fetch_sets(stream, 1)).values()
+    claims = await _verified(transmitter, token, party.client_id)
+    told = claims["events"][types.TOKEN_CLAIMS_CHANGE]["claims"]
+    assert told["name"] == "Alice"
+    assert not told.keys() & {"email", "email_verified", "groups"}
     assert claims["sub_id"] == subject
 
 
@@ -517,7 +559,7 @@ async def test_groups_and_roles_that_changed(transmitter: Server, receiver_http:
     for party, stream in zip(clients, streams, strict=True):
         subject = _subject(transmitter, user)
         await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
-    await _consents(user, *clients)
+    await _consents(user, *clients, scope="groups roles email")
     group, role = await groups.create(f"group {user.id}"), await roles.create(f"role {user.id}")
     await groups.add_members(group.id, [user.id])
     await roles.give(role.id, [user.id])
@@ -543,7 +585,7 @@ async def test_claims_that_are_gone(transmitter: Server, receiver_http: httpx.As
     stream = await party.stream({"method": POLL})
     subject = _subject(transmitter, user)
     await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
-    await _consents(user, party)
+    await _consents(user, party, scope=f"groups {scope}")
     group = await groups.create(f"group {user.id}")
     await groups.add_members(group.id, [user.id])
     await groups.remove_members(group.id, [user.id])
@@ -570,7 +612,7 @@ async def test_an_address_that_changed(transmitter: Server, receiver_http: httpx
     party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
     stream = await party.stream({"method": POLL})
     await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": _subject(transmitter, user)})
-    await _consents(user, party)
+    await _consents(user, party, scope="email")
     new = f"{ids.uuid7()}@example.com"
     await _change_address(user, new)
     found = [
@@ -618,7 +660,7 @@ async def test_users_are_named_by_an_address_that_the_client_may_know(
         return (await _verified(transmitter, token, party.client_id))["sub_id"]
 
     assert await named() == subject
-    await _consents(user, party)
+    await _consents(user, party, scope="email")
     assert await named() == {"format": "email", "email": user.email}
     await update_client(party.client_id, scope="ssf.read ssf.manage")
     # The server has read the change when it knows a client that was registered after it.

@@ -181,6 +181,18 @@ async def set_status_of_any(stream_id: UUID, status: str, reason: str) -> None:
             await outbox.queue_many([tokens.updated(await _set_status(stream, status, reason))])
 
 
+async def disable_streams_of(client_id: str, reason: str) -> int:
+    """Disable all streams of a client, in the caller's transaction, and return how many were in use.
+
+    The receiver may be a stranger's, so it is not told. The client may enable its streams again.
+    """
+    await lock("event_feed_kind")
+    used = [stream for stream in await repository.streams_of_client(client_id) if stream.status != "disabled"]
+    for stream in used:
+        await _set_status(stream, "disabled", reason)
+    return len(used)
+
+
 async def _set_status(stream: Stream, status: str, reason: str) -> Stream:
     await repository.set_status(stream.id, status, reason)
     changed = msgspec.structs.replace(stream, status=status, status_reason=reason)

@@ -25,7 +25,7 @@ from idp.oauth.claims.rules import rules_of
 from idp.oauth.claims.user import ClaimUser
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.stored import receiver
-from idp.oauth.repository.families import knows_user
+from idp.oauth.repository.families import granted_scopes
 from idp.oauth.scopes import claims_of_scopes
 from idp.settings import settings
 
@@ -138,8 +138,9 @@ async def token(delivery: DueDelivery, stream: Stream) -> str:
 async def _current_claims(delivery: DueDelivery, client: Client, scopes: list[str]) -> dict[str, Any]:
     """Return the claims of the user that the client may know, as they are now; null: the user has it no more."""
     row = await user_by_id(delivery.user_id) if delivery.user_id is not None else None
-    known = [scope for scope in scopes if scope in client.scopes]
-    if row is None or not known or not await knows_user(row.id, client.client_id):
+    granted = await granted_scopes(row.id, client.client_id) if row is not None else set()
+    known = [scope for scope in scopes if scope in client.scopes and scope in granted]
+    if row is None or not known:
         raise DeliveryRejectedError("The client may not know what changed, or the user is gone.")
     asked = Asked(place=Place.USERINFO, client=client, scopes=known, profile=True)
     rules = [rule for rule in rules_of(client, known) if rule.scope in known and Place.USERINFO in rule.places]
@@ -184,8 +185,8 @@ async def _user(user_id: UUID, format: str, client: Client) -> dict[str, Any]:
 
 
 async def _knows_address(user_id: UUID, client: Client) -> bool:
-    """Return whether a client may know the address of a user: it has the scope, and the user has to do with it."""
-    return "email" in client.scopes and await knows_user(user_id, client.client_id)
+    """Return whether a client may know the address of a user: it has the scope, and was granted it for this user."""
+    return "email" in client.scopes and "email" in await granted_scopes(user_id, client.client_id)
 
 
 def _is_final(answer: Answer) -> bool:

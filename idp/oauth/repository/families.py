@@ -10,7 +10,7 @@ from uuid import UUID
 
 from idp.directory.repository.organizations import is_member
 from idp.directory.repository.sign_in_policies import SignInColumns
-from idp.infra.db.engine import execute, fetch, fetchrow
+from idp.infra.db.engine import execute, fetch
 from idp.oauth.clients.documents.identifiers import shown_name
 from idp.signin.repository.sessions import SessionKey, columns
 from idp.signin.transitions import FEDERATED
@@ -48,10 +48,10 @@ _RESOURCES_OF_CLIENT = f"""
 SELECT DISTINCT {_RESOURCE} FROM token_family AS f WHERE f.client_id = $1 AND {_LIVE_FAMILY}
 """  # noqa: S608
 # $1 user_id  $2 client_id
-_KNOWS_USER = f"""
-SELECT FROM consent WHERE user_id = $1 AND client_id = $2
-UNION ALL SELECT FROM token_family AS f WHERE user_id = $1 AND client_id = $2 AND {_LIVE_FAMILY}
-LIMIT 1
+_GRANTED_SCOPES = f"""
+SELECT split_part(unnest(pairs), ' ', 1) AS scope FROM consent WHERE user_id = $1 AND client_id = $2
+UNION SELECT unnest(string_to_array(f.scope, ' ')) FROM token_family AS f
+WHERE user_id = $1 AND client_id = $2 AND {_LIVE_FAMILY}
 """  # noqa: S608
 _CLIENT_NAMES_OF_USER = f"""
 SELECT DISTINCT c.client_id, c.metadata ->> 'client_name' AS client_name
@@ -157,9 +157,9 @@ async def resources_of_client(client_id: str) -> list[str]:
     return [row["resource"] for row in await fetch(_RESOURCES_OF_CLIENT, client_id)]
 
 
-async def knows_user(user_id: UUID, client_id: str) -> bool:
-    """Return whether a client has a consent or a live token family of a user."""
-    return await fetchrow(_KNOWS_USER, user_id, client_id) is not None
+async def granted_scopes(user_id: UUID, client_id: str) -> set[str]:
+    """Return the scopes of the consent and the live token families that a client has of a user."""
+    return {row["scope"] for row in await fetch(_GRANTED_SCOPES, user_id, client_id)}
 
 
 async def client_names_of_user(user_id: UUID) -> list[str]:
