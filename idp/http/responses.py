@@ -89,8 +89,8 @@ def sendable(response: BytesResponse | Response[Any], request: Request[Any, Any,
     """
     if isinstance(response, BytesResponse):
         return response
-    if response.content == b"" and not isinstance(response, Stream):
-        # Nothing to render, as in a redirect. Litestar's way takes six times as long.
+    if response.content in (None, b"") and not isinstance(response, Stream):
+        # Nothing to render, as in a redirect. Litestar's way takes six times as long, and renders None as null.
         own = [pair for pair in encode(response.headers) if pair[0] != b"content-type"]
         return BytesResponse(b"", own, status=response.status_code or status, cookies=response.cookies)
     encoded = response.to_asgi_response(None, request, status_code=status)

@@ -492,9 +492,8 @@ async def test_claims_that_the_client_may_know(
     party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage email")
     stream = await party.stream({"method": POLL}, format="email")
     subject = {"format": "email", "email": user.email}
-    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": subject})
-    other = {"format": "email", "email": stranger.email}
-    await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": other})
+    for named in (_subject(transmitter, user), _subject(transmitter, stranger)):
+        await party("POST", "/subjects/add", {"stream_id": stream["stream_id"], "subject": named})
     await registration.add(
         party.client_id, claim="tenant", source={"kind": "constant", "value": "acme"}, places=["userinfo"]
     )
@@ -506,6 +505,38 @@ async def test_claims_that_the_client_may_know(
     claims = await _verified(transmitter, token, party.client_id)
     assert claims["events"][types.TOKEN_CLAIMS_CHANGE]["claims"] == {"email": user.email, "email_verified": False}
     assert claims["sub_id"] == subject
+
+
+async def test_an_address_is_a_subject_once_it_was_granted(
+    transmitter: Server, receiver_http: httpx.AsyncClient, user: User
+) -> None:
+    """The answer is the same before, and no event tells that the address has an account."""
+    party = await _party(transmitter, receiver_http, scope="ssf.read ssf.manage openid email")
+    stream = await party.stream({"method": POLL})
+
+    async def ask(action: str, email: str) -> None:
+        asked = {"stream_id": stream["stream_id"], "subject": {"format": "email", "email": email}}
+        answer = await party("POST", f"/subjects/{action}", asked)
+        assert (answer.status_code, answer.content) == ((200, b"") if action == "add" else (204, b""))
+
+    async def of_stream() -> list[UUID]:
+        rows = await fetch("SELECT user_id FROM event_stream_subject WHERE stream_id = $1", UUID(stream["stream_id"]))
+        return [row["user_id"] for row in rows]
+
+    await ask("add", user.email)
+    await ask("add", f"{ids.uuid7()}@example.com")
+    await _consents(user, party, scope="openid")
+    await ask("add", user.email)
+    assert await of_stream() == []
+    await _record("password_changed", user.id)
+    await _published()
+    assert (await party.poll(stream))["sets"] == {}
+    await _consents(user, party, scope="openid email")
+    await ask("add", user.email)
+    assert await of_stream() == [user.id]
+    await execute("DELETE FROM consent WHERE user_id = $1", user.id)
+    await ask("remove", user.email)
+    assert await of_stream() == []
 
 
 async def test_the_streams_of_a_contained_client(

@@ -228,7 +228,8 @@ async def verify(client: Client, asked: Mapping[str, Any]) -> None:
 async def set_subject(client: Client, asked: Mapping[str, Any], *, present: bool) -> None:
     """Add a user to a stream (section 8.1.3.2), or remove one (section 8.1.3.3).
 
-    A subject that names nobody is accepted and ignored, so that receivers cannot find out who has an account.
+    A subject that names nobody is accepted and ignored, so that receivers cannot find out who has an account. So is an
+    address that the client may not know: its first event would tell.
 
     Raises:
         InvalidRequestError: the subject is malformed, or in a format that the client may not use.
@@ -236,14 +237,18 @@ async def set_subject(client: Client, asked: Mapping[str, Any], *, present: bool
     """
     async with transaction():
         stream = await _locked(client, _stream_id(asked))
-        user_id = await _user_of(client, asked.get("subject"))
+        subject: Any = asked.get("subject")
+        user_id = await _user_of(client, subject)
         if user_id is None:
             return
-        await (repository.add_subject if present else repository.remove_subject)(stream.id, user_id)
+        if not present:
+            await repository.remove_subject(stream.id, user_id)
+        elif subject["format"] != "email" or await tokens.knows_address(user_id, client):
+            await repository.add_subject(stream.id, user_id)
 
 
 async def _user_of(client: Client, subject: Any) -> UUID | None:
-    """Return the user whom a subject names (RFC 9493), if the client could know it."""
+    """Return the user whom a subject names (RFC 9493), if there is one."""
     match subject:
         case {"format": "iss_sub", "iss": str(issuer), "sub": str(sub)}:
             found = subjects.user_of(client.sector, sub) if issuer == settings().issuer else None

@@ -162,7 +162,7 @@ async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dic
         return {"format": "opaque", "id": str(stream.id)}
     email = delivery.content.get("email")
     if email is not None:
-        if not await _knows_address(delivery.user_id, client):
+        if not await knows_address(delivery.user_id, client):
             raise DeliveryRejectedError("The client may not know addresses.")
         return {"format": "email", "email": email}
     user = await _user(delivery.user_id, stream.format, client)
@@ -174,7 +174,7 @@ async def _subject(delivery: DueDelivery, stream: Stream, client: Client) -> dic
 
 async def _user(user_id: UUID, format: str, client: Client) -> dict[str, Any]:
     """Return the user in the format of the stream. The ``sub`` replaces an address that the client may not know."""
-    if format == "email" and await _knows_address(user_id, client):
+    if format == "email" and await knows_address(user_id, client):
         user = await user_by_id(user_id)
         if user is not None:
             return {"format": "email", "email": user.email}
@@ -184,7 +184,7 @@ async def _user(user_id: UUID, format: str, client: Client) -> dict[str, Any]:
     return {"format": "iss_sub", "iss": settings().issuer, "sub": sub}
 
 
-async def _knows_address(user_id: UUID, client: Client) -> bool:
+async def knows_address(user_id: UUID, client: Client) -> bool:
     """Return whether a client may know the address of a user: it has the scope, and was granted it for this user."""
     return "email" in client.scopes and "email" in await granted_scopes(user_id, client.client_id)
 
