@@ -31,6 +31,7 @@ from idp.keys import lifecycle
 from idp.oauth.authorize.repository import finish_requests_of_client, use_pushed_of_client
 from idp.oauth.ciba import repository as backchannel
 from idp.oauth.clients import registration, service
+from idp.oauth.clients.dynamic.repository import revoke_registration_token
 from idp.oauth.clients.registration import UnknownClientError
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.device import repository as device_authorizations
@@ -122,8 +123,8 @@ async def _nothing(_user_id: UUID, _reason: str) -> None:
 
 
 async def contain_client(client_id: str, *, disable: bool = True) -> Report:
-    """Revoke everything issued to a client, delete its consents, disable its event streams and reject its remaining
-    tokens.
+    """Revoke everything issued to a client, its registration access token too, delete its consents, disable its event
+    streams and reject its remaining tokens.
 
     Raises:
         UnknownSubjectError: there is no such client.
@@ -137,6 +138,7 @@ async def contain_client(client_id: str, *, disable: bool = True) -> Report:
         usable += _own_sessions([client_id])
         ended = await revoke_tokens_of_client(client_id, "client_contained")
         await registration.end_previous_secret(client_id)
+        ended["registration_access_tokens"] = await revoke_registration_token(client_id)
         if disable:
             await registration.disable_client(client_id)
         ended["consents"] = await consents.delete_consents_of_client(client_id)

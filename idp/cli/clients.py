@@ -9,7 +9,7 @@ import rich_click as click
 
 from idp.cli.database import with_database
 from idp.cli.options import ADMIN_ROLES, DURATION, JSON_OBJECT, SECONDS, given, together, yes_option
-from idp.cli.output import json_option, print_details, print_json, print_table, text
+from idp.cli.output import json_option, print_details, print_json, print_secret, print_table, text
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.profiles import PROFILES, describe
@@ -287,6 +287,20 @@ async def end_old_secret(client_id: str) -> None:
     from idp.oauth.clients.registration import end_previous_secret
 
     await _tell(client_id, await end_previous_secret(client_id), "accepts the newest secret only", "has no old secret")
+
+
+@clients.command("rotate-registration-token")
+@click.argument("client_id")
+@json_option
+@with_database
+async def rotate_registration_token(client_id: str, as_json: bool) -> None:
+    """Replace the token with which a client that registered itself changes its metadata. The new one is shown once.
+
+    The old one stops working immediately.
+    """
+    from idp.oauth.clients.dynamic.service import rotate_token
+
+    print_secret({"client_id": client_id, "registration_access_token": await rotate_token(client_id)}, as_json)
 
 
 @clients.command("not-before")

@@ -59,7 +59,7 @@ OTHERS: Final = (
     "id_jag_policy_added", "id_jag_policy_removed", "initial_access_token_created",
     "initial_access_token_deleted",
     "mail_template_reset", "mail_template_set", "mail_test_sent",
-    "master_key_added", "master_key_removed", "scim_token_created",
+    "master_key_added", "master_key_removed", "registration_token_rotated", "scim_token_created",
     "scim_token_deleted", "scim_token_rotated", "token_exchange_policy_added",
     "token_exchange_policy_removed", "trusted_issuer_added", "trusted_issuer_removed", "trusted_issuer_updated",
     "upstream_tested", "upstreams_ordered", "workload_identity_added",

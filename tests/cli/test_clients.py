@@ -16,6 +16,7 @@ from idp.keys import jose
 from idp.oauth import subjects
 from idp.oauth.clients.metadata import ClientMetadata
 from idp.oauth.clients.profiles import PROFILES
+from idp.oauth.clients.registration import register_client
 from idp.oauth.clients.repository import find_client, flat
 from idp.oauth.clients.tables import ClientRow
 from tests.cli.conftest import Cli, OwnCli
@@ -231,6 +232,16 @@ async def test_two_secrets_during_a_change(cli: Cli) -> None:
     assert cli("clients", "show", client_id, "--json").json["previous_secret_live"] is False
     assert "The overlap must be" in cli.fails("clients", "rotate-secret", client_id, "--overlap", "91d")
     assert "There is no client" in cli.fails("clients", "end-old-secret", "nobody")
+
+
+async def test_a_new_registration_access_token(cli: Cli) -> None:
+    client_id = str(ids.uuid7())
+    await register_client(client_id, origin="dynamic", client_name="A", redirect_uris=[URI])
+    new = cli("clients", "rotate-registration-token", client_id, "--json").json["registration_access_token"]
+    assert (await stored(client_id))["registration_token_hash"] == ids.digest(new)
+    assert "The secret is shown only now." in cli("clients", "rotate-registration-token", client_id).err
+    other = cli("clients", "create", "--name", "A", "--redirect-uri", URI, "--json").json["client_id"]
+    assert "registered itself" in cli.fails("clients", "rotate-registration-token", other)
 
 
 def test_invalid_clients_are_refused(cli: Cli) -> None:

@@ -14,6 +14,7 @@ from idp.admin.api.operation import Call, Result, listed, one, operation
 from idp.admin.incidents import Report, contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import registration, resource_metadata, service
+from idp.oauth.clients.dynamic import service as dynamic
 from idp.oauth.clients.repository import CLIENTS, RESOURCE_SERVERS, flat, with_descriptions
 from idp.settings import settings
 
@@ -85,6 +86,16 @@ async def rotate_secret(call: Call) -> models.NewSecret:
     client = await _client(call)
     secret = await registration.rotate_secret(client.client_id)
     return models.NewSecret(client_id=client.client_id, client_secret=secret)
+
+
+@operation(
+    "POST", "/clients/{client_id}/rotate_registration_token", Permission.CLIENTS_WRITE,
+    "Rotate the registration access token of a client", content=models.NewRegistrationToken,
+)  # fmt: skip
+async def rotate_registration_token(call: Call) -> models.NewRegistrationToken:
+    client = await _client(call)
+    token = await dynamic.rotate_token(client.client_id)
+    return models.NewRegistrationToken(client_id=client.client_id, registration_access_token=token)
 
 
 @operation(

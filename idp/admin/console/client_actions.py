@@ -13,11 +13,17 @@ from idp.admin.console.screen import AdminRequest
 from idp.admin.incidents import contain_client
 from idp.admin.roles import Permission
 from idp.oauth.clients import logos, registration, service
+from idp.oauth.clients.dynamic import service as dynamic
 
 
 async def _rotate(request: AdminRequest, client_id: str) -> Response[bytes]:
     secret = await registration.rotate_secret(await allowed_client(request, client_id))
     return show_once(request, path_of(client_id), secret)
+
+
+async def _rotate_registration_token(request: AdminRequest, client_id: str) -> Response[bytes]:
+    token = await dynamic.rotate_token(await allowed_client(request, client_id))
+    return show_once(request, path_of(client_id), token)
 
 
 async def _end_previous_secret(request: AdminRequest, client_id: str) -> tuple[str, str]:
@@ -69,6 +75,14 @@ actions.declare_actions(
             _WRITE,
             _rotate,
             question="Replace the secret of {Name}?",
+        ),
+        ConfirmedAction(
+            "rotate_registration_token",
+            "New registration token",
+            "The old registration access token stops working immediately. The new one is shown once.",
+            _WRITE,
+            _rotate_registration_token,
+            question="Replace the registration access token of {Name}?",
         ),
         ConfirmedAction(
             "end_previous_secret",

@@ -133,6 +133,8 @@ def _acts(request: AdminRequest, row: Any) -> list[Action]:
         found.append(Action("Remove the logo", f"{path}/remove_logo"))
     if row[METHOD] in SECRET_BEARING_METHODS:
         found.append(Action("New secret", f"{path}/rotate_secret"))
+    if row["origin"] == "dynamic":
+        found.append(Action("New registration token", f"{path}/rotate_registration_token"))
     return [*found, *new_role, *_fatal(row, path)]
 
 

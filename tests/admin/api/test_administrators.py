@@ -49,6 +49,7 @@ async def test_a_token_for_clients_does_not_reach_those_with_a_role(for_clients:
     path = f"/clients/{client_id}"
     await set_admin_role(client_id, Role.AUDITOR)
     refused(await for_clients("POST", f"{path}/rotate_secret"))
+    refused(await for_clients("POST", f"{path}/rotate_registration_token"))
     refused(await for_clients("POST", f"{path}/contain", {"disable": True}))
     refused(await for_clients.changed("PATCH", path, {"client_name": "Others"}))
     refused(await for_clients.changed("DELETE", path))

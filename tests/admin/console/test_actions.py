@@ -196,6 +196,20 @@ async def test_a_client_from_its_creation_to_its_end(owner: Admin) -> None:
     assert (await owner.get(path)).status == 404
 
 
+async def test_a_new_registration_access_token(owner: Admin) -> None:
+    """Only for a client that registered itself."""
+    client_id, other_id = str(ids.uuid7()), str(ids.uuid7())
+    for id_, origin in ((client_id, "dynamic"), (other_id, "admin")):
+        await register_client(id_, origin=origin, client_name="Shop", redirect_uris=["https://shop.example/cb"])
+    action = "{}/rotate_registration_token".format
+    assert action(client_id) in (await owner.get(f"/admin/clients/{client_id}")).text
+    assert action(other_id) not in (await owner.get(f"/admin/clients/{other_id}")).text
+    answer = await owner.confirm(f"/admin/clients/{action(client_id)}")
+    row = await find_client(client_id)
+    assert row is not None
+    assert row.registration_token_hash in [ids.digest(word) for word in re.findall(r"[\w-]{20,}", answer.text)]
+
+
 async def test_the_old_secret_is_shown_and_ended(owner: Admin) -> None:
     client, _ = await register_client(client_name=secrets.token_hex(4), redirect_uris=["https://shop.example/cb"])
     path = f"/admin/clients/{client.client_id}"

@@ -70,6 +70,13 @@ class NewSecret(Shown):
     client_secret: str | None
 
 
+class NewRegistrationToken(Shown):
+    """A client with its registration access token (RFC 7592), which is shown only this once."""
+
+    client_id: str
+    registration_access_token: str
+
+
 class ClientRole(Sent):
     """The role of the client at the admin API. Null: none."""
 

@@ -43,8 +43,13 @@ UPDATE client SET registration_token_hash = $3, updated_at = now()
 WHERE client_id = $1 AND registration_token_hash = $2 AND disabled_at IS NULL AND admin_role IS NULL
   AND (expires_at IS NULL OR expires_at > now())
 """
-
-
+_SET_REGISTRATION_TOKEN = """
+UPDATE client SET registration_token_hash = $2, updated_at = now() WHERE client_id = $1 AND origin = 'dynamic'
+"""
+_REVOKE_REGISTRATION_TOKEN = """
+UPDATE client SET registration_token_hash = NULL, updated_at = now()
+WHERE client_id = $1 AND registration_token_hash IS NOT NULL
+"""
 _COUNT_CLIENTS = "SELECT count(*) AS number FROM client WHERE origin = 'dynamic'"
 _KEEP = """
 WITH old AS MATERIALIZED (
@@ -155,6 +160,16 @@ async def find_registration(client_id: str, token_hash: bytes) -> Registration |
 async def rotate_registration_token(client_id: str, old_hash: bytes, new_hash: bytes) -> bool:
     """Replace the registration access token. Returns False if the client is gone, or the old one is not its token."""
     return bool(await execute(_ROTATE_REGISTRATION_TOKEN, client_id, old_hash, new_hash))
+
+
+async def set_registration_token(client_id: str, token_hash: bytes) -> bool:
+    """Set the registration access token. Returns False if no client with this id has registered itself."""
+    return bool(await execute(_SET_REGISTRATION_TOKEN, client_id, token_hash))
+
+
+async def revoke_registration_token(client_id: str) -> int:
+    """Revoke the registration access token. Returns the number of revoked tokens."""
+    return await execute(_REVOKE_REGISTRATION_TOKEN, client_id)
 
 
 async def count_clients() -> int:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from idp import ids
+from idp.audit.events import record
 from idp.errors import InvalidTokenError, MissingTokenError, Refused
 from idp.infra.request_context import actor
 from idp.oauth.clients import profiles, service
@@ -164,6 +165,22 @@ async def delete(client_id: str, token: str | None) -> None:
             raise _refused()
         await service.delete_client(client_id)
     await registry.load()
+
+
+async def rotate_token(client_id: str) -> str:
+    """Replace the registration access token of a client and return the new one, for administrators.
+
+    The old one ends immediately. A client whose token was revoked gets one again.
+
+    Raises:
+        UnknownClientError: no client with this id has registered itself.
+    """
+    token = ids.random_token()
+    async with change():
+        if not await repository.set_registration_token(client_id, ids.digest(token)):
+            raise UnknownClientError("There is no client with this id that registered itself.")
+        await record("registration_token_rotated", client_id=client_id)
+    return token
 
 
 def _members(metadata: ClientMetadata) -> dict[str, Any]:

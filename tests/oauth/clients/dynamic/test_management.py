@@ -9,10 +9,12 @@ import pytest
 
 from idp import ids
 from idp.accounts.tables import User
+from idp.admin.incidents import contain_client
 from idp.infra.db.engine import execute
 from idp.oauth.clients import service
 from idp.oauth.clients.dynamic import endpoint
-from idp.oauth.clients.registration import disable_client
+from idp.oauth.clients.dynamic.service import rotate_token
+from idp.oauth.clients.registration import disable_client, enable_client
 from idp.oauth.clients.tables import ClientRow
 from tests.oauth.clients.dynamic.conftest import URI, MakeToken, Registrar
 from tests.support.browser import Browser, Redirect, as_page
@@ -55,6 +57,26 @@ async def test_update(registrar: Registrar, token: str) -> None:
     row = await stored(registered["client_id"])
     assert row is not None
     assert row["client_secret_hash"] == ids.digest(registered["client_secret"])
+
+
+async def test_a_token_by_the_operator(registrar: Registrar, token: str) -> None:
+    """The old one ends."""
+    registered = await registrar.register(token)
+    new = await rotate_token(registered["client_id"])
+    assert (await registrar.call("GET", registered)).status_code == 401
+    response = await registrar.call("GET", registered, new)
+    assert response.json() == {name: registered[name] for name in response.json()} | {"registration_access_token": new}
+
+
+async def test_a_contained_client_cannot_change_itself(registrar: Registrar, token: str) -> None:
+    """Not when it is enabled again either, until the operator gives it a new token."""
+    registered = await registrar.register(token)
+    client_id = registered["client_id"]
+    assert (await contain_client(client_id)).ended["registration_access_tokens"] == 1
+    await enable_client(client_id)
+    body = {"client_id": client_id, "redirect_uris": ["https://thief.example/cb"]}
+    assert (await registrar.call("PUT", registered, json=body)).status_code == 401
+    assert (await registrar.call("GET", registered, await rotate_token(client_id))).status_code == 200
 
 
 async def test_a_new_secret(registrar: Registrar, token: str) -> None:
