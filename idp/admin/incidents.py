@@ -155,12 +155,12 @@ async def contain_key(kid: str) -> Report:
     """Revoke a signing key; see :func:`idp.keys.lifecycle.revoke`.
 
     Raises:
-        UnknownSubjectError: no published key has this ``kid``.
+        UnknownSubjectError: there is no such key, or it is revoked already.
     """
     try:
         revoked = await lifecycle.revoke(kid)
     except lifecycle.UnknownKeyError as error:
-        raise UnknownSubjectError("published key") from error
+        raise UnknownSubjectError("key", str(error)) from error
     periods = {server.identifier: server.period for server in revoked.services}
     return msgspec.structs.replace(_report_of_key(kid, periods), event_id=revoked.event_id)
 

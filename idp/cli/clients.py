@@ -1,7 +1,8 @@
 """`idp clients`: register and change OAuth clients."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import rich_click as click
 from idp.cli.database import with_database
 from idp.cli.options import ADMIN_ROLES, DURATION, JSON_OBJECT, SECONDS, given, together, yes_option
 from idp.cli.output import json_option, print_details, print_json, print_secret, print_table, text
+from idp.errors import OAuthError, OperatorError
 from idp.oauth.clients.members import APPLICATION, MEMBERS, Kind, default_of, is_optional, kind_of
 from idp.oauth.clients.presets import KINDS
 from idp.oauth.clients.profiles import PROFILES, describe
@@ -83,9 +85,11 @@ async def create(*, kind: str, client_id: str | None, as_json: bool, **options: 
     """Register a client. Its secret is shown once; only its hash is stored."""
     from idp.oauth.clients.registration import register_client
 
-    client, secret = await register_client(client_id, **KINDS[kind] | _metadata(options))
+    with _naming_options():
+        client, secret = await register_client(client_id, **KINDS[kind] | _metadata(options))
     shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
     _print_secret(shown, as_json)
+    await _note_scopes(client.client_id)
 
 
 @clients.command()
@@ -105,10 +109,36 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
     changes = _metadata(options)
     if not changes:
         raise click.UsageError("Name at least one option to change.")
-    client = await update_client(client_id, **changes)
+    with _naming_options():
+        client = await update_client(client_id, **changes)
     await _show(client_id, as_json)
+    if "scope" in changes:
+        await _note_scopes(client_id)
     if client.has_secret and client.client_secret_hash is None:
         click.echo(f"The client has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
+
+
+#: Members with an option: those that are no English word anywhere, the others at the beginning of a sentence.
+_OPTIONS = {name: _spelled(name).partition("/")[0] for name in MEMBERS if name not in _SPECIAL}
+_MEMBER = re.compile("|".join(rf"\b{name}\b" if "_" in name else rf"^{name}\b" for name in _OPTIONS))
+
+
+@contextmanager
+def _naming_options() -> Iterator[None]:
+    """Name the options, and not the members, in an error of the metadata."""
+    try:
+        yield
+    except OAuthError as error:
+        raise OperatorError(_MEMBER.sub(lambda found: _OPTIONS[found[0]], error.description)) from error
+
+
+async def _note_scopes(client_id: str) -> None:
+    from idp.doctor.clients import undefined_scopes
+    from idp.oauth.clients.repository import find_client
+
+    client = await find_client(client_id)
+    for note in await undefined_scopes(client) if client is not None else ():
+        click.echo(f"{note.text} {note.mend}", err=True)
 
 
 def _metadata(options: dict[str, Any]) -> dict[str, Any]:

@@ -198,8 +198,8 @@ async def revoke(kid: str, yes: bool, as_json: bool) -> None:
     """
     from idp.keys import lifecycle
 
-    if not yes:
-        found = await _find(kid)
+    found = await _find(kid)
+    if not yes and found.revoked_at is None:
         click.confirm(f"Tokens signed with this {found.state} {found.alg} key will be refused. Revoke it?", abort=True)
     report = await lifecycle.revoke(kid)
     if as_json:
@@ -229,8 +229,8 @@ async def destroy(kid: str, yes: bool) -> None:
     """Erase the private part of a retired key."""
     from idp.keys import lifecycle
 
-    if not yes:
-        found = await _find(kid)
+    found = await _find(kid)
+    if not yes and found.state in lifecycle.ERASABLE:
         click.confirm(f"This cannot be undone. Erase the private part of this {found.alg} key?", abort=True)
     await lifecycle.destroy(kid)
     click.echo(f"The private part of {kid} is erased.")

@@ -46,7 +46,12 @@ async def _scopes() -> set[str]:
     return found.union(attribute.scope for attribute in await attributes() if attribute.scope is not None)
 
 
-def _findings(client: StoredClient, settings: Settings, scopes: set[str]) -> Iterator[Finding]:
+async def undefined_scopes(client: StoredClient) -> list[Finding]:
+    """Return a note for each scope of a client that nothing defines."""
+    return list(_undefined(client, await _scopes()))
+
+
+def _undefined(client: StoredClient, scopes: set[str]) -> Iterator[Finding]:
     for scope in sorted(client.scopes - scopes):
         near = difflib.get_close_matches(scope, sorted(scopes), n=1)
         yield note(
@@ -55,6 +60,10 @@ def _findings(client: StoredClient, settings: Settings, scopes: set[str]) -> Ite
             f"alone.{f' Is {near[0]} meant?' if near else ''}",
             f"Change it: idp clients update {client.client_id} --scope … Or register the resource server of it.",
         )
+
+
+def _findings(client: StoredClient, settings: Settings, scopes: set[str]) -> Iterator[Finding]:
+    yield from _undefined(client, scopes)
     yield from _secrets(client)
     yield from _certificates(client)
     yield from _redirects(client, settings)

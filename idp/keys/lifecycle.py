@@ -52,6 +52,10 @@ class State(StrEnum):
     DESTROYED = "destroyed"
 
 
+#: States in which the private part of a key can be erased.
+ERASABLE = (State.RETIRED, State.REVOKED)
+
+
 class KeyInfo(msgspec.Struct, frozen=True):
     """A key without its private part.
 
@@ -190,12 +194,7 @@ async def activate(kid: str, *, unseen: tuple[str, ...] = ()) -> None:
     async with exclusive_change(TOPIC):
         key = await signing_keys.activate(kid, overlap())
         if key is None:
-            found = await find_key(kid)
-            raise UnknownKeyError(
-                "There is no pending key with this id."
-                if found is None
-                else f"This key is {found.state}. Only a pending key can be activated."
-            )
+            raise _refused(await find_key(kid), "Only a pending key can be activated.")
         detail = {"kid": kid, "alg": key.alg, "predecessor": key.predecessor, "unseen": unseen}
         await record("key_activated", detail=detail)
 
@@ -210,7 +209,7 @@ async def revoke(kid: str) -> Revocation:
     """
     found = await find_key(kid)
     if found is None or found.revoked_at is not None:
-        raise UnknownKeyError("There is no key with this id, or it is revoked already.")
+        raise _refused(found, "It is not in the JWKS.")
     # Generated before the transaction that may need it: an RSA key takes long, and other changes wait for the lock.
     gone = found.state in (State.RETIRED, State.DESTROYED)
     spare = None if gone else await asyncio.to_thread(jose.generate, found.alg)
@@ -218,7 +217,7 @@ async def revoke(kid: str) -> Revocation:
         signs = await signing_keys.active_kid(found.alg) == kid
         successor = await _successor(found.alg, spare) if signs and spare is not None else None
         if not await signing_keys.revoke(kid):
-            raise UnknownKeyError("There is no key with this id, or it is revoked already.")
+            raise _refused(await find_key(kid), "It is not in the JWKS.")
         services = await propagation.view(successor or kid)
         periods = {server.identifier: server.period for server in services[:MAX_SERVICES]}
         detail = {"kid": kid, "alg": found.alg, "successor": successor, "services": periods}
@@ -237,14 +236,14 @@ async def _successor(alg: str, spare: SigningKey) -> str:
 
 
 async def destroy(kid: str) -> None:
-    """Erase the private part of a retired key.
+    """Erase the private part of a key that is :data:`ERASABLE`.
 
     Raises:
-        UnknownKeyError: no retired key has this ``kid``.
+        UnknownKeyError: no such key has this ``kid``.
     """
     async with exclusive_change(TOPIC):
         if not await signing_keys.destroy(kid):
-            raise UnknownKeyError("There is no retired key with this id that has a private part.")
+            raise _refused(await find_key(kid), "Only the private part of a retired or a revoked key can be erased.")
         await record("key_destroyed", detail={"kid": kid})
 
 
@@ -273,6 +272,10 @@ async def _rotation_pending(alg: str) -> RotationPendingError:
         f"A new {alg} key, {pending.kid}, is published already and waits until all resource servers have fetched"
         f" it{until}. To use it at once: `idp keys rotate --now`."
     )
+
+
+def _refused(found: KeyInfo | None, rule: str) -> UnknownKeyError:
+    return UnknownKeyError(f"This key is {found.state}. {rule}" if found else "There is no key with this id.")
 
 
 def _state(key: StoredKey, now: datetime) -> State:

@@ -132,7 +132,7 @@ async def test_a_profile(cli: Cli, tmp_path: Path) -> None:
         str(file),
         "--json",
     ]
-    assert "requires token_endpoint_auth_method" in cli.fails(*bank, "--auth-method", "client_secret_basic")
+    assert "requires --auth-method" in cli.fails(*bank, "--auth-method", "client_secret_basic")
     created = cli(*bank).json
     assert "client_secret" not in created
     client_id = created["client_id"]
@@ -244,11 +244,24 @@ async def test_a_new_registration_access_token(cli: Cli) -> None:
     assert "registered itself" in cli.fails("clients", "rotate-registration-token", other)
 
 
+def test_a_scope_that_nothing_defines_is_named(cli: Cli) -> None:
+    named = "may request orders:raed, which no resource server defines"
+    words = ("--name", "A", "--redirect-uri", URI, "--scope", "openid orders:raed", "--json")
+    created = cli("clients", "create", *words)
+    assert named in created.err
+    client_id = created.json["client_id"]
+    assert cli("clients", "update", client_id, "--name", "B").err == ""
+    assert named in cli("clients", "update", client_id, "--scope", "orders:raed").err
+    assert cli("clients", "update", client_id, "--scope", "openid").err == ""
+
+
 def test_invalid_clients_are_refused(cli: Cli) -> None:
     create = ["clients", "create", "--name", "Shop"]
     assert "redirect URI must" in cli.fails(*create, "--redirect-uri", "javascript:alert(1)")
-    assert "redirect_uris are needed" in cli.fails(*create)
+    assert cli.fails(*create).startswith("--redirect-uri is needed")
     assert "must use PKCE" in cli.fails(*create, "--type", "spa", "--redirect-uri", URI, "--no-pkce")
+    assert "--backchannel-logout-uri" in cli.fails(*create, "--type", "service", "--backchannel-logout-uri", URI)
+    assert cli.fails(*create, "--redirect-uri", URI, "--scope", "openid  email").startswith("--scope must be")
     assert "There is no client" in cli.fails("clients", "show", "nobody")
 
 

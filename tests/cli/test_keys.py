@@ -43,7 +43,7 @@ async def test_the_life_of_a_signing_key(own_cli: OwnCli) -> None:
     assert all(key["kid"] in table for key in keys)
     assert "is active" in cli("keys", "activate", keys[1]["kid"]).out
     assert "This key is active. Only a pending key" in cli.fails("keys", "activate", keys[1]["kid"])
-    assert "no pending key" in cli.fails("keys", "activate", "none")
+    assert "no key with this id" in cli.fails("keys", "activate", "none")
 
 
 async def test_the_resource_servers_that_have_fetched_a_key(own_cli: OwnCli) -> None:
@@ -82,6 +82,7 @@ async def test_a_question_names_what_exists(own_cli: OwnCli) -> None:
     cli = await own_cli()
     cli("keys", "generate")
     (key,) = cli("keys", "list", "--json").json
+    assert "This key is active." in cli.fails("keys", "destroy", key["kid"])
     ended = cli("keys", "revoke", key["kid"], input="n\n", code=1)
     assert "this active RS256 key will be refused" in ended.out
     assert "Aborted" in ended.err
@@ -98,8 +99,11 @@ async def test_an_emergency(own_cli: OwnCli) -> None:
     keys = cli("keys", "list", "--json").json
     assert [key["state"] for key in keys] == ["revoked", "active"]
     assert all(word in report for word in ("was active", keys[1]["kid"], "Orders"))
+    assert "This key is revoked." in cli.fails("keys", "revoke", key["kid"])
     assert "is erased" in cli("keys", "destroy", key["kid"], "--yes").out
     assert cli("keys", "list", "--json").json[0]["state"] == "destroyed"
+    for action in ("show", "activate", "revoke", "destroy"):
+        assert cli.fails("keys", action, "none") == "There is no key with this id."
 
 
 @pytest.mark.parametrize("form", ["pem", "jwk"])
@@ -136,7 +140,7 @@ async def test_a_key_whose_id_begins_with_a_hyphen(own_cli: OwnCli, tmp_path: Pa
     assert "PUBLIC" in cli("keys", "export", "--", key.kid).out
     assert "is revoked" in cli("keys", "revoke", key.kid, "--yes").out
     assert "is erased" in cli("keys", "destroy", "--yes", key.kid).out
-    assert "no published key" in cli.fails("incident", "revoke", "key", key.kid, "--yes")
+    assert "This key is destroyed." in cli.fails("incident", "revoke", "key", key.kid)
     assert "No such option" in cli("keys", "show", "-x", code=2).err
 
 

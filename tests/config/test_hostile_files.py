@@ -96,7 +96,7 @@ def test_errors_do_not_control_a_terminal() -> None:
         (f"{CLIENT}    redirect_uris: [1]\n", "6:21: Expected str, got int."),
         (f"{CLIENT}    require_pkce: no\n", "6:19: Expected bool, got str."),
         (f"{CLIENT}    redirect_uris: ['javascript:alert(1)']\n", "3:5: A redirect URI"),
-        (f"{CLIENT}    redirect_uris: []\n", "6:5: redirect_uris are needed"),
+        (f"{CLIENT}    redirect_uris: []\n", "6:5: redirect_uris is needed"),
         (f"{CLIENT}{URI}    client_secret: {{env: A, file: b}}\n", "7:5: client_secret is for an object that has none"),
         ("clients:\n  - {client_id: a}\n", "3:5: Object missing required field client_name."),
         ("clients:\n  - {client_id: 'a b', client_name: A}\n", "3:6: client_id must be up to 100 letters"),

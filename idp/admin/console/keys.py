@@ -135,7 +135,7 @@ def _acts(key: KeyInfo) -> list[Action]:
     actions = [] if key.revoked_at else [Action("Revoke", f"{path}/contain", danger=True)]
     return (
         [*actions, Action("Erase the private part", f"{path}/destroy", danger=True)]
-        if key.state in (State.RETIRED, State.REVOKED)
+        if key.state in lifecycle.ERASABLE
         else actions
     )
 

@@ -78,7 +78,7 @@ def redirect_uris_are_fit(metadata: ClientMetadata) -> None:
     if uses_redirects != bool(metadata.redirect_uris):
         raise OAuthError(
             "invalid_redirect_uri",
-            "redirect_uris are needed for the authorization_code grant, and only for it.",
+            "redirect_uris is needed for the authorization_code grant, and only for it.",
         )
     if problems := _unfit(metadata.redirect_uris, metadata.application_type, "redirect URI"):
         raise OAuthError("invalid_redirect_uri", problems)
