@@ -265,7 +265,7 @@ class InsufficientScopeError(BearerError):
     """The access token does not have the scope that the resource requires."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__("insufficient_scope", "The access token lacks a scope.", HTTPStatus.FORBIDDEN)
+        super().__init__("insufficient_scope", f"The access token lacks the scope {scope}.", HTTPStatus.FORBIDDEN)
         self.scope = scope
 
 

@@ -27,8 +27,8 @@ from idp.oauth.token.grants import GRANTS
 from idp.settings import settings
 
 HOURS = 24
-#: Levels of findings that need attention.
-_ATTENTION = (Level.ERROR, Level.WARNING)
+#: Levels of findings that are counted, the worst first.
+_LEVELS = (Level.ERROR, Level.WARNING, Level.NOTE)
 #: Height of the highest bar, in pixels.
 HEIGHT = 44
 
@@ -72,7 +72,7 @@ async def _health(request: AdminRequest) -> dict[str, Cell]:
     if Permission.SETTINGS_READ not in request.caller.allowed:
         return {}
     found = await health.counts(request.caller.allowed)
-    said = [f"{found[level]} {level}{'' if found[level] == 1 else 's'}" for level in _ATTENTION if found[level]]
+    said = [f"{found[level]} {level}{'' if found[level] == 1 else 's'}" for level in _LEVELS if found[level]]
     return {"Health": Cell(", ".join(said) or "all checks pass", f"{HOME}/health")}
 
 

@@ -662,6 +662,7 @@ async def test_a_narrower_scope_counts(owner: Caller) -> None:
     assert (await owner("GET", "/users")).status_code == 200
     answer = await owner("GET", "/keys")
     problem(answer, 403, "insufficient_scope")
+    assert answer.json()["detail"].startswith("The access token lacks the scope admin:")
     assert 'scope="admin:keys:read"' in answer.headers["www-authenticate"]
     assert (await owner("GET", "/me")).json()["permissions"] == ["admin:users:read"]
 

@@ -1,12 +1,17 @@
 """The page with the checks of the doctor that call no other server."""
 
+import re
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from idp.admin.console import health
-from idp.admin.roles import Role
+from idp.admin.console import health, overview
+from idp.admin.roles import Permission, Role
 from idp.doctor.checks import CHECKS
-from idp.doctor.models import Needs
+from idp.doctor.models import Level, Needs
 from idp.infra.db.readiness import readiness
+from idp.oauth.clients.registration import register_client
 from tests.admin.console.conftest import Admin
 from tests.conftest import MASTER_KEY
 
@@ -46,6 +51,21 @@ async def test_a_worker_examines_at_most_twice_a_minute(monkeypatch: pytest.Monk
     assert not any(result.skipped for result in first.results)
     monkeypatch.setattr(health, "KEPT_SECONDS", -1.0)
     assert await doctor.latest() is not first
+
+
+@pytest.mark.usefixtures("own_database")
+async def test_the_overview_counts_notes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not all checks pass if the page has something to read."""
+    monkeypatch.setattr(readiness, "joined", True)
+    monkeypatch.setattr(health, "_doctor", health._Doctor())
+    await register_client(client_name="A", redirect_uris=["https://a.example.com/cb"], scope="openid undefined")
+    request: Any = SimpleNamespace(caller=SimpleNamespace(allowed=frozenset(Permission)))
+    counts = await health.counts(frozenset(Permission))
+    assert counts[Level.NOTE] > 0
+    shown = (await overview._health(request))["Health"].text
+    assert [int(number) for number in re.findall(r"\d+", shown)] == [
+        counts[level] for level in (Level.ERROR, Level.WARNING, Level.NOTE) if counts[level]
+    ]
 
 
 def test_what_the_page_needs_names_checks() -> None:
