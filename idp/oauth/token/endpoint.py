@@ -68,6 +68,8 @@ async def _grant(request: Request[Any, Any, Any], form: dict[str, str], grant_ty
     in_cookie = client.refresh_token_cookie
     if in_cookie and grant_type == "refresh_token":
         form = refresh_cookie.with_refresh_token(request, client, form)
+        if "refresh_token" not in form:
+            raise refresh_cookie.NoCookieError
     elif in_cookie:
         refresh_cookie.check_origin(request, client)
     try:

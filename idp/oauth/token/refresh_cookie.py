@@ -7,11 +7,22 @@ from litestar import Request
 from litestar.datastructures import Cookie
 from msgspec import UNSET
 
-from idp.errors import InvalidRequestError
+from idp.errors import InvalidRequestError, OAuthError
 from idp.http import cookies
 from idp.oauth.clients.models import Client
 from idp.oauth.token import lifetimes
 from idp.oauth.token.issuer import TokenResponse
+from idp.reasons import Reason
+
+
+class NoCookieError(OAuthError):
+    """The browser has no refresh token of the client. A page that looks whether its user is signed in is no mistake of
+    the client, so this is no ``invalid_request``, and no record of the audit trail.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("invalid_grant", "There is no cookie with a refresh token. The user has to sign in.")
+        self.reason = Reason.TOKEN_MISSING
 
 
 def _name(client: Client) -> str:
@@ -29,7 +40,7 @@ def check_origin(request: Request[Any, Any, Any], client: Client) -> None:
 
 
 def with_refresh_token(request: Request[Any, Any, Any], client: Client, form: dict[str, str]) -> dict[str, str]:
-    """Return the parameters, with ``refresh_token`` from the cookie.
+    """Return the parameters, with ``refresh_token`` from the cookie if there is one.
 
     Raises:
         InvalidRequestError: the Origin header names no origin of the client, or the body has a refresh token.

@@ -119,8 +119,9 @@ async def test_without_the_cookie_there_is_no_token(
     other = await make_client(token_endpoint_auth_method="none", refresh_token_cookie=True)
     for headers in (OWN, OWN | {"Cookie": f"refresh.{spa.client_id}={cookie.value}"}):
         response = await _refresh(spa, headers)
-        assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
-    assert (await _refresh(other, _with(cookie, **OWN))).json()["error"] == "invalid_request"
+        assert (response.status_code, response.json()["error"]) == (400, "invalid_grant")
+        assert "no cookie" in response.json()["error_description"]
+    assert "no cookie" in (await _refresh(other, _with(cookie, **OWN))).json()["error_description"]
     moved = {"Cookie": f"__Host-refresh.{other.client_id}={cookie.value}"}
     assert (await _refresh(other, moved | OWN)).json()["error"] == "invalid_grant"
 
