@@ -102,7 +102,7 @@ async def show_key(request: AdminRequest) -> Response[str]:
     }
     kept = {name: value for name, value in shown.items() if value is not None}
     seen = [_witness(server) for server in servers]
-    columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Machines")
+    columns = ("Resource server", "Has seen it", "Fetched last", "Fetches every", "Instances")
     table = Table(
         "Resource servers that have fetched it", columns, seen, "No resource server is registered for this algorithm."
     )
@@ -120,10 +120,11 @@ def _witness(server: propagation.Witness) -> list[Cell]:
     else:
         state = Cell("yes", mood="good") if server.seen else Cell("no", mood="bad")
     period = f"{server.period:.0f} s" if server.period is not None else "not known"
-    machines = ", ".join(
-        f"{each.address}{'' if each.live else ' (gone)'}" for each in server.instances[:5]
-    ) or "never fetched"  # fmt: skip
-    return [text(server.name), state, when(server.last_at), Cell(period), Cell(machines)]
+    instances = [
+        f"{each.user_agent or 'a program without a name'} at {each.address}{'' if each.live else ' (gone)'}"
+        for each in server.instances[:5]
+    ]
+    return [text(server.name), state, when(server.last_at), Cell(period), Cell(lines=instances or ["never fetched"])]
 
 
 def _acts(key: KeyInfo) -> list[Action]:

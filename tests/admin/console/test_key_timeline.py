@@ -6,11 +6,13 @@ import msgspec
 import pytest
 
 from idp import clock
+from idp.admin.console import keys
 from idp.admin.console.components import Cell
 from idp.admin.console.key_timeline import signs_from, timeline
 from idp.keys import rotation_job
 from idp.keys.lifecycle import KeyInfo, State
 from idp.keys.propagation import Witness
+from idp.keys.repository.jwks_fetches import Instance
 
 NOW = clock.now()
 PENDING = KeyInfo("new", "ES256", State.PENDING, NOW, NOW + timedelta(days=1), None, None, None, None, 0, None)
@@ -51,3 +53,18 @@ def test_an_active_key_signs_until_its_successor_does(successor: datetime | None
     later = msgspec.structs.replace(ACTIVE, kid="later", activates_at=successor) if successor else PENDING
     at, state = steps(ACTIVE, [ACTIVE, later], [])["Signs until"]
     assert (state, at) == ("done", successor) if successor else state == "to come"
+
+
+def test_instances_are_named_by_their_programs() -> None:
+    """Several of them may have one address."""
+    agents = {"curl/8.14": True, "python-httpx/0.28": False, "": True}
+    instances = [
+        Instance("192.0.2.7", agent, [], fetches=1, period=None, first_at=NOW, last_at=NOW, live=live)
+        for agent, live in agents.items()
+    ]
+    *_, shown = keys._witness(Witness("https://api.example", "Orders", True, False, instances))
+    assert shown.lines == [
+        "curl/8.14 at 192.0.2.7", "python-httpx/0.28 at 192.0.2.7 (gone)", "a program without a name at 192.0.2.7",
+    ]  # fmt: skip
+    *_, shown = keys._witness(server("Orders", seen=False))
+    assert shown.lines == ["never fetched"]
