@@ -207,6 +207,10 @@ async def contain_upstream(upstream_id: str) -> Report:
         ended["device_authorizations"] = await device_authorizations.cancel_of_upstream(upstream_id)
         ended["backchannel_requests"] = await backchannel.cancel_of_upstream(upstream_id)
         ended["token_families"] = await families.revoke_families_of_upstream(upstream_id, "upstream_contained")
+        # The session in which an administrator asked for one may have ended before.
+        ended["bulk_jobs"] = 0
+        for user_id in await federation.users_at_upstream(await bulk.users_with_jobs(), upstream_id):
+            ended["bulk_jobs"] += await bulk.cancel_of(f"user:{user_id}")
         # Those that a flow stored meanwhile.
         ended["upstream_tokens"] += await federation.delete_tokens_of_upstream(upstream_id)
         alone = await count_without_other_method(upstream_id)

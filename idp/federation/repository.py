@@ -140,6 +140,7 @@ _IDENTITIES = """
 """
 _LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
 # $2 null: all
+_USERS_AT_UPSTREAM = "SELECT DISTINCT user_id FROM identity WHERE user_id = ANY ($1) AND upstream_id = $2"
 _DELETE_IDENTITIES = """
     WITH gone AS (
         DELETE FROM identity WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2)
@@ -239,6 +240,11 @@ async def emails_of_identities(identities: Sequence[tuple[str, str]]) -> dict[tu
 async def identities_of(user_id: UUID) -> list[LinkedIdentity]:
     """Return the identities of a user, oldest first."""
     return many(LinkedIdentity, await fetch(_IDENTITIES, user_id))
+
+
+async def users_at_upstream(users: Sequence[UUID], upstream_id: str) -> list[UUID]:
+    """Return those of these users who have an identity at a provider."""
+    return [row["user_id"] for row in await fetch(_USERS_AT_UPSTREAM, users, upstream_id)]
 
 
 async def last_used_upstream(user_id: UUID) -> str | None:

@@ -251,6 +251,11 @@ async def cancel_of(actor: str) -> int:
     return await _cancel(actor)
 
 
+async def users_with_jobs() -> list[UUID]:
+    """Return the users who are the administrators of unfinished jobs."""
+    return [UUID(actor.removeprefix("user:")) for actor in await jobs.actors() if actor.startswith("user:")]
+
+
 async def cancel_all() -> int:
     """End all jobs, in the caller's transaction. What they have done stays."""
     return await _cancel(None)

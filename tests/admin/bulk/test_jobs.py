@@ -24,11 +24,13 @@ from idp.admin.bulk.service import (
     UnknownJobError,
     WrongNumberError,
 )
-from idp.admin.incidents import contain_user
+from idp.admin.incidents import contain_upstream, contain_user
 from idp.admin.roles import Role, revoke
 from idp.directory import groups
 from idp.directory.errors import UnknownGroupError
 from idp.errors import PermissionDeniedError
+from idp.federation import registry
+from idp.federation.repository import insert_identity
 from idp.infra.db.engine import engine, execute, fetch, fetchrow, transaction
 from idp.infra.db.listing import InvalidQueryError
 from idp.oauth.credentials import credentials_changed
@@ -384,6 +386,21 @@ async def test_jobs_that_are_created_at_the_same_moment_count_each_other(monkeyp
     runs = [start("enable", chosen) for _ in range(6)] + [service.resume(cancelled.id, None)]
     found = await asyncio.gather(*runs, return_exceptions=True)
     assert sorted(type(each).__name__ for each in found) == ["Job"] * 2 + ["TooManyJobsError"] * 5
+
+
+async def test_the_jobs_of_administrators_at_a_contained_upstream_end() -> None:
+    """It may have signed a stranger in as one of them."""
+    admin, owner = await administrator(Role.OWNER)
+    _, other = await administrator(Role.OWNER)
+    provider = registry.configure(kind="oidc", id="acme", name="Acme", issuer="https://op.example.com", client_id="x")
+    await registry.add(provider)
+    await insert_identity(admin.id, "https://op.example.com", "1", upstream_id="acme")
+    await people(20)
+    theirs = await start("disable", PERSONS, other)
+    job = await start("disable", PERSONS, owner)
+    assert (await contain_upstream("acme")).ended["bulk_jobs"] == 1
+    assert (await finish(job)).state is State.CANCELLED
+    assert (await finish(theirs)).state is State.FINISHED
 
 
 @pytest.mark.parametrize("disable", [True, False])

@@ -142,6 +142,8 @@ SEVERAL_PERSONS = (
     "idp.oauth.token.repository.assertions._REVOKE",
     # Those who are gone from a directory, and may be in another.
     "idp.federation.ldap.repository._AMONG",
+    # Administrators whose jobs a contained provider ends.
+    "idp.federation.repository._USERS_AT_UPSTREAM",
     # An attribute is deleted, or becomes searchable.
     "idp.accounts.attributes.jobs.repository.",
     "idp.accounts.attributes.repository._COUNT_VALUES",

@@ -84,6 +84,7 @@ _CANCEL_OF = f"""
                         kept_until = now() + make_interval(secs => $2)
     WHERE (actor = $1 OR $1::text IS NULL) AND finished_at IS NULL RETURNING {_COLUMNS}
 """  # noqa: S608
+_ACTORS = "SELECT DISTINCT actor FROM bulk_job WHERE finished_at IS NULL"
 _COUNT = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'running') AS running,
            coalesce(extract(epoch FROM now() - min(coalesce(heartbeat_at, created_at))), 0)::float8 AS waiting
@@ -178,6 +179,11 @@ async def cancel(id: UUID, kept: float) -> Job | None:
 async def cancel_of(actor: str | None, kept: float) -> list[Job]:
     """End all jobs that an administrator asked for, or with None all jobs, and return them."""
     return many(Job, await fetch(_CANCEL_OF, actor, kept))
+
+
+async def actors() -> list[str]:
+    """Return the administrators of the unfinished jobs."""
+    return [row["actor"] for row in await fetch(_ACTORS)]
 
 
 async def resume(id: UUID, actor: str, caller: str | None, *, most: int) -> Job | None:
