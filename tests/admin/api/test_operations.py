@@ -1100,6 +1100,19 @@ async def test_the_old_secret_of_a_client(owner: Caller) -> None:
     problem(await owner("POST", "/clients/nobody/end_previous_secret"), 404, "not-found")
 
 
+async def test_a_new_registration_access_token(owner: Caller) -> None:
+    """Only for a client that registered itself."""
+    by_itself, other = secrets.token_hex(8), secrets.token_hex(8)
+    for client_id, origin in ((by_itself, "dynamic"), (other, "admin")):
+        await register_client(client_id, origin=origin, client_name="A", redirect_uris=["https://shop.example/cb"])
+    answer = await owner("POST", f"/clients/{by_itself}/rotate_registration_token")
+    assert answer.json()["client_id"] == by_itself
+    row = await fetchrow("SELECT registration_token_hash FROM client WHERE client_id = $1", by_itself)
+    assert row is not None
+    assert row["registration_token_hash"] == ids.digest(answer.json()["registration_access_token"])
+    problem(await owner("POST", f"/clients/{other}/rotate_registration_token"), 404, "not-found")
+
+
 async def test_the_api_changes_an_address(owner: Caller, make_user: MakeUser) -> None:
     user, taken = await make_user(email_verified=True), await make_user(email_verified=True)
     email, path = f"{secrets.token_hex(4)}@example.com", f"/users/{user.id}"
