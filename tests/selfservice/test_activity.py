@@ -53,7 +53,7 @@ OF_THE_SERVER = (
     "access_policy_", "attribute_", "authorization_details_type_", "branding_", "bulk_job_", "claim_mapping_",
     "client_", "event_stream_", "id_jag_policy_", "initial_access_token_", "key_", "mail_template_",
     "mail_test_", "master_key_", "organization_branding_", "organization_domain_",
-    "organization_policy_", "provisioning_", "resource_server_", "scim_token_",
+    "organization_policy_", "provisioning_", "registration_token_", "resource_server_", "scim_token_",
     "token_exchange_policy_", "token_hook_", "trusted_issuer_", "upstream_", "webhook_", "workload_identity_",
 )  # fmt: skip
 OF_ORGANIZATIONS = {f"organization_{what}" for what in ("created", "updated", "disabled", "enabled", "deleted")}
