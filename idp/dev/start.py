@@ -59,7 +59,7 @@ async def start(_: Request[Any, Any, Any]) -> Response[Any]:
         issuer=issuer,
         endpoints=_endpoints(issuer),
         demo_user=seed.EMAIL,
-        demo_password=demo.password if demo and await seed.is_password(demo.password) else None,
+        demo_password=demo.password if demo else None,
         commands=_commands(demo, issuer) if demo else [],
     )
 

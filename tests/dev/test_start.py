@@ -22,22 +22,6 @@ async def test_both_show_how_to_sign_in(visitor: Browser, dev: Server, secrets_o
         assert secrets_of_demo["password"] in place
 
 
-async def test_a_password_that_was_changed_is_not_shown(
-    visitor: Browser, folder: Path, secrets_of_demo: dict[str, str]
-) -> None:
-    """It would be refused. The next start sets a new one."""
-    path = folder / "data" / "demo.json"
-    kept = path.read_text()
-    path.write_text(json.dumps(secrets_of_demo | {"password": "before-the-change"}))
-    try:
-        page = await visitor.get("/")
-    finally:
-        path.write_text(kept)
-    assert isinstance(page, Page)
-    assert EMAIL in page.text
-    assert "before-the-change" not in page.text
-
-
 async def test_the_endpoints_are_those_of_the_metadata(visitor: Browser, dev: Server, http: httpx.AsyncClient) -> None:
     page = await visitor.get("/")
     assert isinstance(page, Page)
