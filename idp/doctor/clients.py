@@ -56,8 +56,8 @@ def _undefined(client: StoredClient, scopes: set[str]) -> Iterator[Finding]:
         near = difflib.get_close_matches(scope, sorted(scopes), n=1)
         yield note(
             "scope_undefined",
-            f"{_name(client)} may request {scope}, which no resource server defines, so its tokens are for this server "
-            f"alone.{f' Is {near[0]} meant?' if near else ''}",
+            f"The {_name(client)} may request {scope}, which no resource server defines, so its tokens are for this "
+            f"server alone.{f' Is {near[0]} meant?' if near else ''}",
             f"Change it: idp clients update {client.client_id} --scope … Or register the resource server of it.",
         )
 
@@ -79,11 +79,11 @@ def _secrets(client: StoredClient) -> Iterator[Finding]:
     mend = f"Run: idp clients rotate-secret {client.client_id} --overlap 7d"
     if left < timedelta():
         yield error(
-            "client_secret_expired", f"The secret of {_name(client)} expired on {until:%Y-%m-%d}.", mend
+            "client_secret_expired", f"The secret of the {_name(client)} expired on {until:%Y-%m-%d}.", mend
         )  # fmt: skip
     elif left < timedelta(seconds=SOON):
         yield warning(
-            "client_secret_expires", f"The secret of {_name(client)} expires on {until:%Y-%m-%d}.", mend
+            "client_secret_expires", f"The secret of the {_name(client)} expires on {until:%Y-%m-%d}.", mend
         )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def _certificates(client: StoredClient) -> Iterator[Finding]:
                 level = error if until < clock.now() else warning
                 yield level(
                     "client_certificate_expires",
-                    f"A certificate of {_name(client)} {'expired' if level is error else 'expires'} on "
+                    f"A certificate of the {_name(client)} {'expired' if level is error else 'expires'} on "
                     f"{until:%Y-%m-%d}.",
                     f"Register its successor beside it: idp clients update {client.client_id} --jwks …",
                 )
@@ -116,13 +116,13 @@ def _redirects(client: StoredClient, settings: Settings) -> Iterator[Finding]:
         if parts.hostname not in _LOOPBACK:
             yield error(
                 "redirect_without_https",
-                f"{_name(client)} gets codes at {uri}, without encryption.",
+                f"The {_name(client)} gets codes at {uri}, without encryption.",
                 change,
             )
         elif client.application_type == "web" and settings.issuer.startswith("https://"):
             yield note(
                 "redirect_to_loopback",
-                f"{_name(client)} is a web application and gets codes at {uri}, on the machine of the user.",
+                f"The {_name(client)} is a web application and gets codes at {uri}, on the machine of the user.",
                 f"Remove it when the development is over. {change}",
             )
 
@@ -132,16 +132,16 @@ def _requirements(client: StoredClient) -> Iterator[Finding]:
     if not client.require_pkce and client.redirect_uris:
         yield warning(
             "pkce_not_required",
-            f"{_name(client)} may request codes without PKCE, so a stolen code can be used.",
+            f"The {_name(client)} may request codes without PKCE, so a stolen code can be used.",
             f"When it sends code_challenge, run: {update} --pkce",
         )
     if client.admin_role is not None and client.client_secret_hash is not None and client.has_secret:
         yield note(
             "administrator_with_secret",
-            f"{_name(client)} administers this server ({client.admin_role}) with a shared secret.",
+            f"The {_name(client)} administers this server ({client.admin_role}) with a shared secret.",
             f"Let it authenticate with private_key_jwt: {update} --auth-method private_key_jwt",
         )
 
 
 def _name(client: StoredClient) -> str:
-    return f"the client {client.client_name} ({client.client_id})"
+    return f"client {client.client_name} ({client.client_id})"

@@ -248,6 +248,7 @@ def test_a_scope_that_nothing_defines_is_named(cli: Cli) -> None:
     named = "may request orders:raed, which no resource server defines"
     words = ("--name", "A", "--redirect-uri", URI, "--scope", "openid orders:raed", "--json")
     created = cli("clients", "create", *words)
+    assert created.err.startswith("The client A (")
     assert named in created.err
     client_id = created.json["client_id"]
     assert cli("clients", "update", client_id, "--name", "B").err == ""
