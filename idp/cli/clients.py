@@ -56,7 +56,8 @@ def _option(name: str) -> Callable[[Any], Any]:
 
 
 #: Client metadata that `create` and `update` accept.
-_METADATA = together(*(_option(name) for name, each in MEMBERS.items() if name not in _SPECIAL and each.choices != ()))
+_OFFERED = [name for name, each in MEMBERS.items() if name not in _SPECIAL and each.choices != ()]
+_METADATA = together(*map(_option, _OFFERED))
 
 
 #: The names are long: the form of a value stands after the text.
@@ -87,8 +88,10 @@ async def create(*, kind: str, client_id: str | None, as_json: bool, **options: 
 
     with _naming_options():
         client, secret = await register_client(client_id, **KINDS[kind] | _metadata(options))
-    shown = {"client_id": client.client_id} | ({"client_secret": secret} if secret else {})
-    _print_secret(shown, as_json)
+    if secret is None:
+        (print_json if as_json else print_details)({"client_id": client.client_id})
+    else:
+        print_secret({"client_id": client.client_id, "client_secret": secret}, as_json)
     await _note_scopes(client.client_id)
 
 
@@ -118,8 +121,8 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
         click.echo(f"The client has no secret yet. Make one: idp clients rotate-secret {client_id}", err=True)
 
 
-#: Members with an option: those that are no English word anywhere, the others at the beginning of a sentence.
-_OPTIONS = {name: _spelled(name).partition("/")[0] for name in MEMBERS if name not in _SPECIAL}
+# Those that are an English word name a member at the beginning of a sentence only.
+_OPTIONS = {name: _spelled(name).partition("/")[0] for name in _OFFERED}
 _MEMBER = re.compile("|".join(rf"\b{name}\b" if "_" in name else rf"^{name}\b" for name in _OPTIONS))
 
 
@@ -306,7 +309,7 @@ async def rotate_client_secret(client_id: str, overlap: int | None, as_json: boo
     from idp.oauth.clients.registration import rotate_secret
 
     secret = await rotate_secret(client_id, overlap)
-    _print_secret({"client_id": client_id, "client_secret": secret}, as_json)
+    print_secret({"client_id": client_id, "client_secret": secret}, as_json)
 
 
 @clients.command("end-old-secret")
@@ -402,12 +405,3 @@ def _plain(client: "StoredClient") -> dict[str, Any]:
     previous = client.previous_secret_hash is not None
     secrets = {"client_secret_live": any(live[:1]), "previous_secret_live": previous and live[-1]}
     return {"client_id": fields.pop("client_id"), "kind": application_kind(client)} | fields | secrets
-
-
-def _print_secret(shown: dict[str, str], as_json: bool) -> None:
-    if as_json:
-        print_json(shown)
-        return
-    print_details(shown)
-    if "client_secret" in shown:
-        click.echo("The secret is shown only now. It cannot be shown again.", err=True)
