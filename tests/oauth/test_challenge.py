@@ -264,3 +264,27 @@ async def test_an_account_elsewhere(app: RelyingParty, add: Add, provider: OpenI
     redeemed = await app.redeem(back.parameters["code"])
     claims = claims_of(redeemed.json()["id_token"])
     assert (claims["amr"], claims["nonce"]) == (["fed"], "the-nonce")
+
+
+async def test_an_account_elsewhere_and_back_to_any_port(
+    make_client: MakeClient, add: Add, provider: OpenIDProvider, browser: Browser
+) -> None:
+    """RFC 8252 section 7.3: the port of a loopback redirect URI is the one that the app listens at."""
+    app = await make_client(
+        application_type="native",
+        token_endpoint_auth_method="none",
+        redirect_uris=["http://127.0.0.1/callback"],
+        authorization_challenge=True,
+        skip_consent=True,
+    )
+    upstream = await add(issuer=provider.issuer, trust_email=True)
+    first, elsewhere = await begin(app), {"step": "upstream", "upstream": upstream.id}
+    refused = await go_on(app, first, **elsewhere, redirect_uri="http://127.0.0.1:51004/other")
+    assert refused.json()["error"] == "invalid_request"
+    answer = await go_on(app, first, **elsewhere, redirect_uri="http://127.0.0.1:51004/callback")
+    assert answer.json()["error"] == "redirect_to_web", answer.text
+    away = await browser.get(answer.json()["authorization_url"].removeprefix(app.issuer))
+    assert isinstance(away, Redirect), away.text
+    back = await browser.get(await visit(away.location))
+    assert isinstance(back, Redirect), back.text
+    assert back.location.startswith("http://127.0.0.1:51004/callback?")

@@ -44,6 +44,7 @@ from idp.oauth.authorize.pending_request import PendingRequest
 from idp.oauth.authorize.request import MAX_LENGTH, check_registration, within_registration
 from idp.oauth.binding import dpop, proofs
 from idp.oauth.binding.dpop import Proof
+from idp.oauth.clients import redirects
 from idp.oauth.clients.authentication import authenticate
 from idp.oauth.clients.models import Client
 from idp.oauth.credentials import credentials_changed
@@ -236,7 +237,7 @@ async def _to_upstream(sign_in: _ChallengeRequest) -> Response[Any]:
     """
     asked, client, form = sign_in.pending.asked, sign_in.client, sign_in.form
     redirect_uri, state = form.get("redirect_uri", client.redirect_uris[0]), form.get("state")
-    if redirect_uri not in client.redirect_uris:
+    if not redirects.matches(client, redirect_uri):
         raise InvalidRequestError("redirect_uri is not registered for this client.")
     email = sign_in.flow.login_hint
     if form.get("upstream", "") not in upstreams.offered(asked, client, email):
