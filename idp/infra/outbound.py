@@ -66,6 +66,10 @@ class TooLongError(httpx.RemoteProtocolError):
     """The body of a response is longer than the limit."""
 
 
+class CompressedError(httpx.RemoteProtocolError):
+    """The body of a response is compressed, although that was not requested."""
+
+
 def is_public(address: IPAddress) -> bool:
     """Return whether an address is public. One that contains an IPv4 address is judged by that."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -212,7 +216,7 @@ class _Transport(httpx.AsyncBaseTransport):
         body = _Bounded(response.stream, self._max_bytes, deadline)
         if _content_encoding(response) != "identity":
             await body.aclose()
-            raise httpx.RemoteProtocolError("The response is compressed, although that was not requested.")
+            raise CompressedError("The response is compressed, although that was not requested.")
         return httpx.Response(
             response.status, headers=response.headers, stream=body, extensions=dict(response.extensions)
         )
@@ -510,7 +514,7 @@ async def ask(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], bod
     try:
         try:
             response = await http.post(url, content=body, headers=dict(headers))
-        except TooLongError:
+        except (TooLongError, CompressedError):
             raise
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             response = await http.post(url, content=body, headers=dict(headers))

@@ -35,6 +35,23 @@ async def get(url: str, headers: dict[str, str] | None = None, **options: Any) -
     return await outbound.get(url, headers or {}, **({"timeout_seconds": 5, "max_bytes": 10_000} | options))
 
 
+# Requests that are sent again
+
+
+async def test_a_response_that_is_refused_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """Only a connection that ended without a response is replaced."""
+    heads: list[bytes] = []
+    compressed = await serve(answer(b"{}", "Content-Encoding: gzip", heads=heads))
+    long = await serve(answer(b"x" * 20_000, heads=heads))
+    allow(monkeypatch, HERE)
+    async with outbound.client(max_bytes=10_000, timeout_seconds=5) as http:
+        with pytest.raises(outbound.CompressedError):
+            await outbound.ask(http, f"http://127.0.0.1:{compressed}/", {}, b"{}")
+        with pytest.raises(outbound.TooLongError):
+            await outbound.ask(http, f"http://127.0.0.1:{long}/", {}, b"{}")
+    assert len(heads) == 2
+
+
 # TLS
 
 
