@@ -136,9 +136,12 @@ def _naming_options() -> Iterator[None]:
 
 
 async def _note_scopes(client_id: str) -> None:
+    from idp.admin.built_in import build_in
     from idp.doctor.clients import undefined_scopes
     from idp.oauth.clients.repository import find_client
 
+    # Their scopes are defined too.
+    build_in()
     client = await find_client(client_id)
     for note in await undefined_scopes(client) if client is not None else ():
         click.echo(f"{note.text} {note.mend}", err=True)

@@ -254,6 +254,8 @@ def test_a_scope_that_nothing_defines_is_named(cli: Cli) -> None:
     assert cli("clients", "update", client_id, "--name", "B").err == ""
     assert named in cli("clients", "update", client_id, "--scope", "orders:raed").err
     assert cli("clients", "update", client_id, "--scope", "openid").err == ""
+    own = ("--name", "A", "--type", "service", "--scope", "admin:clients:read admin:users:read", "--json")
+    assert cli("clients", "create", *own).err == ""
 
 
 def test_invalid_clients_are_refused(cli: Cli) -> None:
