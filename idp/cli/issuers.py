@@ -58,8 +58,11 @@ async def add(*, issuer: str, as_json: bool, **options: Any) -> None:
 
     ISSUER is the iss of its tokens, such as https://idp.example.org.
     """
+    from idp.admin.built_in import build_in
     from idp.oauth.issuers import registration
 
+    # Their scopes cannot be given.
+    build_in()
     _print(await registration.add(issuer=issuer, **_values(options)), as_json)
 
 
@@ -73,11 +76,13 @@ async def add(*, issuer: str, as_json: bool, **options: Any) -> None:
 @with_database
 async def update(*, issuer: str, as_json: bool, **options: Any) -> None:
     """Change an issuer. Options that are not given keep their value; an empty value clears it."""
+    from idp.admin.built_in import build_in
     from idp.oauth.issuers import registration
 
     changes = _values(options)
     if not changes:
         raise click.UsageError("Name at least one option to change.")
+    build_in()
     _print(await registration.update(await _id(issuer), **changes), as_json)
 
 

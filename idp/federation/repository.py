@@ -139,8 +139,8 @@ _IDENTITIES = """
     WHERE user_id = $1 ORDER BY id
 """
 _LAST_USED = "SELECT upstream_id FROM identity WHERE user_id = $1 ORDER BY last_used_at DESC NULLS LAST LIMIT 1"
-# $2 null: all
 _USERS_AT_UPSTREAM = "SELECT DISTINCT user_id FROM identity WHERE user_id = ANY ($1) AND upstream_id = $2"
+# $2 null: all
 _DELETE_IDENTITIES = """
     WITH gone AS (
         DELETE FROM identity WHERE user_id = $1 AND ($2::uuid IS NULL OR id = $2)

@@ -30,6 +30,7 @@ async def test_issuers_are_added_changed_listed_and_removed(cli: Cli, tmp_path: 
     by_email = ("--subject", "email", "--email-domain", "example.com", "--create-users", "--scope", "")
     assert "create_users" in cli("issuers", "update", issuer, *by_email).out
     assert "at least one option" in cli("issuers", "update", issuer, code=2).err
+    assert "Scopes of this server" in cli("issuers", "update", issuer, "--scope", "admin:users:write", code=1).err
     cli("issuers", "update", issuer, "--disable", "--max-lifetime", "60")
     (shown,) = [one for one in json.loads(cli("issuers", "list", "--json").out) if one["issuer"] == issuer]
     assert (shown["enabled"], shown["max_lifetime"], shown["scope"]) == (False, 60, "")
