@@ -37,8 +37,9 @@ async def session_of(user: User) -> Session:
 
 
 async def events_of(user: User) -> list[str]:
+    """Return the events of a user, without the ends of sessions: a server that runs beside announces them."""
     rows = await AuditEvent.select(AuditEvent.event).where(AuditEvent.user_id == user.id).order_by(AuditEvent.id)
-    return [row["event"] for row in rows]
+    return [row["event"] for row in rows if row["event"] != "session_ended"]
 
 
 async def stored(user: User) -> User:
