@@ -25,12 +25,31 @@ RULES = {
     "rules": {"color-contrast-enhanced": {"enabled": False}},
     "resultTypes": ["violations"],
 }
+#: The rules whose results depend on the colour scheme.
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 #: Of a small phone (WCAG 2.2, 1.4.10), a phone, a tablet and a notebook.
 WIDTHS = (320, 390, 768, 1280)
 #: The narrowest is that of WCAG 2.2, 1.4.10 (Reflow).
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 320, "height": 740}
 #: Where a sign-in without an application ends.
 HOME = re.compile(r"^http://[^/]+/$")
+
+
+async def violations(page: Page) -> list[tuple[str, ...]]:
+    """Return what axe finds on the page, wide and narrow, light and dark: the width, the scheme, the rule, the element.
+
+    In the dark only colours are checked again.
+    """
+    told = []
+    for viewport in (DESKTOP, PHONE):
+        await page.set_viewport_size(viewport)  # type: ignore[arg-type]
+        for scheme, rules in (("dark", COLOURS), ("light", RULES)):
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            if not await page.evaluate("'axe' in window"):
+                await page.evaluate(AXE)
+            found = await page.evaluate("rules => axe.run(rules).then(found => found.violations)", rules)
+            told += [(f"{viewport['width']} px", scheme, each["id"], str(each["nodes"][0]["target"])) for each in found]
+    return told
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -1,7 +1,6 @@
 """The console in a real browser: every screen by axe, on a phone, without JavaScript, and by keyboard."""
 
 import re
-from itertools import product
 
 import pytest
 from playwright.async_api import Browser as Chromium
@@ -14,7 +13,7 @@ from idp.oauth.token_hook import registration as token_hooks
 from idp.provisioning import targets
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import make_directory
-from tests.browser.conftest import AXE, DESKTOP, PHONE, RULES, WIDTHS
+from tests.browser.conftest import WIDTHS, violations
 from tests.conftest import MakeUser
 from tests.support import references
 from tests.support.browser import as_page, open_browser
@@ -154,14 +153,7 @@ async def test_every_screen_is_accessible(chromium: Chromium, server: Server, ow
         assert answer is not None
         assert answer.status == 200, path
         assert await page.get_attribute("html", "lang") == "en"
-        for scheme, viewport in product(("light", "dark"), (DESKTOP, PHONE)):
-            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            await page.set_viewport_size(viewport)  # type: ignore[arg-type]
-            if not await page.evaluate("'axe' in window"):
-                await page.evaluate(AXE)
-            found = await page.evaluate("rules => axe.run(rules).then(found => found.violations)", RULES)
-            told = [(each["id"], str(each["nodes"][0]["target"])) for each in found]
-            assert told == [], f"{path}, {scheme}, {viewport['width']} px"
+        assert await violations(page) == [], path
         for width in WIDTHS:
             await page.set_viewport_size({"width": width, "height": 740})
             wide = await page.evaluate("document.documentElement.scrollWidth")
