@@ -37,7 +37,7 @@ async def is_breached(password: str) -> bool:
             url + digest[:5], {"Add-Padding": "true"}, timeout_seconds=TIMEOUT_SECONDS, max_bytes=MAX_RESPONSE_BYTES
         )
     except outbound.CallFailed as error:
-        log.warning("breach_check_failed", error=type(error).__qualname__)
+        log.warning("breach_check_failed", **outbound.failure_fields(error))
         return False
     if not _RESPONSE.fullmatch(answer):
         log.warning("breach_check_failed", reason="The answer is not a list of hashes.")

@@ -58,6 +58,16 @@ _NOT_PUBLIC = tuple(
 )
 
 
+def failure_fields(error: httpx.HTTPError) -> dict[str, Any]:
+    """Return the log fields of a failed call: its class, and the status of an error response. Not the text, which may
+    quote the URL.
+    """
+    fields: dict[str, Any] = {"error": type(error).__qualname__}
+    if isinstance(error, httpx.HTTPStatusError):
+        fields["status"] = error.response.status_code
+    return fields
+
+
 class ForbiddenAddressError(httpx.ConnectError):
     """The guard does not allow a call to this server."""
 
@@ -502,22 +512,25 @@ async def observe(
 async def ask(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
     """POST a body and return the whole response, whatever its status. No redirect is followed.
 
-    A connection that the server has closed meanwhile is replaced once: a question may be asked twice.
+    A connection that the server has closed since its last use is replaced once: a question may be asked twice.
 
     Args:
-        http: a :func:`client`, whose limits apply. Its connections are used again.
+        http: a :func:`client`, whose limits apply to both attempts together. Its connections are used again.
 
     Raises:
         ForbiddenAddressError: the URL or its address is not allowed.
         CallFailed: there was no whole response in time, or it is too long.
     """
     try:
-        try:
-            response = await http.post(url, content=body, headers=dict(headers))
-        except (TooLongError, CompressedError):
-            raise
-        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-            response = await http.post(url, content=body, headers=dict(headers))
+        async with asyncio.timeout(http.timeout.read):
+            try:
+                response = await http.post(url, content=body, headers=dict(headers))
+            except (TooLongError, CompressedError):
+                raise
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                response = await http.post(url, content=body, headers=dict(headers))
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("There was no response in time.") from error
     except httpx.InvalidURL as error:
         raise httpx.UnsupportedProtocol("The address is not a URL.") from error
     return Answer(response.status_code, dict(response.headers), response.content)

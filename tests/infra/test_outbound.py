@@ -52,6 +52,26 @@ async def test_a_response_that_is_refused_is_not_asked_for_again(monkeypatch: py
     assert len(heads) == 2
 
 
+async def test_two_attempts_share_the_time_limit(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    """A server that ends the first connection late, and never answers on the second one."""
+    begun: list[float] = []
+
+    async def slow(_: bytes, writer: asyncio.StreamWriter) -> None:
+        begun.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(2.7 if len(begun) == 1 else 30)
+        writer.close()
+
+    port = await serve(slow)
+    allow(monkeypatch, HERE)
+    async with outbound.client(max_bytes=10_000, timeout_seconds=3) as http:
+        with pytest.raises(outbound.CallTimedOut):
+            await outbound.ask(http, f"http://127.0.0.1:{port}/", {}, b"{}")
+    ended = asyncio.get_running_loop().time()
+    assert len(begun) == 2
+    # A limit for each would give the second one three seconds.
+    assert ended - begun[1] < 2.5
+
+
 # TLS
 
 

@@ -12,12 +12,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import structlog
 
 from idp.errors import RemoteError
 from idp.infra import foreign_json, outbound
 from idp.infra.name_lookups import CONFIGURED, STRANGERS, Lookups
 from idp.keys import jose
 from idp.oauth.clients.models import Client
+
+log = structlog.get_logger()
 
 JWKS = Sequence[Mapping[str, Any]]
 
@@ -85,9 +90,11 @@ class _Entry:
             )
             _decoded(body)
             self.body, self.fetched = body, time.monotonic()
-        except (outbound.CallFailed, ValueError):
+        except outbound.CallFailed as error:
             # What is cached stays usable for a while.
-            return
+            log.warning("jwks_not_fetched", host=urlsplit(self.uri).hostname, **outbound.failure_fields(error))
+        except ValueError:
+            log.warning("jwks_not_fetched", host=urlsplit(self.uri).hostname, reason="The document is not JSON.")
         finally:
             self.fetch = None
             self.cache.fetches -= 1

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from idp.infra.name_lookups import CONFIGURED, STRANGERS
 from idp.keys import jose
@@ -128,6 +129,29 @@ async def test_a_failed_fetch_is_not_repeated_at_once(host: KeyHost, move_on: Mo
     host.faults.clear()
     move_on(client_keys.FETCH_INTERVAL)
     await verify(host.keys, host)
+
+
+_WHY = [
+    ("error_500", {"error": "HTTPStatusError", "status": 500}),
+    ("elsewhere", {"error": "HTTPStatusError", "status": 302}),
+    ("huge", {"error": "TooLongError"}),
+    ("html", {"reason": "The document is not JSON."}),
+]
+
+
+@pytest.mark.parametrize(("fault", "why"), _WHY, ids=[fault for fault, _ in _WHY])
+async def test_the_operator_learns_why_keys_were_not_fetched(
+    host: KeyHost, move_on: MoveOn, fault: str, why: dict[str, object]
+) -> None:
+    """Once for each fetch, also while keys of an earlier one are used."""
+    await verify(host.keys, host)
+    host.faults.add(fault)
+    move_on(client_keys.LIFETIME)
+    with capture_logs() as logs:
+        for _ in range(3):
+            await verify(host.keys, host)
+    (told,) = logs
+    assert told == {"event": "jwks_not_fetched", "log_level": "warning", "host": "127.0.0.1"} | why
 
 
 @pytest.mark.parametrize(
