@@ -16,7 +16,8 @@ from idp.accounts.tables import User
 from idp.audit.events import record
 from idp.branding.models import Brand
 from idp.branding.registry import brands
-from idp.directory.branding import brand_of
+from idp.directory.branding import brand_named, brand_of
+from idp.directory.models import OrganizationMembership
 from idp.errors import PageError
 from idp.http import forms
 from idp.http.access import Access
@@ -53,8 +54,8 @@ from idp.trace import recorder
 AnyRequest = Request[Any, Any, Any]
 
 
-def display(client: Client, ui_locales: tuple[str, ...] = (), organization: str | None = None) -> Display:
-    """Return what pages show of a client, and the languages and the organization (slug or id) of its request.
+def display(client: Client) -> Display:
+    """Return what pages show of a client.
 
     The logo of a client by document is one that we have, and its home page may be anywhere.
     """
@@ -64,10 +65,25 @@ def display(client: Client, ui_locales: tuple[str, ...] = (), organization: str 
         logo_uri=client.logo_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
-        ui_locales=ui_locales,
         upstreams=client.upstreams,
-        organization_named=organization,
         brand=brands.brand(client.client_id),
+    )
+
+
+async def display_of_request(
+    asked: AuthorizationRequest, client: Client, membership: OrganizationMembership | None = None
+) -> Display:
+    """Return what the pages and mails of a sign-in show of the client and its request.
+
+    The branding is that of the organization that the user signs in for or, before that is known, of the one that the
+    request names.
+    """
+    if membership is not None:
+        brand = await brand_of(membership.id, client.client_id)
+    else:
+        brand = await brand_named(asked.organization, client.client_id)
+    return msgspec.structs.replace(
+        display(client), ui_locales=asked.ui_locales, organization_named=asked.organization, brand=brand
     )
 
 
@@ -217,7 +233,7 @@ async def sign_in_as_another(request: AnyRequest, pending: PendingRequest, clien
         key,
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
-        display=display(client, pending.asked.ui_locales, pending.asked.organization),
+        display=await display_of_request(pending.asked, client),
         max_age=pending.asked.max_proof_age,
         occasion=Occasion.SWITCH,
     )

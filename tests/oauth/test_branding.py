@@ -29,13 +29,15 @@ from idp.oauth.clients.service import update_client
 from idp.settings import settings
 from tests.branding.test_validation import url
 from tests.conftest import MakeClient
+from tests.support.attributes import Declare, declare, shown_on
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
 from tests.support.directory import an_organization
 from tests.support.isolated import own_database
+from tests.support.mailbox import Mailbox
 from tests.support.oauth import PASSWORD, RelyingParty
 from tests.support.server import Server
 
-__all__ = ["own_database"]
+__all__ = ["declare", "own_database"]
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 WHOLE = {
@@ -196,6 +198,41 @@ async def test_consent_and_later_steps(
     await set_policy(acme.id, second_factor=True)
     page = as_page(await app.authorize(browser, organization=acme.slug))
     assert {"organization-brand", "totp-confirm"} <= set(page.ids)
+
+
+async def test_when_only_attributes_are_asked_for(
+    browser: Browser, make_client: MakeClient, declare: Declare, alice: User, acme: Organization
+) -> None:
+    """Members see the branding there as well, whether or not the request names the organization."""
+    app = await make_client(skip_consent=True, scope="openid organization")
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    await browser.sign_in(as_page(await browser.get("/login")), alice.email, PASSWORD)
+    one = await declare(editable_by=["person"], required_for=[app.client_id])
+    await shown_on(browser, "/account", f"attributes.{one.name}")
+    for changes in ({"organization": acme.slug}, {}):
+        page = as_page(await app.authorize(browser, **changes))
+        assert {"organization-brand", "attributes-submit"} <= set(page.ids)
+
+
+async def test_when_another_user_signs_in(app: RelyingParty, browser: Browser, alice: User, acme: Organization) -> None:
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    page = as_page(await app.authorize(browser, organization=acme.slug))
+    page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
+    page = as_page(await browser.submit(page, "consent-switch"))
+    assert {"organization-brand", "username"} <= set(page.ids)
+
+
+async def test_a_mail_of_a_sign_in_in_an_app(
+    make_client: MakeClient, mailbox: Mailbox, alice: User, acme: Organization
+) -> None:
+    app = await make_client(authorization_challenge=True)
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    begun = app.parameters(redirect_uri=None, response_type=None, organization=acme.slug)
+    await app.post("/challenge", **begun, step="email_code", action="send", username=alice.email)
+    letter = await mailbox.next(alice.email)
+    body = letter.message.get_body(("html",))
+    assert body is not None
+    assert "https://acme.example/logo.png" in body.get_content()
 
 
 async def test_another_organization_is_not_shown(app: RelyingParty, browser: Browser, alice: User) -> None:

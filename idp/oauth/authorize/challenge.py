@@ -167,14 +167,14 @@ async def _begin(browser: Browser, client: Client, form: dict[str, str], proof: 
     await limits.count_flow(browser)
     if proof is not None:
         await dpop.use_up(proof)
-    key = browser.key()
+    key, display = browser.key(), await consent.display_of_request(asked, client)
     async with transaction():
         pending = await pending_request.store(key, asked)
         await flows.start(
             key,
             pending_request.path(pending),
             login_hint=asked.login_hint,
-            display=consent.display(client, asked.ui_locales, asked.organization),
+            display=display,
             acr=wanted.acr,
             required=wanted.essential,
             max_age=asked.max_proof_age,
@@ -287,7 +287,7 @@ async def _for_policy(
     how = organization_policy.sign_in(
         membership,
         session,
-        display=consent.display(client, asked.ui_locales),
+        display=await consent.display_of_request(asked, client, membership),
         wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
     )

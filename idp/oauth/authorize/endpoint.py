@@ -3,13 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.params import FromPath
 
 from idp.accounts.attributes import service as attributes
 from idp.accounts.attributes.registry import attributes as declared
-from idp.directory.branding import brand_named
+from idp.directory.models import OrganizationMembership
 from idp.errors import InvalidRequestError, OAuthError, PageError
 from idp.federation.providers.base import LEEWAY
 from idp.http import cookies, forms
@@ -236,7 +235,9 @@ async def _proceed(request: AnyRequest, asked: AuthorizationRequest, pending: Pe
             recorder.step("organization_needed")
             return await organization_sign_in.ask(request, asked, client, session, decided=decided, pending=pending)
         if await attributes.missing(session.user_id, declared.required_for(client.client_id)):
-            return await _send_for_attributes(request, asked, client, pending, session)
+            return await _send_for_attributes(
+                request, asked, client, pending, session=session, membership=decided.membership
+            )
         if not silent and await consent.is_needed(asked, client, session, pending):
             return await _send_to_consent(request, asked, pending)
         return await _grant(decided.asked, client, session, pending, state)
@@ -320,10 +321,7 @@ async def _send_to_login(
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
         login_hint=asked.login_hint,
-        display=msgspec.structs.replace(
-            consent.display(client, asked.ui_locales, asked.organization),
-            brand=await brand_named(asked.organization, client.client_id),
-        ),
+        display=await consent.display_of_request(asked, client),
         acr=wanted.acr,
         required=wanted.essential,
         max_age=asked.max_proof_age,
@@ -353,7 +351,9 @@ async def _send_for_attributes(
     asked: AuthorizationRequest,
     client: Client,
     pending: PendingRequest | None,
+    *,
     session: SignedIn,
+    membership: OrganizationMembership | None,
 ) -> Response[Any]:
     """Redirect the browser to a sign-in that only asks for attributes, because the session is sufficient."""
     if "none" in asked.prompt:
@@ -366,7 +366,7 @@ async def _send_for_attributes(
         key,
         pending_request.path(pending),
         cancel_to=f"{pending_request.path(pending)}/cancel",
-        display=consent.display(client, asked.ui_locales, asked.organization),
+        display=await consent.display_of_request(asked, client, membership),
         step_up=session,
         attributes=declared.required_for(client.client_id),
     )

@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import msgspec
 from litestar import Request, Response
 
 from idp.accounts.attributes.registry import attributes
 from idp.accounts.repository.users import user_by_id
-from idp.directory.branding import brand_of
 from idp.errors import OAuthError, Refused
 from idp.http.pages import see_other
 from idp.oauth import consent
@@ -52,11 +50,10 @@ async def ask(
     user = await user_by_id(session.user_id)
     key = await new_flow_key(request)
     pending = pending or await pending_request.store(key, asked)
-    display = consent.display(client, asked.ui_locales, decided.membership.slug)
     how = organization_policy.sign_in(
         decided.membership,
         session,
-        display=msgspec.structs.replace(display, brand=await brand_of(decided.membership.id, client.client_id)),
+        display=await consent.display_of_request(asked, client, decided.membership),
         wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
     )
