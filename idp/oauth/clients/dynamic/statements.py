@@ -48,11 +48,12 @@ async def apply(sent: dict[str, Any], stored: str | None = None) -> tuple[dict[s
     Raises:
         OAuthError: ``invalid_software_statement`` or ``unapproved_software_statement`` (section 3.2.2).
     """
-    statement = sent.get(MEMBER, stored)
+    # Without trusted issuers, what is sent is ignored, and the stored one stays.
+    statement = sent.get(MEMBER, stored) if trusted_issuers() else stored
     if statement is not None and statement == stored:
         # It was verified then, and may have expired since.
         return sent | _members(jose.unverified(statement).claims), statement
-    if statement is None or not trusted_issuers():
+    if statement is None:
         if settings().client_registration_statement_required:
             raise _invalid("A software_statement of a trusted issuer is needed.")
         return sent, None

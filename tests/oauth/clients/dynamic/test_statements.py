@@ -89,8 +89,12 @@ async def test_it_stays_at_a_change(make_token: MakeToken, trusted: pytest.Monke
     assert registered.software_statement == replaced
     trusted.delenv("IDP_CLIENT_REGISTRATION_STATEMENT_ISSUERS")
     settings.cache_clear()
-    registered = await service.update(client_id, registered.registration_token, json.dumps(change).encode())
-    assert registered.client.client_name == "Second"
+    for sent in ({}, {"software_statement": statement(client_name="Third")}, {"software_statement": "x"}):
+        body = json.dumps(change | sent).encode()
+        registered = await service.update(client_id, registered.registration_token, body)
+        assert registered.client.client_name == "Second"
+        assert registered.client.redirect_uris == ("https://approved.example/cb",)
+        assert registered.software_statement == replaced
 
 
 @pytest.mark.usefixtures("trusted")
