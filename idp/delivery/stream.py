@@ -218,11 +218,14 @@ def _storable(text: str) -> str:
 
 
 async def _record(write: Callable[[], Awaitable[object]]) -> None:
-    """Record a result, retrying during a database outage: an unrecorded delivery is sent again."""
-    for attempt, wait in enumerate((*RECORD_WAITS, 0.0)):
+    """Record a result, retrying during a database outage: an unrecorded delivery is sent again. Raises nothing."""
+    for attempt, wait in enumerate((*RECORD_WAITS, None)):
         try:
             await write()
         except Exception as error:
+            if wait is None or outages.outage(error) is None:
+                log.error("delivery_not_recorded", **exception_fields(error))  # noqa: TRY400
+                return
             if attempt == 0:
                 log.warning("outbox_failed", **exception_fields(error))
             await asyncio.sleep(wait)
