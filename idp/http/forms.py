@@ -12,6 +12,7 @@ from idp.errors import InvalidRequestError
 from idp.http.body import body_of
 from idp.http.headers import request_header
 from idp.infra import foreign_json
+from idp.infra.media_types import JSON, media_type
 
 #: Maximum number of parameters. Forms with the attributes of users have the most of them.
 MAX_FIELDS = 500
@@ -19,7 +20,6 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 #: The name of the field that holds a file.
 FILE = "file"
-JSON = "application/json"
 
 #: The parameters that may be repeated (RFC 8707 section 2, RFC 8693 section 2.1). Their values are joined by spaces.
 REPEATABLE = ("resource", "audience")
@@ -62,13 +62,18 @@ def query(request: Request[Any, Any, Any]) -> dict[str, str]:
     return parse(request.scope["query_string"])
 
 
+def is_form(request: Request[Any, Any, Any]) -> bool:
+    """Return whether the body is a form, by its media type."""
+    return media_type(request_header(request.scope, b"content-type")) == FORM
+
+
 async def form(request: Request[Any, Any, Any]) -> dict[str, str]:
     """Return the parameters of the body.
 
     Raises:
         InvalidRequestError: the body is of another type, or :func:`parse` refuses it.
     """
-    if _content_type(request) != FORM:
+    if not is_form(request):
         raise InvalidRequestError("The body must be application/x-www-form-urlencoded.")
     return parse(await body_of(request).read())
 
@@ -107,7 +112,7 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
     Raises:
         InvalidRequestError: the body is of another type, or has values that :func:`parse` would refuse.
     """
-    if _content_type(request) != JSON:
+    if media_type(request_header(request.scope, b"content-type")) != JSON:
         return await form(request)
     try:
         values = foreign_json.decode(await body_of(request).read(), dict[str, str])
@@ -117,7 +122,3 @@ async def form_or_json(request: Request[Any, Any, Any]) -> dict[str, str]:
     if b"\0" in text or len(values) > MAX_FIELDS:
         raise InvalidRequestError("A parameter contains a NUL character, or there are too many.")
     return {name: value for name, value in values.items() if value}
-
-
-def _content_type(request: Request[Any, Any, Any]) -> str:
-    return (request_header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()

@@ -34,7 +34,7 @@ async def _presented_token(request: AnyRequest) -> PresentedToken | None:
     """
     in_header = protected.in_header(request)
     in_body = ""
-    if request.method == HttpMethod.POST and request.headers.get("content-type", "").startswith(forms.FORM):
+    if request.method == HttpMethod.POST and forms.is_form(request):
         try:
             in_body = (await forms.form(request)).get("access_token", "")
         except InvalidRequestError as error:

@@ -20,6 +20,7 @@ from idp.http.headers import request_header
 from idp.http.responses import BytesResponse
 from idp.infra import foreign_json
 from idp.infra.logs import exception_fields
+from idp.infra.media_types import JSON, media_type
 from idp.scim import answers, bulk, groups, organization_groups, organization_users, paging, schemas, users
 from idp.scim.access import PATH, Caller, authenticate, count, has_token, is_on
 from idp.scim.attributes import GROUP, TYPES, USER, ResourceType
@@ -75,8 +76,7 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
         UnsupportedMediaTypeError: it is not announced as JSON.
         InvalidSyntaxError: it is none.
     """
-    media_type = (request_header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
-    if media_type not in (answers.MEDIA_TYPE, "application/json"):
+    if media_type(request_header(request.scope, b"content-type")) not in (answers.MEDIA_TYPE, JSON):
         raise UnsupportedMediaTypeError
     try:
         content = foreign_json.decode(await body_of(request).read())

@@ -17,6 +17,7 @@ from idp.admin.api.idempotency import repeatable
 from idp.admin.api.operation import PREFIX, Call, Operation, Page, Result, not_found, tag_of
 from idp.admin.api.problems import Answer, OutdatedError, ProblemError
 from idp.infra import foreign_json
+from idp.infra.media_types import JSON, media_type
 from idp.settings import settings
 
 MAX_KEY_LENGTH = 200
@@ -117,7 +118,7 @@ async def _body(operation: Operation, message: Message) -> tuple[Any, frozenset[
     if operation.body is None:
         return None, frozenset()
     content = await message.read()
-    if not message.headers.get("content-type", "").startswith("application/json"):
+    if media_type(message.headers.get("content-type")) != JSON:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", "Send JSON, as application/json.")
     try:
         plain = foreign_json.decode(content)

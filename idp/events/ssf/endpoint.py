@@ -18,6 +18,7 @@ from idp.http.body import body_of
 from idp.http.exception_handlers import NO_STORE
 from idp.http.responses import BytesResponse, json
 from idp.infra import foreign_json, request_context
+from idp.infra.media_types import JSON, media_type
 from idp.oauth import protected
 from idp.oauth.clients.models import Client, ResourceServer
 from idp.oauth.clients.stored import stored_client
@@ -227,7 +228,7 @@ async def _body(request: AnyRequest) -> Mapping[str, Any]:
     Raises:
         InvalidRequestError: it is none.
     """
-    if not request.headers.get("content-type", "").startswith("application/json"):
+    if media_type(request.headers.get("content-type")) != JSON:
         raise InvalidRequestError("The body must be JSON, as application/json.")
     try:
         content = foreign_json.decode(await body_of(request).read())

@@ -24,6 +24,7 @@ from idp.federation.errors import (
 from idp.federation.models import AuthorizationRequest, Finding, LogoutToken, Upstream, UserInfo
 from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
 from idp.infra import foreign_json, outbound
+from idp.infra.media_types import media_type
 from idp.keys import jose
 from idp.keys.algorithms import VERIFICATION_ALGORITHMS
 
@@ -240,7 +241,7 @@ class OpenIDProvider:
                 log.warning("userinfo_ignored", reason="The endpoint refuses the token.", status=response.status_code)
                 return None
             response.raise_for_status()
-            if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/jwt":
+            if media_type(response.headers.get("content-type")) == "application/jwt":
                 claims = await self._signed_userinfo(upstream, metadata, token, response.text)
             else:
                 claims = foreign_json.decode(response.content)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from idp.errors import OAuthError
+from idp.infra.media_types import media_type
 from idp.infra.strict_json import decode_object
 from idp.oauth.clients.auth_methods import AUTH_METHODS
 from idp.oauth.clients.documents.errors import invalid
@@ -63,7 +64,7 @@ def _decode(content_type: str, body: bytes) -> dict[str, Any]:
     Raises:
         DocumentError: it is not a JSON object, or has text that cannot be stored.
     """
-    if not _JSON_TYPE.fullmatch(content_type.partition(";")[0].strip()):
+    if not _JSON_TYPE.fullmatch(media_type(content_type)):
         raise invalid("Its Content-Type must be application/json.")
     try:
         document = decode_object(body)

@@ -14,6 +14,7 @@ from idp.http.body import body_of
 from idp.http.cors import Cors
 from idp.http.exception_handlers import NO_STORE
 from idp.http.headers import request_header
+from idp.infra.media_types import JSON, media_type
 from idp.oauth.clients.dynamic import service
 from idp.oauth.clients.dynamic.request import MEMBERS
 from idp.oauth.clients.dynamic.service import Registered
@@ -71,8 +72,7 @@ def _bearer(request: AnyRequest) -> str | None:
 
 
 async def _body(request: AnyRequest) -> bytes:
-    content_type = request_header(request.scope, b"content-type") or ""
-    if content_type.partition(";")[0].strip().lower() != "application/json":
+    if media_type(request_header(request.scope, b"content-type")) != JSON:
         raise InvalidRequestError("The body must be JSON, as application/json.")
     return await body_of(request).read()
 
