@@ -195,10 +195,13 @@ def test_invalid_options_are_refused(cli: Cli, options: list[str]) -> None:
     assert cli.fails(*ADD, *options, **SECRET)
 
 
-def test_apple(cli: Cli) -> None:
+async def test_apple(cli: Cli) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     cli(*ADD, "--kind", "apple", "--option", "team_id=T", "--option", "key_id=K", input=pem)
+    (stored,) = [one for one in await load_stored() if one.kind == "apple"]
+    assert (stored.id, stored.client_id, stored.client_secret) == ("apple", "us", pem.strip())
+    assert stored.options == {"team_id": "T", "key_id": "K"}
 
 
 async def test_the_commands_of_the_document(cli: Cli) -> None:

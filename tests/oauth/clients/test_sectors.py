@@ -90,11 +90,19 @@ async def test_a_document_inside_the_network_is_not_read(monkeypatch: pytest.Mon
 
 
 async def test_what_was_listed_is_what_is_stored(serve: Serve) -> None:
-    """Two changes at once: the list is compared under the lock of the client, with what is stored."""
+    """Of two changes at once that exclude each other, one is refused: the list is compared under the lock of the
+    client, with what is stored.
+    """
     port = await serve(answer(msgspec.json.encode(URIS)))
-    client = await register(port)
-    changes = [{"sector_identifier_uri": None, "redirect_uris": ["https://d.example/cb"]}, {"redirect_uris": URIS[:1]}]
-    await asyncio.gather(*(update_client(client.client_id, **change) for change in changes), return_exceptions=True)
+    client = await register(port, redirect_uris=URIS[:1], sector_identifier_uri=None)
+    changes = [
+        {"sector_identifier_uri": f"http://127.0.0.1:{port}/sector"},
+        {"redirect_uris": ["https://d.example/cb"]},
+    ]
+    results = await asyncio.gather(
+        *(update_client(client.client_id, **change) for change in changes), return_exceptions=True
+    )
+    assert sorted(isinstance(result, OAuthError) for result in results) == [False, True]
     stored = await repository.find_client(client.client_id)
     assert stored is not None
-    assert stored.sector_identifier_uri is None or set(stored.redirect_uris) <= set(URIS)
+    assert (stored.sector_identifier_uri is None) != (set(stored.redirect_uris) <= set(URIS))
