@@ -172,7 +172,12 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
     if pending is not None and not now:
         raise await _rotation_pending(alg)
     if pending is not None:
-        await activate(pending.kid)
+        try:
+            await activate(pending.kid)
+        except UnknownKeyError:
+            # The rotation job has activated it since.
+            if await signing_keys.active_kid(alg) != pending.kid:
+                raise
         return pending.kid
     key = await asyncio.to_thread(jose.generate, alg, size)
     async with transaction():
@@ -259,8 +264,9 @@ async def export(kid: str, *, private: bool = False) -> SigningKey:
         raise UnknownKeyError("There is no key with this id" + (" that has a private part." if private else "."))
     if not private or key.private_jwk is None:
         return jose.from_public_jwk(msgspec.json.decode(key.public_jwk))
+    exported = decrypt_private_key(kid, key.private_jwk)
     await record("key_exported", detail={"kid": kid})
-    return decrypt_private_key(kid, key.private_jwk)
+    return exported
 
 
 async def _rotation_pending(alg: str) -> RotationPendingError:

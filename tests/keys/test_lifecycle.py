@@ -1,6 +1,7 @@
 """The life cycle of keys, with several replicas."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from idp import clock
 from idp.errors import NoSigningKeyError
 from idp.infra.db.engine import execute, fetch, fetchrow
-from idp.keys import jose, lifecycle
+from idp.keys import jose, lifecycle, vault
 from idp.keys.key_set import KeySet
 from idp.keys.lifecycle import KeyInfo, RotationPendingError, State, UnknownKeyError
 from idp.keys.repository import signing_keys
@@ -180,6 +181,27 @@ async def test_a_pending_key_is_brought_forward() -> None:
     assert (old.state, new.state, new.kid) == (State.RETIRING, State.ACTIVE, pending)
 
 
+@pytest.mark.parametrize("by", [lifecycle.activate, lifecycle.revoke], ids=["activated", "revoked"])
+async def test_a_pending_key_that_changes_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch, by: Callable[[str], Awaitable[object]]
+) -> None:
+    """The rotation job activates it: that is what was asked for. It is revoked: nothing was rotated."""
+    await lifecycle.ensure_signing_key(ALG)
+    pending, find = await lifecycle.rotate(ALG), signing_keys.pending_key
+
+    async def find_and_change(alg: str) -> object:
+        found = await find(alg)
+        await by(pending)
+        return found
+
+    monkeypatch.setattr(signing_keys, "pending_key", find_and_change)
+    if by is lifecycle.activate:
+        assert await lifecycle.rotate(ALG, now=True) == pending
+    else:
+        with pytest.raises(UnknownKeyError):
+            await lifecycle.rotate(ALG, now=True)
+
+
 async def test_a_third_key_leaves_the_time_of_the_first_alone() -> None:
     await lifecycle.ensure_signing_key(ALG)
     await lifecycle.rotate(ALG, now=True)
@@ -310,6 +332,14 @@ async def test_only_a_retired_key_is_destroyed() -> None:
     with pytest.raises(UnknownKeyError, match="has a private part"):
         await lifecycle.export(kid, private=True)
     assert (await lifecycle.export(kid)).kid == kid
+
+
+async def test_an_export_that_fails_is_not_recorded() -> None:
+    await lifecycle.ensure_signing_key(ALG)
+    await execute("UPDATE signing_key SET kid = 'another'")
+    with pytest.raises(vault.SecretsError):
+        await lifecycle.export("another", private=True)
+    assert not await fetch("SELECT FROM audit_event WHERE event = 'key_exported'")
 
 
 async def test_a_key_from_elsewhere_becomes_the_next_one() -> None:
