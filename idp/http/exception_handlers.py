@@ -127,9 +127,21 @@ def _is_resource(request: AnyRequest) -> bool:
     return handler is not None and handler.opt.get("access") == Access.BEARER
 
 
-def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
+def set_refusal(error: Exception) -> None:
+    """Keep what the log says of a refusal: never the description of a :class:`DomainError`, which may quote input."""
     kind, _colon, client_id = actor.get().partition(":")
-    refusal.set(Refusal.of(error, client_id if kind == "client" else None))
+    if isinstance(error, OAuthError):
+        refusal.set(Refusal.of(error, client_id if kind == "client" else None))
+    elif isinstance(error, DomainError):
+        refusal.set(Refusal(error.code.replace("-", "_"), f"{error.title}.", client_id if kind == "client" else None))
+    elif isinstance(error, TooManyRequestsError):
+        refusal.set(Refusal(error.code, "A limit of requests is exceeded.", None, error.reason))
+    elif isinstance(error, OverloadedError):
+        refusal.set(Refusal(error.code, "The server could not answer at that moment.", None, error.reason))
+
+
+def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
+    set_refusal(error)
     if _wants_page(request):
         return error_page(
             PageError(_("This request cannot be answered"), error.description, code=error.code, status=error.status)
@@ -154,6 +166,7 @@ def _domain_error(request: AnyRequest, error: DomainError) -> Response[Any]:
     """Answer a refusal of a service. Only a page shows its sentence, which may contain characters that RFC 6749 does
     not allow.
     """
+    set_refusal(error)
     if _wants_page(request):
         return error_page(PageError(_("This request cannot be answered"), error.description, status=error.status))
     return json_error("invalid_request", "The request cannot be answered as it is.", error.status)
@@ -243,7 +256,7 @@ def slowed_down(response: Response[Any], error: TooManyRequestsError) -> Respons
 
 
 def _too_many_tries(request: AnyRequest, error: TooManyRequestsError) -> Response[Any]:
-    refusal.set(Refusal("temporarily_unavailable", "A limit of requests is exceeded.", None, error.reason))
+    set_refusal(error)
     if _wants_page(request):
         return slowed_down(error_page(PageError(_("Please wait a little"), wait_sentence(error))), error)
     description = "There were too many requests. Try again later."

@@ -10,10 +10,9 @@ from litestar.exceptions import HTTPException
 
 from idp.accounts.addresses import InvalidEmailError
 from idp.errors import BearerError, DomainError, InvalidDPoPProofError, OAuthError, TooManyRequestsError, TryLaterError
-from idp.http.exception_handlers import challenge, database_outage
+from idp.http.exception_handlers import challenge, database_outage, set_refusal
 from idp.http.headers import encode
 from idp.http.responses import BytesResponse
-from idp.infra.request_context import Refusal, refusal
 from idp.scim.errors import InvalidValueError, ScimError
 from idp.scim.patch import Document
 
@@ -96,8 +95,7 @@ def translate(request: AnyRequest, error: Exception) -> BytesResponse | Response
     if found is None:
         return None
     status, content, headers = found
-    if isinstance(error, OAuthError):
-        refusal.set(Refusal.of(error, None))
+    set_refusal(error)
     if isinstance(error, BearerError | InvalidDPoPProofError):
         headers["WWW-Authenticate"] = challenge(error, request)
     return document(content, status, **headers)

@@ -15,7 +15,7 @@ from idp.errors import (
     OAuthError,
     TryLaterError,
 )
-from idp.http.exception_handlers import AnyRequest, challenge, database_outage
+from idp.http.exception_handlers import AnyRequest, challenge, database_outage, set_refusal
 from idp.infra.request_context import request_id
 
 _S = HTTPStatus
@@ -28,6 +28,7 @@ class ProblemError(DomainError):
         super().__init__(description)
         self.status = status
         self.code = code
+        self.title = status.phrase
 
 
 class OutdatedError(ProblemError):
@@ -117,7 +118,10 @@ def translate(request: AnyRequest, error: Exception) -> Response[bytes] | None:
         headers = {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
         return response(problem(status, HTTP_CODES.get(status, "bad-request"), f"{status.phrase}.", headers=headers))
     found = of(error, request)
-    return response(found) if found is not None else None
+    if found is None:
+        return None
+    set_refusal(error)
+    return response(found)
 
 
 def _try_later(status: HTTPStatus, seconds: int) -> Answer:

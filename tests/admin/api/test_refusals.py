@@ -1,0 +1,66 @@
+"""The log line of each refused request says why, without what was sent."""
+
+import asyncio
+import json
+import secrets
+from typing import Any
+
+import pytest
+
+from tests.admin.api.conftest import Caller
+from tests.support.server import Server
+
+_NOBODY = "00000000-0000-7000-8000-000000000000"
+_BODY = {"name": "canary group"}
+
+#: Method, path, body and headers, with the status, and the error and the hint of the log line.
+REFUSED = [
+    ("GET", "/users?sort=canary", None, {}, 400, "invalid_query", "This cannot be done."),
+    ("GET", "/users", None, {"Authorization": "Bearer canary"}, 401, "invalid_token", "The access token"),
+    ("GET", "/users/canary", None, {}, 404, "not_found", "Not Found."),
+    ("GET", f"/users/{_NOBODY}", None, {}, 404, "not_found", "Not Found."),
+    ("POST", "/groups", _BODY | {"name": ""}, {}, 422, "invalid", "This cannot be done."),
+    ("POST", "/groups", {"canary": 1}, {}, 422, "invalid_body", "Unprocessable Entity."),
+    ("POST", "/groups", _BODY, {"Idempotency-Key": "x" * 1000}, 400, "invalid_key", "Bad Request."),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "error", "hint"),
+    REFUSED,
+    ids=[f"{status} {path}" for _, path, _, _, status, _, _ in REFUSED],
+)
+async def test_the_log_says_why(
+    server: Server,
+    owner: Caller,
+    method: str,
+    path: str,
+    body: Any,
+    headers: dict[str, str],
+    status: int,
+    error: str,
+    hint: str,
+) -> None:
+    answer = await owner(method, path, body, **{name.replace("-", "_"): value for name, value in headers.items()})
+    assert answer.status_code == status, answer.text
+    line = await _line(server, answer.headers["x-request-id"])
+    assert error in line["error"], line
+    assert hint in line["hint"], line
+    assert "canary" not in json.dumps(line)
+
+
+async def test_the_log_names_the_client(server: Server, owner: Caller) -> None:
+    answer = await owner("POST", "/groups", {"name": secrets.token_hex(200)})
+    line = await _line(server, answer.headers["x-request-id"])
+    assert line["client_id"] == owner.client_id
+
+
+async def _line(server: Server, request_id: str) -> dict[str, Any]:
+    """Return the log line of a request. The server writes it after the response."""
+    async with asyncio.timeout(30):
+        while True:
+            for text in server.log.splitlines():
+                line = json.loads(text) if request_id in text else {}
+                if line.get("event") == "request":
+                    return dict(line)
+            await asyncio.sleep(0.02)
