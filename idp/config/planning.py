@@ -210,7 +210,10 @@ async def _secret(item: Item, before: Any, notes: list[str], *, needed: bool) ->
             raise
         notes.append(f"{kind.section} {kind.label(entry)}: {kind.secret} is not compared. {error.description}")
         return None
-    return None if stored and await kind.has_secret(entry, secret) else secret
+    if stored and await kind.has_secret(entry, secret):
+        return None
+    kind.check_secret(entry, secret)
+    return secret
 
 
 async def _change(step: Step) -> Change:

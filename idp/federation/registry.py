@@ -30,8 +30,11 @@ _DESTINATION = ("metadata_url", "api", "url", "start_tls", "ca")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
-def configure(**values: Any) -> Upstream:
+def configure(*, secret_is_known: bool = True, **values: Any) -> Upstream:
     """Validate a configuration and add the defaults of its kind.
+
+    Args:
+        secret_is_known: whether ``client_secret`` is the secret. Otherwise any text stands for it.
 
     Raises:
         InvalidUpstreamError: a value is missing or invalid.
@@ -57,6 +60,8 @@ def configure(**values: Any) -> Upstream:
         raise InvalidUpstreamError("Only an upstream of an organisation can add members.")
     rules.check(upstream.rules)
     providers.KINDS[kind].check(upstream)
+    if secret_is_known:
+        providers.KINDS[kind].check_secret(upstream)
     return providers.with_issuer(upstream)
 
 

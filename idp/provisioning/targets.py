@@ -78,7 +78,7 @@ async def create(name: str, base_url: str, token: str, **values: Any) -> UUID:
         "created_at": now, "updated_at": now,
     }  # fmt: skip
     target = _converted(unknown | defaults | {"name": name, "base_url": base_url} | values)
-    _check_token(token)
+    check_token(token)
     async with transaction():
         target = await _checked(target)
         if not await repository.insert(target, _sealed(target_id, token)):
@@ -105,7 +105,7 @@ async def update(
         NameTakenError: another target has this name.
     """
     if token is not None:
-        _check_token(token)
+        check_token(token)
     async with transaction():
         found = await repository.lock_target(id)
         if found is None:
@@ -132,7 +132,7 @@ async def set_token(id: UUID, token: str) -> None:
         UnknownTargetError: there is none with this id.
         ValidationError: it is no bearer token.
     """
-    _check_token(token)
+    check_token(token)
     async with transaction():
         found = await repository.lock_target(id)
         if found is None:
@@ -322,7 +322,12 @@ async def _checked(target: Target) -> Target:
     return target
 
 
-def _check_token(token: str) -> None:
+def check_token(token: str) -> None:
+    """Check the form of a bearer token (RFC 6750 section 2.1).
+
+    Raises:
+        ValidationError: it is none.
+    """
     if not (0 < len(token) <= MAX_TOKEN and token.isascii() and token.isprintable() and " " not in token):
         raise ValidationError(f"A token is up to {MAX_TOKEN} visible characters of ASCII, without spaces.")
 

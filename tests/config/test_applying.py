@@ -18,6 +18,7 @@ from idp.directory.repository.groups import group_by_name
 from idp.events import webhooks as webhook_service
 from idp.events.repository import webhooks
 from idp.infra.db.engine import fetch, transaction
+from idp.keys import jose
 from idp.oauth.clients import repository, service
 from idp.oauth.clients.authentication.secrets import has_secret
 from idp.oauth.clients.validation import authentication
@@ -26,6 +27,8 @@ from tests.support.configuration import EVERYTHING, SECRETS, apply, everything, 
 
 pytestmark = pytest.mark.usefixtures("accepts_certificates", "secrets", "own_database")
 
+#: Another key than that of the sample.
+APPLE_KEY = jose.to_pem(jose.generate("ES256"), private=True).decode()
 WIKI = """\
 clients:
   - client_id: wiki
@@ -83,9 +86,10 @@ async def _versions() -> list[tuple[str, object]]:
 
 async def test_secrets_are_compared_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     await apply(everything())
-    for name, value in SECRETS.items():
-        other = "whsec_" + "A" * 32 if name == "HOOK_SECRET" else value.upper()
-        monkeypatch.setenv(name, other)
+    others = {name: value.upper() for name, value in SECRETS.items()}
+    others |= {"HOOK_SECRET": "whsec_" + "A" * 32, "APPLE_KEY": APPLE_KEY}
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
     plan = await planned(everything())
     text = render(plan) + msgspec.json.encode(plan).decode() + (await export()).text
     assert not any(value in text or value.upper() in text for value in SECRETS.values() if "whsec" not in value)
@@ -93,7 +97,7 @@ async def test_secrets_are_compared_and_never_shown(monkeypatch: pytest.MonkeyPa
     assert secret["clients", "web"] == ["client_secret"]
     assert secret["webhooks", "https://hooks.example/events"] == ["secret"]
     assert secret["provisioning_targets", "Wiki"] == ["token"]
-    assert len(secret) == 12
+    assert len(secret) == 13
     await apply(everything())
     assert (await planned(everything())).changes == []
 
@@ -142,6 +146,28 @@ async def test_a_secret_that_is_missing_is_not_compared(monkeypatch: pytest.Monk
     ]
     with pytest.raises(ConfigError, match=r"a.yaml:5:26: The environment variable WEB_SECRET is not set"):
         await planned(read(WIKI))
+
+
+_WRONG = {
+    "WEB_SECRET": "clients:\n  - {client_id: wiki, client_name: Wiki, redirect_uris: [https://wiki.example/a]",
+    "HOOK_SECRET": "webhooks:\n  - {url: https://wiki.example/hook, kinds: [user_created]",
+    "TARGET_TOKEN": "provisioning_targets:\n  - {name: Wiki, base_url: https://wiki.example/scim",
+    "APPLE_KEY": "upstreams:\n  - {id: apple, kind: apple, client_id: idp, options: {team_id: T, key_id: K}",
+}
+
+
+@pytest.mark.parametrize("name", _WRONG)
+@pytest.mark.parametrize("exists", [False, True], ids=["a new object", "a changed secret"])
+async def test_a_plan_refuses_a_secret_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, exists: bool
+) -> None:
+    field = {"WEB_SECRET": "client_secret", "HOOK_SECRET": "secret", "TARGET_TOKEN": "token"}.get(name, "client_secret")
+    document = read(f"{_WRONG[name]}, {field}: {{env: {name}}}}}\n")
+    if exists:
+        await apply(document)
+    monkeypatch.setenv(name, "too short")
+    with pytest.raises(ConfigError, match=r"a\.yaml:3:.*(must be|A token is)"):
+        await planned(document)
 
 
 async def test_the_chosen_secret_works() -> None:

@@ -62,7 +62,7 @@ def _filled(text: str) -> bytes:
         if line.strip().startswith("env: "):
             kind, *_ = name.split("_")
             known = {"TOKEN": "HOOK_SECRET", "WEBHOOK": "HOOK_SECRET", "PROVISIONING": "TARGET_TOKEN"}
-            known |= {"UPSTREAM": "CORP_SECRET"}
+            known |= {"UPSTREAM": "APPLE_KEY" if name == "UPSTREAM_APPLE_SECRET" else "CORP_SECRET"}
             same = known.get(kind, "WEB_SECRET" if name == "CLIENT_WEB_SECRET" else "BACKEND_SECRET")
             os.environ[name] = os.environ[same]
     return text.encode()

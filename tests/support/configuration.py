@@ -7,6 +7,7 @@ import pytest
 from idp.config import applying, planning
 from idp.config.document import Document, load, parse
 from idp.config.planning import Plan
+from idp.keys import jose
 
 EVERYTHING = Path(__file__).parents[1] / "config" / "everything.yaml"
 #: The secrets that it names.
@@ -16,6 +17,7 @@ SECRETS = {
     "CORP_SECRET": "c" * 40,
     "HOOK_SECRET": "whsec_aGFsZiBvZiB0aGlydHktdHdvIGJ5dGVzLg==",
     "TARGET_TOKEN": "t" * 40,
+    "APPLE_KEY": jose.to_pem(jose.generate("ES256"), private=True).decode(),
 }
 
 

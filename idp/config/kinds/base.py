@@ -116,6 +116,13 @@ class KindWithSecret(Kind):
 
     secret: ClassVar[str]
 
+    def check_secret(self, entry: Any, secret: str) -> None:
+        """Check the form of a secret that an object would get.
+
+        Raises:
+            IdpError: it cannot be used.
+        """
+
     @abstractmethod
     async def has_secret(self, entry: Any, secret: str) -> bool:
         """Return whether an object has this secret."""

@@ -90,6 +90,9 @@ class Clients(KindWithSecret):
     async def delete(self, entry: ClientEntry) -> None:
         await service.delete_client(entry.client_id)
 
+    def check_secret(self, entry: ClientEntry, secret: str) -> None:
+        registration.check_secret(secret)
+
     async def has_secret(self, entry: ClientEntry, secret: str) -> bool:
         client = await repository.find_client(entry.client_id)
         stored = client.client_secret_hash if client is not None else None

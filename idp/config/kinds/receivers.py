@@ -11,6 +11,7 @@ from idp.config import references
 from idp.config.errors import UnknownNameError
 from idp.config.kinds.base import KindWithSecret, Reference, plain, without
 from idp.config.kinds.lookups import group_named, group_names, organization_named, registered_clients, slugs
+from idp.delivery.standard_webhooks import key_of
 from idp.directory import names
 from idp.events import webhooks
 from idp.events.models import Webhook
@@ -82,6 +83,9 @@ class Webhooks(KindWithSecret):
     async def delete(self, entry: Any) -> None:
         await webhooks.remove((await self._stored(entry)).id)
 
+    def check_secret(self, entry: Any, secret: str) -> None:
+        key_of(secret)
+
     async def has_secret(self, entry: Any, secret: str) -> bool:
         return await webhooks.has_secret((await self._stored(entry)).id, secret)
 
@@ -142,6 +146,9 @@ class TokenHooks(KindWithSecret):
 
     async def delete(self, entry: Any) -> None:
         await hooks.remove((await self._stored(entry)).id)
+
+    def check_secret(self, entry: Any, secret: str) -> None:
+        key_of(secret)
 
     async def has_secret(self, entry: Any, secret: str) -> bool:
         return hooks.has_secret(await self._stored(entry), secret)
@@ -230,6 +237,9 @@ class ProvisioningTargets(KindWithSecret):
 
     async def delete(self, entry: Any) -> None:
         await targets.delete((await self._stored(entry)).id)
+
+    def check_secret(self, entry: Any, secret: str) -> None:
+        targets.check_token(secret)
 
     async def has_secret(self, entry: Any, secret: str) -> bool:
         return await targets.has_token((await self._stored(entry)).id, secret)

@@ -57,7 +57,8 @@ class Upstreams(KindWithSecret):
         values = {name: getattr(entry, name) for name in named if name not in ("client_secret", "organization")}
         # What needs an organization is checked when there is one.
         late = {name: values.pop(name) for name in ("adds_members",) if name in values}
-        checked = registry.configure(**values, client_secret=_UNKNOWN if entry.client_secret is not None else None)
+        secret = _UNKNOWN if entry.client_secret is not None else None
+        checked = registry.configure(**values, client_secret=secret, secret_is_known=False)
         found = self._entry(checked, entry.organization)
         return msgspec.structs.replace(found, client_secret=entry.client_secret, **late)
 
@@ -66,6 +67,12 @@ class Upstreams(KindWithSecret):
 
     def needs_secret(self, entry: Any) -> bool:
         return False
+
+    def check_secret(self, entry: Any, secret: str) -> None:
+        values = msgspec.structs.asdict(entry) | {"client_secret": secret}
+        for name in ("organization", "adds_members"):
+            del values[name]
+        registry.configure(**values)
 
     async def _configured(self, entry: Any, secret: str | None) -> Upstream:
         values = msgspec.structs.asdict(entry) | {"client_secret": secret}

@@ -29,6 +29,8 @@ class Apple(OpenIDProvider):
         super().check(upstream)
         if not {"team_id", "key_id"} <= upstream.options.keys():
             raise InvalidUpstreamError("Apple needs the options team_id and key_id.")
+
+    def check_secret(self, upstream: Upstream) -> None:
         try:
             self.client_secret(upstream)
         except (jose.InvalidKeyError, jose.UnsupportedAlgorithmError) as error:

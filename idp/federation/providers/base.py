@@ -31,11 +31,19 @@ class Provider(Protocol):
     redirects: ClassVar[bool]
 
     def check(self, upstream: Upstream) -> None:
-        """Validate a configuration.
+        """Validate a configuration, apart from the value of its client secret.
 
         Raises:
             InvalidUpstreamError: a value is invalid.
         """
+
+    def check_secret(self, upstream: Upstream) -> None:
+        """Validate the value of the client secret. Any text can be one, unless a kind says otherwise.
+
+        Raises:
+            InvalidUpstreamError: it has another form than the provider's secrets.
+        """
+        return
 
     async def authorization_url(self, upstream: Upstream, request: AuthorizationRequest) -> str:
         """Return the authorization URL.

@@ -19,7 +19,7 @@ from idp.federation.errors import (
     UpstreamUnavailableError,
 )
 from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
-from idp.federation.providers.base import SECONDS, oauth_client
+from idp.federation.providers.base import SECONDS, Provider, oauth_client
 from idp.infra import foreign_json, outbound
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ CLAIMS = {
 }
 
 
-class GitHub:
+class GitHub(Provider):
     """GitHub has no ID tokens. The user is fetched from its API with the new access token."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {

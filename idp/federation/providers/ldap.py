@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from idp.federation.errors import UpstreamUnavailableError
 from idp.federation.ldap.option_names import OPTIONS
 from idp.federation.models import AuthorizationRequest, Finding, Upstream, UserInfo
+from idp.federation.providers.base import Provider
 
 if TYPE_CHECKING:
     from idp.federation.ldap.options import Directory
 
 
-class DirectoryProvider:
+class DirectoryProvider(Provider):
     """A directory has no page of its own, so nobody is sent there and nobody comes back from there."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {

@@ -22,7 +22,7 @@ from idp.federation.errors import (
     UpstreamUnavailableError,
 )
 from idp.federation.models import AuthorizationRequest, Finding, LogoutToken, Upstream, UserInfo
-from idp.federation.providers.base import LEEWAY, SECONDS, oauth_client
+from idp.federation.providers.base import LEEWAY, SECONDS, Provider, oauth_client
 from idp.infra import foreign_json, outbound
 from idp.infra.media_types import media_type
 from idp.keys import jose
@@ -41,7 +41,7 @@ USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 _ERROR_CODE = re.compile(r"[a-z_]{1,60}")
 
 
-class OpenIDProvider:
+class OpenIDProvider(Provider):
     """An OpenID provider. Kinds with deviations override single methods."""
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"scope": "openid profile email"}

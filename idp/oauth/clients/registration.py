@@ -146,9 +146,18 @@ def _chosen(secret: str | None) -> str:
     """
     if secret is None:
         return ids.random_token()
+    check_secret(secret)
+    return secret
+
+
+def check_secret(secret: str) -> None:
+    """Check a secret that an administrator chose.
+
+    Raises:
+        OAuthError: ``invalid_client_metadata``.
+    """
     if not SECRET.fullmatch(secret):
         raise invalid_metadata(f"client_secret must be {SECRET_RULE}.")
-    return secret
 
 
 def _secret_expiry() -> datetime | None:
