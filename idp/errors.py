@@ -249,6 +249,13 @@ class InvalidTokenError(BearerError):
         super().__init__("invalid_token", description, HTTPStatus.UNAUTHORIZED, refused=refused)
 
 
+class WrongAudienceError(InvalidTokenError):
+    """The access token is for other resource servers."""
+
+    def __init__(self, resource: str, *, refused: Refused) -> None:
+        super().__init__(f"The access token is not for {resource}. Request one with this resource.", refused=refused)
+
+
 class MissingTokenError(InvalidTokenError):
     """There is no access token. The challenge then names no error (RFC 6750 section 3.1)."""
 

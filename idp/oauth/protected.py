@@ -1,5 +1,6 @@
 """Access tokens at userinfo and the admin API: Bearer tokens (RFC 6750), or with a DPoP proof (RFC 9449 section 7)."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from litestar import Request
@@ -16,6 +17,7 @@ from idp.oauth.refusals import access_token_refused
 from idp.reasons import Reason
 
 AnyRequest = Request[Any, Any, Any]
+_EXPIRED = partial(InvalidTokenError, "The access token has expired.")
 
 
 class PresentedToken(NamedTuple):
@@ -51,7 +53,9 @@ async def authenticate(
         raise MissingTokenError
     live = await access_tokens.validate(presented.token, with_user=with_user)
     if isinstance(live, Refused):
-        raise refuse(InvalidTokenError(refused=live), None, endpoint)
+        # Its signature was verified before, so this tells nobody else anything.
+        error = _EXPIRED if live.reason is Reason.EXPIRED else InvalidTokenError
+        raise refuse(error(refused=live), None, endpoint)
     client_id, bound = live.claims["client_id"], Confirmation.of(live.claims)
     try:
         await _check_binding(request, presented, bound, live)

@@ -14,7 +14,7 @@ from litestar import Request
 from idp import ids
 from idp.accounts.repository import admin_roles
 from idp.accounts.repository.users import lock_user
-from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenError, Refused
+from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenError, Refused, WrongAudienceError
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.rate_limits import Rate, spend
@@ -134,9 +134,14 @@ async def _client(request: AnyRequest) -> Caller:
     """Return the client whose own access token the request has."""
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     client_id = live.claims["client_id"]
-    if not _is_for_scim(live.claims) or live.user_id is not None:
-        wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+    if not _is_for_scim(live.claims):
+        wrong = WrongAudienceError(resource().identifier, refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, client_id, ENDPOINT)
+    if live.user_id is not None:
+        of_user = InvalidTokenError(
+            "SCIM needs an access token of the client itself.", refused=Refused(Reason.WRONG_TYPE, live.user_id)
+        )
+        raise protected.refuse(of_user, client_id, ENDPOINT)
     scope = live.claims["scope"].split()
     if READ not in scope and WRITE not in scope:
         raise InsufficientScopeError(READ)

@@ -192,6 +192,13 @@ async def test_the_scope_of_an_access_token(party: Party) -> None:
     assert await reader.refused("POST", "/Users", {"userName": "a@b.example"}) == (403, None)
 
 
+async def test_the_resource_of_an_access_token(party: Party) -> None:
+    elsewhere = await party(resource="/admin/api")
+    answer = await elsewhere("GET", "/Users")
+    assert answer.status_code == 401
+    assert answer.json()["detail"].endswith("/scim/v2. Request one with this resource.")
+
+
 async def test_scim_scopes_are_those_of_administrators() -> None:
     """So only an owner lets a client request them (idp.admin.access.check_scope)."""
     assert all(scope.startswith("admin:") for scope in SCOPE.split())

@@ -19,6 +19,7 @@ from idp.errors import (
     InvalidTokenError,
     PermissionDeniedError,
     Refused,
+    WrongAudienceError,
 )
 from idp.http import forms
 from idp.http.access import Access, LargeBody
@@ -53,7 +54,7 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
     """
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     if api_resource().identifier not in live.audience:
-        wrong = InvalidTokenError(refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        wrong = WrongAudienceError(api_resource().identifier, refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if live.named is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):

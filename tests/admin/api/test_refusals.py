@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from idp import clock
+from idp.keys import jose
+from idp.keys.key_set import key_set
 from tests.admin.api.conftest import Caller
 from tests.support.server import Server
+from tests.support.tokens import claims_of
 
 _NOBODY = "00000000-0000-7000-8000-000000000000"
 _BODY = {"name": "canary group"}
@@ -47,6 +51,29 @@ async def test_the_log_says_why(
     assert error in line["error"], line
     assert hint in line["hint"], line
     assert "canary" not in json.dumps(line)
+
+
+async def test_an_expired_token_says_so(owner: Caller) -> None:
+    """RFC 6750 section 3.1. One with another signature is only not valid."""
+    await key_set.load()
+    expired = claims_of(owner.token) | {"exp": clock.timestamp() - 3600}
+    for key, said in (
+        (key_set.signing("RS256"), "The access token has expired."),
+        (jose.generate("RS256"), "The access token is not valid."),
+    ):
+        answer = await owner("GET", "/users", Authorization=f"Bearer {jose.sign(key, 'at+jwt', expired)}")
+        assert answer.status_code == 401
+        assert answer.json()["detail"] == said
+        assert f'error_description="{said}"' in answer.headers["www-authenticate"]
+
+
+async def test_a_token_for_another_resource_says_what_to_request(server: Server, owner: Caller) -> None:
+    await owner.authenticate(resource="")
+    answer = await owner("GET", "/users")
+    assert answer.status_code == 401
+    said = f"The access token is not for {server.issuer}/admin/api. Request one with this resource."
+    assert answer.json()["detail"] == said
+    assert f'error_description="{said}"' in answer.headers["www-authenticate"]
 
 
 async def test_the_log_names_the_client(server: Server, owner: Caller) -> None:
