@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document of the admin API, generated from the table of operations."""
 
+import inspect
 import re
 from functools import cache
 from typing import Any
@@ -36,7 +37,22 @@ ERRORS = {
 DELEGATED = "x-organization-administrators"
 #: The schemas whose properties are members of client metadata.
 CLIENT_METADATA = (models.Client, models.NewClient, models.ClientChange)
+#: Names of schemas whose classes have the same name as another one.
+NAMES = {
+    "idp.admin.api.models.attributes.Attribute": "Attribute",
+    "idp.admin.api.models.directory.Users": "Users",
+    "idp.admin.api.models.organizations.Organization": "Organization",
+    "idp.admin.bulk.models.State": "JobState",
+    "idp.keys.lifecycle.State": "KeyState",
+    "idp.oauth.claims.sources.Attribute": "AttributeSource",
+    "idp.oauth.claims.sources.Organization": "OrganizationSource",
+    "idp.provisioning.models.State": "ProvisionedUserState",
+    "idp.provisioning.models.Users": "ProvisioningUsers",
+}
 _TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
+#: One or several attributes in a docstring, with what it says of them.
+_ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*?)(?=^    \S|\Z)", re.MULTILINE | re.DOTALL)
+_REFERENCES = {TEMPLATE.format(name=found): TEMPLATE.format(name=name) for found, name in NAMES.items()}
 _TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
 
 
@@ -46,7 +62,37 @@ def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
     found, components = msgspec.json.schema_components(ordered, ref_template=TEMPLATE)
     for kind in CLIENT_METADATA:
         describe(components[kind.__name__]["properties"])
+    found, components = _renamed(found), {NAMES.get(name, name): _renamed(each) for name, each in components.items()}
+    for name, schema in components.items():
+        schema["title"] = name
+        _describe_properties(schema)
     return dict(zip(ordered, found, strict=True)), components
+
+
+def _describe_properties(schema: dict[str, Any]) -> None:
+    """Replace the docstring of a class by its sentences, in Markdown, and those about its attributes by descriptions of
+    the properties.
+    """
+    text, _, attributes = inspect.cleandoc(schema.get("description", "")).partition("\n\nAttributes:\n")
+    if text:
+        schema["description"] = _markdown(text)
+    for names, words in _ATTRIBUTE.findall(attributes):
+        for name in names.split(", "):
+            schema["properties"].get(name, {}).setdefault("description", _markdown(words))
+
+
+def _markdown(text: str) -> str:
+    plain = re.sub(r" \(:\w+:`[^`]*`\)|:\w+:(?=`)", "", " ".join(text.split()))
+    return plain.replace("``", "`")
+
+
+def _renamed(part: Any) -> Any:
+    """Return a part of the document with the references of :data:`NAMES`."""
+    if isinstance(part, dict):
+        return {name: _renamed(each) for name, each in part.items()}
+    if isinstance(part, tuple | list):
+        return [_renamed(each) for each in part]
+    return _REFERENCES.get(part, part) if isinstance(part, str) else part
 
 
 @cache

@@ -51,6 +51,32 @@ def test_references_and_ids_are_valid() -> None:
         assert scheme == "oauth2"
 
 
+def test_schemas_are_written_for_readers_of_the_document() -> None:
+    """Their names and descriptions have neither modules nor the markup of docstrings."""
+    schemas = document()["components"]["schemas"]
+    assert [name for name in schemas if not re.fullmatch(r"[A-Z]\w+", name)] == []
+    assert [name for name, schema in schemas.items() if schema["title"] != name] == []
+    described = list(texts(document()))
+    assert len(described) > 500
+    assert [text for text in described if re.search(r"``|:\w+:`|\n *\n?Attributes:|\bidp\.", text)] == []
+    key, rule = schemas["KeyInfo"], schemas["Rule"]
+    assert key["description"] == "A key without its private part."
+    assert key["properties"]["retires_at"]["description"].startswith("when it leaves the JWKS.")
+    assert rule["properties"]["claim"]["description"] == "its name, or a path such as `realm_access.roles`."
+    assert rule["properties"]["equals"]["description"] == rule["properties"]["prefix"]["description"]
+
+
+def texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("description"), str):
+            yield value["description"]
+        for inner in value.values():
+            yield from texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts(inner)
+
+
 def test_every_permission_is_a_scope() -> None:
     flows = document()["components"]["securitySchemes"]["oauth2"]["flows"]
     assert set(flows["clientCredentials"]["scopes"]) == set(Permission)
