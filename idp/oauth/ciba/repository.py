@@ -164,7 +164,7 @@ class DecidedRequest(msgspec.Struct, frozen=True):
     seconds_left: int
 
 
-class PolledRequest(msgspec.Struct, frozen=True):
+class PollResult(msgspec.Struct, frozen=True):
     """The state of a request when its client polls. ``early``: sooner than the interval allows."""
 
     early: bool
@@ -237,9 +237,9 @@ async def is_reported(user_id: UUID, client_id: str) -> bool:
     return await fetchrow(_IS_REPORTED, user_id, client_id) is not None
 
 
-async def poll(code: PresentedCode, client_id: str) -> PolledRequest | None:
+async def poll(code: PresentedCode, client_id: str) -> PollResult | None:
     """Return the state of a request for its client, and count the poll. None if the client has no such request."""
-    return one(PolledRequest, await fetchrow(_POLL, code.user_id, code.hash, client_id))
+    return one(PollResult, await fetchrow(_POLL, code.user_id, code.hash, client_id))
 
 
 async def consume(code: PresentedCode, client_id: str, not_before: datetime) -> ApprovedRequest | None:

@@ -4,18 +4,17 @@ from idp import ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts, codes
-from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
 from idp.oauth.binding.confirmation import Prove
 from idp.oauth.ciba import GRANT_TYPE, repository
-from idp.oauth.ciba.repository import ApprovedRequest, PolledRequest
+from idp.oauth.ciba.repository import PollResult
 from idp.oauth.ciba.service import AUTH_REQ_ID
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
-from idp.oauth.details.granted import check_within, to_json
+from idp.oauth.details.granted import check_within
 from idp.oauth.details.requested import requested
 from idp.oauth.resources import accessible_resources
+from idp.oauth.token.approved import grant_of
 from idp.oauth.token.families import StartedFamily, lock_sign_ins, start_offline_family
-from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token_hook.grants import consume
 from idp.reasons import Reason
@@ -47,7 +46,7 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
             approved = await repository.consume(code, client.client_id, registry.not_before(client))
             if approved is None:
                 raise _invalid(Refused(Reason.CHANGED_MEANWHILE, code.user_id))
-            grant = _grant(approved, client)
+            grant = grant_of(approved, client, ids.uuid7())
             if not set(resource) <= set(grant.resource):
                 raise InvalidTargetError("The resource is not one of those granted.")
             if details:
@@ -69,34 +68,9 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
     )
 
 
-def _grant(approved: ApprovedRequest, client: Client) -> Grant:
-    """Return the content of the tokens: what the user approved, and the client may still have.
-
-    Raises:
-        InvalidScopeError: nothing is left of it.
-        InvalidTargetError: the client may no longer get tokens for one of the resource servers.
-    """
-    asked = within_registration(AuthorizationRequest.from_json(approved.request), client)
-    check_registration(asked, client)
-    return Grant(
-        family_id=ids.uuid7(),
-        user_id=approved.user_id,
-        session_id=None,
-        scope=" ".join(asked.scope),
-        resource=asked.resource,
-        claims=asked.claims_json,
-        authorization_details=to_json(asked.authorization_details),
-        nonce=None,
-        auth_time=approved.auth_time,
-        auth_age=approved.auth_age,
-        amr=approved.amr,
-        acr=approved.acr,
-        organization_id=asked.organization_id,
-    )
-
-
-def _not_approved(polled: PolledRequest, code: codes.PresentedCode) -> OAuthError:
+def _not_approved(polled: PollResult, code: codes.PresentedCode) -> OAuthError:
     if polled.consumed:
+        # Polls of one client may overlap, so a later one does not end the tokens.
         return _invalid(Refused(Reason.REUSED, code.user_id))
     if polled.expired:
         return OAuthError("expired_token", "The request has expired. Start a new one.")

@@ -1,23 +1,22 @@
 """The device_code grant: a device polls until its user has decided (RFC 8628 sections 3.4 and 3.5)."""
 
 from functools import partial
-from uuid import UUID
 
 from idp import ids
 from idp.errors import InvalidGrantError, InvalidRequestError, InvalidTargetError, OAuthError, Refused
 from idp.infra.db.engine import transaction
 from idp.oauth import client_jwts
-from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
+from idp.oauth.authorize.request import AuthorizationRequest
 from idp.oauth.binding.confirmation import Confirmation, Prove
 from idp.oauth.clients.models import Client
 from idp.oauth.clients.registry import registry
 from idp.oauth.details.granted import check_within, to_json
 from idp.oauth.details.requested import requested
 from idp.oauth.device import codes, repository
-from idp.oauth.device.repository import Redeemed, Status, StoredDevice
+from idp.oauth.device.repository import Status, StoredDevice
 from idp.oauth.resources import accessible_resources
+from idp.oauth.token.approved import grant_of
 from idp.oauth.token.families import StartedFamily, lock_sign_ins, revoke_family, start_offline_family
-from idp.oauth.token.grant import Grant
 from idp.oauth.token.issuer import TokenResponse, issue
 from idp.oauth.token.repository.families import revoke_for_reuse
 from idp.oauth.token_hook.grants import consume
@@ -83,34 +82,8 @@ async def _redeem(
         redeemed = await repository.redeem(code_hash, client.client_id, registry.not_before(client), family_id)
         if redeemed is None:
             return None
-        grant = _grant(redeemed, client, family_id)
+        grant = grant_of(redeemed, client, family_id)
         return await start_offline_family(client, grant, confirmation, codes.GRANT_TYPE)
-
-
-def _grant(redeemed: Redeemed, client: Client, family_id: UUID) -> Grant:
-    """Return what the user approved, without what the client may no longer request.
-
-    Raises:
-        InvalidScopeError: nothing is left of it.
-        InvalidTargetError: the client may no longer get tokens for one of the resource servers.
-    """
-    asked = within_registration(AuthorizationRequest.from_json(redeemed.request), client)
-    check_registration(asked, client)
-    return Grant(
-        family_id=family_id,
-        user_id=redeemed.user_id,
-        session_id=None,
-        scope=" ".join(asked.scope),
-        resource=asked.resource,
-        claims=asked.claims_json,
-        authorization_details=to_json(asked.authorization_details),
-        nonce=None,
-        auth_time=redeemed.auth_time,
-        auth_age=redeemed.auth_age,
-        amr=redeemed.amr,
-        acr=redeemed.acr,
-        organization_id=asked.organization_id,
-    )
 
 
 async def _refused(client: Client, code_hash: bytes, before: StoredDevice) -> OAuthError:

@@ -18,7 +18,7 @@ from idp.oauth.ciba.repository import ApprovedRequest
 from idp.oauth.clients.registration import register_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import end_session, revoke_tokens_of_client, sign_out_everywhere
-from idp.oauth.token import ciba
+from idp.oauth.token.approved import grant_of
 from idp.signin.transitions import Step
 from tests.conftest import MakeClient, MakeUser
 from tests.support.browser import Browser, as_page
@@ -248,4 +248,4 @@ async def test_the_registration_narrows_what_was_approved(alice: User) -> None:
     client, _ = await register_client(**CIBA | {"scope": "openid"})
     asked = AuthorizationRequest(client.client_id, "", "code", scope=("openid", "email"))
     request = ApprovedRequest(alice.id, asked.to_json(), clock.now(), 0, ["pwd"], "1")
-    assert ciba._grant(request, client).scope == "openid"
+    assert grant_of(request, client, alice.id).scope == "openid"
