@@ -123,7 +123,7 @@ async def update(client_id: str, as_json: bool, **options: Any) -> None:
 
 # Those that are an English word name a member at the beginning of a sentence only.
 _OPTIONS = {name: _spelled(name).partition("/")[0] for name in _OFFERED}
-_MEMBER = re.compile("|".join(rf"\b{name}\b" if "_" in name else rf"^{name}\b" for name in _OPTIONS))
+_MEMBER = re.compile("|".join(rf"\b{name}\b" if "_" in name or name == "jwks" else rf"^{name}\b" for name in _OPTIONS))
 
 
 @contextmanager

@@ -264,6 +264,10 @@ def test_invalid_clients_are_refused(cli: Cli) -> None:
     assert cli.fails(*create).startswith("--redirect-uri is needed")
     assert "must use PKCE" in cli.fails(*create, "--type", "spa", "--redirect-uri", URI, "--no-pkce")
     assert "--backchannel-logout-uri" in cli.fails(*create, "--type", "service", "--backchannel-logout-uri", URI)
+    service = cli.fails(*create, "--type", "service", "--redirect-uri", URI)
+    assert "authorization_code grant has no --redirect-uri" in service
+    keys = cli.fails(*create, "--redirect-uri", URI, "--auth-method", "private_key_jwt")
+    assert keys.endswith("needs --jwks or --jwks-uri.")
     assert cli.fails(*create, "--redirect-uri", URI, "--scope", "openid  email").startswith("--scope must be")
     assert "There is no client" in cli.fails("clients", "show", "nobody")
 

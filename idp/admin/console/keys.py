@@ -46,7 +46,7 @@ async def list_keys(request: AdminRequest) -> Response[str]:
     return render(
         request, "list", section="keys", heading="Keys", path=f"{HOME}/keys", acts=buttons,
         intro="A new key is published first, and signs when every resource server has fetched it.",
-        columns=("Key id", "Algorithm", "State", "Signs from", "Verifies until", "Tokens"), rows=rows,
+        columns=("Key id", "Algorithm", "State", "Signs from", "Verifies until", "Tokens signed"), rows=rows,
     )  # fmt: skip
 
 

@@ -159,10 +159,11 @@ async def open_pool(size: int) -> None:
     except ValueError as error:
         # The text of the error may quote the password.
         raise DatabaseUnavailableError(
-            "PostgreSQL cannot be reached: the URL is not one such as postgresql://user:password@host/database."
+            "PostgreSQL cannot be reached: IDP_DATABASE_URL is not one such as postgresql://user:password@host/database."
         ) from error
     except outages.ERRORS as error:
-        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {str(error).rstrip('.')}.") from error
+        named = " See IDP_DATABASE_URL." if settings().database_url is not None else ""
+        raise DatabaseUnavailableError(f"PostgreSQL cannot be reached: {str(error).rstrip('.')}.{named}") from error
     engine.lines = HeldConnections(
         engine.pool,
         lifetime=settings().database_connection_lifetime,

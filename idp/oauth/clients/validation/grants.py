@@ -75,11 +75,10 @@ def public_clients_use_pkce(metadata: ClientMetadata) -> None:
 def redirect_uris_are_fit(metadata: ClientMetadata) -> None:
     """RFC 7591 section 5."""
     uses_redirects = "authorization_code" in metadata.grant_types or bool(metadata.response_types)
-    if uses_redirects != bool(metadata.redirect_uris):
-        raise OAuthError(
-            "invalid_redirect_uri",
-            "redirect_uris is needed for the authorization_code grant, and only for it.",
-        )
+    if uses_redirects and not metadata.redirect_uris:
+        raise OAuthError("invalid_redirect_uri", "redirect_uris is needed for the authorization_code grant.")
+    if metadata.redirect_uris and not uses_redirects:
+        raise OAuthError("invalid_redirect_uri", "A client without the authorization_code grant has no redirect_uris.")
     if problems := _unfit(metadata.redirect_uris, metadata.application_type, "redirect URI"):
         raise OAuthError("invalid_redirect_uri", problems)
 
