@@ -13,7 +13,7 @@ from idp.oauth.token_hook import registration as token_hooks
 from idp.provisioning import targets
 from idp.signin.transitions import Step
 from tests.admin.console.conftest import make_directory
-from tests.browser.conftest import WIDTHS, violations
+from tests.browser.conftest import PHONE, WIDTHS, violations
 from tests.conftest import MakeUser
 from tests.support import references
 from tests.support.browser import as_page, open_browser
@@ -162,6 +162,22 @@ async def test_every_screen_is_accessible(chromium: Chromium, server: Server, ow
         if path.count("/") > 2 and "?" not in path:
             await references.keep_looks(page, "console", _IDS.sub("", path))
     await context.close()
+
+
+async def test_a_group_is_asked_for_only_where_one_is_needed(page: Page, owner: Person) -> None:
+    """Without a script too. On a phone, rows have no empty cells."""
+    await enter(page, owner)
+    for path in ("/admin/users", "/admin/jobs/new"):
+        await page.goto(path)
+        await expect(page.locator("#f-group")).to_be_hidden()
+        await page.select_option("#f-kind", "add_to_group")
+        await expect(page.locator("#f-group")).to_be_visible()
+        await page.select_option("#f-kind", "disable")
+        await expect(page.locator("#f-group")).to_be_hidden()
+    await page.goto("/admin/audit")
+    empty = page.locator("#results td.none").first
+    await expect(empty).to_have_text("\u2013")
+    await (expect(empty).to_be_hidden if page.viewport_size == PHONE else expect(empty).to_be_visible)()
 
 
 async def test_search_as_one_types(page: Page, owner: Person) -> None:
