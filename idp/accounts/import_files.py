@@ -55,8 +55,8 @@ def read_csv(
         begins = reader.line_num + 1
         try:
             fields = next(reader, None)
-        except csv.Error as error:
-            yield Record(begins, MalformedRecordError(_csv_message(error, begins, reader.line_num)))
+        except csv.Error:
+            yield Record(begins, MalformedRecordError(_csv_message(begins, reader.line_num)))
             continue
         if fields is None:
             return
@@ -112,7 +112,7 @@ def _by_column(names: list[str], fields: list[str]) -> dict[str, Any] | Malforme
     return {name: field for name, field in zip(names, fields, strict=True) if field}
 
 
-def _csv_message(error: csv.Error, begins: int, ends: int) -> str:
+def _csv_message(begins: int, ends: int) -> str:
     if ends > begins:
         return f"The fields cannot be read up to line {ends}: a quote is not closed, or followed by more."
     return "The fields cannot be read: a quote is not closed, or followed by more, or a field is too long."

@@ -90,7 +90,7 @@ class JobEndedError(ConflictError):
         super().__init__("The job has ended.")
 
 
-async def check(kind: Kind, parameters: msgspec.Struct) -> None:
+async def check(parameters: msgspec.Struct) -> None:
     """Check that the parameters name what exists.
 
     Raises:
@@ -150,7 +150,7 @@ async def create(
     """
     if caller is not None:
         caller.require(kind.permission)
-    await check(kind, parameters)
+    await check(parameters)
     async with transaction():
         job = await _insert(caller, kind, parameters)
         if selection.names is not None:

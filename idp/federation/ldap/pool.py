@@ -170,3 +170,5 @@ async def close_all() -> None:
         with suppress(Exception):
             await pool.close()
     _pools.clear()
+    # Also those that a change of the configuration has replaced.
+    await asyncio.gather(*_closing, return_exceptions=True)

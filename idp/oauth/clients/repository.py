@@ -145,7 +145,7 @@ async def disabled_client_ids() -> frozenset[str]:
 
 async def clients() -> list[StoredClient]:
     """Return all clients, the newest last."""
-    return _clients(StoredClient, await ClientRow.select().order_by(ClientRow.created_at))
+    return _clients(StoredClient, await ClientRow.select().order_by(ClientRow.created_at, ClientRow.client_id))
 
 
 async def count_enabled_clients() -> int:

@@ -115,7 +115,7 @@ _DELETE_PASSKEYS = """
 
 async def passkeys_of(user_id: UUID) -> list[Passkey]:
     """Return the passkeys of a user, the oldest first."""
-    return await Passkey.objects().where(Passkey.user_id == user_id).order_by(Passkey.created_at)
+    return await Passkey.objects().where(Passkey.user_id == user_id).order_by(Passkey.created_at, Passkey.id)
 
 
 async def insert_passkey(new: NewPasskey, limit: int) -> Passkey | None:

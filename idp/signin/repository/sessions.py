@@ -186,11 +186,11 @@ _ACTIVE_SESSIONS = """
     SELECT id, user_agent, ip_address, auth_time, last_seen_at FROM session
     WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
       AND last_seen_at > now() - make_interval(secs => $2)
-    ORDER BY last_seen_at DESC LIMIT 100
+    ORDER BY last_seen_at DESC, id LIMIT 100
 """
 _ALL_SESSIONS = """
     SELECT id AS sid, auth_time, amr, acr, user_agent, ip_address, created_at, last_seen_at, ended_at
-    FROM session WHERE user_id = $1 ORDER BY created_at
+    FROM session WHERE user_id = $1 ORDER BY created_at, id
 """
 _INSERT_SESSION = """
     INSERT INTO session (id, token_hash, user_id, auth_time, steps, amr, acr, user_agent, ip_address,
