@@ -327,11 +327,13 @@ class TryLaterError(IdpError):
 
     Attributes:
         retry_after: seconds after which to try again.
+        reason: for the log; None: the class has none.
     """
 
     code = "temporarily_unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
     retry_after: int = 5
+    reason: Reason | None = None
 
 
 class TooManyRequestsError(TryLaterError):

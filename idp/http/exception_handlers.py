@@ -29,6 +29,7 @@ from idp.errors import (
     PageError,
     SessionEndedError,
     TooManyRequestsError,
+    TryLaterError,
 )
 from idp.http.access import Access
 from idp.http.headers import request_header
@@ -136,8 +137,14 @@ def set_refusal(error: Exception) -> None:
         refusal.set(Refusal(error.code.replace("-", "_"), f"{error.title}.", client_id if kind == "client" else None))
     elif isinstance(error, TooManyRequestsError):
         refusal.set(Refusal(error.code, "A limit of requests is exceeded.", None, error.reason))
-    elif isinstance(error, OverloadedError):
-        refusal.set(Refusal(error.code, "The server could not answer at that moment.", None, error.reason))
+    elif outages.outage(error) is not None:
+        _set_unavailable(Reason.DATABASE_UNAVAILABLE)
+    elif isinstance(error, TryLaterError):
+        _set_unavailable(error.reason)
+
+
+def _set_unavailable(reason: Reason | None) -> None:
+    refusal.set(Refusal("temporarily_unavailable", "The server could not answer at that moment.", None, reason))
 
 
 def _oauth_error(request: AnyRequest, error: OAuthError) -> Response[Any]:
@@ -264,7 +271,7 @@ def _too_many_tries(request: AnyRequest, error: TooManyRequestsError) -> Respons
 
 
 def _unavailable(request: AnyRequest, message: str, retry_after: int, reason: Reason | None) -> Response[Any]:
-    refusal.set(Refusal("temporarily_unavailable", "The server could not answer at that moment.", None, reason))
+    _set_unavailable(reason)
     status = HTTPStatus.SERVICE_UNAVAILABLE
     if _wants_page(request):
         response: Response[Any] = error_page(PageError(_("Please try again in a moment"), message, status=status))

@@ -164,6 +164,7 @@ async def rotate(alg: str, size: int = 2048, *, now: bool = False, deadline: int
     Raises:
         NoSigningKeyError: there is no key to replace.
         RotationPendingError: a new key is pending already.
+        UnknownKeyError: the pending key was revoked at the same moment.
         UnsupportedAlgorithmError: the size is not supported.
     """
     if await signing_keys.active_kid(alg) is None:

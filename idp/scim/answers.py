@@ -63,6 +63,9 @@ def error_of(error: Exception) -> tuple[int, Document, dict[str, str]] | None:
         status, scim_type = error.status, error.scim_type
     elif isinstance(error, _NOT_STORABLE):
         detail, scim_type = "A value has a character that cannot be stored.", InvalidValueError.scim_type
+    elif (found := database_outage(error)) is not None:
+        status, detail = int(HTTPStatus.SERVICE_UNAVAILABLE), "The server cannot use its database at the moment."
+        headers["Retry-After"] = str(found.retry_after)
     elif isinstance(error, TryLaterError):
         busy = not isinstance(error, TooManyRequestsError)
         status, headers["Retry-After"] = error.status, str(error.retry_after)
@@ -75,9 +78,6 @@ def error_of(error: Exception) -> tuple[int, Document, dict[str, str]] | None:
     elif isinstance(error, HTTPException):
         status, detail = error.status_code, f"{HTTPStatus(error.status_code).phrase}."
         headers |= {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
-    elif (found := database_outage(error)) is not None:
-        status, detail = int(HTTPStatus.SERVICE_UNAVAILABLE), "The server cannot use its database at the moment."
-        headers["Retry-After"] = str(found.retry_after)
     else:
         return None
     return status, error_document(status, detail, scim_type), headers

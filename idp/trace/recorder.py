@@ -19,6 +19,8 @@ from idp.trace.buffer import Field, Recorded, Step
 
 #: Errors that are a part of what a client does when nothing is wrong.
 ORDINARY = frozenset({"authorization_pending", "slow_down", "use_dpop_nonce"})
+#: The beginning of the routes of programs that manage the server. Their requests are no part of a flow.
+MANAGEMENT = ("/admin/api/", "/scim/")
 #: Steps of one request. Later ones are left out.
 MAX_STEPS = 40
 
@@ -153,6 +155,8 @@ def finish(method: str, route: str, status: int, seconds: float) -> None:
     Written are requests that were refused or failed, and those with a step that is kept.
     """
     recording, refused = _recording.get(), refusal.get()
+    if recording is None and status < 500 and route.startswith(MANAGEMENT):
+        return
     if refused is not None and refused.error in ORDINARY and (recording is None or not recording.kept):
         return
     if refused is None and status < 500 and (recording is None or not (recording.kept or status >= 400)):

@@ -50,10 +50,10 @@ NAMES = {
     "idp.provisioning.models.Users": "ProvisioningUsers",
 }
 _TYPES: dict[str, dict[str, Any]] = {"uuid": {"type": "string", "format": "uuid"}, "boolean": {"type": "boolean"}}
+_TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
 #: One or several attributes in a docstring, with what it says of them.
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*?)(?=^    \S|\Z)", re.MULTILINE | re.DOTALL)
 _REFERENCES = {TEMPLATE.format(name=found): TEMPLATE.format(name=name) for found, name in NAMES.items()}
-_TYPES["timestamptz"] = {"type": "string", "format": "date-time"}
 
 
 def _schemas() -> tuple[dict[Any, dict[str, Any]], dict[str, Any]]:
@@ -83,7 +83,7 @@ def _describe_properties(schema: dict[str, Any]) -> None:
 
 def _markdown(text: str) -> str:
     plain = re.sub(r" \(:\w+:`[^`]*`\)|:\w+:(?=`)", "", " ".join(text.split()))
-    return plain.replace("``", "`")
+    return re.sub(r"\bNone\b", "null", plain.replace("``", "`"))
 
 
 def _renamed(part: Any) -> Any:

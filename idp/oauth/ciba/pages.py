@@ -96,7 +96,7 @@ async def _sign_in(request: AnyRequest, asking: _Asking) -> Response[Any] | None
         )
     step_up = session if young else None
     how = {"acr": wanted.acr, "required": wanted.essential, "max_age": asked.max_proof_age, "step_up": step_up}
-    return await _to_sign_in(request, asking, how | {"display": consent.display(client)})
+    return await _to_sign_in(request, asking, how | {"display": await consent.display_of_request(asked, client)})
 
 
 async def _sign_in_for(request: AnyRequest, asking: _Asking, decided: Decided | None) -> Response[Any] | None:
@@ -108,7 +108,7 @@ async def _sign_in_for(request: AnyRequest, asking: _Asking, decided: Decided | 
     how = organization_policy.sign_in(
         membership,
         session,
-        display=consent.display(client),
+        display=await consent.display_of_request(asked, client, membership),
         wanted=acr.requested(asked, client),
         max_age=asked.max_proof_age,
     )

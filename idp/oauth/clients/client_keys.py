@@ -92,12 +92,20 @@ class _Entry:
             self.body, self.fetched = body, time.monotonic()
         except outbound.CallFailed as error:
             # What is cached stays usable for a while.
-            log.warning("jwks_not_fetched", host=urlsplit(self.uri).hostname, **outbound.failure_fields(error))
+            log.warning("jwks_not_fetched", host=_host(self.uri), **outbound.failure_fields(error))
         except ValueError:
-            log.warning("jwks_not_fetched", host=urlsplit(self.uri).hostname, reason="The document is not JSON.")
+            log.warning("jwks_not_fetched", host=_host(self.uri), reason="The document is not JSON.")
         finally:
             self.fetch = None
             self.cache.fetches -= 1
+
+
+def _host(uri: str) -> str | None:
+    """Return the host of a URI, which another server may have given; None if it is no URI."""
+    try:
+        return urlsplit(uri).hostname
+    except ValueError:
+        return None
 
 
 class _Cache(OrderedDict[str, _Entry]):

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from idp import clock
+from idp.infra.db.engine import fetch
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from tests.admin.api.conftest import Caller
+from tests.support.oauth import RelyingParty
 from tests.support.server import Server
 from tests.support.tokens import claims_of
+from tests.support.traces import recorded
 
 _NOBODY = "00000000-0000-7000-8000-000000000000"
 _BODY = {"name": "canary group"}
@@ -74,6 +77,16 @@ async def test_a_token_for_another_resource_says_what_to_request(server: Server,
     said = f"The access token is not for {server.issuer}/admin/api. Request one with this resource."
     assert answer.json()["detail"] == said
     assert f'error_description="{said}"' in answer.headers["www-authenticate"]
+
+
+async def test_the_flow_recorder_leaves_them_out(owner: Caller, client: RelyingParty) -> None:
+    """A program that asks whether something exists must not use up the limit of refused sign-ins."""
+    missing = await owner("GET", f"/users/{_NOBODY}")
+    # Requests are written in the order in which they ended.
+    later = await client.post("/token", grant_type="authorization_code", code="x")
+    assert (missing.status_code, later.status_code) == (404, 400)
+    await recorded(later.headers["x-request-id"])
+    assert not await fetch("SELECT FROM trace WHERE request_id = $1", missing.headers["x-request-id"])
 
 
 async def test_the_log_names_the_client(server: Server, owner: Caller) -> None:

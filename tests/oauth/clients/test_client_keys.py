@@ -154,6 +154,14 @@ async def test_the_operator_learns_why_keys_were_not_fetched(
     assert told == {"event": "jwks_not_fetched", "log_level": "warning", "host": "127.0.0.1"} | why
 
 
+@pytest.mark.parametrize("uri", ["https://[::1/jwks", "https://[x]/jwks", "jwks", ""])
+async def test_an_address_of_another_server_that_is_no_url(uri: str) -> None:
+    """The discovery document of a trusted issuer may have any."""
+    with capture_logs() as logs, pytest.raises(KeysUnavailableError):
+        await client_keys.keys(owner(uri))
+    assert [line["event"] for line in logs] == ["jwks_not_fetched"]
+
+
 @pytest.mark.parametrize(
     "document",
     [[], {}, {"keys": 1}, {"keys": {}}, {"keys": [1, None, []]}, {"keys": [{}]}, {"keys": [{"kty": ["RSA"]}]}],
