@@ -18,7 +18,7 @@ from tests.support.receivers import Receivers
 
 
 @pytest.fixture(scope="module")
-async def database(cluster: Cluster, template: str) -> AsyncIterator[str]:
+async def database(db: str, cluster: Cluster, template: str) -> AsyncIterator[str]:
     """A database for the tests of a module, with a signing key."""
     async with isolated(await cluster.create_database(template)) as dsn:
         await lifecycle.ensure_signing_key("RS256")

@@ -43,7 +43,7 @@ PUSH, POLL = "urn:ietf:rfc:8935", "urn:ietf:rfc:8936"
 
 @pytest.fixture(scope="module")
 async def transmitter(
-    cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory
+    db: str, cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Server]:
     async with isolated(await cluster.create_database(template)) as dsn:
         settings = {"IDP_DATABASE_URL": dsn, "IDP_MASTER_KEY": MASTER_KEY, "IDP_ADDRESS_LIMITS": "false"}

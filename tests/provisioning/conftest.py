@@ -22,7 +22,7 @@ from tests.support.postgres import Cluster
 
 
 @pytest.fixture(scope="module")
-async def database(cluster: Cluster, template: str) -> AsyncIterator[str]:
+async def database(db: str, cluster: Cluster, template: str) -> AsyncIterator[str]:
     """A database for the tests of a module."""
     async with isolated(await cluster.create_database(template)) as dsn:
         yield dsn

@@ -72,7 +72,9 @@ class ScimClient:
 
 
 @pytest.fixture(scope="module")
-async def provider(cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+async def provider(
+    db: str, cluster: Cluster, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
     """A server with SCIM, on a database of its own."""
     async with isolated(await cluster.create_database(template)) as dsn:
         settings = {"IDP_DATABASE_URL": dsn, "IDP_MASTER_KEY": MASTER_KEY, "IDP_ADDRESS_LIMITS": "false"}

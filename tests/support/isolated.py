@@ -20,7 +20,10 @@ UseMasterKey = Callable[[bytes], None]
 
 @asynccontextmanager
 async def isolated(dsn: str, *, migrated: bool = True) -> AsyncIterator[str]:
-    """Let the engine of this process use another database for the duration of a block."""
+    """Let the engine of this process use another database for the duration of a block.
+
+    A fixture of a module that does this needs ``db``: begun later, the session's connections would never be closed.
+    """
     config, pool, lines = engine.engine.config, engine.engine.pool, engine.engine.lines
     engine.engine.pool = engine.engine.lines = None
     engine.configure(dsn)

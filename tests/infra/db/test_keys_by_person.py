@@ -137,7 +137,7 @@ class Spread(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-async def spread(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Spread]:
+async def spread(db: str, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Spread]:
     folder = tmp_path_factory.mktemp("partitioned")
     schema = folder / "schema.sql"
     schema.write_text(partitioned(m0001_first_schema.SQL.read_text(encoding="utf-8")), encoding="utf-8")

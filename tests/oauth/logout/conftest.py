@@ -26,7 +26,7 @@ from tests.support.rows import session_row
 
 
 @pytest.fixture(scope="module")
-async def database(cluster: Cluster, template: str) -> AsyncIterator[str]:
+async def database(db: str, cluster: Cluster, template: str) -> AsyncIterator[str]:
     """A database for the tests of a module, because all sessions of a database are announced."""
     async with isolated(await cluster.create_database(template)) as dsn:
         await root_key.unlock()
