@@ -31,6 +31,7 @@ from tests.branding.test_validation import url
 from tests.conftest import MakeClient
 from tests.support.attributes import Declare, declare, shown_on
 from tests.support.browser import Browser, Page, Redirect, as_page, open_browser
+from tests.support.ciba import CIBA, asked, open_request, page_path
 from tests.support.directory import an_organization
 from tests.support.isolated import own_database
 from tests.support.mailbox import Mailbox
@@ -220,6 +221,18 @@ async def test_when_another_user_signs_in(app: RelyingParty, browser: Browser, a
     page = as_page(await browser.sign_in(page, alice.email, PASSWORD))
     page = as_page(await browser.submit(page, "consent-switch"))
     assert {"organization-brand", "username"} <= set(page.ids)
+
+
+async def test_the_sign_in_for_a_backchannel_request(
+    make_client: MakeClient, mailbox: Mailbox, browser: Browser, alice: User, acme: Organization
+) -> None:
+    """The policy of the organization asks for a second factor."""
+    client = await make_client(**CIBA | {"scope": "openid organization"})
+    await service.save(Owner(organization_id=acme.id), WHOLE)
+    await set_policy(acme.id, second_factor=True)
+    await asked(client, alice.email, scope="openid organization", organization=acme.slug)
+    page = await open_request(browser, page_path(await mailbox.next(alice.email)), alice.email)
+    assert {"organization-brand", "totp-confirm"} <= set(page.ids)
 
 
 async def test_a_mail_of_a_sign_in_in_an_app(
