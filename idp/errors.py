@@ -12,6 +12,7 @@ IdpError                      the root: code, description and status for the cal
 |  |  `- UseDPoPNonceError
 |  `- BearerError             a protected resource refuses an access token (RFC 6750)
 |     |- InvalidTokenError
+|     |  |- WrongAudienceError
 |     |  |- MissingTokenError
 |     |  `- BoundTokenError
 |     |- InsufficientScopeError
@@ -252,8 +253,11 @@ class InvalidTokenError(BearerError):
 class WrongAudienceError(InvalidTokenError):
     """The access token is for other resource servers."""
 
-    def __init__(self, resource: str, *, refused: Refused) -> None:
-        super().__init__(f"The access token is not for {resource}. Request one with this resource.", refused=refused)
+    def __init__(self, resource: str, user_id: UUID | None = None) -> None:
+        super().__init__(
+            f"The access token is not for {resource}. Request one with this resource.",
+            refused=Refused(Reason.WRONG_AUDIENCE, user_id),
+        )
 
 
 class MissingTokenError(InvalidTokenError):

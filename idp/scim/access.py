@@ -135,7 +135,7 @@ async def _client(request: AnyRequest) -> Caller:
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     client_id = live.claims["client_id"]
     if not _is_for_scim(live.claims):
-        wrong = WrongAudienceError(resource().identifier, refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        wrong = WrongAudienceError(resource().identifier, live.user_id)
         raise protected.refuse(wrong, client_id, ENDPOINT)
     if live.user_id is not None:
         of_user = InvalidTokenError(

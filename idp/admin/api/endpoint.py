@@ -32,7 +32,6 @@ from idp.oauth import access_tokens, protected
 from idp.oauth.access_tokens import LiveAccessToken
 from idp.oauth.clients import path_ids
 from idp.oauth.clients.registry import registry
-from idp.reasons import Reason
 from idp.settings import settings
 from idp.signin.transitions import ACR_VALUES
 
@@ -54,7 +53,7 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
     """
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     if api_resource().identifier not in live.audience:
-        wrong = WrongAudienceError(api_resource().identifier, refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        wrong = WrongAudienceError(api_resource().identifier, live.user_id)
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if live.named is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):

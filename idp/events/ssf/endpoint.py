@@ -214,7 +214,7 @@ async def _receiver(request: AnyRequest, *scopes: str) -> Client:
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     client = await stored_client(live.claims["client_id"])
     if resource().identifier not in live.audience:
-        wrong = WrongAudienceError(resource().identifier, refused=Refused(Reason.WRONG_AUDIENCE, live.user_id))
+        wrong = WrongAudienceError(resource().identifier, live.user_id)
         raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
     if live.user_id is not None or client is None:
         of_user = InvalidTokenError(
