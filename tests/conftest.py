@@ -127,6 +127,7 @@ async def dsn(cluster: Cluster, template: str) -> str:
 @pytest.fixture(scope="session")
 async def db(dsn: str) -> AsyncIterator[str]:
     """The engine of this process on the shared database, with a signing key."""
+    assert engine.engine.pool is None, "A module opened a database of its own first: its fixture needs this one."
     engine.configure(dsn)
     async with engine.connected(size=10):
         await root_key.unlock()

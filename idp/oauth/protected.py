@@ -1,11 +1,18 @@
 """Access tokens at userinfo and the admin API: Bearer tokens (RFC 6750), or with a DPoP proof (RFC 9449 section 7)."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 from litestar import Request
 
-from idp.errors import BoundTokenError, InvalidDPoPProofError, InvalidTokenError, MissingTokenError, OAuthError, Refused
+from idp.errors import (
+    BoundTokenError,
+    InvalidDPoPProofError,
+    InvalidTokenError,
+    MissingTokenError,
+    OAuthError,
+    Refused,
+    WrongAudienceError,
+)
 from idp.http.headers import request_header
 from idp.oauth import access_tokens
 from idp.oauth.access_tokens import LiveAccessToken
@@ -17,7 +24,6 @@ from idp.oauth.refusals import access_token_refused
 from idp.reasons import Reason
 
 AnyRequest = Request[Any, Any, Any]
-_EXPIRED = partial(InvalidTokenError, "The access token has expired.")
 
 
 class PresentedToken(NamedTuple):
@@ -53,15 +59,37 @@ async def authenticate(
         raise MissingTokenError
     live = await access_tokens.validate(presented.token, with_user=with_user)
     if isinstance(live, Refused):
-        # Its signature was verified before, so this tells nobody else anything.
-        error = _EXPIRED if live.reason is Reason.EXPIRED else InvalidTokenError
-        raise refuse(error(refused=live), None, endpoint)
+        # Only a token of this server can be known to have expired.
+        state = "has expired" if live.reason is Reason.EXPIRED else "is not valid"
+        raise refuse(InvalidTokenError(f"The access token {state}.", refused=live), None, endpoint)
     client_id, bound = live.claims["client_id"], Confirmation.of(live.claims)
     try:
         await _check_binding(request, presented, bound, live)
     except (InvalidTokenError, InvalidDPoPProofError) as error:
         raise refuse(error, client_id, endpoint) from error
     return live
+
+
+def require_audience(live: LiveAccessToken, resource: str, endpoint: str) -> None:
+    """Refuse a token that is not for a resource server.
+
+    Raises:
+        WrongAudienceError: it is for others.
+    """
+    if resource not in live.audience:
+        raise refuse(WrongAudienceError(resource, live.user_id), live.claims["client_id"], endpoint)
+
+
+def require_own(live: LiveAccessToken, endpoint: str) -> None:
+    """Refuse a token of a user.
+
+    Raises:
+        InvalidTokenError: it is not a token of the client itself.
+    """
+    if live.user_id is not None:
+        refused = Refused(Reason.WRONG_TYPE, live.user_id)
+        error = InvalidTokenError("An access token of the client itself is needed.", refused=refused)
+        raise refuse(error, live.claims["client_id"], endpoint)
 
 
 def refuse(error: OAuthError, client_id: str | None, endpoint: str) -> OAuthError:

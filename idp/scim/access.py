@@ -3,7 +3,6 @@
 Neither ever changes a user who has a role of an administrator: whoever has the token could take over that account.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +13,7 @@ from litestar import Request
 from idp import ids
 from idp.accounts.repository import admin_roles
 from idp.accounts.repository.users import lock_user
-from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenError, Refused, WrongAudienceError
+from idp.errors import InsufficientScopeError, InvalidTokenError, MissingTokenError, Refused
 from idp.infra import request_context
 from idp.infra.db.engine import authority
 from idp.infra.rate_limits import Rate, spend
@@ -97,7 +96,7 @@ async def has_token(request: AnyRequest) -> bool:
     if _is_scim_token(presented):
         return await repository.find_token(ids.digest(presented.token)) is not None
     claims = access_tokens.read(presented.token)
-    return not isinstance(claims, Refused) and _is_for_scim(claims)
+    return not isinstance(claims, Refused) and resource().identifier in jose.audience(claims)
 
 
 async def count(caller: Caller) -> None:
@@ -133,24 +132,13 @@ async def _hold_token(token_hash: bytes, id: UUID) -> None:
 async def _client(request: AnyRequest) -> Caller:
     """Return the client whose own access token the request has."""
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
-    client_id = live.claims["client_id"]
-    if not _is_for_scim(live.claims):
-        wrong = WrongAudienceError(resource().identifier, live.user_id)
-        raise protected.refuse(wrong, client_id, ENDPOINT)
-    if live.user_id is not None:
-        of_user = InvalidTokenError(
-            "SCIM needs an access token of the client itself.", refused=Refused(Reason.WRONG_TYPE, live.user_id)
-        )
-        raise protected.refuse(of_user, client_id, ENDPOINT)
+    protected.require_audience(live, resource().identifier, ENDPOINT)
+    protected.require_own(live, ENDPOINT)
     scope = live.claims["scope"].split()
     if READ not in scope and WRITE not in scope:
         raise InsufficientScopeError(READ)
     authority.set(partial(_hold_access_token, live))
-    return Caller(f"{ORIGINS}{client_id}", WRITE in scope)
-
-
-def _is_for_scim(claims: Mapping[str, Any]) -> bool:
-    return resource().identifier in jose.audience(claims)
+    return Caller(f"{ORIGINS}{live.claims['client_id']}", WRITE in scope)
 
 
 async def _hold_access_token(live: LiveAccessToken) -> None:

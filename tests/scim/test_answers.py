@@ -47,9 +47,10 @@ def test_the_log_has_the_code_and_not_what_was_sent(error: Exception, code: str,
     assert "canary" not in str(refused)
 
 
-def test_an_outage_of_the_database_is_seen() -> None:
+def test_an_outage_of_the_database_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the log and by the readiness check, as at every other endpoint."""
     request: Any = None
+    monkeypatch.setattr(outages, "_observed", {})
     with capture_logs() as logs:
         assert answers.translate(request, DatabaseUnavailableError()) is not None
         found = answers.error_of(DatabaseUnavailableError())

@@ -3,7 +3,10 @@
 import ast
 from collections.abc import Iterator
 
+from idp.admin.api.operation import PREFIX
 from idp.reasons import Reason
+from idp.scim import access
+from idp.trace import recorder
 from idp.trace.hints import HINTS
 from idp.trace.kinds import KINDS
 from tests.test_architecture import modules
@@ -82,3 +85,7 @@ def test_no_field_is_named_like_a_secret() -> None:
 def test_every_reason_has_a_hint() -> None:
     """A new reason needs a sentence on how to mend it."""
     assert HINTS.keys() == set(Reason)
+
+
+def test_routes_that_are_no_part_of_a_flow() -> None:
+    assert all(path.startswith(recorder.MANAGEMENT) for path in (PREFIX, access.PATH))

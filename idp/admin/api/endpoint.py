@@ -19,7 +19,6 @@ from idp.errors import (
     InvalidTokenError,
     PermissionDeniedError,
     Refused,
-    WrongAudienceError,
 )
 from idp.http import forms
 from idp.http.access import Access, LargeBody
@@ -52,9 +51,7 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
         PermissionDeniedError: no role of the caller allows it.
     """
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
-    if api_resource().identifier not in live.audience:
-        wrong = WrongAudienceError(api_resource().identifier, live.user_id)
-        raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
+    protected.require_audience(live, api_resource().identifier, ENDPOINT)
     if live.named is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)

@@ -8,7 +8,7 @@ from litestar import Request, Response, delete, get, patch, post, put
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from idp.errors import InsufficientScopeError, InvalidRequestError, InvalidTokenError, Refused, WrongAudienceError
+from idp.errors import InsufficientScopeError, InvalidRequestError, InvalidTokenError, Refused
 from idp.events.models import POLL, PUSH, Stream
 from idp.events.ssf import poll, streams
 from idp.events.ssf.types import SUPPORTED
@@ -212,15 +212,12 @@ async def _receiver(request: AnyRequest, *scopes: str) -> Client:
     """
     _require_on()
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
+    protected.require_audience(live, resource().identifier, ENDPOINT)
+    protected.require_own(live, ENDPOINT)
     client = await stored_client(live.claims["client_id"])
-    if resource().identifier not in live.audience:
-        wrong = WrongAudienceError(resource().identifier, live.user_id)
-        raise protected.refuse(wrong, live.claims["client_id"], ENDPOINT)
-    if live.user_id is not None or client is None:
-        of_user = InvalidTokenError(
-            "A receiver needs an access token of its own client.", refused=Refused(Reason.WRONG_TYPE, live.user_id)
-        )
-        raise protected.refuse(of_user, live.claims["client_id"], ENDPOINT)
+    if client is None:
+        gone = InvalidTokenError(refused=Refused(Reason.CLIENT_DISABLED))
+        raise protected.refuse(gone, live.claims["client_id"], ENDPOINT)
     if not set(scopes) & set(live.claims["scope"].split()):
         raise InsufficientScopeError(scopes[0])
     request_context.actor.set(f"client:{client.client_id}")

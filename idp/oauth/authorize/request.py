@@ -3,6 +3,8 @@
 It is read once from the parameters, then stored, and never taken from the browser again.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -67,6 +69,21 @@ class PolledRequest(msgspec.Struct, frozen=True):
 
     grant_type: str
     hash: bytes
+
+
+class ApprovedRequest(msgspec.Struct, frozen=True):
+    """A request that its user has approved and that yields tokens, with the sign-in of the session in which they did.
+
+    Attributes:
+        request: the :class:`AuthorizationRequest` as JSON.
+    """
+
+    user_id: UUID
+    request: str
+    auth_time: datetime
+    auth_age: int | None
+    amr: Sequence[str]
+    acr: str
 
 
 class AuthorizationRequest(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import many, one
+from idp.oauth.authorize.request import ApprovedRequest
 from idp.oauth.ciba.tables import BackchannelRequest
 from idp.oauth.codes import PresentedCode
 from idp.settings import settings
@@ -173,17 +174,6 @@ class PollResult(msgspec.Struct, frozen=True):
     approved: bool
     consumed: bool
     expired: bool
-
-
-class ApprovedRequest(msgspec.Struct, frozen=True):
-    """A request that yields tokens, with the sign-in of the user who approved it. ``request`` is JSON."""
-
-    user_id: UUID
-    request: str
-    auth_time: datetime
-    auth_age: int | None
-    amr: list[str]
-    acr: str
 
 
 async def insert(new: NewRequest, max_waiting: int) -> Refusal | None:

@@ -15,6 +15,7 @@ from idp.infra.db.engine import execute, fetchrow
 from idp.infra.db.expiring import Expiring
 from idp.infra.db.named_queries import NamedQuery
 from idp.infra.db.rows import one
+from idp.oauth.authorize.request import ApprovedRequest
 from idp.oauth.device.tables import DeviceAuthorization
 from idp.settings import settings
 from idp.signin.repository.sessions import SessionKey, columns
@@ -164,17 +165,6 @@ class Approval(msgspec.Struct, frozen=True, kw_only=True):
     acr: str
 
 
-class Redeemed(msgspec.Struct, frozen=True):
-    """What the user of a redeemed device code approved."""
-
-    user_id: UUID
-    request: str
-    auth_time: datetime
-    auth_age: int | None
-    amr: Sequence[str]
-    acr: str
-
-
 async def insert(
     device_code_hash: bytes,
     user_code_hash: bytes,
@@ -232,14 +222,16 @@ async def deny(device_code_hash: bytes) -> bool:
     return bool(await execute(_DENY, device_code_hash))
 
 
-async def redeem(device_code_hash: bytes, client_id: str, not_before: datetime, family_id: UUID) -> Redeemed | None:
+async def redeem(
+    device_code_hash: bytes, client_id: str, not_before: datetime, family_id: UUID
+) -> ApprovedRequest | None:
     """Consume an approved request. Returns None if a condition is not met.
 
     Args:
         not_before: a request that was started earlier is refused.
     """
     values = (device_code_hash, client_id, not_before, family_id, settings().single_session)
-    return one(Redeemed, await fetchrow(_REDEEM, *values))
+    return one(ApprovedRequest, await fetchrow(_REDEEM, *values))
 
 
 async def cancel_of_user(user_id: UUID) -> int:

@@ -1,39 +1,14 @@
 """The grant of a request that its user approved on another device, and whose client polls for the tokens."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Protocol
 from uuid import UUID
 
-from idp.oauth.authorize.request import AuthorizationRequest, check_registration, within_registration
+from idp.oauth.authorize.request import ApprovedRequest, AuthorizationRequest, check_registration, within_registration
 from idp.oauth.clients.models import Client
 from idp.oauth.details.granted import to_json
 from idp.oauth.token.grant import Grant
 
 
-class Approved(Protocol):
-    """What a user approved, with the sign-in of the session in which they did. ``request`` is JSON."""
-
-    @property
-    def user_id(self) -> UUID: ...
-
-    @property
-    def request(self) -> str: ...
-
-    @property
-    def auth_time(self) -> datetime: ...
-
-    @property
-    def auth_age(self) -> int | None: ...
-
-    @property
-    def amr(self) -> Sequence[str]: ...
-
-    @property
-    def acr(self) -> str: ...
-
-
-def grant_of(approved: Approved, client: Client, family_id: UUID) -> Grant:
+def grant_of(approved: ApprovedRequest, client: Client, family_id: UUID) -> Grant:
     """Return what the user approved, without what the client may no longer request.
 
     Raises:

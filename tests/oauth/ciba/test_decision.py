@@ -12,9 +12,8 @@ from idp.infra.db.engine import execute, fetch, fetchrow
 from idp.keys import jose
 from idp.keys.key_set import key_set
 from idp.oauth import consent
-from idp.oauth.authorize.request import AuthorizationRequest
+from idp.oauth.authorize.request import ApprovedRequest, AuthorizationRequest
 from idp.oauth.ciba import repository
-from idp.oauth.ciba.repository import ApprovedRequest
 from idp.oauth.clients.registration import register_client
 from idp.oauth.credentials import credentials_changed
 from idp.oauth.sign_out import end_session, revoke_tokens_of_client, sign_out_everywhere
