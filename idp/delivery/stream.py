@@ -178,7 +178,13 @@ class _Turn:
 
     async def _failed(self, delivery: StoredDelivery, error: Exception, ordered: bool) -> None:
         """Record a failure. Pause the stream if it is ordered, or the receiver asks for it or fails repeatedly."""
-        known = isinstance(error, DeliveryFailedError | CallFailed)
+        match error:
+            case DeliveryFailedError():
+                known, text = True, str(error)
+            case CallFailed():
+                known, text = True, outbound.cause(error)
+            case _:
+                known, text = False, type(error).__name__
         asked = error.wait if isinstance(error, DeliveryFailedError) else 0.0
         at_fault = error.receiver if isinstance(error, DeliveryFailedError) else True
         log.warning(
@@ -189,8 +195,7 @@ class _Turn:
         if ordered or asked or (known and at_fault and self._failures >= PAUSE_AFTER):
             self._pause = max(_wait(self._failures), asked)
         wait = 0.0 if ordered else max(_wait(delivery.attempts + 1), asked)
-        text = _storable((str(error) if known else "") or type(error).__name__)
-        await _record(partial(repository.defer, delivery.id, delivery.attempts, text, wait))
+        await _record(partial(repository.defer, delivery.id, delivery.attempts, _storable(text), wait))
 
 
 def _wait(failures: int) -> float:

@@ -65,10 +65,9 @@ async def _reach(what: str, url: str, gate: asyncio.Semaphore) -> Finding | None
             "If it is yours, add the host or its network to IDP_OUTBOUND_ALLOWED_HOSTS.",
         )
     except (outbound.CallFailed, TimeoutError) as failure:
-        reason = str(failure).rstrip(".")[:200] or "there is no answer in time"
         return error(
             "receiver_unreachable",
-            f"{named} cannot be reached: {reason}.",
+            f"{named} cannot be reached. {outbound.cause(failure)}",
             "Check the URL, its certificate and the firewalls between. An authority of your own belongs into "
             "IDP_OUTBOUND_CA_FILE.",
         )

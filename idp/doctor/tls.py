@@ -55,7 +55,7 @@ def unreachable(url: str, failure: Exception) -> Finding:
     """Return the finding that there is no connection to our own server."""
     return error(
         "server_unreachable",
-        f"{url} cannot be reached from this machine: {str(failure).rstrip('.') or type(failure).__name__}.",
+        f"{url} cannot be reached from this machine. {outbound.cause(failure)}",
         "Check that the DNS record, the proxy and the firewalls lead to the server. Clients and the console use this "
         "URL too.",
     )

@@ -7,6 +7,7 @@ from authlib.common.errors import AuthlibBaseError
 
 from idp.federation.errors import MALFORMED, AccessDeniedError, UpstreamUnavailableError
 from idp.federation.models import Finding
+from idp.infra import outbound
 
 if TYPE_CHECKING:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
@@ -33,7 +34,9 @@ async def check(client: "AsyncOAuth2Client", token_endpoint: str) -> Finding:
     except AuthlibBaseError as refusal:
         error = refusal.error if isinstance(refusal.error, str) and _ERROR_CODE.fullmatch(refusal.error) else ""
     except MALFORMED as failure:
-        raise UpstreamUnavailableError("The token endpoint does not answer as it should.") from failure
+        raise UpstreamUnavailableError(
+            f"The token endpoint does not answer as it should. {outbound.cause(failure)}"
+        ) from failure
     if error in _REFUSED:
         raise AccessDeniedError("It refuses the client id or the client secret. Copy both again.")
     if error == "redirect_uri_mismatch":

@@ -42,7 +42,7 @@ async def fetch_json(url: str) -> dict[str, Any]:
         body = await outbound.get(url, {"Accept": "application/json"}, timeout_seconds=SECONDS, max_bytes=MAX_BYTES)
         return foreign_json.decode(body, dict[str, Any])
     except (outbound.CallFailed, ValueError) as error:
-        raise UpstreamUnavailableError(f"{url} does not answer as it should.") from error
+        raise UpstreamUnavailableError(f"{url} does not answer as it should. {outbound.cause(error)}") from error
 
 
 async def _cached(url: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ async def _cached(url: str) -> dict[str, Any]:
                 kept = _cache[url] = _CacheEntry(await fetch_json(url), now)
             return kept.content
     except TimeoutError as error:
-        raise UpstreamUnavailableError(f"{url} does not answer as it should.") from error
+        raise UpstreamUnavailableError(f"{url} does not answer as it should. {outbound.cause(error)}") from error
 
 
 def _fresh(url: str) -> _CacheEntry | None:

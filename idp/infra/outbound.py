@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpcore
@@ -26,9 +26,13 @@ from idp.settings import settings
 TIMEOUT_SECONDS = 10.0
 #: Default maximum size of a response body, in bytes.
 MAX_BYTES = 1024 * 1024
+#: Maximum length of :func:`cause`.
+MAX_CAUSE_LENGTH: Final = 200
 
 CALLS = Histogram(
-    "idp_outbound_request_duration_seconds", "Time until the response of another server began.", "outcome"
+    "idp_outbound_request_duration_seconds",
+    "Time until the response of another server began, by outcome: class of the status, timeout or error.",
+    "outcome",
 )
 
 #: Raised by a call without a response, or with an error response.
@@ -59,13 +63,30 @@ _NOT_PUBLIC = tuple(
 
 
 def failure_fields(error: httpx.HTTPError) -> dict[str, Any]:
-    """Return the log fields of a failed call: its class, and the status of an error response. Not the text, which may
-    quote the URL.
-    """
-    fields: dict[str, Any] = {"error": type(error).__qualname__}
+    """Return the log fields of a failed call: its class, its cause, and the status of an error response."""
+    fields: dict[str, Any] = {"error": type(error).__qualname__, "reason": cause(error)}
     if isinstance(error, httpx.HTTPStatusError):
         fields["status"] = error.response.status_code
     return fields
+
+
+def cause(error: Exception) -> str:
+    """Return why a call gave no usable response, as a sentence for the operator. It does not quote the URL, which may
+    have a secret in it.
+
+    Args:
+        error: of the call, or of decoding the body.
+    """
+    match error:
+        case httpx.HTTPStatusError():
+            return f"The response has status {error.response.status_code}."
+        case TimeoutError() | httpx.TimeoutException():
+            return "There was no response in time."
+        case UnicodeError():
+            return "The response is no text."
+    # The text of a library may quote a part of the response.
+    text = "".join(character for character in str(error).strip() if character.isprintable())[:MAX_CAUSE_LENGTH]
+    return f"{(text or type(error).__qualname__).removesuffix('.')}."
 
 
 class ForbiddenAddressError(httpx.ConnectError):
@@ -221,6 +242,10 @@ class _Transport(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             outcome = "timeout"
             raise httpx.ReadTimeout("There was no response in time.") from error
+        except (CallTimedOut, asyncio.CancelledError):
+            # Cancelled by the time limit of the caller, which may include other requests.
+            outcome = "timeout"
+            raise
         finally:
             CALLS.observe(asyncio.get_running_loop().time() - started, outcome)
         body = _Bounded(response.stream, self._max_bytes, deadline)

@@ -135,7 +135,7 @@ async def _fetched(issuer: str, url: str) -> dict[str, Any]:
         if seen.status == 200:
             return foreign_json.decode(seen.body, dict[str, Any])
     except (outbound.CallFailed, ValueError) as error:
-        raise ComparisonError(f"{url} does not answer as it should: {str(error).removesuffix('.')}.") from error
+        raise ComparisonError(f"{url} does not answer as it should. {outbound.cause(error)}") from error
     raise ComparisonError(f"{url} answers with status {seen.status}.")
 
 

@@ -115,7 +115,7 @@ class Remote:
                 self._http, method, self._base_url + path, headers, content, read=self._max_bytes
             )
         except CallFailed as error:
-            raise DeliveryFailedError(str(error) or "There was no response.") from error
+            raise DeliveryFailedError(outbound.cause(error)) from error
         _check(answer)
         return _document(answer, self._max_bytes)
 

@@ -102,7 +102,7 @@ class Visitor:
                 timeout_seconds=REQUEST_SECONDS,
             )
         except CallFailed as error:
-            raise _FlowFailedError(f"{urlsplit(url).path} did not answer: {type(error).__name__}.") from error
+            raise _FlowFailedError(f"{urlsplit(url).path} did not answer. {outbound.cause(error)}") from error
 
     async def _json(self, seen: Observation, what: str, status: int = 200) -> Any:
         if seen.status != status:

@@ -4,6 +4,7 @@ import ast
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client
 from idp.infra import outbound
 from idp.infra.name_lookups import Lookups
 from idp.settings import SettingsError, load
-from tests.support.elsewhere import Authority, Serve, allow, answer, drip, leads_here, redirect, resolves_to, serving
+from tests.support.elsewhere import (
+    Authority,
+    Handler,
+    Serve,
+    allow,
+    answer,
+    drip,
+    leads_here,
+    redirect,
+    resolves_to,
+    serving,
+)
 from tests.test_architecture import modules
 
 HERE = "127.0.0.1/32"
@@ -215,6 +227,86 @@ async def test_a_call_ends_in_time(
     with pytest.raises(outbound.CallFailed):
         await call(f"http://127.0.0.1:{port}/")
     assert 0.3 < time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcome"),
+    [
+        (_hang, "timeout"), (answer(), "2xx"), (answer(status="404 Not Found"), "4xx"),
+        (lambda _, writer: _closed(writer), "error"),
+    ],
+)  # fmt: skip
+async def test_the_outcome_is_measured(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, handler: Handler, outcome: str
+) -> None:
+    """By the class of the status; a server that hangs differs from one that ends the connection."""
+    measured = _measured(monkeypatch)
+    allow(monkeypatch, HERE)
+    with suppress(outbound.CallFailed):
+        await get(f"http://127.0.0.1:{await serve(handler)}/", timeout_seconds=0.5)
+    assert measured == [outcome]
+
+
+async def test_the_time_limit_of_the_caller_is_measured_as_such(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    measured = _measured(monkeypatch)
+    allow(monkeypatch, HERE)
+    port = await serve(_hang)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await get(f"http://127.0.0.1:{port}/", timeout_seconds=30)
+    assert measured == ["timeout"]
+
+
+def _measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of the outcomes, as they come."""
+    outcomes: list[str] = []
+    monkeypatch.setattr(outbound.CALLS, "observe", lambda _seconds, outcome: outcomes.append(outcome))
+    return outcomes
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+# What the operator is told
+
+URL = "https://user:secret@receiver.example/hook?token=secret"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            httpx.HTTPStatusError("for " + URL, request=httpx.Request("GET", URL), response=httpx.Response(404)),
+            "The response has status 404.",
+        ),
+        (TimeoutError(), "There was no response in time."),
+        (httpx.ReadTimeout(""), "There was no response in time."),
+        (b"\xff", "The response is no text."),
+        (httpx.ConnectError("All connection attempts failed"), "All connection attempts failed."),
+        (outbound.TooLongError("The response is too long."), "The response is too long."),
+        (httpx.RemoteProtocolError(" "), "RemoteProtocolError."),
+        (ValueError("one\x1b[31m\ntwo\u202e"), "one[31mtwo."),
+        (ValueError("x" * 1000), "x" * outbound.MAX_CAUSE_LENGTH + "."),
+    ],
+)
+def test_the_cause_of_a_failed_call(error: Exception | bytes, text: str) -> None:
+    """One printable sentence without the URL."""
+    if isinstance(error, bytes):
+        with pytest.raises(UnicodeDecodeError) as caught:
+            error.decode()
+        error = caught.value
+    assert outbound.cause(error) == text
+
+
+async def test_no_cause_quotes_the_url(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+    allow(monkeypatch, HERE)
+    for handler in (answer(status="500 Broken"), answer(status="302 Found"), answer(b"x" * 20_000), _hang, drip):
+        with pytest.raises(outbound.CallFailed) as failed:
+            await get(f"http://127.0.0.1:{await serve(handler)}/secret", timeout_seconds=0.5)
+        fields = outbound.failure_fields(failed.value)
+        assert fields["reason"].endswith(".")
+        assert "secret" not in str(fields)
 
 
 async def test_resolvers_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:

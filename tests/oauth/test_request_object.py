@@ -349,13 +349,18 @@ async def test_references_that_are_not_registered(serve: Serve) -> None:
 
 
 async def test_references_that_cannot_be_fetched(serve: Serve) -> None:
-    for handler in (
-        answer(made().encode(), status="404 Not Found"), answer(made().encode(), status="302 Found"),
-        answer(b"x" * 20_000), answer(b"\xff"),
-    ):  # fmt: skip
+    for handler, cause in (
+        (answer(made().encode(), status="404 Not Found"), "The response has status 404."),
+        (answer(made().encode(), status="302 Found"), "The response has status 302."),
+        (answer(b"x" * 20_000), "The response is too long."),
+        (answer(b"\xff"), "The response is no text."),
+    ):
         url = f"http://127.0.0.1:{await serve(handler)}/object"
-        with pytest.raises(OAuthError, match=r"^invalid_request_uri: .* cannot be fetched"):
+        with pytest.raises(OAuthError, match=r"^invalid_request_uri: .* cannot be fetched") as refused:
             await _by_reference(url, url)
+        # Only the operator is told why.
+        assert refused.value.hint.endswith(f" cannot be fetched. {cause}")
+        assert cause not in refused.value.description
     for content in (b"", b"<html>", made(iss="another").encode()):
         url = f"http://127.0.0.1:{await serve(answer(content))}/object"
         with pytest.raises(OAuthError, match=r"^invalid_request_object"):

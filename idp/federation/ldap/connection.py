@@ -96,7 +96,7 @@ class Connection:
         except TimeoutError as error:
             raise UpstreamUnavailableError(f"{server.url} does not answer within {CONNECT_SECONDS:g} s.") from error
         except (outbound.CallFailed, OSError) as error:
-            raise UpstreamUnavailableError(f"{server.url} cannot be reached: {_cause(error)}") from error
+            raise UpstreamUnavailableError(f"{server.url} cannot be reached. {outbound.cause(error)}") from error
         return connection
 
     async def _secure(self, server: Server, context: ssl.SSLContext) -> None:
@@ -269,7 +269,7 @@ class _Operation:
             raise UpstreamUnavailableError(f"There is no response within {OPERATION_SECONDS:g} s.") from late
         # sansldap reports what is not LDAP by its own errors or, in parts of messages, by those of Python.
         if isinstance(error, _FAILURES):
-            raise UpstreamUnavailableError(f"The connection failed: {_cause(error)}") from error
+            raise UpstreamUnavailableError(f"The connection failed. {outbound.cause(error)}") from error
 
 
 def describe(result: LDAPResult) -> str:
@@ -277,8 +277,3 @@ def describe(result: LDAPResult) -> str:
     name = result.result_code.name.lower().replace("_", " ")
     message = "".join(character for character in result.diagnostics_message if character.isprintable())[:200]
     return f"{name} ({result.result_code.value}){f', {message}' if message else ''}."
-
-
-def _cause(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text if text.endswith(".") else f"{text}."

@@ -92,7 +92,9 @@ class GitHub(Provider):
         except AuthlibBaseError as error:
             raise AccessDeniedError("The provider would not redeem the code.") from error
         except (TimeoutError, *MALFORMED) as error:
-            raise UpstreamUnavailableError("The provider does not answer as it should.") from error
+            raise UpstreamUnavailableError(
+                f"The provider does not answer as it should. {outbound.cause(error)}"
+            ) from error
 
     async def _person(self, upstream: Upstream, client: "AsyncOAuth2Client", tokens: dict[str, Any]) -> UserInfo:
         user = await self._get(upstream, client, "/user")
@@ -179,7 +181,7 @@ class GitHub(Provider):
         try:
             await outbound.get(f"{_api(upstream)}/meta", HEADERS, max_bytes=outbound.MAX_BYTES)
         except outbound.CallFailed as error:
-            raise UpstreamUnavailableError("The API does not answer.") from error
+            raise UpstreamUnavailableError(f"The API does not answer. {outbound.cause(error)}") from error
         yield Finding(f"The API at {_api(upstream)} answers.")
         yield Finding(f"Users are sent to {upstream.issuer}/login/oauth/authorize.")
         async with _client(upstream) as client:

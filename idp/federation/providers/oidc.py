@@ -185,7 +185,9 @@ class OpenIDProvider(Provider):
                 f"The provider would not redeem the code: {error.error if known else 'no reason'}."
             ) from error
         except MALFORMED as error:
-            raise UpstreamUnavailableError("The token endpoint does not answer as it should.") from error
+            raise UpstreamUnavailableError(
+                f"The token endpoint does not answer as it should. {outbound.cause(error)}"
+            ) from error
         return dict(tokens)
 
     def _client(self, upstream: Upstream, metadata: dict[str, Any]) -> "AsyncOAuth2Client":
@@ -248,9 +250,11 @@ class OpenIDProvider(Provider):
         except (outbound.CallFailed, AuthlibBaseError, ValueError) as error:
             if "email" in token:
                 # Only rules need it, and no sign-in fails because of a rule.
-                log.warning("userinfo_ignored", reason="The endpoint does not answer as it should.")
+                log.warning("userinfo_ignored", reason=outbound.cause(error))
                 return None
-            raise UpstreamUnavailableError("The userinfo endpoint does not answer as it should.") from error
+            raise UpstreamUnavailableError(
+                f"The userinfo endpoint does not answer as it should. {outbound.cause(error)}"
+            ) from error
         if claims is None:
             return None
         if not isinstance(claims, dict) or claims.get("sub") != token["sub"]:

@@ -106,7 +106,7 @@ async def _fetch(request_uri: str, client: Client) -> str:
         raise OAuthError(
             "invalid_request_uri",
             "The request object cannot be fetched from its request_uri.",
-            hint=f"The request object of {client.client_id} cannot be fetched: {type(error).__name__}.",
+            hint=f"The request object of {client.client_id} cannot be fetched. {outbound.cause(error)}",
         ) from error
     finally:
         _fetches.subtract([client.client_id])

@@ -230,9 +230,9 @@ def metadata_of(client: ClientMetadata) -> ClientMetadata:
     return ClientMetadata(**{name: getattr(client, name) for name in ClientMetadata.__struct_fields__})
 
 
-def invalid_metadata(description: str) -> OAuthError:
+def invalid_metadata(description: str, *, hint: str | None = None) -> OAuthError:
     """RFC 7591 section 3.2.2."""
-    return OAuthError("invalid_client_metadata", description)
+    return OAuthError("invalid_client_metadata", description, hint=hint)
 
 
 def application_type_of(redirect_uris: Any) -> str:

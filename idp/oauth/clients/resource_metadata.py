@@ -49,7 +49,10 @@ async def fetch(url: str) -> PublishedMetadata:
         )
         document = foreign_json.decode(found.body, _Document)
     except (outbound.CallFailed, ValueError) as error:
-        raise _refused("The resource server has no metadata at its well-known URL (RFC 9728).") from error
+        raise _refused(
+            "The resource server has no metadata at its well-known URL (RFC 9728).",
+            hint=f"{metadata_url}: {outbound.cause(error)}",
+        ) from error
     if document.resource not in (identifier, identifier.removesuffix("/"), f"{identifier}/"):
         raise _refused("The metadata are those of another resource.")
     if document.authorization_servers is not None and settings().issuer not in document.authorization_servers:
@@ -72,5 +75,5 @@ def _urls(url: str) -> tuple[str, str]:
     return url, parts._replace(path=_WELL_KNOWN + path.rstrip("/"), fragment="").geturl()
 
 
-def _refused(description: str) -> OAuthError:
-    return OAuthError("invalid_target", description)
+def _refused(description: str, *, hint: str | None = None) -> OAuthError:
+    return OAuthError("invalid_target", description, hint=hint)

@@ -32,7 +32,9 @@ async def fetch(uri: str) -> Sector:
         )
         return Sector(uri, frozenset(foreign_json.decode(body, list[str])))
     except (outbound.CallFailed, ValueError) as error:
-        raise invalid_metadata("sector_identifier_uri has no JSON list of redirect URIs.") from error
+        raise invalid_metadata(
+            "sector_identifier_uri has no JSON list of redirect URIs.", hint=f"{uri}: {outbound.cause(error)}"
+        ) from error
 
 
 def check(metadata: ClientMetadata, sector: Sector | None) -> None:

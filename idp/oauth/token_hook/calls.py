@@ -34,11 +34,15 @@ PAUSED = Gauge(
 
 
 class HookFailedError(RemoteError):
-    """A hook gave no answer."""
+    """A hook gave no answer.
 
-    def __init__(self, failure: Failure) -> None:
+    Args:
+        hint: the cause, for the log.
+    """
+
+    def __init__(self, failure: Failure, *, hint: str | None = None) -> None:
         super().__init__(failure)
-        self.failure = failure
+        self.failure, self.hint = failure, hint
 
 
 class Line:
@@ -100,9 +104,10 @@ class Line:
             raise HookFailedError(Failure.TIMED_OUT if sent else Failure.BUSY) from error
         except CallFailed as error:
             too_long = isinstance(error, TooLongError)
-            raise HookFailedError(Failure.TOO_LONG if too_long else Failure.UNREACHABLE) from error
+            failure = Failure.TOO_LONG if too_long else Failure.UNREACHABLE
+            raise HookFailedError(failure, hint=outbound.cause(error)) from error
         if answer.status != _OK:
-            raise HookFailedError(Failure.WRONG_STATUS)
+            raise HookFailedError(Failure.WRONG_STATUS, hint=f"The response has status {answer.status}.")
         return answer.body
 
     def succeeded(self) -> bool:

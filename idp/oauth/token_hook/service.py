@@ -96,7 +96,7 @@ async def added(question: Question) -> Added:
         raise AccessDeniedError(Reason.DENIED_BY_TOKEN_HOOK, user_id, code=question.refused) from denied
     except HookFailedError as failed:
         outcome = {"failure": failed.failure, "at": question.at, "issued": hook.fail_open}
-        log.warning("token_hook_failed", client_id=client_id, reason=failed.failure)
+        log.warning("token_hook_failed", client_id=client_id, reason=failed.failure, hint=failed.hint)
         _note("token_hook_failed", "failure", question, {"reason": Reason.TOKEN_HOOK_FAILED} | outcome)
         if hook.fail_open:
             return NOTHING

@@ -93,5 +93,6 @@ async def test_a_provider_that_does_not_answer(owner: Admin, provider: OpenIDPro
     fields = {"id": name, "name": "Acme", "issuer": provider.issuer, "client_id": "x", "client_secret": "y"}
     page = await owner.confirm("/admin/upstreams/new/oidc", **fields)
     provider.faults.add("error_500")
-    assert "does not answer as it should" in (await owner.confirm(f"{page.path}/test")).text
+    shown = (await owner.confirm(f"{page.path}/test")).text
+    assert "does not answer as it should. The response has status 500." in shown
     await owner.confirm(f"{page.path}/delete")

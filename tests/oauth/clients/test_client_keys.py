@@ -132,9 +132,9 @@ async def test_a_failed_fetch_is_not_repeated_at_once(host: KeyHost, move_on: Mo
 
 
 _WHY = [
-    ("error_500", {"error": "HTTPStatusError", "status": 500}),
-    ("elsewhere", {"error": "HTTPStatusError", "status": 302}),
-    ("huge", {"error": "TooLongError"}),
+    ("error_500", {"error": "HTTPStatusError", "reason": "The response has status 500.", "status": 500}),
+    ("elsewhere", {"error": "HTTPStatusError", "reason": "The response has status 302.", "status": 302}),
+    ("huge", {"error": "TooLongError", "reason": "The response is too long."}),
     ("html", {"reason": "The document is not JSON."}),
 ]
 

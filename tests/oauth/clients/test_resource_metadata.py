@@ -74,17 +74,21 @@ async def test_what_is_refused(serve: Serve, changes: dict[str, Any], problem: s
 
 
 @pytest.mark.parametrize(
-    "handler",
+    ("handler", "cause"),
     [
-        answer(b"[]"),
-        answer(b'{"x":' + b"[" * 30_000),
-        answer(b"", status="404 Not Found"),
-        redirect("http://127.0.0.1/"),
+        (answer(b"[]"), "Expected `object`, got `array`"),
+        (answer(b'{"x":' + b"[" * 30_000), ""),
+        (answer(b"", status="404 Not Found"), "The response has status 404."),
+        (redirect("http://127.0.0.1/"), "The response has status 302."),
     ],
 )
-async def test_no_document(serve: Serve, handler: Any) -> None:
-    with pytest.raises(OAuthError, match="no metadata"):
-        await fetch(f"http://127.0.0.1:{await serve(handler)}/mcp")
+async def test_no_document(serve: Serve, handler: Any, cause: str) -> None:
+    url = f"http://127.0.0.1:{await serve(handler)}"
+    with pytest.raises(OAuthError, match="no metadata") as refused:
+        await fetch(f"{url}/mcp")
+    # Only the operator is told why.
+    assert refused.value.hint.startswith(f"{url}/.well-known/oauth-protected-resource/mcp: ")
+    assert cause in refused.value.hint
 
 
 @pytest.mark.parametrize("url", ["", "x", "http://[", "ftp://127.0.0.1/", "https://169.254.169.254/"])

@@ -58,25 +58,29 @@ async def test_redirect_uris_that_are_not_listed_are_refused(serve: Serve, subje
 
 
 @pytest.mark.parametrize(
-    "handler",
+    ("handler", "cause"),
     [
-        answer(b"[]", status="404 Not Found"),
-        answer(b"{}"),
-        answer(b"[1]"),
-        answer(b"\xff"),
-        answer(b"[" * 100_000),
-        answer(b'["' + b"x" * sectors.MAX_BYTES + b'"]'),
-        redirect("http://127.0.0.1:1/"),
-        drip,
+        (answer(b"[]", status="404 Not Found"), "The response has status 404."),
+        (answer(b"{}"), "Expected `array`, got `object`"),
+        (answer(b"[1]"), "Expected `str`, got `int`"),
+        (answer(b"\xff"), ""),
+        (answer(b"[" * 100_000), ""),
+        (answer(b'["' + b"x" * sectors.MAX_BYTES + b'"]'), "The response is too long."),
+        (redirect("http://127.0.0.1:1/"), "The response has status 302."),
+        (drip, "There was no response in time."),
     ],
     ids=["404", "object", "numbers", "bytes", "deep", "huge", "redirect", "slow"],
 )
-async def test_documents_that_are_refused(monkeypatch: pytest.MonkeyPatch, serve: Serve, handler: Handler) -> None:
+async def test_documents_that_are_refused(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, handler: Handler, cause: str
+) -> None:
     monkeypatch.setattr(sectors, "SECONDS", 0.5)
     port = await serve(handler)
     before = await repository.count_enabled_clients()
-    with pytest.raises(OAuthError, match="sector_identifier_uri has no JSON list"):
+    with pytest.raises(OAuthError, match="sector_identifier_uri has no JSON list") as refused:
         await register(port)
+    assert refused.value.hint.startswith(f"http://127.0.0.1:{port}/")
+    assert cause in refused.value.hint
     assert await repository.count_enabled_clients() == before
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import standardwebhooks as library
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from idp import ids
 from idp.delivery.standard_webhooks import new_secret
@@ -89,6 +90,22 @@ async def test_hostile_receivers(line: Line, receivers: Receivers, behaviour: st
 async def test_private_addresses(line: Line, url: str) -> None:
     hook, _ = a_hook(url)
     assert await failure(line, hook) is Failure.UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "hint"),
+    [("500", "The response has status 500."), ("huge", "The response is too long."), ("200 |x", None)],
+)
+async def test_the_log_has_the_cause(
+    db: str, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, behaviour: str, hint: str | None
+) -> None:
+    client, (hook, _) = await an_app("openid"), a_hook(receivers.url("hook"))
+    question = Question(client=client, user=ClaimUser(ids.uuid7()), at="x", places=(Place.ACCESS_TOKEN,), scopes=[])
+    monkeypatch.setattr(service, "hook_for", lambda *_: hook)
+    receivers.behaviours["hook"] = behaviour
+    with capture_logs() as logs, pytest.raises(service.TokenHookFailedError):
+        await service.added(question)
+    assert [line["hint"] for line in logs if line["event"] == "token_hook_failed"] == [hint]
 
 
 async def test_only_a_few_at_a_time(line: Line, receivers: Receivers) -> None:

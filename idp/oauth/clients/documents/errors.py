@@ -5,11 +5,17 @@ from idp.reasons import Reason
 
 
 class DocumentError(RemoteError):
-    """The client with this document is not accepted now. The description is for the client's developer."""
+    """The client with this document is not accepted now.
 
-    def __init__(self, description: str, reason: Reason) -> None:
+    Args:
+        description: for the client's developer.
+        hint: for the log only. By default the description.
+    """
+
+    def __init__(self, description: str, reason: Reason, *, hint: str | None = None) -> None:
         super().__init__(description)
         self.reason: Reason = reason
+        self.hint = hint or description
 
 
 def invalid(description: str) -> DocumentError:

@@ -84,7 +84,7 @@ async def once(url: str, load: Callable[[], Awaitable[ClientMetadata]], *, store
         TryLaterError: a budget is spent, or too many fetches run.
     """
     if (error := failed.get(url)) is not None:
-        raise DocumentError(error.description, error.reason)
+        raise DocumentError(error.description, error.reason, hint=error.hint)
     running = _running[stored]
     task = running.get(url)
     if task is None:
@@ -118,7 +118,7 @@ async def fetch(url: str, *, stored: bool) -> Fetched:
     try:
         return await _get(url, CLIENTS if stored else STRANGERS)
     except DocumentError as error:
-        log.info("client_document_refused", client_id=url, reason=error.reason, hint=error.description)
+        log.info("client_document_refused", client_id=url, reason=error.reason, hint=error.hint)
         failed.put(url, error, budgets.RETRY_AFTER)
         raise
 
@@ -129,7 +129,7 @@ async def _get(url: str, lookups: Lookups) -> Fetched:
             url, _HEADERS, timeout_seconds=TIMEOUT_SECONDS, max_bytes=document.MAX_BYTES, lookups=lookups
         )
     except outbound.CallFailed as error:
-        # Not why: a client_id must not serve to explore the network.
-        raise DocumentError("It cannot be fetched.", Reason.DOCUMENT_UNAVAILABLE) from error
+        # Only the log has the cause: a client_id must not serve to explore the network.
+        raise DocumentError("It cannot be fetched.", Reason.DOCUMENT_UNAVAILABLE, hint=outbound.cause(error)) from error
     metadata = document.read(url, response.headers.get("content-type", ""), response.body)
     return Fetched(metadata, lifetime(response.headers))

@@ -5,6 +5,7 @@ import gzip
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from idp.errors import OverloadedError, TooManyRequestsError
 from idp.oauth.clients.documents import budgets, resolver, service
@@ -87,6 +88,17 @@ async def test_bad_responses(site: ClientSite, path: str, handler: Any, reason: 
     site.handler = None
     resolver.failed.clear()
     assert await client_for_authorization(site.url(path)) is not None
+
+
+async def test_only_the_log_has_the_cause(site: ClientSite, path: str) -> None:
+    """A client_id must not serve to explore the network."""
+    site.handler = answer(b"{}", "Content-Type: application/json", status="404 Not Found")
+    with capture_logs() as logs, pytest.raises(DocumentError) as refused:
+        await client_for_authorization(site.url(path))
+    assert refused.value.description == "It cannot be fetched."
+    assert [line["hint"] for line in logs if line["event"] == "client_document_refused"] == [
+        "The response has status 404."
+    ]
 
 
 async def test_a_slow_site(site: ClientSite, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
