@@ -77,7 +77,8 @@ class Caller(msgspec.Struct, frozen=True):
             PermissionDeniedError: no role allows it.
         """
         if permission not in self.allowed:
-            raise PermissionDeniedError("Your role does not allow this.")
+            owner = "your account" if self.user_id else "this client"
+            raise PermissionDeniedError(f"No role of {owner} gives the permission {permission}.")
 
 
 async def person(user_id: UUID) -> Caller:

@@ -26,7 +26,6 @@ from idp.errors import (
     NotFoundError,
     OAuthError,
     PageError,
-    PermissionDeniedError,
     ValidationError,
 )
 from idp.http import cookies, forms, sealed_cookies
@@ -178,8 +177,8 @@ async def _authorize(
             status=HTTPStatus.FORBIDDEN,
             way_out=(("Sign in with another account", SWITCH), ("Your account", "/account")),
         )
-    if permission is not None and permission not in caller.allowed:
-        raise PermissionDeniedError("Your role does not allow this.")
+    if permission is not None:
+        caller.require(permission)
     form, file = dict[str, str](), b""
     if request.method == HttpMethod.POST:
         form, file = await forms.form_with_file(request) if upload else (await forms.form(request), b"")

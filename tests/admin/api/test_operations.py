@@ -687,7 +687,8 @@ async def test_a_person_needs_two_factors_and_a_role(
     assert isinstance(back, Redirect)
     token = (await party.redeem(back.parameters["code"])).json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
-    problem(await http.get(f"{server.issuer}{API}/users", headers=bearer), 403, "forbidden")
+    refused = problem(await http.get(f"{server.issuer}{API}/users", headers=bearer), 403, "forbidden")
+    assert refused["detail"] == f"No role of your account gives the permission {Permission.USERS_READ}."
     await grant(alice.id, Role.AUDITOR)
     assert (await http.get(f"{server.issuer}{API}/users", headers=bearer)).status_code == 200
     assert (await http.get(f"{server.issuer}{API}/me", headers=bearer)).json()["actor"] == f"user:{alice.id}"

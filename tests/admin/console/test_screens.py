@@ -225,7 +225,7 @@ async def test_a_role_sees_only_its_screens(role: Role, admins: dict[Role, Admin
         allowed = permission is None or permission in PERMISSIONS[role]
         assert page.status == (200 if allowed else 403), f"{role} {path}: {page.text}"
         if not allowed:
-            assert "Your role does not allow this." in page.text
+            assert f"No role of your account gives the permission {permission}." in page.text
 
 
 @pytest.mark.parametrize("role", [role for role in Role if role is not Role.OWNER])
