@@ -1,7 +1,6 @@
 """OpenID Connect RP-Initiated Logout 1.0."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -25,7 +24,7 @@ from idp.oauth.logout import frontchannel
 from idp.oauth.logout.frontchannel import LOGOUT_PAGE, Frame
 from idp.settings import settings
 from idp.signin import sessions
-from idp.signin.csrf import check_form_token, form_token
+from idp.signin.csrf import expired_form, form_token, has_form_token
 from idp.signin.http import current_session, no_session_cookies
 from idp.signin.sessions import SignedIn
 from idp.signin.transitions import Step
@@ -37,8 +36,9 @@ log = structlog.get_logger()
 RETURN, RETURN_SECONDS = "logout", 600
 #: Redirects the browser: a redirect, or a page after a form (:func:`idp.http.pages.navigate`).
 Send = Callable[[str, Sequence[Cookie]], Response[Any]]
-#: Purposes of the forms of pages that have a button to sign out: those of the account and of the console.
-OWN_PAGES = ("account", "admin")
+#: Purposes of the forms that sign out: that of the logout page, and those of the account and the console, whose users
+#: are not asked again.
+PURPOSES = ("logout", "account", "admin")
 PARAMETERS = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state")
 
 
@@ -149,25 +149,14 @@ async def confirm_logout(request: AnyRequest) -> Response[Any]:
     session = await current_session(request)
     if session is None:
         return _signed_out(asked, no_session_cookies(), navigate)
-    _check_form(form, cookies.read(request, cookies.SESSION) or "")
+    secret = cookies.read(request, cookies.SESSION) or ""
+    if not any(has_form_token(form, secret, purpose) for purpose in PURPOSES):
+        raise expired_form()
     if form.get("action") == "cancel":
         return see_other("/")
     elsewhere = await _upstream_logout(session)
     await sessions.end(session, LOGOUT_PAGE)
     return await _leave(asked, session, elsewhere, navigate)
-
-
-def _check_form(form: dict[str, str], secret: str) -> None:
-    """Accept the forms of our own pages too: who presses their button is not asked again.
-
-    Raises:
-        PageError: it is a form of another page.
-    """
-    for purpose in OWN_PAGES:
-        with suppress(PageError):
-            check_form_token(form, secret, purpose)
-            return
-    check_form_token(form, secret, "logout")
 
 
 @get("/logout/return", opt={"access": Access.ENTRY})

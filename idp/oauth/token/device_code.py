@@ -51,7 +51,9 @@ async def redeem(client: Client, form: dict[str, str], prove: Prove) -> TokenRes
         raise _invalid(Refused(wrong_key, stored.user_id))
     early = await repository.poll(code_hash, client.client_id)
     if early is not None:
-        raise _slow_down() if early else OAuthError("authorization_pending", "The user has not decided yet.")
+        if early:
+            raise OAuthError("slow_down", "The device polls too often. The interval is now 5 seconds longer.")
+        raise OAuthError("authorization_pending", "The user has not decided yet.")
     resource, details = accessible_resources(form, client), requested(form, client)
     if not set(resource) <= set(asked.resource):
         raise InvalidTargetError("The resource is not one of those granted.")
@@ -98,18 +100,12 @@ async def _refused(client: Client, code_hash: bytes, before: StoredDevice) -> OA
         return OAuthError("access_denied", "The user denied the request, or withdrew what they had allowed.")
     if stored.expired:
         return OAuthError("expired_token", "The device code has expired. Begin again.")
-    if stored.status is Status.PENDING:
-        return _slow_down()
     causes = (
         (stored.user_disabled, Reason.USER_DISABLED),
         (stored.created_at < registry.not_before(client), Reason.ISSUED_TOO_EARLY),
         (True, Reason.CHANGED_MEANWHILE),
     )
     return _invalid(Refused(next(reason for holds, reason in causes if holds), stored.user_id))
-
-
-def _slow_down() -> OAuthError:
-    return OAuthError("slow_down", "The device polls too often. The interval is now 5 seconds longer.")
 
 
 def _invalid(refused: Refused) -> InvalidGrantError:
