@@ -51,6 +51,9 @@ AnyRequest = Request[Any, Any, Any]
 
 #: Innermost frames of an unexpected error that the flow recorder keeps. The log has all of ours.
 MAX_FRAMES = 5
+#: PostgreSQL refuses a text with a NUL character or half of a surrogate pair. It always comes from input.
+NOT_STORABLE = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+NOT_STORABLE_MESSAGE = "A value contains a character that cannot be stored."
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -135,6 +138,8 @@ def set_refusal(error: Exception) -> None:
         refusal.set(Refusal.of(error, client_id if kind == "client" else None))
     elif isinstance(error, DomainError):
         refusal.set(Refusal(error.code.replace("-", "_"), f"{error.title}.", client_id if kind == "client" else None))
+    elif isinstance(error, NOT_STORABLE):
+        refusal.set(Refusal("invalid_request", NOT_STORABLE_MESSAGE, None))
     elif isinstance(error, TooManyRequestsError):
         refusal.set(Refusal(error.code, "A limit of requests is exceeded.", None, error.reason))
     elif outages.outage(error) is not None:
@@ -346,7 +351,7 @@ def _unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
 
 
 def _not_storable(request: AnyRequest, _: Exception) -> Response[Any]:
-    return _oauth_error(request, InvalidRequestError("A value contains a character that cannot be stored."))
+    return _oauth_error(request, InvalidRequestError(NOT_STORABLE_MESSAGE))
 
 
 HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]] = {
@@ -357,9 +362,7 @@ HANDLERS: dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]
     SessionEndedError: _session_ended,
     OverloadedError: _overloaded,
     TooManyRequestsError: _too_many_tries,
-    # A text with a NUL character or half of a surrogate pair. It always comes from input.
-    asyncpg.CharacterNotInRepertoireError: _not_storable,
-    asyncpg.UntranslatableCharacterError: _not_storable,
+    **dict.fromkeys(NOT_STORABLE, _not_storable),
     DatabaseUnavailableError: _database_error,
     asyncpg.PostgresError: _database_error,
     asyncpg.InterfaceError: _database_error,

@@ -3,14 +3,19 @@
 from http import HTTPStatus
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from idp.accounts.addresses import InvalidEmailError
 from idp.errors import BearerError, DomainError, InvalidDPoPProofError, OAuthError, TooManyRequestsError, TryLaterError
-from idp.http.exception_handlers import challenge, database_outage, set_refusal
+from idp.http.exception_handlers import (
+    NOT_STORABLE,
+    NOT_STORABLE_MESSAGE,
+    challenge,
+    database_outage,
+    set_refusal,
+)
 from idp.http.headers import encode
 from idp.http.responses import BytesResponse
 from idp.scim.errors import InvalidValueError, ScimError
@@ -21,7 +26,6 @@ AnyRequest = Request[Any, Any, Any]
 ERROR: Final = "urn:ietf:params:scim:api:messages:2.0:Error"
 MEDIA_TYPE: Final = "application/scim+json"
 _HEADERS: Final = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store"}
-_NOT_STORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
 
 def document(content: Document, status: int = HTTPStatus.OK, **headers: str) -> BytesResponse:
@@ -61,8 +65,8 @@ def error_of(error: Exception) -> tuple[int, Document, dict[str, str]] | None:
     status, detail, scim_type = int(HTTPStatus.BAD_REQUEST), str(getattr(error, "description", "")), None
     if isinstance(error, ScimError):
         status, scim_type = error.status, error.scim_type
-    elif isinstance(error, _NOT_STORABLE):
-        detail, scim_type = "A value has a character that cannot be stored.", InvalidValueError.scim_type
+    elif isinstance(error, NOT_STORABLE):
+        detail, scim_type = NOT_STORABLE_MESSAGE, InvalidValueError.scim_type
     elif (found := database_outage(error)) is not None:
         status, detail = int(HTTPStatus.SERVICE_UNAVAILABLE), "The server cannot use its database at the moment."
         headers["Retry-After"] = str(found.retry_after)

@@ -38,15 +38,22 @@ async def test_a_session_from_before_the_role(
 
     async def api(token: str) -> int:
         sent = {"Authorization": f"Bearer {token}"}
-        return (await http.get(f"{server.issuer}{API}/users", headers=sent)).status_code
+        answer = await http.get(f"{server.issuer}{API}/users", headers=sent)
+        told.append(answer.json().get("detail"))
+        return answer.status_code
+
+    told: list[str | None] = []
 
     await there_and_back(browser, realm)
     early = await token()
     assert (await console(), await api(early)) == (403, 403)
+    assert told == [f"No role of your account gives the permission {Permission.USERS_READ}."]
     await grant(user.id, Role.OWNER)
     page = as_page(await browser.get("/admin/users"))
     assert "/login/" in page.path
     assert (await api(early), await api(await token())) == (403, 403)
+    withheld = "Your sign-in at an upstream does not give the permissions of your roles."
+    assert told[1:] == [withheld, withheld]
     # The session has ended: nothing says where the sign-in was.
     await execute("UPDATE token_family SET session_id = NULL, offline_access = true WHERE user_id = $1", user.id)
     assert await api(early) == 403

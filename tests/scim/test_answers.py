@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
@@ -36,6 +37,8 @@ def test_each_error_has_a_code_of_its_own() -> None:
         (TooManyRequestsError(60), "temporarily_unavailable", "too_many_tries"),
         (NoSigningKeyError("RS256"), "temporarily_unavailable", "no_signing_key"),
         (DatabaseUnavailableError("canary"), "temporarily_unavailable", "database_unavailable"),
+        (asyncpg.CharacterNotInRepertoireError("canary"), "invalid_request", None),
+        (asyncpg.UntranslatableCharacterError("canary"), "invalid_request", None),
     ],
 )
 def test_the_log_has_the_code_and_not_what_was_sent(error: Exception, code: str, reason: str | None) -> None:

@@ -52,11 +52,13 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
     """
     live = await protected.authenticate(request, protected.in_header(request), endpoint=ENDPOINT)
     protected.require_audience(live, api_resource().identifier, ENDPOINT)
+    withheld = False
     if live.named is not None:
         if ACR_VALUES.index(live.claims["acr"]) < ACR_VALUES.index(settings().admin_acr):
             raise InsufficientUserAuthenticationError(settings().admin_acr)
         caller = await person(live.named.user_id)
-        if caller.roles and not await speaks_for_roles(live.named, live.claims.get("amr", ())):
+        withheld = bool(caller.roles) and not await speaks_for_roles(live.named, live.claims.get("amr", ()))
+        if withheld:
             caller = msgspec.structs.replace(caller, roles=frozenset(), allowed=frozenset())
     else:
         caller = _client(live.claims["client_id"])
@@ -77,6 +79,8 @@ async def authorize(request: AnyRequest, permission: Permission | None, organiza
             amr=tuple(live.claims.get("amr", ())),
         )
         authority.set(partial(_hold, live, caller))
+    if withheld and permission not in caller.allowed:
+        raise PermissionDeniedError("Your sign-in at an upstream does not give the permissions of your roles.")
     caller.require(permission)
     return caller
 
