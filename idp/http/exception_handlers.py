@@ -322,7 +322,22 @@ def _http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
         response: Response[Any] = error_page(_page_of(status))
         response.headers.update(headers)
         return response
-    return json_error("invalid_request", f"{status.phrase}.", status, headers)
+    return json_error("invalid_request", router_detail(error), status, headers)
+
+
+def router_detail(error: HTTPException) -> str:
+    """Return what is wrong with a request that matches no route, or whose body was not read. It never quotes input."""
+    match HTTPStatus(error.status_code):
+        case HTTPStatus.NOT_FOUND:
+            return "There is no such path, or an identifier in it is malformed."
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return f"The path does not have this method. It has {(error.headers or {}).get('Allow', 'others')}."
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "The body is too large."
+        case HTTPStatus.REQUEST_TIMEOUT:
+            return "The body did not arrive in time."
+        case status:
+            return f"{status.phrase}."
 
 
 def _page_of(status: HTTPStatus) -> PageError:

@@ -14,6 +14,7 @@ from idp.http.exception_handlers import (
     NOT_STORABLE_MESSAGE,
     challenge,
     database_outage,
+    router_detail,
     set_refusal,
 )
 from idp.http.headers import encode
@@ -80,7 +81,7 @@ def error_of(error: Exception) -> tuple[int, Document, dict[str, str]] | None:
         status = _status(error)
         scim_type = InvalidValueError.scim_type if status == HTTPStatus.BAD_REQUEST else None
     elif isinstance(error, HTTPException):
-        status, detail = error.status_code, f"{HTTPStatus(error.status_code).phrase}."
+        status, detail = error.status_code, router_detail(error)
         headers |= {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
     else:
         return None

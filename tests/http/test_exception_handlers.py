@@ -307,6 +307,7 @@ async def test_methods(small: httpx.AsyncClient) -> None:
         response = await small.request(method, "/client/invalid_scope")
         assert_json(response, 405, "invalid_request")
         assert {"GET", "POST"} <= set(re.split(r",\s*", response.headers["allow"]))
+        assert response.headers["allow"] in response.json()["error_description"]
         html = await small.request(method, "/client/invalid_scope", headers={"Accept": "text/html"})
         assert_page(html, 405)
         assert html.headers["allow"] == response.headers["allow"]

@@ -15,7 +15,7 @@ from idp.errors import (
     OAuthError,
     TryLaterError,
 )
-from idp.http.exception_handlers import AnyRequest, challenge, database_outage, set_refusal
+from idp.http.exception_handlers import AnyRequest, challenge, database_outage, router_detail, set_refusal
 from idp.infra.request_context import request_id
 
 _S = HTTPStatus
@@ -116,7 +116,7 @@ def translate(request: AnyRequest, error: Exception) -> Response[bytes] | None:
     if isinstance(error, HTTPException) and error.status_code < _S.INTERNAL_SERVER_ERROR:
         status = HTTPStatus(error.status_code)
         headers = {name: value for name, value in (error.headers or {}).items() if name in ("Allow", "Connection")}
-        return response(problem(status, HTTP_CODES.get(status, "bad-request"), f"{status.phrase}.", headers=headers))
+        return response(problem(status, HTTP_CODES.get(status, "bad-request"), router_detail(error), headers=headers))
     found = of(error, request)
     if found is None:
         return None

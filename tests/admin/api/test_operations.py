@@ -58,10 +58,12 @@ def problem(answer: httpx.Response, status: int, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("accept", ["*/*", "text/html"])
 async def test_unknown_paths_and_methods(owner: Caller, accept: str) -> None:
     for path in ("/nope", "/nope/", "/clients/a/b/c/d", ""):
-        problem(await owner("GET", path, Accept=accept), 404, "not-found")
+        found = problem(await owner("GET", path, Accept=accept), 404, "not-found")
+        assert found["detail"] == "There is no such path, or an identifier in it is malformed."
     answer = await owner("PUT", "/clients", CLIENT, Accept=accept)
-    problem(answer, 405, "method-not-allowed")
+    found = problem(answer, 405, "method-not-allowed")
     assert "POST" in answer.headers["allow"]
+    assert found["detail"] == f"The path does not have this method. It has {answer.headers['allow']}."
     nearby = await owner.http.get(f"{owner.issuer}/admin/api/v1nope")
     assert nearby.headers["content-type"] == "application/json"
 
