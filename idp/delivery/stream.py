@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from functools import partial
 from uuid import UUID
@@ -17,7 +17,7 @@ from idp.delivery import repository
 from idp.delivery.handlers import DeliveryFailedError, DeliveryRejectedError, DueDelivery, Handler, Handlers
 from idp.delivery.repository import Lease, StoredDelivery
 from idp.infra import http_date, outbound
-from idp.infra.db import outages
+from idp.infra.db import outages, retries
 from idp.infra.logs import exception_fields
 from idp.infra.name_lookups import CLIENTS
 from idp.infra.outbound import Answer, CallFailed
@@ -42,8 +42,9 @@ TURN_SECONDS = 5.0
 BATCH, CONCURRENT = 20, 4
 #: Bytes of a response that are read, and characters of it that are kept.
 MAX_READ, MAX_RESPONSE_LENGTH = 4096, 300
-#: Waits between attempts to record a result during a database outage.
-RECORD_WAITS = (0.1, *[1.0] * 300)
+
+#: Record a result. An unrecorded delivery is sent again.
+_record = partial(retries.write, waiting="outbox_failed", not_done="delivery_not_recorded")
 
 
 def content_context(id: UUID) -> str:
@@ -220,19 +221,3 @@ def text_of(answer: Answer) -> str:
 
 def _storable(text: str) -> str:
     return str(storable(text))[:MAX_RESPONSE_LENGTH]
-
-
-async def _record(write: Callable[[], Awaitable[object]]) -> None:
-    """Record a result, retrying during a database outage: an unrecorded delivery is sent again. Raises nothing."""
-    for attempt, wait in enumerate((*RECORD_WAITS, None)):
-        try:
-            await write()
-        except Exception as error:
-            if wait is None or outages.outage(error) is None:
-                log.error("delivery_not_recorded", **exception_fields(error))  # noqa: TRY400
-                return
-            if attempt == 0:
-                log.warning("outbox_failed", **exception_fields(error))
-            await asyncio.sleep(wait)
-        else:
-            return

@@ -28,7 +28,7 @@ async def check_mail(_: Context) -> Findings:
     if found.dead:
         yield warning(
             "mail_dead",
-            f"{found.dead} mails of the last day could not be sent.",
+            f"{found.dead} mails were given up within a day.",
             "See the answers of the SMTP server: idp mail list --state dead",
         )
     if found.overdue <= OVERDUE and not found.dead:

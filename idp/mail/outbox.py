@@ -9,7 +9,6 @@ the same Message-ID. SMTP cannot tell whether a message was accepted.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -24,7 +23,7 @@ from idp.branding.registry import brands
 from idp.branding.registry import current as current_brand
 from idp.errors import RemoteError
 from idp.infra import i18n
-from idp.infra.db import outages
+from idp.infra.db import outages, retries
 from idp.infra.db.engine import ping
 from idp.infra.logs import exception_fields
 from idp.infra.tracing import spans
@@ -46,8 +45,6 @@ SEND_SECONDS = 120.0
 SETTLE_SECONDS = 5.0
 #: Wait between attempts: doubled from the first to the longest, with a jitter of 20 %.
 FIRST_WAIT, LONGEST_WAIT = 5.0, 900.0
-#: Waits between attempts to record a result during a database outage.
-RECORD_WAITS = (0.1, *[1.0] * 300)
 #: Interval of polling the outbox.
 POLL_SECONDS = 1.0
 #: Time for unfinished conversations at shutdown. It must be less than ``drain_timeout``.
@@ -60,6 +57,9 @@ HOURLY_BUDGET = 60
 MAX_RESPONSE_LENGTH = 300
 
 _woken = asyncio.Event()
+
+#: Record a result. An unrecorded message is sent again.
+_record = partial(retries.write, waiting="outbox_failed", not_done="mail_not_recorded")
 
 
 class MailRejectedError(RemoteError):
@@ -237,16 +237,3 @@ async def _finish(message: DueMessage, state: str, response: str) -> None:
     text = str(storable(response))[:MAX_RESPONSE_LENGTH]
     kept = float(settings().mail_kept)
     await _record(partial(repository.finish, message.id, message.attempts, state, text, kept))
-
-
-async def _record(write: Callable[[], Awaitable[None]]) -> None:
-    """Record a result, retrying during a database outage: an unrecorded message is sent again."""
-    for attempt, wait in enumerate((*RECORD_WAITS, 0.0)):
-        try:
-            await write()
-        except Exception as error:
-            if attempt == 0:
-                log.warning("outbox_failed", **exception_fields(error))
-            await asyncio.sleep(wait)
-        else:
-            return

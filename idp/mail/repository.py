@@ -52,8 +52,8 @@ _RENEW = """
 """
 _COUNTS = """
     SELECT (SELECT count(*) FROM (SELECT FROM mail WHERE next_attempt_at IS NOT NULL LIMIT 1000) AS m) AS waiting,
-           (SELECT count(*) FROM (SELECT FROM mail WHERE state = 'dead' AND created_at > now() - interval '1 day'
-                                  LIMIT 1000) AS m) AS dead,
+           (SELECT count(*) FROM (SELECT FROM mail WHERE state = 'dead' AND attempts > 0
+                                  AND finished_at > now() - interval '1 day' LIMIT 1000) AS m) AS dead,
            coalesce((SELECT extract(epoch FROM now() - min(next_attempt_at))::float8 FROM mail
                      WHERE next_attempt_at < now()), 0) AS overdue
 """
@@ -96,9 +96,10 @@ class ListedMessage(msgspec.Struct, frozen=True):
 
 
 class MailCounts(msgspec.Struct, frozen=True):
-    """The number of messages that wait, and of those of the last day that could not be sent; each at most 1000.
+    """The number of messages that wait, and of those given up within a day; each at most 1000.
 
     Attributes:
+        dead: without those that were never to be sent, because no user has the address or it is over its budget.
         overdue: seconds since the next attempt of a message was due; 0 if none is.
     """
 

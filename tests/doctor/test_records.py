@@ -146,10 +146,20 @@ async def test_mails_that_nobody_sends() -> None:
     findings = await run("mail_queue")
     assert named(findings) == {("mail_stuck", Level.ERROR)}
     assert "idp mail list" in one(findings, "mail_stuck").mend
-    await execute("UPDATE mail SET state = 'dead', next_attempt_at = NULL")
+    # It was tried for two days, and given up now.
+    await execute(
+        "UPDATE mail SET state = 'dead', attempts = 3, next_attempt_at = NULL, finished_at = now(),"
+        " created_at = now() - interval '2 days'"
+    )
+    # These were never to be sent.
+    await outbox.queue("nobody@example.com", "welcome", void=True)
+    await outbox.queue("nobody@example.com", "welcome", budget=0)
     findings = await run("mail_queue")
     assert named(findings) == {("mail_dead", Level.WARNING)}
+    assert one(findings, "mail_dead").text == "1 mails were given up within a day."
     assert "ada@example.com" not in str(findings)
+    await execute("UPDATE mail SET finished_at = finished_at - interval '1 day'")
+    assert named(await run("mail_queue")) == set()
 
 
 @pytest.mark.usefixtures("database")

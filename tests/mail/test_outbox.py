@@ -3,14 +3,18 @@
 import asyncio
 import mailbox as maildir
 from collections.abc import AsyncIterator, Awaitable, Callable
+from urllib.parse import urlsplit
 
 import pytest
 from structlog.testing import capture_logs
 
+from idp.infra.db import retries
 from idp.infra.db.engine import execute, fetch, fetchrow, transaction
+from idp.infra.db.outages import DatabaseUnavailableError
 from idp.mail import outbox, repository
 from idp.mail.deliver import captured_mail
 from tests.mail.conftest import Moody, UseSettings, newest, queue
+from tests.support.postgres import Cluster
 
 StartSender = Callable[[], asyncio.Task[None]]
 
@@ -172,13 +176,13 @@ async def test_after_an_outage_results_are_recorded_before_messages_are_taken(
     """
     monkeypatch.setattr(outbox, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(outbox, "SETTLE_SECONDS", 2.0)
-    monkeypatch.setattr(outbox, "RECORD_WAITS", (0.01,) * 10_000)
+    monkeypatch.setattr(retries, "WAITS", (0.01,) * 10_000)
     away = False
 
     def while_it_is_there(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
         async def call(*arguments: object) -> object:
             if away:
-                raise ConnectionRefusedError
+                raise DatabaseUnavailableError
             return await function(*arguments)
 
         return call
@@ -237,7 +241,28 @@ async def test_a_result_is_recorded_before_quit(smtp: Moody) -> None:
     assert (await newest())["state"] == "sent"
 
 
-async def test_a_result_is_recorded_after_an_outage(smtp: Moody) -> None:
+async def test_a_result_is_recorded_after_an_outage(smtp: Moody, own_database: str, cluster: Cluster) -> None:
+    name = urlsplit(own_database).path[1:]
+    smtp.answers = ["hang"]
+    await queue()
+    with capture_logs() as lines:
+        sending = asyncio.create_task(outbox.deliver_due())
+        await smtp.entered.wait()
+        await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        smtp.go_on.set()
+        async with asyncio.timeout(30):
+            while not lines:
+                await asyncio.sleep(0.01)
+        await cluster.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await sending
+    assert {line["event"] for line in lines} == {"outbox_failed"}
+    assert (await newest())["state"] == "sent"
+    assert len(smtp.envelopes) == 1
+
+
+async def test_a_result_that_cannot_be_recorded_is_logged(smtp: Moody) -> None:
+    """An error that is no outage is not tried again, and the message does not hold a connection until it is."""
     smtp.answers = ["hang"]
     await queue()
     with capture_logs() as lines:
@@ -246,13 +271,10 @@ async def test_a_result_is_recorded_after_an_outage(smtp: Moody) -> None:
         await execute("ALTER TABLE mail RENAME TO away")
         smtp.go_on.set()
         async with asyncio.timeout(30):
-            while not lines:
-                await asyncio.sleep(0.01)
-        await execute("ALTER TABLE away RENAME TO mail")
-        await sending
-    assert {line["event"] for line in lines} == {"outbox_failed"}
-    assert (await newest())["state"] == "sent"
-    assert len(smtp.envelopes) == 1
+            await sending
+    assert [(line["event"], line["log_level"], line["error"]) for line in lines] == [
+        ("mail_not_recorded", "error", "UndefinedTableError")
+    ]
 
 
 @pytest.fixture

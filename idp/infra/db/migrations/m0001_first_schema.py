@@ -5,7 +5,7 @@ from pathlib import Path
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.engine.finder import engine_finder
 
-ID = "2026-12-02T00:40:12:318840"
+ID = "2026-12-05T16:30:12:318840"
 VERSION = "1.38.0"
 DESCRIPTION = "first_schema"
 

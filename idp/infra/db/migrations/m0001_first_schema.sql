@@ -311,6 +311,7 @@ CREATE INDEX mail_created_at ON mail (created_at, id);
 CREATE INDEX mail_of_template ON mail (template, created_at, id);
 -- Most are sent.
 CREATE INDEX mail_state ON mail (state, created_at, id) WHERE state <> 'sent';
+CREATE INDEX mail_dead ON mail (finished_at) WHERE state = 'dead' AND attempts > 0;
 
 -- A version of the template of a mail that an owner wrote, for a language or for "all". The newest one is used. Its parts
 -- are null if the template was reset to the shipped one.

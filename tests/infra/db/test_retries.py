@@ -1,9 +1,9 @@
-"""The result of a delivery is recorded as soon as the database allows it, or the log says that it is not."""
+"""What must not be lost is written as soon as the database allows it, or the log says that it is not."""
 
 import pytest
 from structlog.testing import capture_logs
 
-from idp.delivery import stream
+from idp.infra.db import retries
 from idp.infra.db.outages import DatabaseUnavailableError
 
 
@@ -21,7 +21,7 @@ class Write:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "RECORD_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(retries, "WAITS", (0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["at once", "after an outage", "a long outage", "a fault"],
 )
-async def test_a_result_is_recorded(failures: int, error: Exception, calls: int, events: list[tuple[str, str]]) -> None:
+async def test_a_write(failures: int, error: Exception, calls: int, events: list[tuple[str, str]]) -> None:
     write = Write(failures, error)
     with capture_logs() as logs:
-        await stream._record(write)
+        await retries.write(write, waiting="outbox_failed", not_done="delivery_not_recorded")
     assert write.calls == calls
     assert [(line["event"], line["log_level"]) for line in logs] == events
