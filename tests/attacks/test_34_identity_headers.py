@@ -32,8 +32,8 @@ READ = {
     "x-doctor-token", "x-doctor-padding",
     # Of the response to a call that the server made.
     "content-encoding", "x-ratelimit-remaining", "age", "cache-control", "date", "expires", "retry-after",
-    # Of our own response, to which a page adds.
-    "content-security-policy",
+    # Of our own response, to which a page adds, and of our own error, which it explains.
+    "content-security-policy", "allow",
 }  # fmt: skip
 
 
