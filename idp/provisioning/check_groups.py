@@ -46,11 +46,11 @@ async def compare_group(target: Target, remote: Remote, subject: Subject, *, men
     result = [_found(subject, Drift.GROUP_DIFFERENT, *paths)] if paths else []
     listed = documents.get(found, "members")
     wanted = await members.wanted(target.id, group.id, MAX_MEMBERS + 1)
-    if (listed is None and len(wanted) > MAX_UNLISTED) or len(wanted) > MAX_MEMBERS:
+    if (not isinstance(listed, list) and len(wanted) > MAX_UNLISTED) or len(wanted) > MAX_MEMBERS:
         # Some servers leave long lists out.
         return result
-    there = {value for each in listed or () if isinstance(each, dict) and (value := each.get("value")) is not None}
-    there = {each for each in there if isinstance(each, str)}
+    values = (documents.get(each, "value") for each in documents.elements_of(listed))
+    there = {each for each in values if isinstance(each, str)}
     missing = [each for each in wanted if each.remote_id not in there]
     expected = {each.remote_id for each in wanted}
     surplus = list((await users.of_remotes(target.id, there - expected)).values())

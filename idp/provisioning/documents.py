@@ -61,7 +61,8 @@ def at(document: Mapping[str, Any], path: str) -> Any:
     return get(element, "value")
 
 
-def _elements(value: Any) -> list[dict[str, Any]]:
+def elements_of(value: Any) -> list[dict[str, Any]]:
+    """Return the elements of a multi-valued attribute that have sub-attributes."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
@@ -71,7 +72,7 @@ def _is_work(element: Mapping[str, Any]) -> bool:
 
 def _work(value: Any) -> dict[str, Any] | None:
     """Return the element of type ``work``, or else one without a type."""
-    elements = _elements(value)
+    elements = elements_of(value)
     typed = [each for each in elements if _is_work(each)] or [each for each in elements if not get(each, "type")]
     return typed[0] if typed else None
 
@@ -99,7 +100,7 @@ def _with_work(path: str, value: Any, current: Any) -> list[dict[str, Any]]:
     """Return the elements of an attribute with another one of type ``work``."""
     ours = _work(current)
     others = [each | {"primary": False} if get(each, "primary") else each
-              for each in _elements(current) if each is not ours]  # fmt: skip
+              for each in elements_of(current) if each is not ours]  # fmt: skip
     return ([_element(path, value)] if value is not None else []) + others
 
 

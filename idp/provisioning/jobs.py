@@ -14,7 +14,8 @@ import structlog
 from idp import ids
 from idp.audit.events import record
 from idp.delivery.handlers import DeliveryFailedError
-from idp.errors import IdpError, OperatorError, RemoteError
+from idp.errors import OperatorError, RemoteError
+from idp.infra.db import outages
 from idp.infra.db.engine import transaction
 from idp.infra.logs import exception_fields
 from idp.provisioning import check, connection, push
@@ -59,7 +60,7 @@ async def work(target_id: UUID | None = None) -> bool:
     Args:
         target_id: only of this target.
     """
-    await repository.repeat(REPEAT_SECONDS, ids.uuid7())
+    await repository.repeat(REPEAT_SECONDS)
     holder = ids.uuid7()
     job = await repository.take(holder, target_id)
     if job is None:
@@ -69,7 +70,9 @@ async def work(target_id: UUID | None = None) -> bool:
         return True
     try:
         await _turn(target, job, holder)
-    except (RemoteError, OperatorError) as error:
+    except Exception as error:
+        if outages.outage(error) is not None:
+            raise
         await _failed(target, job, holder, error)
     return True
 
@@ -97,13 +100,17 @@ async def _turn(target: Target, job: Job, holder: UUID) -> None:
             return
 
 
-async def _failed(target: Target, job: Job, holder: UUID, error: IdpError) -> None:
-    text = error.description
+async def _failed(target: Target, job: Job, holder: UUID, error: Exception) -> None:
+    """Let a job go on later, or end it after :data:`ATTEMPTS`. An unexpected error must not keep it for ever."""
+    if isinstance(error, RemoteError | OperatorError):
+        text = error.description
+    else:
+        text = f"There was an unexpected error, {type(error).__name__}. The log has it."
     if isinstance(error, UnauthorizedError):
         text = (await connection.refused(target, error)).description
     elif isinstance(error, ScopeGoneError):
         await connection.failing(target, text)
-    log.warning("provisioning_job_failed", error=type(error).__name__)
+    log.warning("provisioning_job_failed", kind=job.kind, stream=target.stream, **exception_fields(error))
     # How far it is was stored after the last step.
     current = await repository.job(job.target_id, job.kind) or job
     if current.attempts + 1 >= ATTEMPTS:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from idp.directory import groups
 from idp.infra.db.engine import execute, fetch
@@ -262,6 +263,47 @@ async def test_groups(scim: FakeScim) -> None:
     assert members == {accounts[str(lost.id)], accounts[str(fine.id)], stranger}
     _, found = await _check(target_id)
     assert {kind for kind, *_ in found} == {"unmanaged", "group_unmanaged"}
+
+
+@pytest.mark.parametrize("members", [5, "x", {"value": "1"}, [7, None, {}, {"value": []}, {"value": {}}, {"Value": 3}]])
+async def test_members_that_are_none(scim: FakeScim, members: Any) -> None:
+    """A list that is none is not listed; of a list, the ids are compared."""
+    group = await groups.create("Staff")
+    person = await user()
+    await groups.add_members(group.id, [person.id])
+    target_id = await target(scim, pushed_groups=[str(group.id)])
+    await deliver()
+    (there,) = scim.groups.values()
+    there["members"] = members
+    job, found = await _check(target_id)
+    assert (job.state, job.error) == ("done", "")
+    assert [(kind, tuple(details)) for kind, _, _, _, details in found] == [
+        ("group_members", ("1 missing", "0 too many"))
+    ]
+
+
+async def test_an_unexpected_error_ends_a_check(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again as other errors are, and the log says where it was raised."""
+
+    async def broken(*_: object) -> None:
+        raise KeyError("a fault")
+
+    monkeypatch.setitem(jobs.STEPS, "check", broken)
+    target_id = await target(scim)
+    await deliver()
+    with capture_logs() as lines:
+        job, _ = await _check(target_id)
+        assert (job.state, job.attempts) == ("running", 1)
+        assert job.error == "There was an unexpected error, KeyError. The log has it."
+        for _ in range(jobs.ATTEMPTS - 1):
+            await make_due()
+            assert await jobs.work()
+    ended = await repository.job(target_id, "check")
+    assert ended is not None
+    assert ended.state == "failed"
+    line = next(line for line in lines if line["event"] == "provisioning_job_failed")
+    assert (line["kind"], line["stream"]) == ("check", f"scim:{target_id}")
+    assert (line["error"], f"{__file__}:" in line["path"]) == ("KeyError", True)
 
 
 async def test_who_is_being_sent_is_left_out(scim: FakeScim) -> None:

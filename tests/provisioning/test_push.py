@@ -185,6 +185,21 @@ async def test_a_target_that_was_disabled_during_a_push_gets_everybody(
     assert (job.state, job.error, len(scim.users)) == ("done", "", 20)
 
 
+async def test_pushes_begin_again_after_a_day(scim: FakeScim) -> None:
+    """None of a disabled target does: it would be under way for ever."""
+    ids = [await target(scim), await target(scim), await target(scim)]
+    await deliver()
+    await targets.set_enabled(ids[2], False)
+    before = [await repository.job(each, "push") for each in ids]
+    await execute(
+        "UPDATE provisioning_job SET finished_at = now() - make_interval(secs => $1)", jobs.REPEAT_SECONDS + 1
+    )
+    await repository.repeat(jobs.REPEAT_SECONDS)
+    after = [await repository.job(each, "push") for each in ids]
+    assert [job.state for job in after if job is not None] == ["running", "running", "done"]
+    assert len({job.id for job in before + after if job is not None}) == 5
+
+
 async def test_a_change_during_a_push_lets_it_begin_again(scim: FakeScim, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "BATCH", 5)
     monkeypatch.setattr(jobs, "TURN_SECONDS", 0.0)

@@ -48,12 +48,13 @@ _REQUEST = """
         next_run_at = CASE WHEN j.finished_at IS NULL THEN j.next_run_at ELSE now() END,
         finished_at = NULL
 """
-# Not those that an administrator stopped.
+# Not those that an administrator stopped, and none of a disabled target: its push would be under way for ever.
 _REPEAT = """
-    UPDATE provisioning_job SET id = $2, state = 'running', phase = '', cursor = '', done = 0, total = NULL,
-                                counts = '{}', error = '', attempts = 0, holder = NULL, started_at = now(),
-                                finished_at = NULL, next_run_at = now()
+    UPDATE provisioning_job SET id = gen_random_uuid(), state = 'running', phase = '', cursor = '', done = 0,
+                                total = NULL, counts = '{}', error = '', attempts = 0, holder = NULL,
+                                started_at = now(), finished_at = NULL, next_run_at = now()
     WHERE kind = 'push' AND state IN ('done', 'failed') AND finished_at < now() - make_interval(secs => $1)
+      AND target_id IN (SELECT id FROM provisioning_target WHERE disabled_at IS NULL)
 """
 _RESUME = f"""
     UPDATE provisioning_job SET state = 'running', error = '', attempts = 0, holder = NULL, finished_at = NULL,
@@ -164,9 +165,9 @@ async def request(target_id: UUID, id: UUID) -> None:
     await execute(_REQUEST, target_id, id)
 
 
-async def repeat(after: float, id: UUID) -> None:
-    """Let pushes that ended more than so many seconds ago begin again."""
-    await execute(_REPEAT, after, id)
+async def repeat(after: float) -> None:
+    """Let pushes at enabled targets that ended more than so many seconds ago begin again."""
+    await execute(_REPEAT, after)
 
 
 async def resume(target_id: UUID, kind: Kind) -> Job | None:
